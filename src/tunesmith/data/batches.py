@@ -1,0 +1,113 @@
+"""Batches of similar length under a token budget, in an order that is a function of (seed, epoch).
+
+Padding is work thrown away: the usual random batches of banking77 are 40 % real tokens, these above 90 %. Rows
+are shuffled, sorted by length with a little noise (so that epochs mix differently), cut into batches of at
+most `tokens_per_batch` padded tokens, and the batches are shuffled. Nothing is carried over from batch to
+batch, so a run that resumes needs to know only how many steps are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.data.encoding import Encoded
+
+if TYPE_CHECKING:
+    import torch
+
+_LENGTH_NOISE = 0.15
+
+
+def plan_epoch(
+    lengths: NDArray[np.int64],
+    *,
+    rng: np.random.Generator,
+    tokens_per_batch: int | None = None,
+    rows_per_batch: int | None = None,
+) -> list[NDArray[np.int64]]:
+    """The batches of one epoch: every row once.
+
+    Args:
+        lengths: [rows], tokens of each row.
+        rng: a generator made for this epoch.
+        tokens_per_batch: most tokens of a batch, padding included; a longer row is a batch of its own.
+        rows_per_batch: rows of a batch, instead.
+    """
+    shuffled = rng.permutation(len(lengths))
+    noise = 1.0 + _LENGTH_NOISE * rng.random(len(lengths))
+    order = shuffled[np.argsort(lengths[shuffled] * noise, kind="stable")]
+    if rows_per_batch is not None:
+        batches = [order[i : i + rows_per_batch] for i in range(0, len(order), rows_per_batch)]
+    else:
+        batches = cut_by_tokens(lengths, order, tokens_per_batch or 1)
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def plan_in_order(lengths: NDArray[np.int64], tokens_per_batch: int) -> list[NDArray[np.int64]]:
+    """Batches for scoring: longest first, so that memory runs out at once or never."""
+    order = np.argsort(-lengths, kind="stable")
+    return cut_by_tokens(lengths, order, tokens_per_batch)
+
+
+def cut_by_tokens(
+    lengths: NDArray[np.int64], order: NDArray[np.int64], tokens_per_batch: int
+) -> list[NDArray[np.int64]]:
+    """Cuts an order of rows where the padded batch would exceed the budget."""
+    batches, start, longest = [], 0, 0
+    for position, length in enumerate(lengths[order].tolist()):
+        longest = max(longest, length)
+        if longest * (position - start + 1) > tokens_per_batch and position > start:
+            batches.append(order[start:position])
+            start, longest = position, length
+    if len(order):
+        batches.append(order[start:])
+    return batches
+
+
+def split_batch(batch: NDArray[np.int64], parts: int) -> list[NDArray[np.int64]]:
+    """A batch in so many nearly equal parts, for accumulation or for devices; some may be empty."""
+    return np.array_split(batch, parts)
+
+
+def collate(
+    encoded: Encoded, rows: NDArray[np.int64], *, pad_token_id: int, padding_side: str = "right"
+) -> dict[str, torch.Tensor]:
+    """One padded batch: `input_ids`, `attention_mask`, … each [rows, longest]."""
+    import torch
+
+    lengths = encoded.lengths[rows]
+    longest = int(lengths.max())
+    columns = np.arange(longest)
+    if padding_side == "right":
+        mask = columns < lengths[:, None]
+    else:
+        mask = columns >= longest - lengths[:, None]
+    picked = encoded.take(rows)
+    batch: dict[str, torch.Tensor] = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
+    for name, flat in picked.fields.items():
+        padded = np.full(mask.shape, pad_token_id if name == "input_ids" else 0, dtype=np.int64)
+        padded[mask] = flat
+        batch[name] = torch.from_numpy(padded)
+    return batch
+
+
+def padded_tokens(lengths: NDArray[np.int64], batches: Sequence[NDArray[np.int64]]) -> int:
+    """Tokens of the batches with their padding."""
+    return sum(int(lengths[batch].max()) * len(batch) for batch in batches if len(batch))
+
+
+def tokens_for_rows(lengths: NDArray[np.int64], rows: int) -> int:
+    """A token budget under which a batch has about so many rows on average."""
+    return max(int(np.ceil(float(np.mean(lengths)) * rows)), int(lengths.max()) if len(lengths) else 1)
+
+
+def describe(lengths: NDArray[np.int64], batches: Sequence[NDArray[np.int64]]) -> dict[str, Any]:
+    """How many batches, and which share of their tokens is real."""
+    return {
+        "batches": len(batches),
+        "real_tokens_ratio": float(lengths.sum()) / padded_tokens(lengths, batches),
+    }

@@ -1,0 +1,115 @@
+"""Which column of the file is which column of the task.
+
+In this order: what the recipe names; a column of the task's own name; the usual names, most usual first; for
+a required column still missing, the only column of the right kind. What was chosen is always told, and two
+candidates of equal right are an error, not a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tunesmith.errors import DataError, did_you_mean
+from tunesmith.tasks import Column, Task
+
+_LONG_TEXT_WORDS = 3.0
+
+
+def choose_columns(
+    task: Task,
+    sample: Sequence[Mapping[str, Any]],
+    named: Mapping[str, str],
+    *,
+    place: str,
+    need_targets: bool = True,
+) -> dict[str, str]:
+    """The file's column for each column of the task: `{"text": "review", "label": "stars"}`.
+
+    Args:
+        task: whose columns are wanted.
+        sample: some rows of the file.
+        named: the recipe's `data.columns`.
+        place: the file, for messages.
+        need_targets: false where only predictions are wanted.
+
+    Raises:
+        DataError: a named column does not exist, or a required one is not to be found.
+    """
+    header = list(dict.fromkeys(name for row in sample for name in row))
+    _refuse_wrong_names(task, named, header, place)
+    chosen = dict(named)
+    for column in task.columns:
+        if column.name not in chosen:
+            _choose_by_name(column, header, chosen)
+    for column in task.columns:
+        if column.name in chosen or not column.required or (column.target and not need_targets):
+            continue
+        chosen[column.name] = _choose_by_kind(column, header, sample, chosen, place)
+    return {c.name: chosen[c.name] for c in task.columns if c.name in chosen}
+
+
+def _refuse_wrong_names(task: Task, named: Mapping[str, str], header: list[str], place: str) -> None:
+    names = [column.name for column in task.columns]
+    for ours, theirs in named.items():
+        if ours not in names:
+            raise DataError(
+                f"`{task.name}` has no column `{ours}`.",
+                remedy=f"{did_you_mean(ours, names)} `data.columns` maps the task's columns to the file's.",
+                place="data.columns",
+            )
+        if theirs not in header:
+            raise DataError(
+                f"there is no column `{theirs}` (for `{ours}`).",
+                remedy=f"{did_you_mean(theirs, header)} The file has: {_listed(header)}.",
+                place=place,
+            )
+
+
+def _choose_by_name(column: Column, header: list[str], chosen: dict[str, str]) -> None:
+    lowered = {name.strip().lower(): name for name in reversed(header)}
+    for alias in (column.name, *column.aliases):
+        found = lowered.get(alias)
+        if found is not None and found not in chosen.values():
+            chosen[column.name] = found
+            return
+
+
+def _choose_by_kind(
+    column: Column,
+    header: list[str],
+    sample: Sequence[Mapping[str, Any]],
+    chosen: Mapping[str, str],
+    place: str,
+) -> str:
+    free = [name for name in header if name not in chosen.values()]
+    fits = _is_text if column.kind == "text" else _is_category
+    candidates = [name for name in free if fits([row.get(name) for row in sample])]
+    if len(candidates) == 1:
+        return candidates[0]
+    found = (
+        f"{len(candidates)} columns might be it: {_listed(candidates)}"
+        if candidates
+        else "none looks like it"
+    )
+    raise DataError(
+        f"the task needs a column `{column.name}`, and {found}.",
+        remedy=f"Name it with `--column {column.name}=COLUMN`. The file has: {_listed(header)}.",
+        place=place,
+    )
+
+
+def _is_text(values: Sequence[Any]) -> bool:
+    texts = [value for value in values if isinstance(value, str)]
+    words = sum(len(text.split()) for text in texts)
+    return bool(texts) and len(texts) >= 0.5 * len(values) and words / len(texts) >= _LONG_TEXT_WORDS
+
+
+def _is_category(values: Sequence[Any]) -> bool:
+    known = [str(value) for value in values if value is not None and not isinstance(value, (list, dict))]
+    distinct = len(set(known))
+    return 2 <= distinct <= max(2, len(known) // 2)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "nothing"

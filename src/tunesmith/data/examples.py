@@ -1,0 +1,234 @@
+"""Examples: the rows of one split that can be used, and where each came from.
+
+A row that cannot be used becomes a `Fault` with file, line and reason. By default any fault stops the run,
+naming the first ones; with `bad_rows: set_aside` they go to a file, are counted, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.data.columns import choose_columns
+from tunesmith.data.reading import read_rows, source_files
+from tunesmith.errors import DataError
+from tunesmith.tasks import RowError, Task
+
+_SAMPLE_ROWS = 500
+_SHOWN_FAULTS = 5
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row that cannot be used."""
+
+    file: str
+    line: int
+    reason: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows by column, with their origin.
+
+    Args:
+        columns: values by the task's column names; `extra` columns keep the file's names.
+        files: the names of the files.
+        file_index: [rows], which of the files a row stands in.
+        lines: [rows], the line it starts on.
+        extra: columns that slices, groups or `group_by` need.
+    """
+
+    columns: dict[str, list[Any]]
+    files: tuple[str, ...]
+    file_index: NDArray[np.int32]
+    lines: NDArray[np.int64]
+    extra: dict[str, list[Any]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def place(self, row: int) -> str:
+        """Where a row stands: `train.csv, line 17`."""
+        return f"{self.files[self.file_index[row]]}, line {self.lines[row]}"
+
+    def row_id(self, row: int) -> str:
+        """A row's name in files of ours: `train.csv:17`."""
+        return f"{Path(self.files[self.file_index[row]]).name}:{self.lines[row]}"
+
+    def row(self, row: int) -> dict[str, Any]:
+        """One row's values by column."""
+        return {name: values[row] for name, values in self.columns.items()}
+
+    def take(self, rows: NDArray[np.int64]) -> Examples:
+        """The given rows, in the given order."""
+
+        def pick(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+            return {name: [values[i] for i in rows] for name, values in columns.items()}
+
+        return Examples(
+            pick(self.columns), self.files, self.file_index[rows], self.lines[rows], pick(self.extra)
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What came of reading the sources of one split."""
+
+    examples: Examples
+    faults: list[Fault]
+    chosen: dict[str, str]
+
+
+def read_examples(
+    task: Task,
+    sources: Sequence[str],
+    named: Mapping[str, str],
+    *,
+    extra: Sequence[str] = (),
+    need_targets: bool = True,
+) -> Reading:
+    """Every usable row of the sources.
+
+    Args:
+        task: whose columns are read.
+        sources: files, folders or Hub names, read one after the other.
+        named: the recipe's `data.columns`.
+        extra: columns of the file to keep besides.
+        need_targets: false where only predictions are wanted.
+
+    Raises:
+        DataError: a source is missing or of no known format, a column is missing, or there is no row.
+    """
+    builder = _Builder(task, extra)
+    for source in sources:
+        _read_source(builder, source, named, need_targets)
+    if not builder.lines and not builder.faults:
+        raise DataError(
+            f"`{', '.join(sources)}` has no rows.", remedy="Give a file with rows below its header."
+        )
+    return builder.finish()
+
+
+def _read_source(builder: _Builder, source: str, named: Mapping[str, str], need_targets: bool) -> None:
+    rows = read_rows(source)
+    head = list(itertools.islice(rows, _SAMPLE_ROWS))
+    sample = [row.values for _, row in head if not row.fault]
+    if not sample:
+        builder.faults += [Fault(file, row.line, row.fault) for file, row in head]
+        return
+    place = head[0][0]
+    chosen = choose_columns(builder.task, sample, named, place=place, need_targets=need_targets)
+    missing = [name for name in builder.extra if name not in sample[0]]
+    if missing:
+        raise DataError(
+            f"there is no column `{missing[0]}`.",
+            remedy="Mend `data.group_by`, `evaluate.slices` or `evaluate.groups`.",
+            place=place,
+        )
+    builder.chosen = builder.chosen or chosen
+    builder.add(itertools.chain(head, rows), chosen)
+
+
+class _Builder:
+    def __init__(self, task: Task, extra: Sequence[str]) -> None:
+        self.task = task
+        self.chosen: dict[str, str] = {}
+        self.files: dict[str, int] = {}
+        self.file_index: list[int] = []
+        self.lines: list[int] = []
+        self.columns: dict[str, list[Any]] = {}
+        self.extra: dict[str, list[Any]] = {name: [] for name in extra}
+        self.faults: list[Fault] = []
+        self._shared: dict[str, str] = {}
+
+    def add(self, rows: Iterator[tuple[str, Any]], chosen: Mapping[str, str]) -> None:
+        for name in chosen:
+            self.columns.setdefault(name, [None] * len(self.lines))
+        for file, row in rows:
+            if row.fault:
+                self.faults.append(Fault(file, row.line, row.fault, row.values))
+                continue
+            try:
+                example = self.task.read({ours: row.values.get(theirs) for ours, theirs in chosen.items()})
+            except RowError as error:
+                self.faults.append(Fault(file, row.line, str(error), row.values))
+                continue
+            self._append(file, row, example)
+
+    def _append(self, file: str, row: Any, example: dict[str, Any]) -> None:
+        self.file_index.append(self.files.setdefault(file, len(self.files)))
+        self.lines.append(row.line)
+        for name, values in self.columns.items():
+            value = example.get(name)
+            # A million labels of two names are two strings.
+            values.append(self._shared.setdefault(value, value) if name in self._categories else value)
+        for name, values in self.extra.items():
+            values.append(row.values.get(name))
+
+    @property
+    def _categories(self) -> set[str]:
+        return {column.name for column in self.task.columns if column.kind == "category"}
+
+    def finish(self) -> Reading:
+        examples = Examples(
+            self.columns,
+            tuple(self.files),
+            np.array(self.file_index, dtype=np.int32),
+            np.array(self.lines, dtype=np.int64),
+            self.extra,
+        )
+        return Reading(examples, self.faults, self.chosen)
+
+
+def settle_faults(faults: Sequence[Fault], policy: str, aside: Path, n_usable: int) -> None:
+    """Stops at rows that cannot be used, or sets them aside.
+
+    Args:
+        faults: the rows.
+        policy: `stop` or `set_aside`.
+        aside: the JSON-lines file for them.
+        n_usable: rows that are left.
+
+    Raises:
+        DataError: the policy is to stop, or nothing is left.
+    """
+    if not faults:
+        return
+    shown = "\n".join(f"  {fault}" for fault in faults[:_SHOWN_FAULTS])
+    more = f"\n  … and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
+    if policy == "stop" or not n_usable:
+        raise DataError(
+            f"{len(faults)} of {len(faults) + n_usable} rows cannot be used:\n{shown}{more}",
+            remedy="Mend them, or set them aside into a file with `data.bad_rows=set_aside`."
+            if n_usable
+            else "No usable row is left: check the file's format, encoding and columns.",
+        )
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    with aside.open("w", encoding="utf-8") as handle:
+        for f in faults:
+            line = {"file": f.file, "line": f.line, "reason": f.reason, "values": dict(f.values)}
+            handle.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+
+
+def fingerprint(sources: Sequence[str]) -> str:
+    """SHA-256 over the bytes of every file behind the sources (a Hub name stands for itself)."""
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(source.encode() if not source_files(source) else b"")
+        for path in source_files(source):
+            with path.open("rb") as handle:
+                digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,94 @@
+"""Every error this package raises on purpose.
+
+TunesmithError                      exit code 1
+├── UserError                       exit code 2: rule, value, remedy and place; the user can mend it
+│   ├── RecipeError                 the recipe or an argument
+│   ├── DataError                   a file, a column or a row
+│   ├── ModelError                  a model that is missing, unfit or unsafe
+│   ├── RunError                    a run folder that is missing, taken or of another recipe
+│   └── UnknownNameError            a look-up in a registry that failed
+├── CheckBlockedError               exit code 3: the check found what makes training pointless
+├── NonFiniteError                  exit code 1: a loss, gradient or feature is not a number
+└── InterruptedRunError             exit code 75: stopped by a signal with everything saved
+
+An error that names no remedy is a bug: `UserError` takes it as an argument of its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TunesmithError(Exception):
+    """Root of the tree.
+
+    Args:
+        rule: what must hold, and the value that broke it, as one sentence.
+        remedy: what to do about it.
+        place: where it was found (`recipe.yaml, line 12`), if there is such a place.
+    """
+
+    exit_code = 1
+
+    def __init__(self, rule: str, *, remedy: str = "", place: str = "") -> None:
+        self.rule, self.remedy, self.place = rule, remedy, place
+        super().__init__(rule)
+
+    def __str__(self) -> str:
+        head = f"{self.place}: {self.rule}" if self.place else self.rule
+        return f"{head}\n{self.remedy}" if self.remedy else head
+
+
+class UserError(TunesmithError):
+    """Something the user can mend."""
+
+    exit_code = 2
+
+    def __init__(self, rule: str, *, remedy: str, place: str = "") -> None:
+        super().__init__(rule, remedy=remedy, place=place)
+
+
+class RecipeError(UserError):
+    """The recipe, or an argument of the command line, is wrong."""
+
+
+class DataError(UserError):
+    """A data file, a column or a row is wrong."""
+
+
+class ModelError(UserError):
+    """A model is missing, unfit for the task, or refused as unsafe."""
+
+
+class RunError(UserError):
+    """A run folder is missing, unfinished, taken, or belongs to another recipe."""
+
+
+class UnknownNameError(UserError):
+    """A name is not among those known; the remedy lists them."""
+
+
+class CheckBlockedError(TunesmithError):
+    """The data check found what makes training pointless."""
+
+    exit_code = 3
+
+
+class NonFiniteError(TunesmithError):
+    """A loss, a gradient norm or a feature is infinite or not a number; nothing was updated with it."""
+
+
+class InterruptedRunError(TunesmithError):
+    """A signal stopped the run after everything was saved; the same command goes on from there."""
+
+    exit_code = 75
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """One sentence that names the closest of `known`, or all of them when none is close."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean `{close[0]}`?"
+    return "Known: " + ", ".join(f"`{known_name}`" for known_name in names) + "."

@@ -1,0 +1,101 @@
+"""Scores of one split: every metric with its interval, slices, groups, and one line a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.data.examples import Examples
+from tunesmith.evaluation.intervals import Interval, bootstrap
+from tunesmith.metrics import Statistics
+from tunesmith.recipe import EvaluateRecipe
+from tunesmith.tasks import Targets, Task
+
+_MOST_VALUES = 50
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One split, scored.
+
+    Args:
+        task: whose metrics these are.
+        targets: of the task.
+        examples: the rows.
+        logits: [rows, k].
+        labels: [rows].
+    """
+
+    task: Task
+    targets: Targets
+    examples: Examples
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    @property
+    def statistics(self) -> Statistics:
+        """[rows, s], what the metrics are sums of."""
+        return self.task.statistics(self.logits, self.labels, self.targets)
+
+    def intervals(self, how: EvaluateRecipe, seed: int, rows: Any = None) -> dict[str, Interval]:
+        """Every metric with its interval, of all rows or of some."""
+        statistics = self.statistics if rows is None else self.statistics[rows]
+        return bootstrap(
+            statistics,
+            lambda sums: self.task.formula(sums, self.targets),
+            samples=how.bootstrap_samples,
+            confidence=how.confidence,
+            seed=seed,
+        )
+
+    def point(self) -> dict[str, float]:
+        """Every metric without an interval."""
+        sums = np.asarray(self.statistics.sum(axis=0), dtype=np.float64).ravel()
+        return {name: float(value) for name, value in self.task.formula(sums, self.targets).items()}
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """One line a row, as `predictions/test.jsonl` holds it."""
+        predictions = self.task.decode(self.logits, self.targets)
+        gold = self.task.gold(self.labels, self.targets)
+        for row, prediction in enumerate(predictions):
+            inputs = {c.name: self.examples.columns[c.name][row] for c in self._inputs()}
+            answer = {key: value for key, value in prediction.items() if key != "scores"}
+            yield {
+                "row": self.examples.row_id(row),
+                **inputs,
+                "gold": gold[row],
+                "prediction": answer,
+                "correct": self.task.is_correct(prediction, gold[row]),
+            }
+
+    def _inputs(self) -> list[Any]:
+        return [c for c in self.task.columns if not c.target and c.name in self.examples.columns]
+
+
+def score_slices(scored: Scored, how: EvaluateRecipe, seed: int) -> dict[str, Any]:
+    """The primary metric for each value of the columns in `slices` and `groups`.
+
+    For `groups`, also the gap: the best group's metric minus the worst's.
+    """
+    found: dict[str, Any] = {}
+    for column in dict.fromkeys([*how.slices, *how.groups]):
+        values = [str(value) for value in scored.examples.extra[column]]
+        names, counts = np.unique(values, return_counts=True)
+        largest = names[np.argsort(-counts, kind="stable")][:_MOST_VALUES]
+        scores = {
+            name: _score_slice(scored, how, seed, np.array(values) == name) for name in largest.tolist()
+        }
+        found[column] = {"values": scores, "values_not_shown": max(0, len(names) - _MOST_VALUES)}
+        if column in how.groups:
+            of_groups = [s["value"] for s in scores.values()]
+            found[column]["gap"] = max(of_groups) - min(of_groups)
+    return found
+
+
+def _score_slice(scored: Scored, how: EvaluateRecipe, seed: int, rows: NDArray[np.bool_]) -> dict[str, Any]:
+    interval = scored.intervals(how, seed, np.flatnonzero(rows))[scored.task.primary_metric]
+    return {**interval.to_json(), "n": int(rows.sum())}

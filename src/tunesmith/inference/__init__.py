@@ -1,0 +1,1 @@
+"""A model and token ids become logits, and a run becomes a predictor."""

@@ -1,0 +1,46 @@
+"""Keeping parts of a model as they are: their weights out of training, their dropout off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunesmith.errors import RecipeError
+from tunesmith.models import heads
+
+
+def freeze_body(model: Any) -> None:
+    """Keeps everything but the head."""
+    head = heads.find_head(model, model.config.num_labels)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    head.requires_grad_(True)
+
+
+def freeze_bottom(model: Any, n_layers: int) -> None:
+    """Keeps the embeddings and the lowest layers.
+
+    Args:
+        model: of transformers.
+        n_layers: how many; 0 freezes nothing.
+
+    Raises:
+        RecipeError: the model has fewer layers.
+    """
+    if not n_layers:
+        return
+    layers = heads.encoder_layers(model)
+    if n_layers > len(layers):
+        raise RecipeError(
+            f"train.freeze_layers must be at most {len(layers)}, the layers of this model, got {n_layers}.",
+            remedy="Give a smaller number, or `train.method=probe` to train the head alone.",
+        )
+    for module in (heads.embeddings(model), *layers[:n_layers]):
+        module.requires_grad_(False)
+
+
+def keep_frozen_parts_still(model: Any) -> None:
+    """Puts modules whose weights are all frozen into evaluation mode: no dropout where nothing learns."""
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            module.eval()

@@ -1,0 +1,176 @@
+"""The head of a sequence classifier: where it is, what it sees, and mean pooling in a stock model.
+
+BERT's classification model reads the first token through a dense layer with tanh. Sentence encoders, and
+most pretrained bodies, say more in the mean over the tokens: on the default model a linear probe of question
+types (TREC) scores 0.90 on the mean and 0.75 on the first token. The stock class cannot take a mean, and a
+class of our own would need remote code in whoever loads the result. But one more stock layer can: with zero
+queries and keys its attention is uniform over the tokens, with identities for values and output it returns
+their mean, and with a silent feed-forward block nothing else happens:
+
+    h' = LayerNorm(LayerNorm(h_first + α · mean(h)))        α = 1024, so that h_first is below 0.1 %
+
+So the saved model is a plain `BertForSequenceClassification` with one layer more, and every tool that loads
+BERT computes the mean. `use_fast_pooling` replaces that layer's arithmetic, not its weights, by the mean
+itself while we run it. The layer and the dense one after it (a scaled identity) have no role in training:
+their weights stay frozen. Training the dense layer too was tried: banking77 test accuracy 0.935 instead of
+0.943, tweet_emotion 0.790 instead of 0.802 (one run each).
+"""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+POOLING_KEY = "tunesmith_pooling"
+"""Entry of config.json that says the last layer is a pooling layer."""
+
+_MEAN_SCALE = 1024.0
+# tanh is near linear below this: features of unit variance keep their shape, and the probe fits their tanh.
+_DENSE_SCALE = 0.25
+# Model families built of BERT's layers, whose classifier reads the first token through dense and tanh.
+_BERT_LIKE = {"bert": "bert", "roberta": "roberta", "xlm-roberta": "roberta", "camembert": "roberta"}
+
+
+def can_pool_mean(model_type: str) -> bool:
+    """Whether a stock model of this family can hold a pooling layer."""
+    return model_type in _BERT_LIKE
+
+
+def find_head(model: nn.Module, num_labels: int) -> nn.Linear:
+    """The last linear layer, which turns features into logits.
+
+    Raises:
+        ModelError: there is none with one output a label.
+    """
+    from torch import nn
+
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == num_labels]
+    if not linear:
+        raise ModelError(
+            f"`{type(model).__name__}` has no linear head with {num_labels} outputs.",
+            remedy="Choose a model of another architecture.",
+        )
+    return linear[-1]
+
+
+def make_pooling_layer(model: nn.Module) -> None:
+    """Turns the last encoder layer, whatever its weights, into a mean-pooling layer; frozen."""
+    import torch
+
+    layer = _layers(model)[-1]
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.zero_()
+        layer.attention.self.value.weight.copy_(torch.eye(layer.attention.self.value.in_features))
+        output = layer.attention.output
+        output.dense.weight.copy_(_MEAN_SCALE * torch.eye(output.dense.in_features))
+        output.LayerNorm.weight.fill_(1.0)
+        layer.output.LayerNorm.weight.fill_(1.0)
+        dense = _dense(model)
+        dense.weight.copy_(_DENSE_SCALE * torch.eye(dense.in_features))
+        dense.bias.zero_()
+    freeze_pooling_layer(model)
+
+
+def freeze_pooling_layer(model: nn.Module) -> None:
+    """Excludes the pooling layer, and the dense layer that follows it, from training."""
+    for module in (_layers(model)[-1], _dense(model)):
+        module.requires_grad_(False)
+
+
+def has_pooling_layer(model: Any) -> bool:
+    """Whether the model's config says that its last layer pools."""
+    return bool(getattr(model.config, POOLING_KEY, None))
+
+
+def use_fast_pooling(model: nn.Module) -> None:
+    """Computes the pooling layer as a mean, for one token instead of all; same result, same weights."""
+    layer = _layers(model)[-1]
+    _refuse_trained(layer)
+    layer.forward = types.MethodType(_pool, layer)
+
+
+def keep_head_precise(head: nn.Linear) -> None:
+    """Computes the logits in the head's own precision, also where the body runs in bfloat16.
+
+    Three significant digits are too few for the difference between close classes; the head is a fraction of
+    the work.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    def forward(features: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return F.linear(features.to(head.weight.dtype), head.weight, head.bias)
+
+    head.forward = forward
+
+
+def encoder_layers(model: nn.Module) -> list[nn.Module]:
+    """The trainable layers of the body, bottom first, without the pooling layer."""
+    layers = _layers(model)
+    return layers[:-1] if has_pooling_layer(model) else layers
+
+
+def embeddings(model: Any) -> nn.Module:
+    """The module below the first layer: all of BERT's embeddings, or a decoder's token table."""
+    body = model.base_model
+    found: nn.Module = getattr(body, "embeddings", None) or model.get_input_embeddings()
+    return found
+
+
+def _pool(layer: Any, hidden_states: torch.Tensor, attention_mask: Any = None, *_: Any, **__: Any) -> Any:
+    """h' [b, 1, d] of hidden states h [b, s, d]; b batch, s tokens, d features; never in half precision."""
+    if hidden_states.dtype.itemsize < 4:
+        hidden_states = hidden_states.float()
+    real = _real_tokens(hidden_states, attention_mask)  # [b, s, 1]
+    mean = (hidden_states * real).sum(1, keepdim=True) / real.sum(1, keepdim=True)
+    pooled = layer.attention.output.LayerNorm(hidden_states[:, :1] + _MEAN_SCALE * mean)
+    return layer.output.LayerNorm(pooled)
+
+
+def _real_tokens(hidden_states: torch.Tensor, mask: Any) -> torch.Tensor:
+    """1 for real tokens and 0 for padding, [b, s, 1], from what transformers hands to a layer.
+
+    That is nothing when no token is padding, or a mask [b, 1, q, s]: true or 0.0 where a token is real.
+    """
+    import torch
+
+    if mask is None:
+        return hidden_states.new_ones(hidden_states.shape[:2]).unsqueeze(-1)
+    row = mask[:, 0, 0, :]
+    real = row if row.dtype == torch.bool else row == 0
+    return real.unsqueeze(-1).to(hidden_states.dtype)
+
+
+def _refuse_trained(layer: Any) -> None:
+    silent = (
+        layer.attention.self.query,
+        layer.attention.self.key,
+        layer.intermediate.dense,
+        layer.output.dense,
+    )
+    if any(bool(parameter.any()) for module in silent for parameter in module.parameters()):
+        raise ModelError(
+            f"config.json says `{POOLING_KEY}`, but the last layer does not compute a mean.",
+            remedy="Remove the entry; the weights were changed after the training.",
+        )
+
+
+def _layers(model: Any) -> list[Any]:
+    """The stack of layers of the body: the longest list of modules in it."""
+    from torch import nn
+
+    stacks = [m for m in model.base_model.modules() if isinstance(m, nn.ModuleList)]
+    return list(max(stacks, key=len)) if stacks else []
+
+
+def _dense(model: Any) -> Any:
+    family = _BERT_LIKE[model.config.model_type]
+    return model.bert.pooler.dense if family == "bert" else model.classifier.dense

@@ -1,0 +1,249 @@
+"""Loading a base model and its tokenizer for a task. The only door for files that someone else made.
+
+The weights come from safetensors through transformers, with remote code off. Of the weights, only the head
+may be missing; a body with holes would be trained from noise without anyone noticing. A head that was made
+for the same labels, in the same order, is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.errors import ModelError
+from tunesmith.models import heads
+from tunesmith.models.resolve import ModelFiles
+from tunesmith.tasks import Targets, Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_HEAD_PARTS = ("classifier", "score", "pooler", "pre_classifier", "classification_head", "summary", "dense")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model and what belongs to it.
+
+    Args:
+        model: a stock model of transformers, float32, on the CPU.
+        tokenizer: its fast tokenizer.
+        head_is_new: whether the head was not among the weights.
+        notices: what the user should know of it.
+    """
+
+    model: Any
+    tokenizer: Any
+    head_is_new: bool
+    notices: tuple[str, ...] = ()
+
+
+def load_tokenizer(files: ModelFiles) -> Any:
+    """The model's tokenizer.
+
+    Raises:
+        ModelError: there is none, or none that transformers can read without code of its own.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(files.path, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # transformers raises whatever the reader of the moment raises
+        raise ModelError(
+            f"the tokenizer of `{files.name}` cannot be loaded: {_first_line(error)}",
+            remedy="The folder must hold tokenizer.json (or the vocabulary) and tokenizer_config.json.",
+            place=str(files.path),
+        ) from None
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError(
+            f"the tokenizer of `{files.name}` has no fast version (tokenizer.json).",
+            remedy="Convert it once with `AutoTokenizer.from_pretrained(..., use_fast=True).save_pretrained`.",
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+def load_for_training(
+    files: ModelFiles, task: Task, targets: Targets, *, pooling: str, seed: int
+) -> LoadedModel:
+    """A model with a head for the targets.
+
+    Args:
+        files: from `resolve_model`.
+        task: says which class of transformers loads it.
+        targets: what the head predicts.
+        pooling: `auto`, `mean` or `first`, as in the recipe.
+        seed: of the new head's weights.
+
+    Raises:
+        ModelError: the model does not fit the task, lacks weights, or cannot pool as asked.
+    """
+    import torch
+
+    tokenizer = load_tokenizer(files)
+    before = files.config()
+    keep_head = _same_labels(before, task.config(targets))
+    pools_already = bool(before.get(heads.POOLING_KEY))
+    add_layer = _wants_pooling_layer(before, pooling, keep_head=keep_head) and not pools_already
+    config = _config(files, task, targets, tokenizer, extra_layers=int(add_layer))
+    if add_layer:
+        setattr(config, heads.POOLING_KEY, "mean")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, missing = _from_pretrained(files, task, config)
+    _refuse_holes(files, missing, config.num_hidden_layers - 1 if add_layer else None)
+    if add_layer:
+        heads.make_pooling_layer(model)
+    elif pools_already:
+        heads.freeze_pooling_layer(model)
+    head_is_new = not keep_head or any(_is_head(name) for name in missing)
+    if head_is_new:
+        _renew_head(model, task.config(targets)["num_labels"], seed)
+    return LoadedModel(model, tokenizer, head_is_new)
+
+
+def load_trained(files: ModelFiles, task: Task) -> LoadedModel:
+    """A model that was fine-tuned for the task, ready to predict.
+
+    Raises:
+        ModelError: it was not: weights are missing.
+    """
+    config = _config(files, task, None, None)
+    model, missing = _from_pretrained(files, task, config)
+    if missing:
+        raise ModelError(
+            f"`{files.name}` is not trained for {task.name}: its weights lack `{sorted(missing)[0]}`.",
+            remedy="Give the `model` folder of a run.",
+        )
+    if heads.has_pooling_layer(model):
+        heads.use_fast_pooling(model)
+    return LoadedModel(model.eval(), load_tokenizer(files), head_is_new=False)
+
+
+def position_limit(model: Any, tokenizer: Any) -> int:
+    """The most tokens the model can read at once."""
+    limits = [getattr(model.config, name, None) for name in ("max_position_embeddings", "n_positions")]
+    known = [int(limit) for limit in limits if limit]
+    # RoBERTa counts positions from padding_idx + 1.
+    if known and model.config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        known = [known[0] - model.config.pad_token_id - 1]
+    stated = getattr(tokenizer, "model_max_length", None)
+    if stated and stated < 1_000_000 and not known:
+        known.append(int(stated))
+    return min(known) if known else 1_000_000
+
+
+def _config(
+    files: ModelFiles, task: Task, targets: Targets | None, tokenizer: Any, *, extra_layers: int = 0
+) -> Any:
+    from transformers import AutoConfig
+
+    changes: dict[str, Any] = task.config(targets) if targets is not None else {}
+    try:
+        config = AutoConfig.from_pretrained(
+            files.path, trust_remote_code=False, local_files_only=True, **changes
+        )
+    except Exception as error:
+        raise ModelError(
+            f"`{files.name}` cannot be loaded: {_first_line(error)}",
+            remedy="Its architecture must be one of transformers.",
+            place=str(files.path),
+        ) from None
+    if extra_layers:
+        config.num_hidden_layers += extra_layers
+    if tokenizer is not None and getattr(config, "pad_token_id", None) is None:
+        config.pad_token_id = tokenizer.pad_token_id
+    return config
+
+
+def _from_pretrained(files: ModelFiles, task: Task, config: Any) -> tuple[nn.Module, set[str]]:
+    import torch
+    import transformers
+
+    auto = getattr(transformers, task.auto_class)
+    try:
+        with quiet():
+            model, info = auto.from_pretrained(
+                files.path,
+                config=config,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                use_safetensors=True,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # a damaged file fails in the reader's own way
+        raise ModelError(
+            f"`{files.name}` cannot be loaded for {task.name}: {_first_line(error)}",
+            remedy=f"It must be a model for `{task.auto_class}` with whole safetensors files.",
+            place=str(files.path),
+        ) from None
+    mismatched = {key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]}
+    return model, set(info["missing_keys"]) | mismatched
+
+
+class quiet:  # noqa: N801 (reads as a verb in `with quiet():`)
+    """Silences transformers' own bars and its warning that a head is new: we say it ourselves."""
+
+    def __enter__(self) -> None:
+        from transformers.utils import logging
+
+        self.before = (logging.get_verbosity(), logging.is_progress_bar_enabled())
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        from transformers.utils import logging
+
+        logging.set_verbosity(self.before[0])
+        if self.before[1]:
+            logging.enable_progress_bar()
+
+
+def _same_labels(config: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    names = config.get("id2label") or {}
+    return [names.get(str(i)) for i in range(len(names))] == list(wanted["id2label"].values())
+
+
+def _wants_pooling_layer(config: dict[str, Any], pooling: str, *, keep_head: bool) -> bool:
+    possible = heads.can_pool_mean(str(config.get("model_type")))
+    if pooling == "mean" and not possible:
+        raise ModelError(
+            f"mean pooling needs a model of the BERT family, and this one is `{config.get('model_type')}`.",
+            remedy="Leave `train.pooling` at `auto`.",
+        )
+    return pooling == "mean" or (pooling == "auto" and possible and not keep_head)
+
+
+def _refuse_holes(files: ModelFiles, missing: set[str], pooling_layer: int | None) -> None:
+    made_here = f"layer.{pooling_layer}."
+    holes = [n for n in missing if not _is_head(n) and (pooling_layer is None or made_here not in n)]
+    if holes:
+        raise ModelError(
+            f"the weights of `{files.name}` lack {len(holes)} tensors of its body, `{sorted(holes)[0]}` first.",
+            remedy="The files are damaged or of another architecture than config.json says.",
+            place=str(files.path),
+        )
+
+
+def _is_head(name: str) -> bool:
+    return any(part in _HEAD_PARTS for part in name.split(".")) and ".layer." not in name
+
+
+def _renew_head(model: Any, num_labels: int, seed: int) -> None:
+    """Draws the head anew: weights of another task's head are no start."""
+    import torch
+
+    head = heads.find_head(model, num_labels)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        head.weight.normal_(0.0, 0.02, generator=generator)
+        if head.bias is not None:
+            head.bias.zero_()
+
+
+def _first_line(error: Exception) -> str:
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if line.endswith(".") else line + "."

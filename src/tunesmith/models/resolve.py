@@ -1,0 +1,158 @@
+"""From a model's name to a folder with its files: the only way a model comes in.
+
+In this order: a run of ours, a local folder, the local Hub cache, the Hub (unless offline), a packaged copy.
+What is found must be safetensors without code: `auto_map` means Python from the repository would be run, a
+pickled weights file can run any code when it is read, and both are refused with that reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunesmith.errors import ModelError
+from tunesmith.models.packaged import packaged_folder
+
+# What a model needs and nothing that can be executed.
+_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md", "LICENSE*"]
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack")
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model's folder.
+
+    Args:
+        name: as the user gave it.
+        path: the folder.
+        origin: where it was found, in words.
+    """
+
+    name: str
+    path: Path
+    origin: str
+
+    def config(self) -> dict[str, Any]:
+        """What `config.json` says."""
+        return dict(json.loads((self.path / "config.json").read_text(encoding="utf-8")))
+
+
+def resolve_model(name: str) -> ModelFiles:
+    """Finds a model and checks that it is safe to load.
+
+    Args:
+        name: Hub id, local folder, or a run folder of ours.
+
+    Raises:
+        ModelError: it is nowhere to be found (the message says what was tried), or it is refused.
+    """
+    local = Path(name).expanduser()
+    if (local / "manifest.json").is_file() and (local / "model").is_dir():
+        return _checked(ModelFiles(name, local / "model", f"the run {local}"))
+    if local.is_dir():
+        return _checked(ModelFiles(name, local, f"the folder {local}"))
+    tried = [f"the folder {local}: not there"]
+    for source, find in (("the local Hub cache", _from_cache), ("the Hub", _from_hub)):
+        path, found = find(name)
+        if path is not None:
+            return _checked(ModelFiles(name, path, found))
+        tried.append(f"{source}: {found}")
+    path, found = packaged_folder(name)
+    if path is not None:
+        return _checked(ModelFiles(name, path, found))
+    tried.append(f"packaged copies: {found}")
+    listed = "\n".join(f"  - {line}" for line in tried)
+    raise ModelError(
+        f"the model `{name}` is nowhere to be found:\n{listed}",
+        remedy="Give a folder with config.json and model.safetensors, or a Hub id while the Hub is reachable.",
+    )
+
+
+def is_offline() -> bool:
+    """Whether the Hub is ruled out by `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`."""
+    return any(
+        os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    )
+
+
+def _from_cache(name: str) -> tuple[Path | None, str]:
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        path = Path(huggingface_hub.snapshot_download(name, local_files_only=True, allow_patterns=_WANTED))
+    except HFValidationError:
+        return None, "not a Hub id"
+    except (LocalEntryNotFoundError, OSError):
+        return None, "not there"
+    if not _weights(path):
+        return None, "there, but without weights in safetensors"
+    return path, "the local Hub cache"
+
+
+def _from_hub(name: str) -> tuple[Path | None, str]:
+    if is_offline():
+        return None, "ruled out by HF_HUB_OFFLINE"
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_WANTED)), "the Hub"
+    except HFValidationError:
+        return None, "not a Hub id"
+    except LocalEntryNotFoundError:
+        return None, "not reachable"
+    except (HfHubHTTPError, OSError) as error:
+        return None, str(error).splitlines()[0]
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+def _checked(files: ModelFiles) -> ModelFiles:
+    _refuse_without_model(files)
+    _refuse_code(files)
+    return files
+
+
+def _refuse_without_model(files: ModelFiles) -> None:
+    config = files.path / "config.json"
+    if not config.is_file():
+        raise ModelError(
+            f"a model's folder must hold config.json, and `{files.path}` holds none.",
+            remedy="Give the folder that `save_pretrained` wrote, or a run folder.",
+        )
+    if _weights(files.path):
+        return
+    pickled = sorted(p.name for pattern in _PICKLED for p in files.path.glob(pattern))
+    if pickled:
+        raise ModelError(
+            f"the weights of `{files.name}` are pickled (`{pickled[0]}`), and reading a pickle can run any code.",
+            remedy="Use a revision with model.safetensors, or convert the file in a sandbox of your own.",
+        )
+    raise ModelError(
+        f"a model's folder must hold weights in safetensors, and `{files.path}` holds none.",
+        remedy="Give the folder that `save_pretrained` wrote.",
+    )
+
+
+def _refuse_code(files: ModelFiles) -> None:
+    for name in ("config.json", "tokenizer_config.json"):
+        path = files.path / name
+        if not path.is_file():
+            continue
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ModelError(f"not JSON: {error}.", place=str(path), remedy="Mend the file.") from None
+        if "auto_map" in content:
+            raise ModelError(
+                f"`{files.name}` brings Python code of its own (`auto_map`), which would be run here.",
+                place=str(path),
+                remedy="Choose a model whose architecture is part of transformers; remote code is never run.",
+            )

@@ -1,0 +1,35 @@
+"""Writing a model in the Hugging Face format, so that plain transformers loads it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tunesmith.models.loading import quiet
+
+
+def save_model(model: Any, tokenizer: Any, folder: Path, *, max_length: int) -> None:
+    """Writes config, weights (safetensors) and tokenizer; the folder appears whole or not at all.
+
+    Args:
+        model: a model of transformers.
+        tokenizer: its tokenizer; saved with `max_length`, so that who loads it truncates as we do.
+        folder: the folder to write; an older one is replaced.
+        max_length: tokens a text may have.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        with quiet():
+            model.save_pretrained(aside)
+        tokenizer.model_max_length = max_length
+        tokenizer.save_pretrained(aside)
+        aside.chmod(0o755)
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise

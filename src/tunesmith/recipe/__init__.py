@@ -1,0 +1,24 @@
+"""The recipe: what one run is made from. `schema` says what there is, `draft` reads it from a file."""
+
+from tunesmith.recipe.draft import SYNONYMS, RecipeDraft
+from tunesmith.recipe.schema import (
+    DataRecipe,
+    EvaluateRecipe,
+    Recipe,
+    TrainRecipe,
+    describe_fields,
+    recipe_keys,
+    yaml_value,
+)
+
+__all__ = [
+    "SYNONYMS",
+    "DataRecipe",
+    "EvaluateRecipe",
+    "Recipe",
+    "RecipeDraft",
+    "TrainRecipe",
+    "describe_fields",
+    "recipe_keys",
+    "yaml_value",
+]

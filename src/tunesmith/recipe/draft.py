@@ -1,0 +1,255 @@
+"""A recipe on its way in: YAML and arguments become one plain tree, then a validated `Recipe`.
+
+Every key remembers the file and line it came from, so that a message can name them. Keys that people bring
+from other tools (`SYNONYMS`) are understood and told today's name; an unknown key is an error with a
+suggestion, never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from pydantic import ValidationError
+
+from tunesmith.errors import RecipeError, did_you_mean
+from tunesmith.recipe.expectations import expectation
+from tunesmith.recipe.loader import Loader
+from tunesmith.recipe.schema import Recipe, recipe_keys, yaml_value
+
+SYNONYMS: dict[str, str] = {
+    "base_model": "model",
+    "model_name": "model",
+    "model_name_or_path": "model",
+    "output": "output_dir",
+    "train_file": "data.train",
+    "datasets": "data.train",
+    "dataset": "data.train",
+    "validation_file": "data.validation",
+    "test_file": "data.test",
+    "val_set_size": "data.validation",
+    "validation_split": "data.validation",
+    "max_seq_length": "data.max_length",
+    "max_seq_len": "data.max_length",
+    "sequence_len": "data.max_length",
+    "model_max_length": "data.max_length",
+    "cutoff_len": "data.max_length",
+    "epochs": "train.num_train_epochs",
+    "num_epochs": "train.num_train_epochs",
+    "lr": "train.learning_rate",
+    "batch_size": "train.per_device_train_batch_size",
+    "micro_batch_size": "train.per_device_train_batch_size",
+    "train_batch_size": "train.per_device_train_batch_size",
+    "gradient_accumulation": "train.gradient_accumulation_steps",
+    "warmup_ratio": "train.warmup_steps",
+    "lr_scheduler": "train.lr_scheduler_type",
+    "scheduler": "train.lr_scheduler_type",
+    "max_norm": "train.max_grad_norm",
+    "gradient_clipping": "train.max_grad_norm",
+    "patience": "train.early_stopping_patience",
+    "random_seed": "seed",
+}
+
+
+@dataclass
+class RecipeDraft:
+    """A recipe before validation: a plain tree, where each key was written, and what was renamed."""
+
+    tree: dict[str, Any] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: Path) -> RecipeDraft:
+        """The draft in a YAML file.
+
+        Raises:
+            RecipeError: the file is missing, not YAML, or not a mapping; a key stands twice.
+        """
+        if not path.is_file():
+            raise RecipeError(
+                f"a recipe must be a YAML file, `{path}` is {'a folder' if path.is_dir() else 'missing'}.",
+                remedy="`tunesmith init FILE` writes a recipe for a data file.",
+            )
+        draft = cls()
+        try:
+            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=Loader)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            mark = getattr(error, "problem_mark", None)
+            place = f"{path}, line {mark.line + 1}" if mark else str(path)
+            problem = getattr(error, "problem", None) or str(error)
+            raise RecipeError(
+                f"not YAML: {problem}.", place=place, remedy="Mend the file's syntax."
+            ) from None
+        if not isinstance(node, yaml.MappingNode):
+            raise RecipeError(
+                "a recipe must be a mapping of keys to values.",
+                place=str(path),
+                remedy="`tunesmith init FILE` writes one to start from.",
+            )
+        draft.tree = cast("dict[str, Any]", draft._build(node, "", path))
+        return draft
+
+    def _build(self, node: yaml.Node, prefix: str, path: Path) -> Any:
+        loader = Loader("")
+        if not isinstance(node, yaml.MappingNode):
+            return loader.construct_object(node, deep=True)
+        tree: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(loader.construct_object(key_node))
+            place = f"{path}, line {key_node.start_mark.line + 1}"
+            if key in tree:
+                raise RecipeError(f"`{prefix}{key}` stands twice.", place=place, remedy="Keep one of them.")
+            self.places[prefix + key] = place
+            tree[key] = self._build(value_node, f"{prefix}{key}.", path)
+        return tree
+
+    def override(self, assignment: str) -> None:
+        """Applies one `section.key=value` of the command line.
+
+        Raises:
+            RecipeError: it has no `=`, or its value is not YAML.
+        """
+        key, equals, text = assignment.partition("=")
+        place = f"argument `{assignment}`"
+        if not equals or not key.strip():
+            raise RecipeError(
+                "a trailing argument must be `section.key=value`.",
+                place=place,
+                remedy="Example: `train.learning_rate=1e-4`.",
+            )
+        try:
+            value = yaml.load(text, Loader=Loader) if text else None
+        except yaml.YAMLError:
+            raise RecipeError("the value is not YAML.", place=place, remedy="Quote it.") from None
+        self.set(SYNONYMS.get(key.strip(), key.strip()), value, place)
+
+    def set(self, dotted: str, value: Any, place: str) -> None:
+        """Puts one value at a dotted key; a later call wins over an earlier one."""
+        *parents, last = dotted.split(".")
+        branch = self.tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+            if not isinstance(branch, dict):
+                raise RecipeError(f"`{dotted}`: `{parent}` is not a section.", place=place, remedy="Mend it.")
+        branch[last] = value
+        self.places[dotted] = place
+
+    def resolve_paths(self, base: Path) -> None:
+        """Reads data files relative to the recipe's own folder where they lie there."""
+        data = self.tree.get("data")
+        if isinstance(data, dict):
+            files = {split: data[split] for split in ("train", "validation", "test") if split in data}
+            data.update({split: _relative_to(base, value) for split, value in files.items()})
+
+    def validate(self) -> Recipe:
+        """The finished recipe.
+
+        Raises:
+            RecipeError: a key is unknown or missing, or a value is wrong; all faults are named at once.
+        """
+        self._rename_synonyms()
+        try:
+            return Recipe.model_validate(self.tree)
+        except ValidationError as error:
+            raise self._explain(error) from None
+
+    def _rename_synonyms(self) -> None:
+        for dotted in _leaves(self.tree):
+            short = dotted.rpartition(".")[2]
+            today = SYNONYMS.get(short)
+            if today is None or dotted == today or dotted in recipe_keys():
+                continue
+            place = self.places.get(dotted, "")
+            if _lookup(self.tree, today) is not None:
+                raise RecipeError(
+                    f"`{dotted}` and `{today}` are the same setting, and both are given.",
+                    place=place,
+                    remedy=f"Keep `{today}`.",
+                )
+            self.set(today, _pop(self.tree, dotted), place)
+            self.notices.append(f"{place + ': ' if place else ''}`{dotted}` is called `{today}` here")
+
+    def _explain(self, error: ValidationError) -> RecipeError:
+        faults = error.errors()
+        lines = list(dict.fromkeys(self._fault(fault) for fault in faults))
+        remedies = [_suggestion(_dotted(f["loc"])) for f in faults if f["type"] == "extra_forbidden"]
+        remedy = " ".join(dict.fromkeys(remedies)) or "`docs/recipe.md` lists every key with its values."
+        place = "" if len(lines) > 1 else self._place(_dotted(faults[0]["loc"]))
+        if len(lines) == 1:
+            return RecipeError(lines[0], place=place, remedy=remedy)
+        listed = "\n".join(f"  - {line}" for line in lines)
+        return RecipeError(f"{len(lines)} values of the recipe are wrong:\n{listed}", remedy=remedy)
+
+    def _fault(self, fault: Any) -> str:
+        key = _dotted(fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            return f"`{key}` is not a key of the recipe."
+        if fault["type"] == "missing":
+            return f"`{key}` must be given."
+        if fault["type"] == "value_error":
+            return f"{key}: {fault['ctx']['error']}."
+        expected = expectation(key) or str(fault["msg"])
+        return f"{key} must be {expected}, got {yaml_value(_lookup(self.tree, key))}."
+
+    def _place(self, key: str) -> str:
+        while key and key not in self.places:
+            key = key.rpartition(".")[0]
+        return self.places.get(key, "")
+
+
+def _relative_to(base: Path, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_relative_to(base, item) for item in value]
+    if isinstance(value, str) and "://" not in value and (base / value).exists():
+        return str(base / value)
+    return value
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key, value in tree.items():
+        if isinstance(value, dict) and prefix + key not in ("data.columns",):
+            found += _leaves(value, f"{prefix}{key}.")
+        else:
+            found.append(prefix + key)
+    return found
+
+
+def _lookup(tree: Any, dotted: str) -> Any:
+    for part in dotted.split("."):
+        if not isinstance(tree, dict) or part not in tree:
+            return None
+        tree = tree[part]
+    return tree
+
+
+def _pop(tree: dict[str, Any], dotted: str) -> Any:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        tree = tree[parent]
+    return tree.pop(last)
+
+
+def _dotted(loc: Sequence[str | int]) -> str:
+    """The recipe's key in a pydantic location, which may go on into a union's branch or a list."""
+    known = recipe_keys()
+    key = ""
+    for part in loc:
+        longer = f"{key}.{part}" if key else str(part)
+        if key in known:
+            break
+        key = longer
+    return key
+
+
+def _suggestion(key: str) -> str:
+    section, _, name = key.rpartition(".")
+    siblings = [k for k in recipe_keys() if k.rpartition(".")[0] == section]
+    elsewhere = [k for k in recipe_keys() if k.rpartition(".")[2] == name]
+    if elsewhere:
+        return f"Did you mean `{elsewhere[0]}`?"
+    return did_you_mean(key, siblings or recipe_keys())

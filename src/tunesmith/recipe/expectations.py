@@ -1,0 +1,46 @@
+"""What a recipe's field accepts, in words: `a number above 0 and at most 1`."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from tunesmith.recipe.schema import Recipe, recipe_fields
+
+
+def expectation(key: str) -> str:
+    """The sentence part after `must be`, or nothing when the key is no field."""
+    info = recipe_fields(Recipe).get(key)
+    if info is None:
+        return ""
+    parts = [_type_name(info.annotation, info.metadata)]
+    return " ".join(part for part in parts if part) + (f" ({info.description})" if info.description else "")
+
+
+_BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+
+
+def _type_name(annotation: Any, metadata: Sequence[Any]) -> str:
+    bounds = " and ".join(
+        f"{word} {getattr(m, name)}" for m in metadata for name, word in _BOUNDS.items() if hasattr(m, name)
+    )
+    for m in metadata:
+        if isinstance(m, BeforeValidator):
+            return "a name or a list of names"
+        bounds = bounds or _type_name(None, getattr(m, "metadata", []))
+    origin = typing.get_origin(annotation)
+    if origin is Annotated:
+        inner, *extra = typing.get_args(annotation)
+        return _type_name(inner, extra)
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in typing.get_args(annotation))
+    if origin in (typing.Union, types.UnionType):
+        names = [_type_name(a, []) for a in typing.get_args(annotation) if a is not type(None)]
+        return " or ".join(names)
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    name = words.get(annotation, "" if annotation is None else "a list" if origin is list else "a mapping")
+    return " ".join(part for part in (name, bounds) if part)

@@ -1,0 +1,1 @@
+"""The loop and what it needs: probe, optimizer, schedule, randomness, checkpoints, guards."""

@@ -1,0 +1,62 @@
+"""What stops a run that no longer learns: a number that is infinite or not a number.
+
+A loop that clips gradients hides it: an infinite norm scales every gradient to zero, the loss stays
+plausible, and nothing is learned. So loss and norm are looked at before every update, and the weights that
+go into a checkpoint have never seen such a number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tunesmith.errors import NonFiniteError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_SHOWN_ROWS = 5
+
+
+def require_finite(
+    values: dict[str, float], *, step: int, rows: Sequence[str], model: nn.Module, learning_rate: float | None
+) -> None:
+    """Stops the run unless all values are finite.
+
+    Args:
+        values: by what they are called in the message.
+        step: the optimizer step, from 1; 0 is the probe.
+        rows: the places of the rows of this step.
+        model: looked through for weights that are not finite.
+        learning_rate: of this step, where there is one.
+
+    Raises:
+        NonFiniteError: naming the step, the rows and what to try.
+    """
+    wrong = {name: value for name, value in values.items() if not math.isfinite(value)}
+    if not wrong:
+        return
+    what = " and ".join(f"the {name} is {value}" for name, value in wrong.items())
+    shown = "; ".join(rows[:_SHOWN_ROWS])
+    more = f" and {len(rows) - _SHOWN_ROWS} more" if len(rows) > _SHOWN_ROWS else ""
+    raise NonFiniteError(
+        f"{what}; nothing was updated with it. Rows of this step: {shown}{more}.",
+        place=f"step {step}" if step else "probe, before step 1",
+        remedy=_remedy(model, learning_rate),
+    )
+
+
+def _remedy(model: nn.Module, learning_rate: float | None) -> str:
+    import torch
+
+    poisoned = [name for name, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
+    if poisoned:
+        return (
+            f"The weights themselves are not finite ({len(poisoned)} tensors, `{poisoned[0]}` first): "
+            "use another copy of the base model."
+        )
+    tries = ["look at the rows above", "`train.bf16=false`"]
+    if learning_rate:
+        tries.insert(0, f"a smaller `train.learning_rate` (it was {learning_rate:.1e} here)")
+    return "Try: " + ", ".join(tries) + "."

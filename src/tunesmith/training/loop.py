@@ -1,0 +1,303 @@
+"""The training loop, on accelerate (devices, DDP), the same for every task.
+
+A step: take the rows that `Plan` names, cut them into forward passes, add up the gradient of the summed loss
+over the items of the global batch, look whether it is finite, clip, update. What is random is a function of
+(seed, step), so resuming is going on: no sampler or generator has a state. Validation picks the best step;
+checkpoints keep it and the newest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.data.batches import collate, split_batch
+from tunesmith.data.encoding import Encoded
+from tunesmith.errors import InterruptedRunError
+from tunesmith.inference.forward import arithmetic, forward_logits, to_device
+from tunesmith.metrics import total
+from tunesmith.models.freezing import keep_frozen_parts_still
+from tunesmith.progress import Progress, StepFacts
+from tunesmith.tasks import Targets, Task
+from tunesmith.training.checkpoints import Checkpoints, State
+from tunesmith.training.events import EventLog
+from tunesmith.training.gradient import Part, accumulate_gradient
+from tunesmith.training.guards import require_finite
+from tunesmith.training.optimizer import (
+    load_optimizer_tensors,
+    make_optimizer,
+    optimizer_tensors,
+    set_learning_rate,
+)
+from tunesmith.training.plan import Plan
+from tunesmith.training.randomness import seed_torch
+from tunesmith.training.schedule import learning_rate_factor
+from tunesmith.training.signals import StopRequest
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Token ids and labels of one split."""
+
+    encoded: Encoded
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The numbers of the loop; each as in `TrainRecipe`, with every `auto` filled in.
+
+    Args:
+        eval_steps: None looks at the validation rows at the end of each epoch.
+        save_steps: None saves when it looks.
+    """
+
+    seed: int
+    learning_rate: float
+    lr_scheduler_type: str
+    warmup_steps: float
+    weight_decay: float
+    max_grad_norm: float
+    gradient_accumulation_steps: int
+    bf16: bool
+    eval_steps: int | None
+    save_steps: int | None
+    logging_steps: int
+    early_stopping_patience: int | None
+
+
+@dataclass
+class Job:
+    """Everything the loop works on."""
+
+    model: Any
+    task: Task
+    targets: Targets
+    train: Labelled
+    validation: Labelled
+    plan: Plan
+    settings: Settings
+    pad_token_id: int
+    place: Callable[[int], str]
+
+
+class Loop:
+    """One run of the loop.
+
+    Args:
+        job: what is trained, on what and how.
+        checkpoints: where it is saved, and from where it goes on.
+        events: where steps are logged.
+        progress: told of every step.
+        accelerator: of accelerate; one for a single process is made when none is given.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        checkpoints: Checkpoints,
+        events: EventLog,
+        progress: Progress,
+        accelerator: Any = None,
+    ) -> None:
+        self.job, self.settings = job, job.settings
+        self.checkpoints, self.events, self.progress = checkpoints, events, progress
+        self.accelerator = accelerator or make_accelerator()
+        self.state = State()
+        self.optimizer = make_optimizer(job.model, weight_decay=self.settings.weight_decay)
+        self.trainable = [p for p in job.model.parameters() if p.requires_grad]
+        self._items = job.task.items(job.train.labels)
+
+    def run(self) -> State:
+        """Trains to the end and leaves the weights of the best step in the model.
+
+        Raises:
+            NonFiniteError: a loss or gradient norm is not a number.
+            InterruptedRunError: a signal came; everything is saved.
+        """
+        self._go_on_from_checkpoint()
+        self.model, self.optimizer = self.accelerator.prepare(self.job.model, self.optimizer)
+        self._started, self._start_seconds, self._start_tokens = (
+            time.perf_counter(), self.state.seconds, self.state.tokens,
+        )  # fmt: skip
+        self._enter_training_mode()
+        with StopRequest() as stop:
+            while not self._is_done():
+                self._step()
+                if self._is_due(self.settings.eval_steps):
+                    self._look()
+                    self._enter_training_mode()
+                if self._is_due(self.settings.save_steps or self.settings.eval_steps):
+                    self._save()
+                if stop:
+                    self._stop(stop.signal_name)
+        self._load_best()
+        return self.state
+
+    def _enter_training_mode(self) -> None:
+        self.model.train()
+        keep_frozen_parts_still(self.job.model)
+
+    def _is_done(self) -> bool:
+        patience = self.settings.early_stopping_patience
+        stopped_early = patience is not None and self.state.looks_without_gain >= patience
+        return stopped_early or self.state.step >= self.job.plan.total_steps
+
+    def _is_due(self, every: int | None) -> bool:
+        step = self.state.step
+        if step == self.job.plan.total_steps:
+            return True
+        return self.job.plan.ends_epoch(step) if every is None else step % every == 0
+
+    def _step(self) -> None:
+        step, settings = self.state.step, self.settings
+        batch = self.job.plan.batch(step)
+        rate = settings.learning_rate * learning_rate_factor(
+            step,
+            self.job.plan.total_steps,
+            kind=settings.lr_scheduler_type,
+            warmup_steps=settings.warmup_steps,
+        )
+        set_learning_rate(self.optimizer, rate)
+        loss = self._gradient(batch, step)
+        norm = float(self.accelerator.clip_grad_norm_(self.trainable, settings.max_grad_norm))
+        require_finite(
+            {"loss": loss, "gradient norm": norm},
+            step=step + 1,
+            rows=[self.job.place(int(row)) for row in batch],
+            model=self.job.model,
+            learning_rate=rate,
+        )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self._count(batch)
+        self._tell(loss, norm, rate)
+
+    def _gradient(self, batch: NDArray[np.int64], step: int) -> float:
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        cut = split_batch(batch, self.settings.gradient_accumulation_steps * world)
+        parts = [self._part(rows, filler=batch[:1]) for rows in cut[rank::world]]
+        with arithmetic(self.job.model, bf16=self.settings.bf16):
+            loss = accumulate_gradient(
+                self.accelerator,
+                self.model,
+                parts,
+                self.job.task.loss,
+                n_items=int(self._items[batch].sum()),
+                before=lambda part: seed_torch(self.settings.seed, "dropout", step, part, rank),
+            )
+        return float(self.accelerator.reduce(self._tensor(loss), "sum")) if world > 1 else loss
+
+    def _tensor(self, value: float) -> torch.Tensor:
+        import torch
+
+        return torch.tensor(value, device=self.accelerator.device)
+
+    def _part(self, rows: NDArray[np.int64], *, filler: NDArray[np.int64]) -> Part:
+        import torch
+
+        used = rows if len(rows) else filler
+        inputs = collate(self.job.train.encoded, used, pad_token_id=self.job.pad_token_id)
+        labels = {"labels": torch.from_numpy(self.job.train.labels[used])}
+        return Part(
+            to_device(inputs, self.job.model),
+            to_device(labels, self.job.model)["labels"],
+            weight=float(len(rows) > 0),
+        )
+
+    def _count(self, batch: NDArray[np.int64]) -> None:
+        self.state.step += 1
+        self.state.examples += len(batch)
+        self.state.tokens += int(self.job.train.encoded.lengths[batch].sum())
+        self.state.seconds = self._start_seconds + time.perf_counter() - self._started
+
+    def _tell(self, loss: float, norm: float, rate: float) -> None:
+        state, plan = self.state, self.job.plan
+        here = state.seconds - self._start_seconds
+        done = (state.tokens - self._start_tokens) / max(here, 1e-9)
+        left = (plan.total_steps - state.step) * state.seconds / state.step
+        facts = StepFacts(state.step, plan.total_steps, plan.epochs_done(state.step), loss, rate, done, left)
+        self.progress.step(facts)
+        if state.step % self.settings.logging_steps == 0 or state.step in (1, plan.total_steps):
+            self.events.write(
+                "step", state.step, epoch=round(facts.epoch, 4), loss=loss, grad_norm=norm, learning_rate=rate
+            )
+
+    def _look(self) -> None:
+        """Scores the validation rows and remembers the best step."""
+        scores = score(
+            self.job.model, self.job.task, self.job.targets, self.job.validation,
+            pad_token_id=self.job.pad_token_id, bf16=self.settings.bf16,
+        )  # fmt: skip
+        state, name = self.state, self.job.task.primary_metric
+        state.seconds = self._start_seconds + time.perf_counter() - self._started
+        value = scores[name]
+        sign = 1 if self.job.task.greater_is_better else -1
+        if state.best_step < 0 or sign * value > sign * state.best_value:
+            state.best_step, state.best_value, state.looks_without_gain = state.step, value, 0
+        else:
+            state.looks_without_gain += 1
+        state.history.append({"step": state.step, **scores})
+        self.events.write("validation", state.step, **scores)
+        best = " (best so far)" if state.best_step == state.step else ""
+        self.progress.note(f"step {state.step}: validation {name} {value:.4f}{best}")
+
+    def _save(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        self.state.seconds = self._start_seconds + time.perf_counter() - self._started
+        self.checkpoints.save(
+            self.state, self._model_tensors(), optimizer_tensors(self.job.model, self.optimizer)
+        )
+
+    def _model_tensors(self) -> dict[str, torch.Tensor]:
+        return dict(self.job.model.state_dict())
+
+    def _stop(self, signal_name: str) -> None:
+        self._save()
+        raise InterruptedRunError(
+            f"stopped by {signal_name} after step {self.state.step} of {self.job.plan.total_steps}; "
+            "everything is saved.",
+            remedy="The same command goes on from there.",
+        )
+
+    def _go_on_from_checkpoint(self) -> None:
+        checkpoint = self.checkpoints.newest()
+        for notice in self.checkpoints.notices:
+            self.progress.warn(notice)
+        if checkpoint is None:
+            return
+        self.state = checkpoint.state()
+        self.job.model.load_state_dict(checkpoint.model_tensors())
+        load_optimizer_tensors(self.job.model, self.optimizer, checkpoint.optimizer_tensors())
+        self.progress.note(f"going on from step {self.state.step} of {self.job.plan.total_steps}")
+
+    def _load_best(self) -> None:
+        if self.state.best_step != self.state.step:
+            best = self.checkpoints.at(self.state.best_step)
+            self.job.model.load_state_dict(best.model_tensors())
+        self.job.model.eval()
+
+
+def make_accelerator() -> Any:
+    """The object of accelerate for this process, or for the group it was launched in."""
+    from accelerate import Accelerator
+
+    return Accelerator(mixed_precision="no")
+
+
+def score(
+    model: Any, task: Task, targets: Targets, split: Labelled, *, pad_token_id: int, bf16: bool
+) -> dict[str, float]:
+    """Every metric of the task on a split."""
+    logits = forward_logits(model, split.encoded, pad_token_id=pad_token_id, bf16=bf16)
+    sums = total(task.statistics(logits, split.labels, targets))
+    return {name: float(value) for name, value in task.formula(sums, targets).items()}

@@ -1,0 +1,183 @@
+"""The probe: a regularised logistic regression on the frozen model's features, and the head start it gives.
+
+Features are what the head sees, taken once in one pass over the texts. Training the whole model from the
+probe's head, instead of from a random one, keeps the pretrained features from being torn about in the first
+steps (Kumar et al. 2022, arXiv 2202.10054). The strength of the regularisation is the one with the best
+validation metric; at a tie, the stronger one.
+
+Features are standardised for the fit, and a feature that does not vary is left out: one had a standard
+deviation of 8e-33, and dividing by it made weights of 1e31.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.data.encoding import Encoded
+from tunesmith.inference.forward import Advance, forward_logits
+from tunesmith.metrics import total
+from tunesmith.models import heads
+from tunesmith.tasks import Targets, Task
+from tunesmith.training.guards import require_finite
+
+if TYPE_CHECKING:
+    from torch import nn
+
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+"""Inverse regularisation strengths C, as in scikit-learn; weakly varying, so few are enough."""
+
+_MAX_ITERATIONS = 200
+_TOLERANCE = 1e-3
+_MIN_RELATIVE_DEVIATION = 1e-6
+
+
+@dataclass(frozen=True)
+class ProbeHead:
+    """A linear head for features as they are, not standardised.
+
+    Args:
+        weight: [k, d].
+        bias: [k].
+        strength: the C that was chosen.
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    strength: float
+
+    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits [rows, k] of features [rows, d]."""
+        return features @ self.weight.T + self.bias
+
+
+def take_features(
+    model: nn.Module,
+    encoded: Encoded,
+    *,
+    head: nn.Linear,
+    pad_token_id: int,
+    bf16: bool,
+    place: Callable[[int], str],
+    advance: Advance | None = None,
+) -> NDArray[np.float32]:
+    """What the head sees of each row: [rows, d].
+
+    Args:
+        model: of transformers, with the head in it.
+        encoded: the rows.
+        head: its last linear layer.
+        pad_token_id: of the tokenizer.
+        bf16: compute in bfloat16.
+        place: a row's file and line, for messages.
+        advance: told of the progress.
+
+    Raises:
+        NonFiniteError: a feature is not a number.
+    """
+    with _passing_features_through(head):
+        features = forward_logits(model, encoded, pad_token_id=pad_token_id, bf16=bf16, advance=advance)
+    wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(wrong):
+        value = float(features[wrong[0]][~np.isfinite(features[wrong[0]])][0])
+        rows = [place(int(row)) for row in wrong]
+        require_finite(
+            {"feature of the frozen model": value}, step=0, rows=rows, model=model, learning_rate=None
+        )
+    return features
+
+
+class _passing_features_through:  # noqa: N801 (reads as a verb in `with`)
+    """While this lasts, the head returns its input: the model's logits are its features."""
+
+    def __init__(self, head: Any) -> None:
+        self.head = head
+
+    def __enter__(self) -> None:
+        self.before = self.head.__dict__.get("forward")
+        self.head.forward = lambda features: features
+
+    def __exit__(self, *_: object) -> None:
+        del self.head.forward
+        if self.before is not None:
+            self.head.forward = self.before
+
+
+def fit_probe(
+    task: Task,
+    targets: Targets,
+    train: tuple[NDArray[np.float32], NDArray[np.int64]],
+    validation: tuple[NDArray[np.float32], NDArray[np.int64]],
+) -> ProbeHead:
+    """The logistic regression with the best validation metric.
+
+    Args:
+        task: says how validation is scored.
+        targets: of the task.
+        train: features [rows, d] and labels [rows].
+        validation: the same of the validation rows.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    features, labels = train
+    mean, deviation = _standardisation(features)
+    n_classes = task.config(targets)["num_labels"]
+    scaled = ((features - mean) / deviation).astype(np.float32)
+    best: tuple[float, ProbeHead] | None = None
+    model = LogisticRegression(max_iter=_MAX_ITERATIONS, tol=_TOLERANCE, warm_start=True)
+    for strength in STRENGTHS:
+        model.set_params(C=strength)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # not converged to the last digit is good enough to choose by
+            model.fit(scaled, labels)
+        head = _unscaled(model, mean, deviation, n_classes, strength)
+        value = _score(task, targets, head.logits(validation[0]), validation[1])
+        if best is None or value > best[0]:
+            best = (value, head)
+    assert best is not None
+    return best[1]
+
+
+def put_head(model: nn.Module, head: ProbeHead) -> None:
+    """Writes the probe's weights into the model's head."""
+    import torch
+
+    layer = heads.find_head(model, len(head.bias))
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(head.weight))
+        if layer.bias is not None:
+            layer.bias.copy_(torch.from_numpy(head.bias))
+
+
+def _standardisation(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation [d]; infinite deviation takes a feature without variance out of the fit."""
+    wide = features.astype(np.float64)
+    mean, deviation = wide.mean(0), wide.std(0)
+    scale = max(float(np.median(deviation)), np.finfo(np.float32).tiny)
+    return mean, np.where(deviation < _MIN_RELATIVE_DEVIATION * scale, np.inf, deviation)
+
+
+def _unscaled(
+    model: Any, mean: NDArray[np.float64], deviation: NDArray[np.float64], n_classes: int, strength: float
+) -> ProbeHead:
+    weight, bias = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
+    if len(weight) == 1:  # two classes: one row of weights is the difference of both logits
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    weight = weight / deviation
+    bias = bias - weight @ mean
+    full_weight = np.zeros((n_classes, weight.shape[1]), dtype=np.float32)
+    # A class without a training row is never predicted.
+    full_bias = np.full(n_classes, bias.min() - 10.0, dtype=np.float32)
+    full_weight[model.classes_], full_bias[model.classes_] = weight, bias
+    return ProbeHead(full_weight, full_bias, strength)
+
+
+def _score(task: Task, targets: Targets, logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    sums = total(task.statistics(logits, labels, targets))
+    value = float(task.formula(sums, targets)[task.primary_metric])
+    return value if task.greater_is_better else -value

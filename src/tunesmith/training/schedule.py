@@ -1,0 +1,46 @@
+"""The learning rate: how it moves over a run, and where it should peak.
+
+The factor is a function of the step alone, so there is no scheduler state to save.
+
+Where `learning_rate: auto` peaks, at 32 rows a batch:
+
+| parameters of the model | peak   | source |
+|-------------------------|--------|--------|
+| below 50 million        | 2e-4   | measured: all-MiniLM-L6-v2, see docs/training.md |
+| below 200 million       | 5e-5   | BERT-base: Devlin et al. 2019, appendix A.3 (2e-5 to 5e-5) |
+| above                   | 2e-5   | RoBERTa-large: Liu et al. 2019, table 10 (1e-5 to 3e-5) |
+
+It grows with the square root of the batch, the rule for Adam's family (Malladi et al. 2022, arXiv
+2205.10287).
+"""
+
+from __future__ import annotations
+
+import math
+
+_PEAKS = ((50_000_000, 2e-4), (200_000_000, 5e-5), (math.inf, 2e-5))
+_REFERENCE_ROWS = 32
+
+
+def auto_learning_rate(n_parameters: int, rows_per_batch: float) -> float:
+    """The peak learning rate for a model's size and a batch's mean number of rows."""
+    peak = next(rate for bound, rate in _PEAKS if n_parameters < bound)
+    return float(f"{peak * math.sqrt(rows_per_batch / _REFERENCE_ROWS):.2g}")
+
+
+def learning_rate_factor(step: int, total_steps: int, *, kind: str, warmup_steps: float) -> float:
+    """The share of the peak at one step.
+
+    Args:
+        step: from 0 to total_steps - 1.
+        total_steps: of the whole run.
+        kind: `linear` or `cosine` (both fall to nearly zero), or `constant`.
+        warmup_steps: a number of steps, or a share of all below 1.
+    """
+    warmup = warmup_steps * total_steps if warmup_steps < 1 else warmup_steps
+    if step < warmup:
+        return (step + 1) / (math.floor(warmup) + 1)
+    if kind == "constant":
+        return 1.0
+    done = (step - warmup) / max(total_steps - warmup, 1)
+    return 1.0 - done if kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
