@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,55 @@ def encode(
     if not folder.is_dir():
         _store(folder, _encode(task, inputs, tokenizer, options))
     return _load(folder)
+
+
+@dataclass(frozen=True)
+class EncodedSplits:
+    """Every split's token ids, and what was cut.
+
+    Args:
+        splits: by name.
+        truncation: by name.
+        max_length: that was used.
+    """
+
+    splits: dict[str, Encoded]
+    truncation: dict[str, Truncation]
+    max_length: int
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row there is."""
+        return max(int(encoded.lengths.max()) for encoded in self.splits.values())
+
+
+def encode_splits(
+    task: Task,
+    splits: Mapping[str, Examples],
+    tokenizer: Any,
+    *,
+    choose_max_length: Callable[[int], int],
+    cache: Path,
+) -> EncodedSplits:
+    """Encodes every split, first in full to know what `max_length` would cut.
+
+    Args:
+        task: whose encoding is used.
+        splits: examples by name.
+        tokenizer: a fast tokenizer.
+        choose_max_length: from the tokens of the longest text there is.
+        cache: folder of the store.
+    """
+    full = {name: encode(task, examples, tokenizer, None, cache) for name, examples in splits.items()}
+    max_length = choose_max_length(max(int(encoded.lengths.max()) for encoded in full.values()))
+    truncation = {name: survey(encoded, max_length) for name, encoded in full.items()}
+    cut = {
+        name: encode(task, splits[name], tokenizer, max_length, cache)
+        if truncation[name].rows_cut
+        else encoded
+        for name, encoded in full.items()
+    }
+    return EncodedSplits(cut, truncation, max_length)
 
 
 def cache_folder() -> Path:

@@ -14,13 +14,15 @@ class EventLog:
 
     Args:
         path: `RUN/events.jsonl`.
-        step: the step the run goes on from; lines after it came from a start that was lost.
     """
 
-    def __init__(self, path: Path, *, step: int) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
+
+    def begin(self, step: int) -> None:
+        """Goes on after a step: lines after it came from a start that was lost."""
         kept = [line for line in self._lines() if json.loads(line)["step"] <= step] if step else []
-        write_atomically(path, "".join(line + "\n" for line in kept))
+        write_atomically(self.path, "".join(line + "\n" for line in kept))
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         """Appends one line; a number that JSON does not have becomes null."""

@@ -124,6 +124,7 @@ class Loop:
             InterruptedRunError: a signal came; everything is saved.
         """
         self._go_on_from_checkpoint()
+        self.events.begin(self.state.step)
         self.model, self.optimizer = self.accelerator.prepare(self.job.model, self.optimizer)
         self._started, self._start_seconds, self._start_tokens = (
             time.perf_counter(), self.state.seconds, self.state.tokens,

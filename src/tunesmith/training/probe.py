@@ -14,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +51,24 @@ class ProbeHead:
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     strength: float
+
+    def save(self, path: Path) -> None:
+        """Writes the head into a safetensors file."""
+        from safetensors.numpy import save
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = save({"weight": self.weight, "bias": self.bias, "strength": np.array([self.strength])})
+        aside = path.with_suffix(".new")
+        aside.write_bytes(data)
+        aside.rename(path)
+
+    @classmethod
+    def load(cls, path: Path) -> ProbeHead:
+        """Reads what `save` wrote."""
+        from safetensors.numpy import load_file
+
+        tensors = load_file(path)
+        return cls(tensors["weight"], tensors["bias"], float(tensors["strength"][0]))
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits [rows, k] of features [rows, d]."""

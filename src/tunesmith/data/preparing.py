@@ -1,0 +1,175 @@
+"""From the recipe's data section to splits: read, learn the targets, check them, hold out, look for leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunesmith.data.examples import Examples, Fault, Reading, read_examples, settle_faults
+from tunesmith.data.splits import hold_out, overlap
+from tunesmith.errors import DataError
+from tunesmith.recipe import DataRecipe, Recipe
+from tunesmith.tasks import RowError, Targets, Task
+
+_SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
+
+
+@dataclass
+class Prepared:
+    """The data of a run.
+
+    Args:
+        splits: `train`, `validation` and perhaps `test`.
+        targets: what the task learned from the training rows.
+        chosen: the file's column for each of the task's.
+        faults: rows that were set aside.
+        notices: what the user should know.
+    """
+
+    splits: dict[str, Examples]
+    targets: Targets
+    chosen: dict[str, str]
+    faults: list[Fault] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    def row_ids(self) -> dict[str, list[str]]:
+        """The rows of each split, by file and line."""
+        return {
+            name: [examples.row_id(row) for row in range(len(examples))]
+            for name, examples in self.splits.items()
+        }
+
+
+def find_splits(data: DataRecipe) -> DataRecipe:
+    """A folder that holds train, validation and test files stands for those files."""
+    folder = Path(data.train[0])
+    if len(data.train) != 1 or not folder.is_dir():
+        return data
+    found = {split: _split_file(folder, split) for split in _SPLIT_NAMES}
+    if found["train"] is None:
+        return data
+    tree = data.model_dump(mode="json")
+    tree["train"] = [found["train"]]
+    if found["validation"] and data.validation == DataRecipe.model_fields["validation"].default:
+        tree["validation"] = [found["validation"]]
+    if found["test"] and data.test is None:
+        tree["test"] = [found["test"]]
+    return DataRecipe.model_validate(tree)
+
+
+def _split_file(folder: Path, split: str) -> str | None:
+    names = _SPLIT_NAMES[split]
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name.split(".")[0].lower() in names)
+    if len(files) > 1:
+        raise DataError(
+            f"the folder holds {len(files)} {split} files: {', '.join(p.name for p in files)}.",
+            remedy=f"Name one as `data.{split}`.",
+            place=str(folder),
+        )
+    return str(files[0]) if files else None
+
+
+def all_sources(data: DataRecipe) -> list[str]:
+    """Every file the data section names."""
+    return [
+        source
+        for part in (data.train, data.validation, data.test)
+        if isinstance(part, list)
+        for source in part
+    ]
+
+
+def prepare(task: Task, recipe: Recipe, aside: Path) -> Prepared:
+    """The splits of a recipe.
+
+    Args:
+        task: whose columns are read.
+        recipe: `data`, `seed`, and the columns that `evaluate` needs.
+        aside: the file for rows that cannot be used.
+
+    Raises:
+        DataError: rows cannot be used and the recipe says to stop, or the data do not make a training.
+    """
+    data = recipe.data
+    for_scores = [*recipe.evaluate.slices, *recipe.evaluate.groups]
+    readings = {"train": _read(task, data.train, data, _train_extra(data, for_scores))}
+    targets = _targets(task, readings["train"], data, aside)
+    for split in ("validation", "test"):
+        sources = getattr(data, split)
+        if isinstance(sources, list):
+            readings[split] = _checked(task, _read(task, sources, data, for_scores), targets)
+    faults = [fault for reading in readings.values() for fault in reading.faults]
+    usable = {split: reading.examples for split, reading in readings.items()}
+    settle_faults(faults, data.bad_rows, aside, min(map(len, usable.values())))
+    splits = _held_out(task, usable, data, recipe.seed)
+    prepared = Prepared(splits, targets, readings["train"].chosen, faults)
+    prepared.notices += _notices(prepared, aside)
+    return prepared
+
+
+def _train_extra(data: DataRecipe, for_scores: Sequence[str]) -> list[str]:
+    needs_scores = not isinstance(data.validation, list) or not isinstance(data.test, list | None)
+    extra = list(for_scores) if needs_scores else []
+    return list(dict.fromkeys([*extra, *([data.group_by] if data.group_by else [])]))
+
+
+def _read(task: Task, sources: Sequence[str], data: DataRecipe, extra: Sequence[str]) -> Reading:
+    return read_examples(task, sources, data.columns, extra=extra)
+
+
+def _targets(task: Task, reading: Reading, data: DataRecipe, aside: Path) -> Targets:
+    if not len(reading.examples):
+        settle_faults(reading.faults, data.bad_rows, aside, 0)
+    return task.learn_targets(reading.examples.columns)
+
+
+def _checked(task: Task, reading: Reading, targets: Targets) -> Reading:
+    """Moves rows whose target the training rows never showed to the faults."""
+    import numpy as np
+
+    examples, kept, faults = reading.examples, [], list(reading.faults)
+    for row in range(len(examples)):
+        try:
+            task.check_targets(examples.row(row), targets)
+            kept.append(row)
+        except RowError as error:
+            file = examples.files[examples.file_index[row]]
+            faults.append(Fault(file, int(examples.lines[row]), str(error), examples.row(row)))
+    if len(kept) == len(examples):
+        return Reading(examples, faults, reading.chosen)
+    return Reading(examples.take(np.array(kept, dtype=np.int64)), faults, reading.chosen)
+
+
+def _held_out(task: Task, usable: dict[str, Examples], data: DataRecipe, seed: int) -> dict[str, Examples]:
+    strata = [c.name for c in task.columns if c.target and c.kind == "category"]
+    splits = dict(usable)
+    for split in ("test", "validation"):
+        share: Any = getattr(data, split)
+        if isinstance(share, float):
+            rest, held = hold_out(
+                splits["train"], share, strata=strata, group_by=data.group_by, seed=seed, purpose=split
+            )
+            splits[split] = splits["train"].take(held)
+            splits["train"] = splits["train"].take(rest)
+    return {name: splits[name] for name in ("train", "validation", "test") if name in splits}
+
+
+def _notices(prepared: Prepared, aside: Path) -> list[str]:
+    notices = []
+    if prepared.faults:
+        notices.append(f"{len(prepared.faults)} rows that cannot be used are set aside in {aside}")
+    train = prepared.splits["train"]
+    for name, examples in prepared.splits.items():
+        shared = 0 if name == "train" else len(overlap(examples, train))
+        if shared:
+            notices.append(
+                f"{shared} of {len(examples)} {name} rows have the text of a training row: "
+                f"the {name} scores are too good by as much as these weigh"
+            )
+    return notices

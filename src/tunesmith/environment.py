@@ -1,0 +1,78 @@
+"""The machine and the versions: for `tunesmith env`, and for the manifest of every run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib import metadata
+from typing import Any
+
+_PACKAGES = (
+    "tunesmith", "torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors",
+    "huggingface-hub", "scikit-learn", "numpy", "pydantic",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that decide the result."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Processor, threads, memory, accelerators."""
+    import psutil
+    import torch
+
+    from tunesmith.inference.forward import has_bf16
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "device": torch.cuda.get_device_name(0) if device == "cuda" else "cpu",
+        "bf16": has_bf16(device),
+    }
+
+
+def describe_environment() -> dict[str, Any]:
+    """What the manifest of a run says about where it was made; no user, host or network name."""
+    return {
+        "command": shlex.join(["tunesmith", *sys.argv[1:]]),
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "machine": machine(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as handle:
+            names = [line.partition(":")[2].strip() for line in handle if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or "unknown"
+
+
+def _git_commit() -> str | None:
+    """The commit of the working folder, where recipe and data usually lie."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

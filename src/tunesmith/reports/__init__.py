@@ -1,0 +1,6 @@
+"""What people read of a run: `report.html`, and the model card. Both are made from the run's files alone."""
+
+from tunesmith.reports.card import write_card
+from tunesmith.reports.html import write_report
+
+__all__ = ["write_card", "write_report"]

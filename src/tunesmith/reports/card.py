@@ -1,0 +1,91 @@
+"""The model card: `model/README.md`, so that the model says by itself what it is and how good it is."""
+
+from __future__ import annotations
+
+from tunesmith.recipe import yaml_value
+from tunesmith.run import Run, write_atomically
+
+
+def write_card(run: Run) -> None:
+    """Writes the card from what the run folder holds."""
+    manifest, metrics = run.manifest(), run.metrics()
+    primary, used = metrics["primary"], manifest["used"]
+    scores = "\n".join(
+        f"| {split} | {name} | {score['value']:.4f} | {score['low']:.4f} to {score['high']:.4f} |"
+        for split, found in metrics["splits"].items()
+        for name, score in found.items()
+    )
+    baselines = "\n".join(
+        f"| {name} | {found[primary['name']]:.4f} |" for name, found in metrics["baselines"].items()
+    )
+    rows = ", ".join(f"{n:,} {split}" for split, n in manifest["data"]["rows"].items())
+    write_atomically(
+        run.model / "README.md",
+        _CARD.format(
+            task=metrics["task"],
+            base=used["model"],
+            base_yaml=yaml_value(used["model"]),
+            title=run.path.name,
+            metric=primary["name"],
+            n=primary["n"],
+            split=primary["split"],
+            scores=scores,
+            baselines=baselines or "| none were scored | |",
+            rows=rows,
+            max_length=used["data"]["max_length"],
+            method=used["train"]["method"],
+            rate=used["train"]["learning_rate"],
+            epochs=used["train"]["num_train_epochs"],
+            seed=used["seed"],
+            labels=", ".join(f"`{label}`" for label in manifest["targets"].get("labels", [])),
+            pooling=_POOLING if used["train"]["pooling"] == "mean" else "",
+            version=manifest["versions"]["tunesmith"],
+        ),
+    )
+
+
+_POOLING = """
+The last layer of this model is a pooling layer: its attention is uniform, so that the classifier reads the
+mean over all tokens. It is an ordinary layer of the architecture and needs no code of its own.
+"""
+
+_CARD = """---
+library_name: transformers
+pipeline_tag: {task}
+base_model: {base_yaml}
+tags: [tunesmith]
+---
+
+# {title}
+
+`{base}` fine-tuned for {task}. Labels: {labels}.
+
+```python
+from transformers import pipeline
+
+classify = pipeline("{task}", model="PATH/TO/THIS/FOLDER")
+classify("a text", truncation=True)
+```
+
+## How good it is
+
+| split | metric | value | interval |
+|---|---|---|---|
+{scores}
+
+On the same {n:,} {split} rows, {metric} of:
+
+| baseline | {metric} |
+|---|---|
+{baselines}
+
+## How it was made
+
+Rows: {rows}. Method `{method}`, learning rate {rate}, {epochs} epochs, seed {seed}; texts of up to {max_length}
+tokens, longer ones are cut. Made with tunesmith {version}.
+{pooling}
+## Limits
+
+The scores hold for texts like those it was scored on. Scores by label, the most confident errors and the whole
+recipe are in the report of the run.
+"""

@@ -1,0 +1,70 @@
+"""Charts as inline SVG, drawn by matplotlib without a display."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+INK, BLUE, ORANGE, GRID = "#1f2933", "#2364aa", "#d9622b", "#d9dee4"
+
+
+def curves(events: Sequence[dict[str, Any]], metric: str, best_step: int) -> str:
+    """Training loss and the validation metric over the steps; empty when nothing was logged."""
+    steps = [e for e in events if e["kind"] == "step" and e["loss"] is not None]
+    looks = [e for e in events if e["kind"] == "validation" and e.get(metric) is not None]
+    if not steps:
+        return ""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.2, 3.1), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    x, loss = [e["step"] for e in steps], [e["loss"] for e in steps]
+    left.plot(x, loss, color=BLUE, alpha=0.3, linewidth=1)
+    left.plot(x, smoothed(loss), color=BLUE, linewidth=2)
+    left.set_title("Training loss")
+    right.plot([e["step"] for e in looks], [e[metric] for e in looks], "o-", color=ORANGE, linewidth=2)
+    for e in looks:
+        if e["step"] == best_step:
+            right.annotate(
+                f"kept: {e[metric]:.4f}", (e["step"], e[metric]), xytext=(-8, -14),
+                textcoords="offset points", ha="right", fontsize=9, color=INK,
+            )  # fmt: skip
+    right.set_title(f"Validation {metric}")
+    for axes in (left, right):
+        _style(axes)
+        axes.set_xlabel("step")
+    left.set_ylim(bottom=0)
+    return _svg(figure)
+
+
+def smoothed(values: Sequence[float], keep: float = 0.85) -> list[float]:
+    """The exponential moving average, without the pull of its start."""
+    average, weight, result = 0.0, 0.0, []
+    for value in values:
+        average = keep * average + (1 - keep) * value
+        weight = keep * weight + (1 - keep)
+        result.append(average / weight)
+    return result
+
+
+def _style(axes: Any) -> None:
+    axes.title.set_fontsize(11)
+    axes.title.set_color(INK)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(GRID)
+    axes.tick_params(colors=INK, labelsize=9, length=0)
+
+
+def _svg(figure: Any) -> str:
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "tunesmith", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

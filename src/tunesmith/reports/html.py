@@ -1,0 +1,123 @@
+"""`report.html`: one file that opens without a network, good enough to send to someone who decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tunesmith.recipe import yaml_value
+from tunesmith.reports.charts import curves
+from tunesmith.run import Run, write_atomically
+
+_SHOWN_ERRORS = 20
+_SHOWN_CONFUSIONS = 15
+_LARGEST_MATRIX = 24
+_NAMES = {
+    "majority": "always the most frequent label",
+    "tfidf_logistic_regression": "TF-IDF + logistic regression",
+    "probe": "probe (frozen model + logistic regression)",
+}
+
+
+def write_report(run: Run) -> None:
+    """Writes `report.html` from what the run folder holds."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, duration=duration, value=yaml_value)
+    write_atomically(run.report_file, environment.get_template("report.html.jinja").render(**_facts(run)))
+
+
+def percent(value: float) -> str:
+    """A fraction as people read it: `93.4 %`."""
+    return f"{100 * value:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them: `2 min 40 s`."""
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    manifest, metrics = run.manifest(), run.metrics()
+    primary = metrics["primary"]
+    truncation_file = run.data / "truncation.json"
+    return {
+        "title": run.path.name,
+        "manifest": manifest,
+        "metrics": metrics,
+        "primary": primary,
+        "recipe": manifest["used"],
+        "compared": list(_compared(metrics)),
+        "chart": curves(run.events(), primary["name"], metrics["train"]["best_step"]),
+        "classes": _classes(metrics["details"]),
+        "confusion": _confusion(metrics["details"]),
+        "errors": _errors(run, primary["split"]),
+        "truncation": json.loads(truncation_file.read_text(encoding="utf-8")),
+    }
+
+
+def _compared(metrics: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The result and its baselines, weakest first."""
+    name = metrics["primary"]["name"]
+    rows = [
+        {"name": _NAMES.get(baseline, baseline), "value": scores[name], "is_result": False}
+        for baseline, scores in metrics["baselines"].items()
+    ]
+    rows.append({"name": "this model", "value": metrics["primary"]["value"], "is_result": True})
+    yield from sorted(rows, key=lambda row: row["value"])
+
+
+def _classes(details: dict[str, Any]) -> list[dict[str, Any]]:
+    """Scores by class, the weakest first."""
+    table = details.get("per_class")
+    if table is None:
+        return []
+    keys = ("labels", "precision", "recall", "f1", "support")
+    rows = [dict(zip(keys, row, strict=True)) for row in zip(*(table[key] for key in keys), strict=True)]
+    return sorted(rows, key=lambda row: row["f1"])
+
+
+def _confusion(details: dict[str, Any]) -> dict[str, Any]:
+    """The whole matrix where it fits a page, and the pairs that are mistaken most."""
+    table = details.get("confusion")
+    if table is None:
+        return {"matrix": [], "pairs": []}
+    labels, counts = table["labels"], table["counts"]
+    pairs = [
+        {"gold": labels[i], "predicted": labels[j], "count": n, "share": n / max(sum(row), 1)}
+        for i, row in enumerate(counts)
+        for j, n in enumerate(row)
+        if i != j and n
+    ]
+    rows = [
+        {"label": labels[i], "cells": [(n, n / max(sum(row), 1), i == j) for j, n in enumerate(row)]}
+        for i, row in enumerate(counts)
+    ]
+    return {
+        "labels": labels,
+        "matrix": rows if len(labels) <= _LARGEST_MATRIX else [],
+        "pairs": sorted(pairs, key=lambda pair: -pair["count"])[:_SHOWN_CONFUSIONS],
+    }
+
+
+def _errors(run: Run, split: str) -> list[dict[str, Any]]:
+    """Wrong answers, the most confident first."""
+    with (run.predictions / f"{split}.jsonl").open(encoding="utf-8") as handle:
+        wrong = [line for line in map(json.loads, handle) if not line["correct"]]
+    for line in wrong:
+        line["input"] = " ⏐ ".join(str(line[key]) for key in line if key.startswith("text"))
+    return sorted(wrong, key=lambda line: -line["prediction"].get("score", 0.0))[:_SHOWN_ERRORS]

@@ -1,0 +1,124 @@
+"""Fills in every `auto` of a recipe from the data, the model and the machine; the result is `recipe.yaml`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.data.batches import tokens_for_rows
+from tunesmith.errors import RecipeError
+from tunesmith.inference.forward import has_bf16
+from tunesmith.models import heads
+from tunesmith.models.loading import position_limit
+from tunesmith.models.memory import longest_that_fits
+from tunesmith.recipe import Recipe
+from tunesmith.training.loop import Settings
+from tunesmith.training.plan import BatchSize, Plan
+from tunesmith.training.schedule import auto_learning_rate
+
+_ROWS_PER_BATCH = 32
+_ROWS_PER_SMALL_BATCH = 16
+_SMALL_DATA_ROWS = 1000
+_MOST_TOKENS_PER_BATCH = 8192
+# Small data need more passes: about this many steps of 32 rows, but never fewer than 3 epochs.
+_WANTED_ROWS_SEEN = 10_000
+_EPOCHS = (3, 10)
+_MOST_STEPS_BETWEEN_LOOKS = 1000
+_USUAL_MAX_LENGTH = 512
+
+
+def choose_max_length(asked: int | str, model: Any, tokenizer: Any, longest_text: int) -> int:
+    """Tokens a text may have: as asked, or all of the longest text there is, if model and memory allow it.
+
+    `auto` is never less than the usual 512 where the model can read that much: texts to come may be longer
+    than those trained on, and as padding goes to the longest of a batch, a high limit costs nothing.
+
+    Raises:
+        RecipeError: more is asked for than the model can read.
+    """
+    limit = position_limit(model, tokenizer)
+    if asked == "auto":
+        return min(max(_USUAL_MAX_LENGTH, longest_text), limit, longest_that_fits(model.config))
+    if int(asked) > limit:
+        raise RecipeError(
+            f"data.max_length must be at most {limit}, what this model can read, got {asked}.",
+            remedy="Give a smaller number, or leave it at `auto`.",
+        )
+    return int(asked)
+
+
+def resolve_training(
+    recipe: Recipe, lengths: NDArray[np.int64], model: Any, *, max_length: int, device: str, world: int
+) -> tuple[Recipe, Plan, Settings]:
+    """The recipe with every value filled in, and the plan and settings of the loop that follow from it.
+
+    Args:
+        recipe: as asked for.
+        lengths: [rows], tokens of each training row.
+        model: that will be trained.
+        max_length: that was chosen.
+        device: `cpu`, `cuda`, ….
+        world: processes that train together.
+    """
+    train = recipe.train
+    epochs = _epochs(len(lengths)) if train.num_train_epochs == "auto" else train.num_train_epochs
+    size, tokens_per_batch = _batch_size(recipe, lengths, world)
+    plan = Plan(lengths, size, epochs=float(epochs), max_steps=train.max_steps, seed=recipe.seed)
+    rows_per_batch = len(lengths) / plan.first_epoch_steps
+    eval_steps = _steps(train.eval_steps, min(plan.first_epoch_steps, _MOST_STEPS_BETWEEN_LOOKS))
+    rate = train.learning_rate
+    used = recipe.replace(
+        data={"max_length": max_length},
+        train={
+            "pooling": "mean" if heads.has_pooling_layer(model) else "first",
+            "num_train_epochs": epochs,
+            "learning_rate": auto_learning_rate(model.num_parameters(), rows_per_batch)
+            if rate == "auto"
+            else rate,
+            "tokens_per_batch": tokens_per_batch,
+            "bf16": has_bf16(device) if train.bf16 == "auto" else train.bf16,
+            "eval_steps": eval_steps,
+            "save_steps": _steps(train.save_steps, eval_steps),
+        },
+    )
+    return used, plan, _settings(used)
+
+
+def _settings(used: Recipe) -> Settings:
+    train = used.train
+    return Settings(
+        seed=used.seed,
+        learning_rate=float(train.learning_rate),
+        lr_scheduler_type=train.lr_scheduler_type,
+        warmup_steps=train.warmup_steps,
+        weight_decay=train.weight_decay,
+        max_grad_norm=train.max_grad_norm,
+        gradient_accumulation_steps=train.gradient_accumulation_steps,
+        bf16=bool(train.bf16),
+        eval_steps=int(train.eval_steps),
+        save_steps=int(train.save_steps),
+        logging_steps=train.logging_steps,
+        early_stopping_patience=train.early_stopping_patience,
+    )
+
+
+def _epochs(rows: int) -> int:
+    return int(np.clip(round(_WANTED_ROWS_SEEN / rows), *_EPOCHS))
+
+
+def _batch_size(recipe: Recipe, lengths: NDArray[np.int64], world: int) -> tuple[BatchSize, int | str]:
+    train = recipe.train
+    if train.per_device_train_batch_size is not None:
+        rows = train.per_device_train_batch_size * train.gradient_accumulation_steps * world
+        return BatchSize(rows=rows), "auto"
+    if train.tokens_per_batch != "auto":
+        return BatchSize(tokens=train.tokens_per_batch), train.tokens_per_batch
+    rows = _ROWS_PER_BATCH if len(lengths) >= _SMALL_DATA_ROWS else _ROWS_PER_SMALL_BATCH
+    tokens = min(tokens_for_rows(lengths, rows), max(_MOST_TOKENS_PER_BATCH, int(lengths.max())))
+    return BatchSize(tokens=tokens), tokens
+
+
+def _steps(value: int | str, when_auto: int) -> int:
+    return when_auto if value == "auto" else int(value)
