@@ -7,7 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
@@ -51,7 +51,7 @@ def describe_environment() -> dict[str, Any]:
     """What the manifest of a run says about where it was made; no user, host or network name."""
     return {
         "command": shlex.join(["tunesmith", *sys.argv[1:]]),
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "machine": machine(),
         "git_commit": _git_commit(),

@@ -9,22 +9,24 @@ loop from what they saved, and the result is bit for bit that of a run that was 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.encoding import cache_folder, encode_splits
-from tunesmith.data.examples import fingerprint
-from tunesmith.data.preparing import Prepared, all_sources, find_splits, prepare
+from tunesmith.data.examples import fingerprint, settle_faults
+from tunesmith.data.preparing import Prepared, all_sources, find_splits, prepare, read_checked
 from tunesmith.environment import describe_environment
 from tunesmith.errors import RecipeError
 from tunesmith.evaluation.result import build_metrics, final_split, score_baselines, write_predictions
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.inference.forward import forward_logits
+from tunesmith.inference.predictor import Predictor
 from tunesmith.models import heads
 from tunesmith.models.freezing import freeze_body, freeze_bottom
 from tunesmith.models.loading import LoadedModel, load_for_training, load_trained
@@ -283,7 +285,7 @@ def _evaluate(session: Session, probe_logits: NDArray[np.float32] | None) -> dic
     """Scores the model as it was saved, in full precision, and the baselines on the same rows."""
     how, task, targets = session.recipe.evaluate, session.task, session.data.targets
     saved = load_trained(resolve_model(str(session.run.model)), task)
-    scored = {}
+    scored: dict[str, Scored] = {}
     for name in [name for name in ("validation", "test") if name in session.splits]:
         split = session.splits[name]
         logits = forward_logits(
@@ -304,3 +306,41 @@ def _evaluate(session: Session, probe_logits: NDArray[np.float32] | None) -> dic
         else {}
     )
     return metrics
+
+
+def evaluate(
+    path: str | Path,
+    sources: Sequence[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Scores of a finished run on other data.
+
+    Args:
+        path: the run folder.
+        sources: files, folders or Hub names.
+        columns: the file's column for each of the task's; those of the run when None.
+        progress: told of what is done.
+
+    Raises:
+        UserError: the run, a file, a column or a row cannot be used.
+    """
+    progress = progress or Silent()
+    run = Run.open(path)
+    recipe = run.recipe()
+    how, predictor = recipe.evaluate, Predictor.from_run(path)
+    task, targets = predictor.task, predictor.targets
+    progress.stage("Reading the data")
+    extra = [*how.slices, *how.groups]
+    reading = read_checked(task, sources, columns or recipe.data.columns, targets, extra=extra)
+    settle_faults(reading.faults, "stop", run.data / "bad_rows.jsonl", len(reading.examples))
+    progress.note(f"{len(reading.examples):,} rows")
+    progress.stage("Evaluating")
+    logits = predictor.logits(
+        reading.examples, advance=lambda done, total: progress.advance(done, total, "texts")
+    )
+    labels = task.label_array(reading.examples.columns, targets)
+    scored = Scored(task, targets, reading.examples, logits, labels)
+    splits: dict[str, Scored] = {"test": scored}
+    return build_metrics(splits, how, recipe.seed)

@@ -1,9 +1,9 @@
 """Batches of similar length under a token budget, in an order that is a function of (seed, epoch).
 
-Padding is work thrown away: the usual random batches of banking77 are 40 % real tokens, these above 90 %. Rows
-are shuffled, sorted by length with a little noise (so that epochs mix differently), cut into batches of at
-most `tokens_per_batch` padded tokens, and the batches are shuffled. Nothing is carried over from batch to
-batch, so a run that resumes needs to know only how many steps are done.
+Padding is work thrown away: random batches of banking77 are 40 % real tokens, these above 90 %. Rows are
+shuffled, sorted by length with a little noise (so that epochs mix differently), cut into batches of at most
+`tokens_per_batch` padded tokens, and the batches are shuffled. Nothing is carried over from batch to batch,
+so a run that resumes needs to know only how many steps are done.
 """
 
 from __future__ import annotations
@@ -82,10 +82,8 @@ def collate(
     lengths = encoded.lengths[rows]
     longest = int(lengths.max())
     columns = np.arange(longest)
-    if padding_side == "right":
-        mask = columns < lengths[:, None]
-    else:
-        mask = columns >= longest - lengths[:, None]
+    ends = lengths[:, None]
+    mask = columns < ends if padding_side == "right" else columns >= longest - ends
     picked = encoded.take(rows)
     batch: dict[str, torch.Tensor] = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
     for name, flat in picked.fields.items():

@@ -152,7 +152,8 @@ class _Builder:
         self.columns: dict[str, list[Any]] = {}
         self.extra: dict[str, list[Any]] = {name: [] for name in extra}
         self.faults: list[Fault] = []
-        self._shared: dict[str, str] = {}
+        self._shared: dict[str, Any] = {}
+        self._categories = {column.name for column in task.columns if column.kind == "category"}
 
     def add(self, rows: Iterator[tuple[str, Any]], chosen: Mapping[str, str]) -> None:
         for name in chosen:
@@ -174,13 +175,10 @@ class _Builder:
         for name, values in self.columns.items():
             value = example.get(name)
             # A million labels of two names are two strings.
-            values.append(self._shared.setdefault(value, value) if name in self._categories else value)
+            is_category = name in self._categories and value is not None
+            values.append(self._shared.setdefault(str(value), value) if is_category else value)
         for name, values in self.extra.items():
             values.append(row.values.get(name))
-
-    @property
-    def _categories(self) -> set[str]:
-        return {column.name for column in self.task.columns if column.kind == "category"}
 
     def finish(self) -> Reading:
         examples = Examples(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tunesmith.data.examples import Examples, Fault, Reading, read_examples, settle_faults
 from tunesmith.data.splits import hold_out, overlap
@@ -98,12 +100,13 @@ def prepare(task: Task, recipe: Recipe, aside: Path) -> Prepared:
     """
     data = recipe.data
     for_scores = [*recipe.evaluate.slices, *recipe.evaluate.groups]
-    readings = {"train": _read(task, data.train, data, _train_extra(data, for_scores))}
+    extra = _train_extra(data, for_scores)
+    readings = {"train": read_examples(task, data.train, data.columns, extra=extra)}
     targets = _targets(task, readings["train"], data, aside)
     for split in ("validation", "test"):
         sources = getattr(data, split)
         if isinstance(sources, list):
-            readings[split] = _checked(task, _read(task, sources, data, for_scores), targets)
+            readings[split] = read_checked(task, sources, data.columns, targets, extra=for_scores)
     faults = [fault for reading in readings.values() for fault in reading.faults]
     usable = {split: reading.examples for split, reading in readings.items()}
     settle_faults(faults, data.bad_rows, aside, min(map(len, usable.values())))
@@ -113,14 +116,26 @@ def prepare(task: Task, recipe: Recipe, aside: Path) -> Prepared:
     return prepared
 
 
+def read_checked(
+    task: Task,
+    sources: Sequence[str],
+    named: Mapping[str, str],
+    targets: Targets,
+    *,
+    extra: Sequence[str] = (),
+) -> Reading:
+    """The rows of the sources whose targets the model knows; all others are faults.
+
+    Raises:
+        DataError: a source or a column is missing.
+    """
+    return _checked(task, read_examples(task, sources, named, extra=extra), targets)
+
+
 def _train_extra(data: DataRecipe, for_scores: Sequence[str]) -> list[str]:
     needs_scores = not isinstance(data.validation, list) or not isinstance(data.test, list | None)
     extra = list(for_scores) if needs_scores else []
     return list(dict.fromkeys([*extra, *([data.group_by] if data.group_by else [])]))
-
-
-def _read(task: Task, sources: Sequence[str], data: DataRecipe, extra: Sequence[str]) -> Reading:
-    return read_examples(task, sources, data.columns, extra=extra)
 
 
 def _targets(task: Task, reading: Reading, data: DataRecipe, aside: Path) -> Targets:
@@ -131,8 +146,6 @@ def _targets(task: Task, reading: Reading, data: DataRecipe, aside: Path) -> Tar
 
 def _checked(task: Task, reading: Reading, targets: Targets) -> Reading:
     """Moves rows whose target the training rows never showed to the faults."""
-    import numpy as np
-
     examples, kept, faults = reading.examples, [], list(reading.faults)
     for row in range(len(examples)):
         try:

@@ -253,11 +253,8 @@ def _class_folder_rows(folder: Path) -> Iterator[tuple[str, Row]]:
         )
     for path in files:
         text = path.read_bytes().decode("utf-8", errors="surrogateescape")
-        row = (
-            Row(1, fault="not UTF-8.")
-            if _not_utf8(text)
-            else Row(1, {"text": text, "label": path.parent.name})
-        )
+        values = {"text": text, "label": path.parent.name}
+        row = Row(1, fault="not UTF-8.") if _not_utf8(text) else Row(1, values)
         yield str(path), row
 
 

@@ -119,7 +119,7 @@ def _quotas(counts: NDArray[np.int64], share: float) -> NDArray[np.int64]:
     left = round(counts.sum() * share) - quotas.sum()
     quotas[np.argsort(quotas - exact, kind="stable")[:left]] += 1
     quotas[(quotas == 0) & (counts >= 2)] = 1
-    return np.minimum(quotas, np.maximum(counts - 1, 0))
+    return np.asarray(np.minimum(quotas, np.maximum(counts - 1, 0)))
 
 
 def _order(units: NDArray[np.int64], seed: int, purpose: str) -> list[int]:

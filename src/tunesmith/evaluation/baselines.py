@@ -43,9 +43,9 @@ def tfidf_logistic_regression(train: TrainingRows, texts: Sequence[str]) -> NDAr
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    rows = np.arange(len(train.labels))
+    rows = list(range(len(train.labels)))
     if len(rows) > _MOST_ROWS:
-        rows = np.random.default_rng(0).choice(rows, _MOST_ROWS, replace=False)
+        rows = np.random.default_rng(0).choice(rows, _MOST_ROWS, replace=False).tolist()
     labels = train.labels[rows]
     logits = np.full((len(texts), train.n_classes), -1e9, dtype=np.float32)
     if len(np.unique(labels)) == 1:
@@ -55,7 +55,7 @@ def tfidf_logistic_regression(train: TrainingRows, texts: Sequence[str]) -> NDAr
         TfidfVectorizer(
             ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32
         ),
-        LogisticRegression(C=10.0, max_iter=100, tol=1e-2),
+        LogisticRegression(C=10.0, max_iter=100),
     )
     model.fit([train.texts[i] for i in rows], labels)
     logits[:, model.classes_] = np.log(np.maximum(model.predict_proba(texts), 1e-12))

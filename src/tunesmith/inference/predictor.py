@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tunesmith.data.encoding import encode, survey
+from tunesmith.data.encoding import Encoded, encode, survey
 from tunesmith.data.examples import Examples
-from tunesmith.inference.forward import forward_logits
+from tunesmith.inference.forward import Advance, forward_logits
 from tunesmith.models.loading import LoadedModel, load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.run import Run
@@ -69,13 +70,21 @@ class Predictor:
         """Answers for rows that `task.read` made."""
         examples = _as_examples(self.task, rows)
         full = encode(self.task, examples, self.tokenizer, None)
-        cut = survey(full, self.max_length).rows_cut
-        encoded = encode(self.task, examples, self.tokenizer, self.max_length) if cut else full
-        logits = forward_logits(self.model, encoded, pad_token_id=self.tokenizer.pad_token_id)
-        predictions = self.task.decode(logits, self.targets)
+        predictions = self.task.decode(self._logits(examples, full), self.targets)
         for row in np.flatnonzero(full.lengths > self.max_length):
             predictions[row]["truncated"] = True
         return predictions
+
+    def logits(self, examples: Examples, *, advance: Advance | None = None) -> NDArray[np.float32]:
+        """Logits [rows, k] of examples."""
+        return self._logits(examples, encode(self.task, examples, self.tokenizer, None), advance)
+
+    def _logits(
+        self, examples: Examples, full: Encoded, advance: Advance | None = None
+    ) -> NDArray[np.float32]:
+        cut = survey(full, self.max_length).rows_cut
+        encoded = encode(self.task, examples, self.tokenizer, self.max_length) if cut else full
+        return forward_logits(self.model, encoded, pad_token_id=self.tokenizer.pad_token_id, advance=advance)
 
     def _row(self, text: str | Values) -> dict[str, Any]:
         first = self.task.columns[0].name

@@ -109,7 +109,7 @@ def keep_head_precise(head: nn.Linear) -> None:
         with torch.autocast(features.device.type, enabled=False):
             return F.linear(features.to(head.weight.dtype), head.weight, head.bias)
 
-    head.forward = forward
+    setattr(head, "forward", forward)  # noqa: B010 (only this head, not its class)
 
 
 def encoder_layers(model: nn.Module) -> list[nn.Module]:
@@ -126,7 +126,7 @@ def embeddings(model: Any) -> nn.Module:
 
 
 def _pool(layer: Any, hidden_states: torch.Tensor, attention_mask: Any = None, *_: Any, **__: Any) -> Any:
-    """h' [b, 1, d] of hidden states h [b, s, d]; b batch, s tokens, d features; never in half precision."""
+    """H' [b, 1, d] of hidden states h [b, s, d]; b batch, s tokens, d features; never in half precision."""
     if hidden_states.dtype.itemsize < 4:
         hidden_states = hidden_states.float()
     real = _real_tokens(hidden_states, attention_mask)  # [b, s, 1]
@@ -146,7 +146,8 @@ def _real_tokens(hidden_states: torch.Tensor, mask: Any) -> torch.Tensor:
         return hidden_states.new_ones(hidden_states.shape[:2]).unsqueeze(-1)
     row = mask[:, 0, 0, :]
     real = row if row.dtype == torch.bool else row == 0
-    return real.unsqueeze(-1).to(hidden_states.dtype)
+    weights: torch.Tensor = real.unsqueeze(-1).to(hidden_states.dtype)
+    return weights
 
 
 def _refuse_trained(layer: Any) -> None:
@@ -167,8 +168,8 @@ def _layers(model: Any) -> list[Any]:
     """The stack of layers of the body: the longest list of modules in it."""
     from torch import nn
 
-    stacks = [m for m in model.base_model.modules() if isinstance(m, nn.ModuleList)]
-    return list(max(stacks, key=len)) if stacks else []
+    stacks = [list(m) for m in model.base_model.modules() if isinstance(m, nn.ModuleList)]
+    return max(stacks, key=len, default=[])
 
 
 def _dense(model: Any) -> Any:

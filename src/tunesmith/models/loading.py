@@ -57,7 +57,7 @@ def load_tokenizer(files: ModelFiles) -> Any:
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(
             f"the tokenizer of `{files.name}` has no fast version (tokenizer.json).",
-            remedy="Convert it once with `AutoTokenizer.from_pretrained(..., use_fast=True).save_pretrained`.",
+            remedy="Convert it once with `AutoTokenizer` and `save_pretrained` of transformers.",
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -222,7 +222,7 @@ def _refuse_holes(files: ModelFiles, missing: set[str], pooling_layer: int | Non
     holes = [n for n in missing if not _is_head(n) and (pooling_layer is None or made_here not in n)]
     if holes:
         raise ModelError(
-            f"the weights of `{files.name}` lack {len(holes)} tensors of its body, `{sorted(holes)[0]}` first.",
+            f"the weights of `{files.name}` lack {len(holes)} tensors of its body (`{sorted(holes)[0]}`).",
             remedy="The files are damaged or of another architecture than config.json says.",
             place=str(files.path),
         )

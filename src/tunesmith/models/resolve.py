@@ -67,7 +67,7 @@ def resolve_model(name: str) -> ModelFiles:
     listed = "\n".join(f"  - {line}" for line in tried)
     raise ModelError(
         f"the model `{name}` is nowhere to be found:\n{listed}",
-        remedy="Give a folder with config.json and model.safetensors, or a Hub id while the Hub is reachable.",
+        remedy="Give a folder with config.json and model.safetensors, or a Hub id with the Hub in reach.",
     )
 
 
@@ -98,7 +98,7 @@ def _from_hub(name: str) -> tuple[Path | None, str]:
     if is_offline():
         return None, "ruled out by HF_HUB_OFFLINE"
     import huggingface_hub
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=_WANTED)), "the Hub"
@@ -132,7 +132,7 @@ def _refuse_without_model(files: ModelFiles) -> None:
     pickled = sorted(p.name for pattern in _PICKLED for p in files.path.glob(pattern))
     if pickled:
         raise ModelError(
-            f"the weights of `{files.name}` are pickled (`{pickled[0]}`), and reading a pickle can run any code.",
+            f"the weights of `{files.name}` are pickled (`{pickled[0]}`); reading a pickle can run any code.",
             remedy="Use a revision with model.safetensors, or convert the file in a sandbox of your own.",
         )
     raise ModelError(

@@ -107,6 +107,11 @@ class RecipeDraft:
             tree[key] = self._build(value_node, f"{prefix}{key}.", path)
         return tree
 
+    @staticmethod
+    def copy_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
+        """A plain tree that can be changed without changing the caller's."""
+        return {k: RecipeDraft.copy_tree(v) if isinstance(v, Mapping) else v for k, v in tree.items()}
+
     def override(self, assignment: str) -> None:
         """Applies one `section.key=value` of the command line.
 

@@ -29,10 +29,14 @@ _CORE_SCHEMA = (
 )
 
 
+def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    return int(loader.construct_scalar(node))
+
+
 def _install_core_schema() -> None:
     for tag, pattern, first in _CORE_SCHEMA:
         Loader.add_implicit_resolver(tag, re.compile(pattern), list(first))
-    Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
+    Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
 
 
 _install_core_schema()

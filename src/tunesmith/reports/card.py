@@ -81,11 +81,11 @@ On the same {n:,} {split} rows, {metric} of:
 
 ## How it was made
 
-Rows: {rows}. Method `{method}`, learning rate {rate}, {epochs} epochs, seed {seed}; texts of up to {max_length}
-tokens, longer ones are cut. Made with tunesmith {version}.
+Rows: {rows}. Method `{method}`, learning rate {rate}, {epochs} epochs, seed {seed}; texts longer than
+{max_length} tokens are cut. Made with tunesmith {version}.
 {pooling}
 ## Limits
 
-The scores hold for texts like those it was scored on. Scores by label, the most confident errors and the whole
-recipe are in the report of the run.
+The scores hold for texts like those it was scored on. Scores by label, the most confident errors and the
+whole recipe are in the report of the run.
 """

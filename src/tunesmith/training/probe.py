@@ -34,7 +34,7 @@ STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """Inverse regularisation strengths C, as in scikit-learn; weakly varying, so few are enough."""
 
 _MAX_ITERATIONS = 200
-_TOLERANCE = 1e-3
+_TOLERANCE = 1e-4
 _MIN_RELATIVE_DEVIATION = 1e-6
 
 
@@ -177,7 +177,7 @@ def _standardisation(features: NDArray[np.float32]) -> tuple[NDArray[np.float64]
     """Mean and deviation [d]; infinite deviation takes a feature without variance out of the fit."""
     wide = features.astype(np.float64)
     mean, deviation = wide.mean(0), wide.std(0)
-    scale = max(float(np.median(deviation)), np.finfo(np.float32).tiny)
+    scale = max(float(np.median(deviation)), float(np.finfo(np.float32).tiny))
     return mean, np.where(deviation < _MIN_RELATIVE_DEVIATION * scale, np.inf, deviation)
 
 

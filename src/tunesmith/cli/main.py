@@ -1,0 +1,83 @@
+"""`tunesmith VERB …`: finds the verb, and turns what went wrong into a message and an exit code.
+
+Nothing heavy is imported here or at the top of a verb's file, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import typer
+
+from tunesmith.cli import VERBS
+from tunesmith.errors import InterruptedRunError, TunesmithError, UserError
+
+_INTERRUPTED = "Stopped. What was saved is kept; the same command goes on from there."
+_ORDER = ("demo", "init", "train", "evaluate", "predict", "list", "env")
+
+
+def build_app() -> typer.Typer:
+    """The application with every verb of the folder."""
+    app = typer.Typer(
+        help="Fine-tune a pretrained language model on your own data, and know honestly how good it is.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    names = VERBS.names()
+    for name in sorted(names, key=lambda n: (_ORDER.index(n) if n in _ORDER else len(_ORDER), n)):
+        app.command(name)(VERBS.get(name))
+    app.callback(invoke_without_command=False)(_root)
+    return app
+
+
+def _root(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version.", callback=lambda v: _version(v)
+    ),
+) -> None:
+    """Fine-tune a pretrained language model on your own data, and know honestly how good it is."""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import tunesmith
+
+        typer.echo(tunesmith.__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """The command `tunesmith`."""
+    # Threads of the tokenizer and of torch would fight over the same cores in forked workers.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        build_app()(standalone_mode=True)
+    except TunesmithError as error:
+        sys.exit(_report(error))
+    except KeyboardInterrupt:
+        sys.exit(_report(InterruptedRunError(_INTERRUPTED)))
+    except OSError as error:
+        sys.exit(_report(_from_system(error)))
+
+
+def _from_system(error: OSError) -> TunesmithError:
+    """A full disk or a missing permission, as a message instead of a traceback."""
+    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
+        return UserError(
+            f"{error.strerror}: `{error.filename}`.", remedy="Check the path and its permissions."
+        )
+    return TunesmithError(f"the system says: {error}.", remedy="Free what is missing, and run it again.")
+
+
+def _report(error: TunesmithError) -> int:
+    if "--json" in sys.argv:
+        fields: dict[str, Any] = {"rule": error.rule, "remedy": error.remedy, "place": error.place}
+        print(json.dumps({"error": fields, "exit_code": error.exit_code}, ensure_ascii=False))  # noqa: T201
+    typer.echo(f"error: {error}", err=True)
+    return error.exit_code

@@ -1,0 +1,53 @@
+"""`tunesmith demo`."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from tunesmith.cli.arguments import FORCE, JSON
+
+
+def verb(
+    output_dir: str = typer.Option("runs/demo", help="The run folder."),
+    force: bool = FORCE,
+    as_json: bool = JSON,
+) -> None:
+    """Run the main job on the embedded model and the bundled example.
+
+    The example is the support desk of a bicycle shop: what does a message want? Nothing is downloaded.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from tunesmith import pipeline
+    from tunesmith.api import build_recipe
+    from tunesmith.cli.output import print_json, print_line, print_metrics, progress_on_stderr
+    from tunesmith.examples import example_folder
+    from tunesmith.inference.predictor import Predictor
+
+    recipe = build_recipe(example_folder("support") / "text-classification.yaml", output_dir=output_dir)
+    with progress_on_stderr() as progress:
+        run = pipeline.train(recipe, force=force, progress=progress)
+    predictor = Predictor.from_run(run.path)
+    predictions = dict(zip(_MESSAGES, predictor(_MESSAGES), strict=True))
+    if as_json:
+        answers = [{"text": t, "label": p["label"], "score": p["score"]} for t, p in predictions.items()]
+        print_json(
+            {"run": str(run.path), "report": str(run.report_file), "predictions": answers, **run.metrics()}
+        )
+        return
+    print_metrics(run.metrics())
+    print_line()
+    for text, prediction in predictions.items():
+        print_line(f"{prediction['label']:<20} {prediction['score']:.2f}  {text}")
+    print_line(f"\nmodel   {run.model}\nreport  {run.report_file}")
+    print_line(f'next    tunesmith predict {run.path} "your own message"')
+
+
+_MESSAGES = [
+    "Third week now and still no sign of my parcel, has it left the country?",
+    "the left crank fell off on the way to school. bought in march",
+    "Which size for someone 158 cm with short legs?",
+    "You charged my card twice for the same lights!!",
+    "Could one of you look at my gears on Saturday morning?",
+]

@@ -1,0 +1,36 @@
+"""`tunesmith evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+import typer
+
+from tunesmith.cli.arguments import COLUMN, FORCE, JSON, RUN, parse_columns
+
+
+def verb(
+    run: str = RUN,
+    data: list[str] = typer.Option(..., "--data", help="File with rows and their labels. Repeatable."),
+    column: list[str] = COLUMN,
+    output: Optional[Path] = typer.Option(None, help="Write the metrics to this JSON file too."),
+    force: bool = FORCE,
+    as_json: bool = JSON,
+) -> None:
+    """Score a run on other data, with intervals."""
+    from tunesmith import pipeline
+    from tunesmith.cli.arguments import refuse_existing
+    from tunesmith.cli.output import print_json, print_metrics, progress_on_stderr
+    from tunesmith.run import write_json
+
+    if output is not None:
+        refuse_existing(output, force=force)
+    with progress_on_stderr() as progress:
+        metrics = pipeline.evaluate(run, data, columns=parse_columns(column) or None, progress=progress)
+    if output is not None:
+        write_json(output, metrics)
+    if as_json:
+        print_json(metrics)
+    else:
+        print_metrics(metrics)

@@ -1,0 +1,33 @@
+"""`tunesmith init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from tunesmith.cli.arguments import COLUMN, FORCE, JSON, parse_columns, refuse_existing
+
+
+def verb(
+    data: str = typer.Argument(..., help="A data file; its columns are guessed."),
+    task: str = typer.Option("text-classification", help="What to learn; `tunesmith list` shows the tasks."),
+    column: list[str] = COLUMN,
+    output: Path = typer.Option(Path("recipe.yaml"), help="The recipe to write."),
+    force: bool = FORCE,
+    as_json: bool = JSON,
+) -> None:
+    """Write a commented recipe for a data file."""
+    from tunesmith.cli.output import print_json, print_line
+    from tunesmith.data.starting import starting_recipe
+    from tunesmith.run import write_atomically
+
+    refuse_existing(output, force=force)
+    text, chosen = starting_recipe(task, data, parse_columns(column))
+    write_atomically(output, text)
+    if as_json:
+        print_json({"recipe": str(output), "columns": chosen})
+        return
+    for ours, theirs in chosen.items():
+        print_line(f"{ours} = column `{theirs}`")
+    print_line(f"\nwrote {output}; next: tunesmith train {output}")

@@ -1,0 +1,58 @@
+"""A commented recipe for a data file: every key with its default and one line of what it is."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+
+from tunesmith.data.columns import choose_columns
+from tunesmith.data.preparing import find_splits
+from tunesmith.data.reading import read_rows
+from tunesmith.errors import DataError
+from tunesmith.recipe import DataRecipe, describe_fields, yaml_value
+from tunesmith.tasks import TASKS
+
+_SAMPLE_ROWS = 500
+
+
+def starting_recipe(task_name: str, source: str, named: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The text of a recipe, and the columns that were chosen.
+
+    Args:
+        task_name: of the task.
+        source: a data file, or a folder with train, validation and test files.
+        named: columns the user named.
+
+    Raises:
+        DataError: the source cannot be read, or its columns cannot be told apart.
+    """
+    task = TASKS.get(task_name)
+    data = find_splits(DataRecipe(train=[source]))
+    rows = list(itertools.islice(read_rows(data.train[0]), _SAMPLE_ROWS))
+    sample = [row.values for _, row in rows if not row.fault]
+    if not sample:
+        raise DataError(f"`{data.train[0]}` has no row that can be read.", remedy="Check the file's format.")
+    chosen = choose_columns(task, sample, named, place=data.train[0])
+    given = {
+        "task": task_name,
+        "output_dir": f"runs/{Path(source).stem or 'run'}",
+        "data.train": data.train[0] if len(data.train) == 1 else data.train,
+        "data.validation": data.validation,
+        "data.test": data.test,
+        "data.columns": chosen,
+    }
+    return _render(given), chosen
+
+
+def _render(given: Mapping[str, object]) -> str:
+    lines = ["# Every key with its default; a key that is left out means its default.", ""]
+    section = ""
+    for key, default, description in describe_fields():
+        parent, _, name = key.rpartition(".")
+        if parent != section:
+            lines += ["", f"{parent}:"]
+            section = parent
+        value = yaml_value(given[key]) if key in given else default
+        lines.append(f"{'  ' if parent else ''}{name}: {value}".ljust(44) + f"  # {description}")
+    return "\n".join(lines) + "\n"

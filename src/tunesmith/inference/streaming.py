@@ -1,0 +1,135 @@
+"""Predictions for files and pipes, a chunk at a time: memory does not grow with the file."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from tunesmith.data.columns import choose_columns
+from tunesmith.data.reading import Row, read_rows
+from tunesmith.errors import DataError
+from tunesmith.inference.predictor import CHUNK_ROWS, Predictor
+from tunesmith.tasks import Prediction, RowError
+
+_SAMPLE_ROWS = 500
+
+Source = Iterable[tuple[str, Row]]
+
+
+def rows_of_files(sources: Sequence[str]) -> Source:
+    """The rows of several files, one after the other."""
+    return itertools.chain.from_iterable(read_rows(source) for source in sources)
+
+
+def rows_of_lines(lines: Iterable[str], column: str) -> Source:
+    """The lines of a pipe, each a text; blank lines are not texts."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield "standard input", Row(number, {column: line.rstrip("\r\n")})
+
+
+def predict_rows(
+    predictor: Predictor, rows: Source, named: Mapping[str, str], *, keep_bad_rows: bool, top_k: int = 1
+) -> Iterator[dict[str, Any]]:
+    """One line of output a row, in order.
+
+    Args:
+        predictor: of a run.
+        rows: from `rows_of_files` or `rows_of_lines`.
+        named: the file's column for each of the task's, as far as the user named them.
+        keep_bad_rows: give a row that cannot be used a line with its `error`, instead of stopping.
+        top_k: labels of each answer.
+
+    Raises:
+        DataError: a row cannot be used, and `keep_bad_rows` is false; or there is no row.
+    """
+    source = iter(rows)
+    head = list(itertools.islice(source, _SAMPLE_ROWS))
+    if not head:
+        raise DataError("there is no text to predict for.", remedy="Give texts, a file with rows, or lines.")
+    sample = [row.values for _, row in head if not row.fault]
+    place = head[0][0]
+    task = predictor.task
+    chosen = choose_columns(task, sample, named, place=place, need_targets=False) if sample else {}
+    inputs = {c.name: chosen[c.name] for c in task.columns if c.name in chosen and not c.target}
+    rest = itertools.chain(head, source)
+    while chunk := list(itertools.islice(rest, CHUNK_ROWS)):
+        yield from _predict_chunk(predictor, chunk, inputs, keep_bad_rows=keep_bad_rows, top_k=top_k)
+
+
+def _predict_chunk(
+    predictor: Predictor,
+    chunk: list[tuple[str, Row]],
+    inputs: Mapping[str, str],
+    *,
+    keep_bad_rows: bool,
+    top_k: int,
+) -> Iterator[dict[str, Any]]:
+    usable: list[dict[str, Any]] = []
+    faults: dict[int, str] = {}
+    for position, (file, row) in enumerate(chunk):
+        try:
+            usable.append(_usable(predictor, row, inputs))
+        except RowError as error:
+            if not keep_bad_rows:
+                raise DataError(
+                    f"the row cannot be used: {error}",
+                    place=f"{file}, line {row.line}",
+                    remedy="Mend it, or give `--bad-rows keep` to get a line with the error in its place.",
+                ) from None
+            faults[position] = str(error)
+    answers = iter(predictor.predict_rows(usable) if usable else [])
+    read = iter(usable)
+    for position, (file, row) in enumerate(chunk):
+        place = {"row": f"{Path(file).name}:{row.line}"}
+        if position in faults:
+            yield {**place, "error": faults[position]}
+        else:
+            yield {**place, **next(read), **answer_line(predictor, next(answers), top_k)}
+
+
+def _usable(predictor: Predictor, row: Row, inputs: Mapping[str, str]) -> dict[str, Any]:
+    if row.fault:
+        raise RowError(row.fault)
+    return predictor.task.read({ours: row.values.get(theirs) for ours, theirs in inputs.items()})
+
+
+def answer_line(predictor: Predictor, prediction: Prediction, top_k: int) -> dict[str, Any]:
+    """A prediction as JSON holds it: the scores of all labels only as far as they are asked for."""
+    line = {key: value for key, value in prediction.items() if key != "scores"}
+    if top_k > 1 and "scores" in prediction:
+        scores, labels = prediction["scores"], predictor.targets["labels"]
+        best = scores.argsort()[::-1][:top_k]
+        line["top"] = [{"label": labels[i], "score": float(scores[i])} for i in best]
+    return line
+
+
+def write_json_lines(lines: Iterable[dict[str, Any]], handle: IO[str]) -> int:
+    """Writes lines as they come, and returns how many."""
+    count = 0
+    for line in lines:
+        handle.write(json.dumps(line, ensure_ascii=False) + "\n")
+        count += 1
+    return count
+
+
+def write_csv(lines: Iterable[dict[str, Any]], handle: IO[str]) -> int:
+    """Writes lines as CSV with one header; nested values as JSON."""
+    source = iter(lines)
+    head = list(itertools.islice(source, CHUNK_ROWS))
+    header = list(dict.fromkeys(["row", *(key for line in head for key in line), "truncated", "error"]))
+    writer = csv.DictWriter(handle, header, lineterminator="\n")
+    writer.writeheader()
+    count = 0
+    for line in itertools.chain(head, source):
+        writer.writerow({key: _cell(value) for key, value in line.items()})
+        count += 1
+    return count
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
