@@ -35,10 +35,10 @@ def accumulate_gradient(
     accelerator: Any,
     model: Any,
     parts: Sequence[Part],
+    forward: Callable[[int, dict[str, torch.Tensor]], torch.Tensor],
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     *,
     n_items: int,
-    before: Callable[[int], Any] = lambda part: None,
 ) -> float:
     """Adds the gradient of this process's parts, and returns their share of the mean loss.
 
@@ -46,16 +46,15 @@ def accumulate_gradient(
         accelerator: of accelerate; its processes average their gradients.
         model: as `accelerator.prepare` returned it.
         parts: this process's forward passes.
+        forward: logits, from the number of the part and its inputs.
         loss: sum over items of logits and labels.
         n_items: items of the global batch, over all parts of all processes.
-        before: called with the number of the part before its forward pass.
     """
     total = 0.0
     for number, part in enumerate(parts):
         is_last = number == len(parts) - 1
         with contextlib.nullcontext() if is_last else accelerator.no_sync(model):
-            before(number)
-            share = loss(model(**part.inputs).logits, part.labels) * (part.weight / n_items)
+            share = loss(forward(number, part.inputs), part.labels) * (part.weight / n_items)
             # Processes average their gradients; theirs are shares of a sum.
             accelerator.backward(share * accelerator.num_processes)
             total += float(share.detach())

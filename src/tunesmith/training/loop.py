@@ -53,12 +53,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Settings:
-    """The numbers of the loop; each as in `TrainRecipe`, with every `auto` filled in.
-
-    Args:
-        eval_steps: None looks at the validation rows at the end of each epoch.
-        save_steps: None saves when it looks.
-    """
+    """The numbers of the loop; each as in `TrainRecipe`, with every `auto` filled in."""
 
     seed: int
     learning_rate: float
@@ -68,8 +63,8 @@ class Settings:
     max_grad_norm: float
     gradient_accumulation_steps: int
     bf16: bool
-    eval_steps: int | None
-    save_steps: int | None
+    eval_steps: int
+    save_steps: int
     logging_steps: int
     early_stopping_patience: int | None
 
@@ -136,7 +131,8 @@ class Loop:
                 if self._is_due(self.settings.eval_steps):
                     self._look()
                     self._enter_training_mode()
-                if self._is_due(self.settings.save_steps or self.settings.eval_steps):
+                is_best = self.state.best_step == self.state.step
+                if is_best or self._is_due(self.settings.save_steps):
                     self._save()
                 if stop:
                     self._stop(stop.signal_name)
@@ -152,11 +148,10 @@ class Loop:
         stopped_early = patience is not None and self.state.looks_without_gain >= patience
         return stopped_early or self.state.step >= self.job.plan.total_steps
 
-    def _is_due(self, every: int | None) -> bool:
-        step = self.state.step
-        if step == self.job.plan.total_steps:
-            return True
-        return self.job.plan.ends_epoch(step) if every is None else step % every == 0
+    def _is_due(self, every: int) -> bool:
+        """Every so many steps and at the end; the last time before the end is skipped if close to it."""
+        left = self.job.plan.total_steps - self.state.step
+        return not left or (self.state.step % every == 0 and left > every // 4)
 
     def _step(self) -> None:
         step, settings = self.state.step, self.settings
@@ -186,16 +181,23 @@ class Loop:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         cut = split_batch(batch, self.settings.gradient_accumulation_steps * world)
         parts = [self._part(rows, filler=batch[:1]) for rows in cut[rank::world]]
-        with arithmetic(self.job.model, bf16=self.settings.bf16):
-            loss = accumulate_gradient(
-                self.accelerator,
-                self.model,
-                parts,
-                self.job.task.loss,
-                n_items=int(self._items[batch].sum()),
-                before=lambda part: seed_torch(self.settings.seed, "dropout", step, part, rank),
-            )
+        loss = accumulate_gradient(
+            self.accelerator,
+            self.model,
+            parts,
+            lambda part, inputs: self._forward(inputs, step, part),
+            self.job.task.loss,
+            n_items=int(self._items[batch].sum()),
+        )
         return float(self.accelerator.reduce(self._tensor(loss), "sum")) if world > 1 else loss
+
+    def _forward(self, inputs: dict[str, torch.Tensor], step: int, part: int) -> torch.Tensor:
+        """Logits of one part, with the dropout masks of its place in the run."""
+        seed_torch(self.settings.seed, "dropout", step, part, self.accelerator.process_index)
+        # The forward pass alone: a backward pass under autocast would round the gradient of the float32 head.
+        with arithmetic(self.job.model, bf16=self.settings.bf16):
+            logits: torch.Tensor = self.model(**inputs).logits
+        return logits
 
     def _tensor(self, value: float) -> torch.Tensor:
         import torch

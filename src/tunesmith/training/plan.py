@@ -71,10 +71,6 @@ class Plan:
         epoch = min(self.epoch_of(steps), len(self._starts) - 2)
         return epoch + (steps - self._starts[epoch]) / (self._starts[epoch + 1] - self._starts[epoch])
 
-    def ends_epoch(self, steps: int) -> bool:
-        """Whether an epoch is complete after so many steps."""
-        return steps in self._starts
-
     def _epoch(self, epoch: int) -> list[NDArray[np.int64]]:
         if self._current[0] != epoch:
             rng = numpy_generator(self._seed, "order", epoch)

@@ -1,0 +1,73 @@
+"""What every test starts from: no network, a cache of its own, a tiny model, a few rows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["COLUMNS"] = "120"
+# Tiny matrices are slower on two threads than on one, and much slower beside another process.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from tunesmith.recipe import Recipe
+from tunesmith.testing.tiny import tiny_rows, write_rows, write_tiny_model
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("TUNESMITH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny-bert")
+
+
+@pytest.fixture(scope="session")
+def tiny_files(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("data")
+    rows = tiny_rows(260)
+    return {
+        "train": write_rows(folder / "train.csv", rows[:160]),
+        "validation": write_rows(folder / "validation.csv", rows[160:200]),
+        "test": write_rows(folder / "test.csv", rows[200:]),
+    }
+
+
+@pytest.fixture
+def tiny_recipe(tiny_model, tiny_files, tmp_path) -> Recipe:
+    return Recipe.model_validate({
+        "model": str(tiny_model),
+        "output_dir": str(tmp_path / "run"),
+        "data": {split: [str(path)] for split, path in tiny_files.items()},
+        "train": {"num_train_epochs": 2, "learning_rate": 5e-3, "per_device_train_batch_size": 16},
+        "evaluate": {"bootstrap_samples": 200},
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_model, tiny_files, tmp_path_factory):
+    """One finished training that many tests read."""
+    from tunesmith import pipeline
+
+    recipe = Recipe.model_validate({
+        "model": str(tiny_model),
+        "output_dir": str(tmp_path_factory.mktemp("runs") / "finished"),
+        "data": {split: [str(path)] for split, path in tiny_files.items()},
+        "train": {"num_train_epochs": 3, "learning_rate": 5e-3, "per_device_train_batch_size": 16},
+        "evaluate": {"bootstrap_samples": 200},
+    })  # fmt: skip
+    return pipeline.train(recipe)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real data sets and models; only where they are."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the shared data, and {SHARED} is absent")
+    return SHARED

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tunesmith.data.batches import (
+    collate,
+    cut_by_tokens,
+    plan_epoch,
+    plan_in_order,
+    split_batch,
+    tokens_for_rows,
+)
+from tunesmith.data.encoding import Encoded
+
+lengths_of_rows = st.lists(st.integers(1, 60), min_size=1, max_size=200).map(np.array)
+
+
+def padded(lengths, batches):
+    return sum(int(lengths[b].max()) * len(b) for b in batches)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths_of_rows, st.integers(1, 300), st.integers(0, 5))
+def test_every_row_once_and_no_batch_above_the_budget(lengths, budget, seed):
+    batches = plan_epoch(lengths, rng=np.random.default_rng(seed), tokens_per_batch=budget)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or lengths[batch].max() * len(batch) <= budget
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths_of_rows, st.integers(1, 50))
+def test_batches_of_rows_are_full_but_one(lengths, rows):
+    sizes = sorted(len(b) for b in plan_epoch(lengths, rng=np.random.default_rng(0), rows_per_batch=rows))
+    assert sum(sizes) == len(lengths)
+    assert all(size == rows for size in sizes[1:])
+
+
+def test_the_plan_is_a_function_of_the_generator_and_epochs_differ():
+    lengths = np.random.default_rng(0).integers(5, 40, 500)
+    one, again, other = (
+        plan_epoch(lengths, rng=np.random.default_rng(s), tokens_per_batch=400) for s in (1, 1, 2)
+    )
+    assert all((a == b).all() for a, b in zip(one, again, strict=True))
+    assert {tuple(sorted(b)) for b in one} != {tuple(sorted(b)) for b in other}
+
+
+def test_most_tokens_are_real():
+    lengths = np.random.default_rng(0).lognormal(2.7, 0.5, 5000).astype(int) + 3
+    batches = plan_epoch(lengths, rng=np.random.default_rng(0), tokens_per_batch=tokens_for_rows(lengths, 32))
+    assert lengths.sum() / padded(lengths, batches) > 0.85
+    plain = [np.arange(5000)[i : i + 32] for i in range(0, 5000, 32)]
+    assert lengths.sum() / padded(lengths, plain) < 0.6
+
+
+def test_in_order_begins_with_the_longest():
+    lengths = np.array([3, 9, 1, 9])
+    batches = plan_in_order(lengths, 18)
+    assert batches[0].tolist() == [1, 3]
+    assert sorted(np.concatenate(batches).tolist()) == [0, 1, 2, 3]
+
+
+def test_a_row_longer_than_the_budget_stands_alone():
+    assert [b.tolist() for b in cut_by_tokens(np.array([50, 2, 2]), np.array([0, 1, 2]), 10)] == [[0], [1, 2]]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_collate_pads_and_masks(side):
+    encoded = Encoded(np.array([0, 2, 5]), {"input_ids": np.array([7, 8, 1, 2, 3], dtype=np.int32)})
+    batch = collate(encoded, np.array([1, 0]), pad_token_id=9, padding_side=side)
+    short = [7, 8, 9] if side == "right" else [9, 7, 8]
+    assert batch["input_ids"].tolist() == [[1, 2, 3], short]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [int(token != 9) for token in short]]
+
+
+def test_parts_are_nearly_equal_and_complete():
+    parts = split_batch(np.arange(11), 4)
+    assert [len(p) for p in parts] == [3, 3, 3, 2]
+    assert np.concatenate(parts).tolist() == list(range(11))

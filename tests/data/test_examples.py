@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+
+from tunesmith.data.examples import fingerprint, read_examples, settle_faults
+from tunesmith.errors import DataError
+from tunesmith.tasks import TASKS
+
+TASK = TASKS.get("text-classification")
+
+
+@pytest.fixture
+def messy(tmp_path):
+    file = tmp_path / "messy.csv"
+    file.write_bytes(
+        b"text,label,shop\n"
+        b"first,a,north\n"
+        b",a,north\n"
+        b"no label,,south\n"
+        b"nan label,NaN,south\n"
+        b"NaN,a,south\n"
+        b"bad \xfe byte,a,south\n"
+        b"too few\n"
+        b"last,b,north\n"
+    )
+    return file
+
+
+def test_bad_rows_are_named_by_file_line_and_reason(messy):
+    reading = read_examples(TASK, [str(messy)], {})
+    assert [(f.line, f.reason) for f in reading.faults] == [
+        (3, "text is empty."),
+        (4, "label is empty."),
+        (5, "no label (`NaN`)."),
+        (6, "text is `NaN`, which is what a missing value was exported as."),
+        (7, "not UTF-8."),
+        (8, "1 fields, the header has 3."),
+    ]
+    assert reading.examples.columns == {"text": ["first", "last"], "label": ["a", "b"]}
+    assert [reading.examples.place(i) for i in (0, 1)] == [f"{messy}, line 2", f"{messy}, line 9"]
+    assert reading.examples.row_id(1) == "messy.csv:9"
+
+
+def test_missing_values_of_json_are_faults(tmp_path):
+    file = tmp_path / "a.jsonl"
+    rows = ['{"text": "ok", "label": "a"}', '{"text": null, "label": "a"}', '{"text": NaN, "label": "a"}',
+            '{"text": "ok", "label": NaN}', '{"text": 3, "label": "a"}', '{"text": "ok", "label": ["a"]}',
+            '{"text": "ok", "label": 1.5}', '{"label": "a"}']  # fmt: skip
+    file.write_text("\n".join(rows))
+    reading = read_examples(TASK, [str(file)], {})
+    assert [fault.line for fault in reading.faults] == [2, 3, 4, 5, 6, 7, 8]
+
+
+def test_stopping_names_the_first_rows_and_the_remedy(messy, tmp_path):
+    faults = read_examples(TASK, [str(messy)], {}).faults
+    with pytest.raises(DataError) as caught:
+        settle_faults(faults, "stop", tmp_path / "bad.jsonl", 2)
+    assert "6 of 8 rows cannot be used" in str(caught.value)
+    assert "messy.csv, line 3: text is empty." in str(caught.value)
+    assert "data.bad_rows=set_aside" in str(caught.value)
+    assert not (tmp_path / "bad.jsonl").exists()
+
+
+def test_setting_aside_keeps_what_stood_there(messy, tmp_path):
+    faults = read_examples(TASK, [str(messy)], {}).faults
+    settle_faults(faults, "set_aside", tmp_path / "data" / "bad.jsonl", 2)
+    lines = [json.loads(line) for line in (tmp_path / "data" / "bad.jsonl").read_text().splitlines()]
+    assert len(lines) == 6
+    assert lines[1]["values"] == {"text": "no label", "label": "", "shop": "south"}
+
+
+def test_nothing_usable_stops_whatever_the_policy(messy, tmp_path):
+    faults = read_examples(TASK, [str(messy)], {}).faults
+    with pytest.raises(DataError, match="No usable row is left"):
+        settle_faults(faults, "set_aside", tmp_path / "bad.jsonl", 0)
+
+
+def test_take_keeps_rows_and_their_places_together(messy):
+    examples = read_examples(TASK, [str(messy)], {}, extra=["shop"]).examples
+    taken = examples.take(np.array([1, 0]))
+    assert taken.columns["text"] == ["last", "first"]
+    assert taken.extra["shop"] == ["north", "north"]
+    assert taken.lines.tolist() == [9, 2]
+
+
+def test_a_missing_extra_column_is_refused(messy):
+    with pytest.raises(DataError, match="no column `region`"):
+        read_examples(TASK, [str(messy)], {}, extra=["region"])
+
+
+def test_several_files_are_one_set(tmp_path):
+    for name, text in (("a.csv", "one"), ("b.csv", "two")):
+        (tmp_path / name).write_text(f"text,label\n{text} text,x\nmore {text},y\n")
+    examples = read_examples(TASK, [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")], {}).examples
+    assert [examples.row_id(i) for i in range(4)] == ["a.csv:2", "a.csv:3", "b.csv:2", "b.csv:3"]
+
+
+def test_header_without_rows(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\n")
+    with pytest.raises(DataError, match="has no rows"):
+        read_examples(TASK, [str(tmp_path / "a.csv")], {})
+
+
+def test_fingerprint_is_of_the_content(messy, tmp_path):
+    before = fingerprint([str(messy)])
+    assert before == fingerprint([str(messy)])
+    messy.write_bytes(messy.read_bytes() + b"more,a,north\n")
+    assert before != fingerprint([str(messy)])

@@ -1,0 +1,80 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tunesmith.data.examples import Examples
+from tunesmith.data.splits import hold_out, normalised, overlap, text_keys
+from tunesmith.errors import DataError
+
+
+def examples(texts, labels, groups=None):
+    n = len(texts)
+    columns = {"text": list(texts), "label": list(labels)}
+    extra = {"group": list(groups)} if groups is not None else {}
+    return Examples(columns, ("a",), np.zeros(n, np.int32), np.arange(n), extra)
+
+
+def deal(data, share=0.2, seed=1, **how):
+    how = {"strata": ["label"], "group_by": None, "purpose": "validation", **how}
+    return hold_out(data, share, seed=seed, **how)
+
+
+def test_shares_are_exact_and_stratified():
+    labels = ["a"] * 100 + ["b"] * 50 + ["c"] * 10
+    data = examples([f"text {i}" for i in range(160)], labels)
+    kept, held = deal(data)
+    assert sorted([*kept, *held]) == list(range(160))
+    assert Counter(labels[i] for i in held) == {"a": 20, "b": 10, "c": 2}
+
+
+def test_the_deal_is_a_function_of_the_seed_and_purpose():
+    data = examples([f"text {i}" for i in range(100)], ["a", "b"] * 50)
+    assert deal(data)[1].tolist() == deal(data)[1].tolist()
+    assert deal(data)[1].tolist() != deal(data, seed=2)[1].tolist()
+    assert deal(data)[1].tolist() != deal(data, purpose="test")[1].tolist()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 30), st.sampled_from("abc"), st.integers(0, 8)), min_size=30, max_size=120
+    )
+)
+def test_no_group_and_no_text_ever_crosses(rows):
+    data = examples([f"Text {t}" for t, _, _ in rows], [r for _, r, _ in rows], [g for _, _, g in rows])
+    try:
+        kept, held = deal(data, 0.3, group_by="group")
+    except DataError:
+        return  # all rows hang together
+    keys = text_keys(data)
+    assert not {keys[i] for i in kept} & {keys[i] for i in held}
+    groups = data.extra["group"]
+    assert not {groups[i] for i in kept} & {groups[i] for i in held}
+    assert sorted([*kept, *held]) == list(range(len(rows)))
+
+
+def test_the_last_row_of_a_label_stays_in_training():
+    data = examples([f"text {i}" for i in range(21)], ["a"] * 20 + ["rare"])
+    assert 20 in deal(data)[0]
+
+
+def test_copies_stay_together_whatever_their_case_and_blanks():
+    texts = [f"text {i}" for i in range(40)] + ["Text  3", "TEXT 7 "]
+    kept, held = deal(examples(texts, ["a", "b"] * 21), 0.4)
+    for pair in ((3, 40), (7, 41)):
+        assert len({row in set(held.tolist()) for row in pair}) == 1
+    assert len(kept) + len(held) == 42
+    assert normalised("  Ａ  b\n") == "a b"
+
+
+def test_an_empty_side_is_an_error():
+    with pytest.raises(DataError, match="leaves a side empty"):
+        deal(examples(["one", "two"], ["a", "b"]), 0.1)
+
+
+def test_overlap_finds_copies_in_another_split():
+    one, other = examples(["a", "B", "c"], "xyz"), examples(["b", "d"], "xy")
+    assert overlap(one, other).tolist() == [1]

@@ -1,0 +1,318 @@
+"""The whole way: data to report, stopped and gone on, poisoned."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tunesmith import pipeline
+from tunesmith.errors import InterruptedRunError, NonFiniteError, RunError
+from tunesmith.recipe import Recipe
+from tunesmith.run import Run
+from tunesmith.testing.tiny import tiny_rows, write_rows
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return load_file(run.model / "model.safetensors")
+
+
+def assert_same_weights(one: Run, other: Run) -> None:
+    a, b = weights(one), weights(other)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def with_train(recipe: Recipe, output_dir: Path, **train) -> Recipe:
+    return recipe.replace(train=train).model_copy(update={"output_dir": str(output_dir)})
+
+
+def test_a_run_folder_holds_what_the_contract_says(finished_run):
+    run = finished_run
+    for name in ("recipe.yaml", "manifest.json", "events.jsonl", "metrics.json", "report.html"):
+        assert (run.path / name).is_file(), name
+    assert (run.model / "README.md").is_file()
+    assert (run.predictions / "test.jsonl").is_file()
+    assert json.loads((run.data / "splits.json").read_text())["train"][0] == "train.csv:2"
+    metrics = run.metrics()
+    assert metrics["primary"] == {"name": "accuracy", "split": "test", "n": 60, "confidence": 0.95} | {
+        key: metrics["splits"]["test"]["accuracy"][key] for key in ("value", "low", "high")
+    }
+    assert set(metrics["baselines"]) == {"majority", "tfidf_logistic_regression", "probe"}
+    assert metrics["primary"]["low"] <= metrics["primary"]["value"] <= metrics["primary"]["high"]
+    assert metrics["primary"]["value"] > metrics["baselines"]["majority"]["accuracy"]
+    assert "NaN" not in run.metrics_file.read_text()
+
+
+def test_the_used_recipe_has_no_auto_in_its_numbers_and_gives_the_same_model(finished_run, tmp_path):
+    used = finished_run.recipe()
+    assert isinstance(used.train.learning_rate, float)
+    assert isinstance(used.train.eval_steps, int)
+    again = pipeline.train(used.model_copy(update={"output_dir": str(tmp_path / "again")}))
+    assert_same_weights(finished_run, again)
+
+
+def test_pipeline_of_transformers_gives_the_answers_of_predict(finished_run):
+    from transformers import pipeline as hugging_face
+
+    from tunesmith import load
+
+    texts = [row["text"] for row in tiny_rows(40, seed=9)]
+    theirs = hugging_face("text-classification", str(finished_run.model), top_k=None)(texts)
+    ours = load(finished_run.path)(texts)
+    for mine, other in zip(ours, theirs, strict=True):
+        by_label = {item["label"]: item["score"] for item in other}
+        assert mine["label"] == max(by_label, key=by_label.get)
+        assert mine["score"] == pytest.approx(by_label[mine["label"]], abs=1e-5)
+
+
+def test_metrics_are_those_of_the_saved_model_and_of_scikit_learn(finished_run, tiny_files):
+    import csv
+
+    from sklearn.metrics import accuracy_score, f1_score
+
+    from tunesmith import load
+
+    rows = list(csv.DictReader(tiny_files["test"].read_text().splitlines()))
+    predicted = [answer["label"] for answer in load(finished_run.path)([row["text"] for row in rows])]
+    gold = [row["label"] for row in rows]
+    scores = finished_run.metrics()["splits"]["test"]
+    assert scores["accuracy"]["value"] == pytest.approx(accuracy_score(gold, predicted), abs=1e-12)
+    assert scores["f1_macro"]["value"] == pytest.approx(f1_score(gold, predicted, average="macro"), abs=1e-12)
+
+
+def test_the_same_recipe_twice_gives_the_same_bits(tiny_recipe, tmp_path):
+    one = pipeline.train(with_train(tiny_recipe, tmp_path / "one"))
+    other = pipeline.train(with_train(tiny_recipe, tmp_path / "other"))
+    assert_same_weights(one, other)
+    another_seed = tiny_recipe.model_copy(update={"seed": 7, "output_dir": str(tmp_path / "third")})
+    third = weights(pipeline.train(another_seed))
+    assert any(not torch.equal(tensor, third[name]) for name, tensor in weights(one).items())
+
+
+@pytest.mark.slow
+def test_killed_in_mid_epoch_and_started_again_gives_the_same_bits(tiny_recipe, tmp_path):
+    """A real process, SIGKILL, in the middle of the second epoch, and again soon after going on."""
+    how = {"eval_steps": 10, "save_steps": 3, "num_train_epochs": 6, "per_device_train_batch_size": 8}
+    calm = pipeline.train(with_train(tiny_recipe, tmp_path / "calm", **how))
+    killed = with_train(tiny_recipe, tmp_path / "killed", **how)
+    recipe_file = tmp_path / "recipe.yaml"
+    recipe_file.write_text(killed.to_yaml())
+    for step in (24, 63):
+        _kill_after(recipe_file, Path(killed.output_dir), step)
+    command = [sys.executable, "-m", "tunesmith", "train", str(recipe_file), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "going on from step" in done.stderr
+    assert_same_weights(calm, Run(killed.output_dir))
+    steps = [event["step"] for event in Run(killed.output_dir).events() if event["kind"] == "step"]
+    assert steps == sorted(set(steps))
+    ours, theirs = calm.metrics(), json.loads(done.stdout)
+    assert ours["splits"] == theirs["splits"]
+    assert ours["baselines"] == theirs["baselines"]
+
+
+def _kill_after(recipe_file: Path, run: Path, step: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tunesmith", "train", str(recipe_file)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            saved = [int(p.name[5:]) for p in (run / "checkpoints").glob("step-*")]
+            if max(saved, default=0) >= step:
+                break
+            time.sleep(0.002)
+        assert process.poll() is None, "it ended before it could be killed"
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (run / "metrics.json").exists()
+
+
+def test_a_signal_saves_everything_and_the_same_call_goes_on(tiny_recipe, tmp_path):
+    class Interrupting:
+        stage = note = warn = advance = staticmethod(lambda *_: None)
+
+        def step(self, facts):
+            if facts.step == 7:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    calm = pipeline.train(with_train(tiny_recipe, tmp_path / "calm"))
+    stopped = with_train(tiny_recipe, tmp_path / "stopped")
+    with pytest.raises(InterruptedRunError) as caught:
+        pipeline.train(stopped, progress=Interrupting())
+    assert caught.value.exit_code == 75
+    assert "SIGTERM after step 7" in str(caught.value)
+    assert_same_weights(calm, pipeline.train(stopped))
+
+
+def poisoned_copy(model: Path, folder: Path, tensor: str) -> Path:
+    import shutil
+
+    shutil.copytree(model, folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors[tensor][0, 0] = float("nan")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("head_start", [True, False])
+def test_a_poisoned_model_stops_with_step_rows_and_remedy(tiny_recipe, tiny_model, tmp_path, head_start):
+    poisoned = poisoned_copy(tiny_model, tmp_path / "poisoned", "encoder.layer.1.output.dense.weight")
+    recipe = with_train(tiny_recipe, tmp_path / "run", head_start=head_start).model_copy(
+        update={"model": str(poisoned)}
+    )
+    recipe = recipe.replace(evaluate={"baselines": head_start})
+    with pytest.raises(NonFiniteError) as caught:
+        pipeline.train(recipe)
+    message = str(caught.value)
+    assert ("step 1" in message) and ("probe" in message) == head_start
+    assert "train.csv, line " in message
+    assert "encoder.layer.1.output.dense.weight" in message
+    assert not (tmp_path / "run" / "model").exists()
+    assert not list((tmp_path / "run" / "checkpoints").glob("step-*"))
+
+
+def test_a_learning_rate_far_too_high_never_becomes_best(tiny_recipe, tmp_path):
+    recipe = with_train(
+        tiny_recipe, tmp_path / "run", learning_rate=1.0, head_start=False, bf16=False, weight_decay=1.0,
+        num_train_epochs=40, max_grad_norm=1e30, warmup_steps=0,
+    )  # fmt: skip
+    try:
+        run = pipeline.train(recipe)
+    except NonFiniteError as error:
+        assert "smaller `train.learning_rate`" in str(error)
+    else:
+        assert all(torch.isfinite(tensor).all() for tensor in weights(run).values())
+
+
+def test_damaged_checkpoint_is_passed_over(tiny_recipe, tmp_path):
+    class Stop(Exception):
+        pass
+
+    class StopAt:
+        stage = note = advance = staticmethod(lambda *_: None)
+        warned: list[str] = []
+
+        def __init__(self, step):
+            self.at = step
+
+        def warn(self, text):
+            self.warned.append(text)
+
+        def step(self, facts):
+            if facts.step == self.at:
+                raise Stop
+
+    how = {"eval_steps": 5, "save_steps": 5}
+    calm = pipeline.train(with_train(tiny_recipe, tmp_path / "calm", **how))
+    recipe = with_train(tiny_recipe, tmp_path / "hurt", **how)
+    with pytest.raises(Stop):
+        pipeline.train(recipe, progress=StopAt(14))
+    newest = sorted((tmp_path / "hurt" / "checkpoints").glob("step-*"))[-1]
+    data = bytearray((newest / "model.safetensors").read_bytes())
+    data[-5] ^= 1
+    (newest / "model.safetensors").write_bytes(data)
+    listener = StopAt(-1)
+    run = pipeline.train(recipe, progress=listener)
+    assert any("model.safetensors is damaged" in text for text in listener.warned)
+    assert_same_weights(calm, run)
+
+
+def test_a_finished_run_is_left_alone_and_another_recipe_refused(finished_run, tmp_path):
+    recipe = Recipe.model_validate(finished_run.manifest()["requested"])
+    before = finished_run.metrics_file.stat().st_mtime_ns
+    pipeline.train(recipe)
+    assert finished_run.metrics_file.stat().st_mtime_ns == before
+    with pytest.raises(RunError, match=r"belongs to another recipe; it differs in `train.learning_rate`"):
+        pipeline.train(recipe.replace(train={"learning_rate": 2e-3}))
+    assert finished_run.metrics_file.stat().st_mtime_ns == before
+
+
+def test_force_clears_the_run_and_nothing_else(tiny_recipe, tmp_path):
+    run = pipeline.train(with_train(tiny_recipe, tmp_path / "run", method="probe"))
+    (run.path / "notes.txt").write_text("mine")
+    again = pipeline.train(
+        with_train(tiny_recipe, tmp_path / "run", method="probe", freeze_layers=1), force=True
+    )
+    assert again.recipe().train.freeze_layers == 1
+    assert (run.path / "notes.txt").read_text() == "mine"
+
+
+def test_changed_data_is_noticed(tiny_recipe, tmp_path):
+    file = write_rows(tmp_path / "train.csv", tiny_rows(60))
+    recipe = with_train(tiny_recipe, tmp_path / "run", method="probe").replace(data={"train": [str(file)]})
+    pipeline.train(recipe)
+    write_rows(file, tiny_rows(61))
+    with pytest.raises(RunError, match="data files have changed"):
+        pipeline.train(recipe)
+
+
+def test_two_processes_do_not_write_to_one_folder(tiny_recipe, tmp_path):
+    with Run(tmp_path / "run").locked(), pytest.raises(RunError, match="another process"):
+        pipeline.train(with_train(tiny_recipe, tmp_path / "run"))
+
+
+def test_probe_method_changes_nothing_but_the_head(tiny_recipe, tiny_model, tmp_path):
+    run = pipeline.train(with_train(tiny_recipe, tmp_path / "run", method="probe"))
+    before = load_file(tiny_model / "model.safetensors")
+    after = weights(run)
+    body = {name: tensor for name, tensor in before.items() if "pooler" not in name}
+    assert all(torch.equal(tensor, after[f"bert.{name}"]) for name, tensor in body.items())
+    assert run.metrics()["baselines"]["probe"]["accuracy"] == run.metrics()["primary"]["value"]
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_frozen_layers_are_bit_identical(tiny_recipe, tiny_model, tmp_path, layers):
+    run = pipeline.train(with_train(tiny_recipe, tmp_path / "run", freeze_layers=layers))
+    before, after = load_file(tiny_model / "model.safetensors"), weights(run)
+    frozen = ["embeddings.", *(f"encoder.layer.{i}." for i in range(layers))]
+    for name, tensor in before.items():
+        if name.startswith(tuple(frozen)):
+            assert torch.equal(tensor, after[f"bert.{name}"]), name
+    if layers == 1:
+        name = "encoder.layer.1.output.dense.weight"
+        assert not torch.equal(before[name], after[f"bert.{name}"])
+
+
+def test_without_test_rows_the_validation_rows_are_scored(tiny_recipe, tmp_path):
+    recipe = with_train(tiny_recipe, tmp_path / "run", method="probe")
+    recipe = recipe.replace(data={"test": None, "validation": 0.2})
+    run = pipeline.train(recipe)
+    assert run.metrics()["primary"]["split"] == "validation"
+    assert run.manifest()["data"]["rows"] == {"train": 128, "validation": 32}
+    assert "chosen on the validation rows" in run.report_file.read_text()
+
+
+def test_slices_and_groups_are_scored(tiny_recipe, tmp_path):
+    rows = [{**row, "shop": "north" if i % 3 else "south"} for i, row in enumerate(tiny_rows(90))]
+    file = write_rows(tmp_path / "data.jsonl", rows)
+    recipe = with_train(tiny_recipe, tmp_path / "run", method="probe").replace(
+        data={"train": [str(file)], "validation": 0.3, "test": 0.3},
+        evaluate={"slices": ["shop"], "groups": ["shop"]},
+    )
+    found = pipeline.train(recipe).metrics()["slices"]["shop"]
+    assert set(found["values"]) == {"north", "south"}
+    values = [score["value"] for score in found["values"].values()]
+    assert found["gap"] == pytest.approx(max(values) - min(values))
+
+
+def test_evaluate_on_other_data(finished_run, tiny_files):
+    metrics = pipeline.evaluate(finished_run.path, [str(tiny_files["test"])])
+    assert metrics["splits"]["test"] == finished_run.metrics()["splits"]["test"]
+
+
+def test_a_run_of_ours_is_a_base_model_and_keeps_its_head(finished_run, tiny_recipe, tmp_path):
+    recipe = with_train(tiny_recipe, tmp_path / "more", max_steps=1, learning_rate=1e-12)
+    run = pipeline.train(recipe.model_copy(update={"model": str(finished_run.path)}))
+    assert run.metrics()["primary"]["value"] == finished_run.metrics()["primary"]["value"]
+    assert weights(run).keys() == weights(finished_run).keys()
