@@ -53,7 +53,7 @@ def test_copies_of_training_texts_among_test_rows_are_told(tmp_path):
     rows = tiny_rows(40)
     train = write_rows(tmp_path / "train.csv", rows[:30])
     test = write_rows(tmp_path / "test.csv", rows[28:])
-    notices = prepared(tmp_path, train=[str(train)], test=[str(test)]).notices
+    notices = prepared(tmp_path, train=[str(train)], validation=[str(test)], test=[str(test)]).notices
     assert any("2 of 12 test rows have the text of a training row" in notice for notice in notices)
 
 

@@ -194,7 +194,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
 
 
 def _rows_in_json(value: Any) -> list[Any] | None:
-    """The rows of a list, of `{"data": [...]}`, or of a table by columns `{"text": [...], "label": [...]}`."""
+    """The rows of a list, of `{"data": [...]}`, or of columns `{"text": [...], "label": [...]}`."""
     if isinstance(value, dict) and isinstance(value.get("data"), list):
         value = value["data"]
     if isinstance(value, list):

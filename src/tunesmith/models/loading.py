@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _HEAD_PARTS = ("classifier", "score", "pooler", "pre_classifier", "classification_head", "summary", "dense")
 
+_VOCABULARIES = (
+    "tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -46,6 +50,13 @@ def load_tokenizer(files: ModelFiles) -> Any:
     """
     from transformers import AutoTokenizer
 
+    # Without any of its files, transformers makes an empty tokenizer that knows no word, and says nothing.
+    if not any((files.path / name).is_file() for name in _VOCABULARIES):
+        raise ModelError(
+            f"the model `{files.name}` comes without a tokenizer.",
+            remedy="Put its tokenizer.json beside config.json.",
+            place=str(files.path),
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(files.path, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # transformers raises whatever the reader of the moment raises
@@ -92,6 +103,7 @@ def load_for_training(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, missing = _from_pretrained(files, task, config)
+    _refuse_foreign_tokenizer(files, model, tokenizer)
     _refuse_holes(files, missing, config.num_hidden_layers - 1 if add_layer else None)
     if add_layer:
         heads.make_pooling_layer(model)
@@ -224,6 +236,16 @@ def _refuse_holes(files: ModelFiles, missing: set[str], pooling_layer: int | Non
         raise ModelError(
             f"the weights of `{files.name}` lack {len(holes)} tensors of its body (`{sorted(holes)[0]}`).",
             remedy="The files are damaged or of another architecture than config.json says.",
+            place=str(files.path),
+        )
+
+
+def _refuse_foreign_tokenizer(files: ModelFiles, model: Any, tokenizer: Any) -> None:
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise ModelError(
+            f"the tokenizer of `{files.name}` has {len(tokenizer)} tokens, and the model knows {rows}.",
+            remedy="The tokenizer's files belong to another model.",
             place=str(files.path),
         )
 

@@ -1,0 +1,44 @@
+# Two commands to know: `make demo` and `make test`. Both make their own environment in .venv first.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# torch is asked for by its exact version in the same command: on its own, a later build with gigabytes of
+# CUDA libraries would be chosen.
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check bench bench-quality lock docs clean
+
+demo: $(INSTALLED)
+	$(BIN)/tunesmith demo
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+bench: bench-quality
+
+bench-quality: $(INSTALLED)
+	$(BIN)/python benchmarks/quality.py
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/generate.py
+
+# Writes the versions of the environment at hand into constraints.txt.
+lock: $(INSTALLED)
+	$(BIN)/pip freeze --exclude-editable | grep -v '^tunesmith' | sed 's/+cpu$$//' > constraints.txt
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tunesmith needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0 --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV)

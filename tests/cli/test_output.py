@@ -1,0 +1,40 @@
+import re
+
+from tunesmith.cli.output import Bar, Lines, describe, print_table, short_time
+from tunesmith.progress import StepFacts
+
+FACTS = StepFacts(5, 10, 0.5, 0.321, 1e-4, 2345.6, 65.0)
+
+
+def test_a_step_in_words():
+    assert re.fullmatch(r"epoch 0\.50  loss 0\.321  2,346 tokens/s  1:05 left  \d+\.\d GB", describe(FACTS))
+    assert short_time(3725) == "1:02:05"
+
+
+def test_lines_are_few(capsys):
+    lines = Lines()
+    lines.stage("Training")
+    for step in range(1, 101):
+        lines.step(StepFacts(step, 100, 0.1, 0.3, 1e-4, 1000, 60))
+    lines.warn("look here")
+    err = capsys.readouterr().err
+    assert err.startswith("── Training\n")
+    assert " ! look here" in err
+    assert "step 1/100" in err
+    assert "step 100/100" in err
+    assert len(err.splitlines()) < 10
+
+
+def test_the_bar_takes_everything_a_listener_takes():
+    bar = Bar()
+    bar.stage("Training [bold]")
+    bar.note("note [red]x[/]")
+    bar.warn("warning")
+    bar.advance(3, 10, "texts")
+    bar.step(FACTS)
+    bar.close()
+
+
+def test_tables_put_numbers_to_the_right(capsys):
+    print_table(["name", "n"], [["a", "1.0"], ["bb", "10.0"]])
+    assert capsys.readouterr().out.splitlines() == ["name     n", "────  ────", "a      1.0", "bb    10.0"]

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from tunesmith.data.examples import Examples
+from tunesmith.evaluation.result import build_metrics, final_split, score_baselines
+from tunesmith.evaluation.scoring import Scored, score_slices
+from tunesmith.recipe import EvaluateRecipe
+from tunesmith.tasks import TASKS
+
+TASK = TASKS.get("text-classification")
+TARGETS = {"labels": ["a", "b"]}
+HOW = EvaluateRecipe(bootstrap_samples=200, slices=["shop"], groups=["shop"])
+
+
+@pytest.fixture
+def scored():
+    labels = np.array([0, 0, 1, 1, 1, 0])
+    logits = np.eye(2, dtype=np.float32)[[0, 1, 1, 1, 1, 0]]
+    columns = {"text": list("uvwxyz"), "label": [TARGETS["labels"][i] for i in labels]}
+    extra = {"shop": ["n", "n", "n", "s", "s", "s"]}
+    examples = Examples(columns, ("t.csv",), np.zeros(6, np.int32), np.arange(2, 8), extra)
+    return Scored(TASK, TARGETS, examples, logits, labels)
+
+
+def test_lines_hold_row_text_gold_and_answer(scored):
+    lines = list(scored.lines())
+    assert lines[1] == {
+        "row": "t.csv:3",
+        "text": "v",
+        "gold": "a",
+        "prediction": {"label": "b", "score": pytest.approx(0.731, abs=1e-3)},
+        "correct": False,
+    }
+    assert [line["correct"] for line in lines] == [True, False, True, True, True, True]
+
+
+def test_slices_are_the_metric_of_their_rows(scored):
+    found = score_slices(scored, HOW, seed=0)["shop"]
+    assert found["values"]["n"]["value"] == pytest.approx(2 / 3)
+    assert found["values"]["s"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 3}
+    assert found["gap"] == pytest.approx(1 / 3)
+
+
+def test_metrics_put_the_primary_first(scored):
+    metrics = build_metrics({"validation": scored, "test": scored}, HOW, seed=0)
+    assert list(metrics)[:3] == ["task", "primary", "splits"]
+    assert metrics["primary"]["value"] == pytest.approx(5 / 6)
+    assert final_split({"validation": 1}) == "validation"
+
+
+def test_baselines_are_scored_on_the_same_rows(scored):
+    train = (scored.examples, scored.labels)
+    found = score_baselines(TASK, TARGETS, train, scored, np.asarray(scored.logits))
+    assert found["probe"]["accuracy"] == pytest.approx(5 / 6)
+    assert found["majority"]["accuracy"] == 0.5

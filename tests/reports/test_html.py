@@ -1,0 +1,58 @@
+import re
+
+import pytest
+
+from tunesmith.reports.charts import curves, smoothed
+from tunesmith.reports.html import duration, percent
+
+
+@pytest.fixture(scope="module")
+def report(finished_run):
+    return finished_run.report_file.read_text()
+
+
+def test_one_file_that_loads_nothing(report):
+    assert not re.findall(r"""(?:src|href)=["'](?!#)""", report)
+    assert "@import" not in report
+    assert "url(" not in report.replace("url(#", "")
+    assert "<script" not in report
+
+
+def test_it_shows_what_counts(report, finished_run):
+    metrics = finished_run.metrics()
+    assert percent(metrics["primary"]["value"]) in report
+    for words in ("Was fine-tuning worth it?", "How it learned", "TF-IDF", "The data", "Recipe and machine"):
+        assert words in report
+    assert report.count("<svg") == 1
+
+
+def test_texts_are_escaped(finished_run, tmp_path):
+    import json
+    import shutil
+
+    from tunesmith.reports import write_report
+    from tunesmith.run import Run
+
+    copy = Run(shutil.copytree(finished_run.path, tmp_path / "copy"))
+    line = {"row": "a:1", "text": "<script>alert(1)</script>", "gold": "<b>", "correct": False,
+            "prediction": {"label": "x", "score": 0.9}}  # fmt: skip
+    (copy.predictions / "test.jsonl").write_text(json.dumps(line))
+    write_report(copy)
+    text = copy.report_file.read_text()
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)" in text
+
+
+def test_numbers_as_people_read_them():
+    assert percent(0.9344) == "93.4 %"
+    assert [duration(s) for s in (3.21, 61, 3700)] == ["3.2 s", "1 min 1 s", "1 h 1 min"]
+
+
+def test_curves():
+    assert curves([], "accuracy", 0) == ""
+    events = [{"kind": "step", "step": i, "loss": 1 / i} for i in range(1, 9)]
+    events += [{"kind": "validation", "step": 8, "accuracy": 0.9}]
+    chart = curves(events, "accuracy", 8)
+    assert chart == curves(events, "accuracy", 8)
+    assert "kept: 0.9000" in chart
+    assert smoothed([2.0, 2.0, 2.0]) == pytest.approx([2.0, 2.0, 2.0])

@@ -1,0 +1,70 @@
+"""What the docs say is so: paths exist, commands run, generated pages are current."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_every_path_of_the_architecture_table_exists():
+    rows = re.findall(r"^\| .+ \| `(.+)` \|$", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    assert len(rows) > 20
+    for path in rows:
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_generated_pages_are_current():
+    command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_every_verb_has_a_page():
+    from tunesmith.cli import VERBS
+
+    assert {f"{name}.md" for name in VERBS.names()} <= {page.name for page in PAGES}
+
+
+def commands():
+    """The commands of all pages; `demo` first, because others use its run."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```console\n(.+?)```", page.read_text(), re.DOTALL):
+            found += [line for line in block.splitlines() if line.strip()]
+    assert all(line.startswith(("tunesmith ", "make ")) for line in found), found
+    ours = dict.fromkeys(line for line in found if line.startswith("tunesmith "))
+    return sorted(ours, key=lambda line: ("demo" not in line.split()[1], "train" not in line.split()[1]))
+
+
+@pytest.mark.slow
+def test_every_command_of_the_docs_runs(tmp_path):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    assert len(commands()) >= 8
+    for line in commands():
+        done = subprocess.run(
+            [sys.executable, "-m", *shlex.split(line)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
+
+
+def test_make_targets_of_the_docs_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        for target in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)`", page.read_text(), re.MULTILINE):
+            assert ({*target} - {""}) <= targets, target

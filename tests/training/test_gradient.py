@@ -1,0 +1,110 @@
+"""12 = 4×3 = 5/5/2 = two processes, to 1e-6 in float64; against plain autograd."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tunesmith.models.loading import load_for_training
+from tunesmith.models.resolve import resolve_model
+from tunesmith.tasks import TASKS
+from tunesmith.testing.tiny import tiny_rows, write_tiny_model
+from tunesmith.training.gradient import Part, accumulate_gradient
+from tunesmith.training.loop import make_accelerator
+
+TASK = TASKS.get("text-classification")
+
+
+def setting(folder):
+    loaded = load_for_training(
+        resolve_model(str(folder)), TASK, {"labels": ["a", "b", "c"]}, pooling="mean", seed=1
+    )
+    rows = tiny_rows(12)
+    batch = loaded.tokenizer([row["text"] for row in rows], padding=True, return_tensors="pt")
+    batch.pop("token_type_ids", None)
+    return loaded.model.double().eval(), batch, torch.arange(12) % 3
+
+
+def parts(batch, labels, sizes):
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    for start, size in zip(starts, sizes, strict=True):
+        rows = slice(start, start + size)
+        yield Part({name: tensor[rows] for name, tensor in batch.items()}, labels[rows])
+
+
+def gradient(model, batch, labels, sizes, accelerator=None, mine=slice(None)):
+    accelerator = accelerator or make_accelerator()
+    prepared = accelerator.prepare(model)
+    model.zero_grad()
+    loss = accumulate_gradient(
+        accelerator,
+        prepared,
+        list(parts(batch, labels, sizes))[mine],
+        lambda part, inputs: prepared(**inputs).logits,
+        TASK.loss,
+        n_items=12,
+    )
+    return loss, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def plain(model, batch, labels):
+    model.zero_grad()
+    torch.nn.functional.cross_entropy(model(**batch).logits, labels).backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def assert_close(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.allclose(one[name], other[name], rtol=0, atol=1e-6), name
+    assert max(float(g.abs().max()) for g in one.values()) > 1e-3
+
+
+@pytest.mark.parametrize("sizes", [[12], [4, 4, 4], [5, 5, 2], [1] * 12])
+def test_however_a_batch_is_cut(tmp_path, sizes):
+    model, batch, labels = setting(write_tiny_model(tmp_path / "m"))
+    loss, found = gradient(model, batch, labels, sizes)
+    expected = plain(model, batch, labels)
+    assert_close(found, expected)
+    assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(model(**batch).logits, labels)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", ["6,6", "5,2,5", "7,5"])
+def test_two_processes(tmp_path, sizes):
+    write_tiny_model(tmp_path / "m")
+    env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    launcher = [
+        "torch.distributed.run",
+        "--nproc_per_node=2",
+        "--rdzv_backend=c10d",
+        "--rdzv_endpoint=localhost:0",
+    ]
+    command = [sys.executable, "-m", *launcher, __file__, str(tmp_path), sizes]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "backend gloo" in done.stdout
+    model, batch, labels = setting(tmp_path / "m")
+    assert_close(torch.load(tmp_path / "gradient.pt", weights_only=True), plain(model, batch, labels))
+
+
+def one_of_two(folder, sizes):
+    import torch.distributed as dist
+
+    accelerator = make_accelerator()
+    model, batch, labels = setting(f"{folder}/m")
+    rank = accelerator.process_index
+    cut = [int(size) for size in sizes.split(",")]
+    # The first process takes parts 0, 2, …; with three parts both still take part in one reduction each.
+    mine = slice(rank, None, 2)
+    _, found = gradient(model, batch, labels, cut, accelerator, mine)
+    if rank == 0:
+        print("backend", dist.get_backend())
+        torch.save(found, f"{folder}/gradient.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    one_of_two(*sys.argv[1:])
