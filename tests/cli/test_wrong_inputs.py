@@ -148,7 +148,8 @@ def a_word_file(tmp, model):
 CASES = [
     missing_file, empty_file, header_only, one_class_only, label_only_in_test, binary_file, wrong_encoding,
     one_row_file, two_rows, column_that_does_not_exist, column_of_no_task, misspelt_recipe_key,
-    misspelt_override, value_out_of_bounds, recipe_that_is_a_folder, model_directory_without_model, model_that_is_nowhere,
+    misspelt_override, value_out_of_bounds, recipe_that_is_a_folder, model_directory_without_model,
+    model_that_is_nowhere,
     pickled_model, unknown_task, unknown_method, output_folder_of_something_else, predicting_without_a_run,
     too_few_fields, a_word_file,
 ]  # fmt: skip

@@ -54,5 +54,5 @@ def test_curves():
     events += [{"kind": "validation", "step": 8, "accuracy": 0.9}]
     chart = curves(events, "accuracy", 8)
     assert chart == curves(events, "accuracy", 8)
-    assert "kept: 0.9000" in chart
+    assert "0.9000 is kept" in chart
     assert smoothed([2.0, 2.0, 2.0]) == pytest.approx([2.0, 2.0, 2.0])

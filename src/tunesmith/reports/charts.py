@@ -24,13 +24,8 @@ def curves(events: Sequence[dict[str, Any]], metric: str, best_step: int) -> str
     left.plot(x, smoothed(loss), color=BLUE, linewidth=2)
     left.set_title("Training loss")
     right.plot([e["step"] for e in looks], [e[metric] for e in looks], "o-", color=ORANGE, linewidth=2)
-    for e in looks:
-        if e["step"] == best_step:
-            right.annotate(
-                f"kept: {e[metric]:.4f}", (e["step"], e[metric]), xytext=(-8, -14),
-                textcoords="offset points", ha="right", fontsize=9, color=INK,
-            )  # fmt: skip
-    right.set_title(f"Validation {metric}")
+    kept = [f"; {e[metric]:.4f} is kept" for e in looks if e["step"] == best_step]
+    right.set_title(f"Validation {metric}{''.join(kept)}")
     for axes in (left, right):
         _style(axes)
         axes.set_xlabel("step")
