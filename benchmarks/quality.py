@@ -73,7 +73,8 @@ def table(records: list[dict], facts: dict) -> str:
     lines = [
         _HEAD,
         f"{facts['machine']['processor']}, {facts['machine']['cores']} cores; "
-        f"torch {facts['versions']['torch']}, transformers {facts['versions']['transformers']}; {facts['date']}.",
+        f"torch {facts['versions']['torch']}, transformers {facts['versions']['transformers']}; "
+        f"{facts['date']}.",
         "",
         "| data | method | accuracy | interval | macro F1 | majority | TF-IDF | probe | train | all |",
         "|---|---|---|---|---|---|---|---|---|---|",

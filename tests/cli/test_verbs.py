@@ -118,15 +118,3 @@ def test_version_and_help(tunesmith):
     assert tunesmith("--version").out.strip() == package.__version__
     for verb in ("train", "predict", "evaluate", "init", "demo", "list", "env"):
         assert tunesmith(verb, "--help").code == 0
-
-
-@pytest.mark.slow
-def test_demo_runs_the_main_job_on_the_embedded_model(tunesmith, tmp_path):
-    done = tunesmith("demo", "--output-dir", tmp_path / "demo", "--json")
-    assert done.code == 0, done.err
-    found = json.loads(done.out)
-    assert found["primary"]["split"] == "test"
-    assert found["primary"]["value"] > found["baselines"]["majority"]["accuracy"] + 0.4
-    assert found["primary"]["value"] > found["baselines"]["tfidf_logistic_regression"]["accuracy"]
-    assert len(found["predictions"]) == 5
-    assert (tmp_path / "demo" / "report.html").is_file()

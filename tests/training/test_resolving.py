@@ -43,7 +43,7 @@ def test_every_auto_becomes_a_value_and_settles(loaded):
 
 def test_small_data_get_more_epochs_and_smaller_batches(loaded):
     used, plan, _ = resolved(loaded, rows=300)
-    assert used.train.num_train_epochs == 10
+    assert used.train.num_train_epochs == 6
     assert plan.first_epoch_steps > 15
 
 

@@ -7,7 +7,7 @@ the model's `max_length` is cut, and its answer says so.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class Predictor:
         Raises:
             RowError: a text is empty or not text.
         """
-        if isinstance(texts, (str, dict)):
+        if isinstance(texts, (str, Mapping)):
             return next(self.stream([texts]))
         return list(self.stream(texts))
 
@@ -88,7 +88,7 @@ class Predictor:
 
     def _row(self, text: str | Values) -> dict[str, Any]:
         first = self.task.columns[0].name
-        row = {first: text} if isinstance(text, str) else text
+        row = text if isinstance(text, Mapping) else {first: text}
         known = {column.name for column in self.task.columns if not column.target}
         unknown = row.keys() - known
         if unknown:

@@ -22,9 +22,9 @@ _ROWS_PER_BATCH = 32
 _ROWS_PER_SMALL_BATCH = 16
 _SMALL_DATA_ROWS = 1000
 _MOST_TOKENS_PER_BATCH = 8192
-# Small data need more passes: about this many steps of 32 rows, but never fewer than 3 epochs.
+# Small data need more passes: so many that about this many rows are seen, within these bounds.
 _WANTED_ROWS_SEEN = 10_000
-_EPOCHS = (3, 10)
+_EPOCHS = (3, 6)
 _MOST_STEPS_BETWEEN_LOOKS = 1000
 _USUAL_MAX_LENGTH = 512
 
