@@ -285,19 +285,17 @@ def _evaluate(session: Session, probe_logits: NDArray[np.float32] | None) -> dic
     """Scores the model as it was saved, in full precision, and the baselines on the same rows."""
     how, task, targets = session.recipe.evaluate, session.task, session.data.targets
     saved = load_trained(resolve_model(str(session.run.model)), task)
-    scored: dict[str, Scored] = {}
-    for name in [name for name in ("validation", "test") if name in session.splits]:
-        split = session.splits[name]
-        logits = forward_logits(
-            saved.model,
-            split.encoded,
-            pad_token_id=session.pad_token_id,
-            advance=session.advance(f"{name} texts"),
-        )
-        scored[name] = Scored(task, targets, session.data.splits[name], logits, split.labels)
-        write_predictions(session.run, name, scored[name])
-    metrics = build_metrics(scored, how, session.recipe.seed)
-    final = scored[metrics["primary"]["split"]]
+    name = final_split(session.splits)
+    split = session.splits[name]
+    logits = forward_logits(
+        saved.model,
+        split.encoded,
+        pad_token_id=session.pad_token_id,
+        advance=session.advance(f"{name} texts"),
+    )
+    final = Scored(task, targets, session.data.splits[name], logits, split.labels)
+    write_predictions(session.run, name, final)
+    metrics = build_metrics({name: final}, how, session.recipe.seed)
     is_probe = session.recipe.train.method == "probe"
     train = (session.data.splits["train"], session.splits["train"].labels)
     metrics["baselines"] = (

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-TOKENS_PER_BATCH = 4096
-"""Enough to fill two cores with matrix products, little enough for any laptop's memory."""
+TOKENS_PER_BATCH = 2048
+"""Measured on two cores: 1024 and 2048 are alike, 4096 takes 9 % longer, 8192 35 %: caches overflow."""
 
 Advance = Callable[[int, int], None]
 

@@ -30,11 +30,10 @@ from tunesmith.training.guards import require_finite
 if TYPE_CHECKING:
     from torch import nn
 
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)
-"""Inverse regularisation strengths C, as in scikit-learn; weakly varying, so few are enough."""
+STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
+"""Inverse regularisation strengths C, as in scikit-learn; the search begins between the middle two."""
 
 _MAX_ITERATIONS = 200
-_TOLERANCE = 1e-4
 _MIN_RELATIVE_DEVIATION = 1e-6
 
 
@@ -146,19 +145,34 @@ def fit_probe(
     features, labels = train
     mean, deviation = _standardisation(features)
     n_classes = task.config(targets)["num_labels"]
-    scaled = ((features - mean) / deviation).astype(np.float32)
-    best: tuple[float, ProbeHead] | None = None
-    model = LogisticRegression(max_iter=_MAX_ITERATIONS, tol=_TOLERANCE, warm_start=True)
-    for strength in STRENGTHS:
+    # Columns in sequence: scikit-learn's products are a quarter faster than on rows in sequence.
+    scaled = np.asfortranarray((features - mean) / deviation, dtype=np.float32)
+    model = LogisticRegression(max_iter=_MAX_ITERATIONS, warm_start=True)
+
+    def fit(strength: float) -> tuple[float, ProbeHead]:
         model.set_params(C=strength)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # not converged to the last digit is good enough to choose by
             model.fit(scaled, labels)
         head = _unscaled(model, mean, deviation, n_classes, strength)
-        value = _score(task, targets, head.logits(validation[0]), validation[1])
-        if best is None or value > best[0]:
-            best = (value, head)
-    assert best is not None
+        return _score(task, targets, head.logits(validation[0]), validation[1]), head
+
+    return _climb(fit)
+
+
+def _climb(fit: Callable[[float], tuple[float, ProbeHead]]) -> ProbeHead:
+    """The best of the strengths, going on from the middle pair towards the better side while it gains."""
+    middle = len(STRENGTHS) // 2
+    low, high = fit(STRENGTHS[middle - 1]), fit(STRENGTHS[middle])
+    if high[0] > low[0]:
+        best, further = high, STRENGTHS[middle + 1 :]
+    else:
+        best, further = low, STRENGTHS[middle - 2 :: -1]
+    for strength in further:
+        found = fit(strength)
+        if found[0] < best[0] or (found[0] == best[0] and strength > best[1].strength):
+            break
+        best = found
     return best[1]
 
 
