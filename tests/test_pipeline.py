@@ -264,6 +264,23 @@ def test_two_processes_do_not_write_to_one_folder(tiny_recipe, tmp_path):
         pipeline.train(with_train(tiny_recipe, tmp_path / "run"))
 
 
+def test_force_does_not_clear_a_folder_that_is_being_written_to(tiny_recipe, tmp_path):
+    run = pipeline.train(with_train(tiny_recipe, tmp_path / "run", method="probe"))
+    before = run.metrics_file.read_text()
+    with run.locked(), pytest.raises(RunError, match="another process"):
+        pipeline.train(with_train(tiny_recipe, tmp_path / "run", method="probe", freeze_layers=1), force=True)
+    assert run.metrics_file.read_text() == before
+
+
+def test_the_used_recipe_goes_on_with_the_run_and_the_first_command_still_does(tiny_recipe, tmp_path):
+    recipe = with_train(tiny_recipe, tmp_path / "run", method="probe")
+    run = pipeline.train(recipe)
+    run.update_manifest(finished=False)
+    pipeline.train(run.recipe())
+    run.update_manifest(finished=False)
+    pipeline.train(recipe)
+
+
 def test_probe_method_changes_nothing_but_the_head(tiny_recipe, tiny_model, tmp_path):
     run = pipeline.train(with_train(tiny_recipe, tmp_path / "run", method="probe"))
     before = load_file(tiny_model / "model.safetensors")

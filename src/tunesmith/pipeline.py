@@ -109,13 +109,13 @@ def train(recipe: Recipe, *, force: bool = False, progress: Progress | None = No
     run, requested = Run(recipe.output_dir), recipe
     recipe = recipe.replace(data=find_splits(recipe.data).model_dump(mode="json"))
     data_fingerprint = fingerprint(all_sources(recipe.data))
-    goes_on = run.begin(requested, fingerprint=data_fingerprint, force=force)
-    if goes_on and run.is_finished:
-        progress.note(f"{run.path} is finished; nothing to do")
-        return run
     with run.locked():
+        goes_on = run.begin(requested, fingerprint=data_fingerprint, force=force)
+        if goes_on and run.is_finished:
+            progress.note(f"{run.path} is finished; nothing to do")
+            return run
         session = _begin(run, recipe, task, progress)
-        _record(session, requested, data_fingerprint, keep_used=goes_on)
+        _record(session, requested, data_fingerprint, goes_on=goes_on)
         _train(session)
     return run
 
@@ -137,14 +137,14 @@ def _begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
     return Session(run, recipe, task, progress, data, loaded)
 
 
-def _record(session: Session, requested: Recipe, data_fingerprint: str, *, keep_used: bool) -> None:
+def _record(session: Session, requested: Recipe, data_fingerprint: str, *, goes_on: bool) -> None:
     """Writes what the run is made from; on going on, what depended on the machine stays as it was."""
     run, data = session.run, session.data
-    used = run.manifest().get("used") if keep_used else None
-    if used is not None:
-        session.recipe = Recipe.model_validate({**used, "output_dir": str(run.path)})
+    before = run.manifest() if goes_on else {}
+    if "used" in before:
+        session.recipe = Recipe.model_validate({**before["used"], "output_dir": str(run.path)})
     run.update_manifest(
-        requested=requested.model_dump(mode="json"),
+        requested=before.get("requested") or requested.model_dump(mode="json"),
         data={
             "fingerprint": data_fingerprint,
             "columns": data.chosen,
@@ -185,7 +185,7 @@ def _train(session: Session) -> None:
         tokenizer = session.loaded.tokenizer
         save_model(session.model.cpu(), tokenizer, session.run.model, max_length=session.max_length)
     with session.stage("evaluate", "Evaluating the saved model"):
-        metrics = _evaluate(session, probe_logits)
+        metrics = _evaluate(session, probe_logits, accelerator.device)
     metrics["train"] = {**asdict(state), "seconds": round(state.seconds, 3)}
     write_json(session.run.metrics_file, metrics)
     with session.stage("report", "Writing the report"):
@@ -281,10 +281,10 @@ def _fit(session: Session, plan: Plan, settings: Settings, accelerator: Any) -> 
     return Loop(job, checkpoints, EventLog(session.run.events_file), session.progress, accelerator).run()
 
 
-def _evaluate(session: Session, probe_logits: NDArray[np.float32] | None) -> dict[str, Any]:
+def _evaluate(session: Session, probe_logits: NDArray[np.float32] | None, device: Any) -> dict[str, Any]:
     """Scores the model as it was saved, in full precision, and the baselines on the same rows."""
     how, task, targets = session.recipe.evaluate, session.task, session.data.targets
-    saved = load_trained(resolve_model(str(session.run.model)), task)
+    saved = load_trained(resolve_model(str(session.run.model)), task, device=device)
     name = final_split(session.splits)
     split = session.splits[name]
     logits = forward_logits(

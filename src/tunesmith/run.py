@@ -135,15 +135,16 @@ class Run:
         import fcntl
 
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunError(
-                    f"another process is writing to `{self.path}`.",
-                    remedy="Wait for it to end, or choose another `output_dir`.",
-                ) from None
-            yield
+        lock = self.path / ".lock"
+        try:
+            with lock.open("w") as handle:
+                _lock_or_refuse(fcntl, handle, self.path)
+                yield
+        finally:
+            if not self.manifest_file.exists():  # nothing was begun: leave no trace
+                lock.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
 
     def manifest(self) -> dict[str, Any]:
         """What `manifest.json` says."""
@@ -168,6 +169,16 @@ class Run:
             return []
         lines = self.events_file.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.strip()]
+
+
+def _lock_or_refuse(fcntl: Any, handle: Any, path: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise RunError(
+            f"another process is writing to `{path}`.",
+            remedy="Wait for it to end, or choose another `output_dir`.",
+        ) from None
 
 
 def write_atomically(path: Path, text: str) -> None:

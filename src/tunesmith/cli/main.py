@@ -15,7 +15,6 @@ import typer
 from tunesmith.cli import VERBS
 from tunesmith.errors import InterruptedRunError, TunesmithError, UserError
 
-_INTERRUPTED = "Stopped. What was saved is kept; the same command goes on from there."
 _ORDER = ("demo", "init", "train", "evaluate", "predict", "list", "env")
 
 
@@ -61,7 +60,8 @@ def main() -> None:
     except TunesmithError as error:
         sys.exit(_report(error))
     except KeyboardInterrupt:
-        sys.exit(_report(InterruptedRunError(_INTERRUPTED)))
+        remedy = "Nothing is half-written; the same command begins again, or goes on from what was saved."
+        sys.exit(_report(InterruptedRunError("stopped.", remedy=remedy)))
     except OSError as error:
         sys.exit(_report(_from_system(error)))
 

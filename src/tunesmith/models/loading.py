@@ -115,8 +115,13 @@ def load_for_training(
     return LoadedModel(model, tokenizer, head_is_new)
 
 
-def load_trained(files: ModelFiles, task: Task) -> LoadedModel:
+def load_trained(files: ModelFiles, task: Task, *, device: Any = None) -> LoadedModel:
     """A model that was fine-tuned for the task, ready to predict.
+
+    Args:
+        files: from `resolve_model`.
+        task: it was trained for.
+        device: where it shall be; the GPU if there is one, when None.
 
     Raises:
         ModelError: it was not: weights are missing.
@@ -130,7 +135,11 @@ def load_trained(files: ModelFiles, task: Task) -> LoadedModel:
         )
     if heads.has_pooling_layer(model):
         heads.use_fast_pooling(model)
-    return LoadedModel(model.eval(), load_tokenizer(files), head_is_new=False)
+    if device is None:
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return LoadedModel(model.to(device).eval(), load_tokenizer(files), head_is_new=False)
 
 
 def position_limit(model: Any, tokenizer: Any) -> int:

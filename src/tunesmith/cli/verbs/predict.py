@@ -44,6 +44,8 @@ def verb(
         rows, named = streaming.rows_of_files(data), parse_columns(column)
     else:
         name = predictor.task.columns[0].name
+        if not texts and sys.stdin.isatty():
+            typer.echo("Reading texts, one a line; Ctrl-D ends.", err=True)
         rows, named = streaming.rows_of_lines(texts or sys.stdin, name), {}
     lines = streaming.predict_rows(predictor, rows, named, keep_bad_rows=bad_rows == "keep", top_k=top_k)
     _write(lines, output, output_format, as_json)

@@ -1,0 +1,70 @@
+"""The loop through the pipeline: what it counts, when it looks, what it keeps."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tunesmith import pipeline
+
+
+def trained(recipe, **train):
+    return pipeline.train(recipe.replace(train=train, evaluate={"baselines": False}))
+
+
+def validations(run):
+    return [event for event in run.events() if event["kind"] == "validation"]
+
+
+def test_it_counts_rows_tokens_and_steps(tiny_recipe, tiny_files):
+    run = trained(tiny_recipe, num_train_epochs=2)
+    train = run.metrics()["train"]
+    assert train["examples"] == 2 * 160
+    assert train["step"] == 20
+    truncation = __import__("json").loads((run.data / "truncation.json").read_text())
+    assert train["tokens"] == 2 * truncation["train"]["tokens"]
+    assert train["seconds"] > 0
+
+
+def test_early_stopping(tiny_recipe):
+    run = trained(tiny_recipe, num_train_epochs=50, learning_rate=1e-9, early_stopping_patience=2)
+    assert [event["step"] for event in validations(run)] == [10, 20, 30]
+    assert run.metrics()["train"]["best_step"] == 30
+
+
+def test_the_weights_of_the_best_step_are_the_result(tiny_recipe):
+    run = trained(tiny_recipe, num_train_epochs=8, learning_rate=3e-2)
+    best = max(validations(run), key=lambda event: (event["accuracy"], event["step"]))
+    assert run.metrics()["train"]["best_step"] == best["step"]
+    kept = load_file(run.checkpoints / f"step-{best['step']:05d}" / "model.safetensors")
+    saved = load_file(run.model / "model.safetensors")
+    assert all(torch.equal(kept[name], tensor) for name, tensor in saved.items())
+
+
+def test_the_last_look_is_at_the_end_and_none_shortly_before(tiny_recipe):
+    run = trained(tiny_recipe, max_steps=21, eval_steps=10)
+    assert [event["step"] for event in validations(run)] == [10, 21]
+
+
+@pytest.mark.parametrize("accumulation", [2, 3])
+def test_accumulation_changes_dropout_and_nothing_else(tiny_model, tiny_recipe, tmp_path, accumulation):
+    """Without dropout, passes of 16 and passes of 16/n give the same weights up to rounding."""
+    from tunesmith.testing.tiny import write_tiny_model
+
+    model = write_tiny_model(tmp_path / "calm", dropout=0.0)
+    recipe = tiny_recipe.model_copy(update={"model": str(model)})
+    one = trained(recipe.model_copy(update={"output_dir": str(tmp_path / "one")}),
+                  per_device_train_batch_size=24, bf16=False, max_steps=4)  # fmt: skip
+    cut = trained(recipe.model_copy(update={"output_dir": str(tmp_path / "cut")}),
+                  per_device_train_batch_size=24 // accumulation, bf16=False, max_steps=4,
+                  gradient_accumulation_steps=accumulation)  # fmt: skip
+    a, b = (load_file(run.model / "model.safetensors") for run in (one, cut))
+    assert all(torch.allclose(a[name], b[name], atol=2e-3) for name in a)
+
+
+def test_the_schedule_is_in_the_log(tiny_recipe):
+    run = trained(tiny_recipe, max_steps=20, logging_steps=1, warmup_steps=5, learning_rate=1e-3)
+    rates = [event["learning_rate"] for event in run.events() if event["kind"] == "step"]
+    assert len(rates) == 20
+    assert max(rates) == rates[5] == pytest.approx(1e-3)
+    assert rates[:6] == sorted(rates[:6])
+    assert rates[5:] == sorted(rates[5:], reverse=True)
