@@ -64,7 +64,10 @@ def test_predict_texts_and_standard_input(tunesmith, finished_run):
     piped = tunesmith("predict", finished_run.path, stdin="the cat is red\na dog\n")
     first = [json.loads(done.out.splitlines()[0]) for done in (texts, piped)]
     assert first[0]["label"] == first[1]["label"]
-    assert len(texts.out.splitlines()) == 2
+    assert [json.loads(line)["row"] for line in texts.out.splitlines()] == ["argument:1", "argument:2"]
+    empty = tunesmith("predict", finished_run.path, "a cat", "")
+    assert empty.code == 2
+    assert "argument, line 2: the row cannot be used: text is empty" in empty.err
     one = json.loads(tunesmith("predict", finished_run.path, "a cat", "--json", "--top-k", "2").out)
     assert len(one["predictions"][0]["top"]) == 2
 

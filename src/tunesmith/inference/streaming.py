@@ -25,6 +25,12 @@ def rows_of_files(sources: Sequence[str]) -> Source:
     return itertools.chain.from_iterable(read_rows(source) for source in sources)
 
 
+def rows_of_texts(texts: Sequence[str], column: str) -> Source:
+    """Texts that were given as arguments."""
+    for number, text in enumerate(texts, start=1):
+        yield "argument", Row(number, {column: text})
+
+
 def rows_of_lines(lines: Iterable[str], column: str) -> Source:
     """The lines of a pipe, each a text; blank lines are not texts."""
     for number, line in enumerate(lines, start=1):

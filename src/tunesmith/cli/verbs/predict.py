@@ -46,7 +46,8 @@ def verb(
         name = predictor.task.columns[0].name
         if not texts and sys.stdin.isatty():
             typer.echo("Reading texts, one a line; Ctrl-D ends.", err=True)
-        rows, named = streaming.rows_of_lines(texts or sys.stdin, name), {}
+        read = streaming.rows_of_texts(texts, name) if texts else streaming.rows_of_lines(sys.stdin, name)
+        rows, named = read, {}
     lines = streaming.predict_rows(predictor, rows, named, keep_bad_rows=bad_rows == "keep", top_k=top_k)
     _write(lines, output, output_format, as_json)
 

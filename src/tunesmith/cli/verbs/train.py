@@ -10,7 +10,9 @@ from tunesmith.cli.arguments import COLUMN, FORCE, JSON, parse_columns, recipe_f
 
 
 def verb(
-    arguments: list[str] = typer.Argument(None, metavar="[RECIPE] [KEY=VALUE]..."),
+    arguments: list[str] = typer.Argument(
+        None, metavar="RECIPE|KEY=VALUE", help="A recipe file, and values that win over it."
+    ),
     task: Optional[str] = typer.Option(None, help="What to learn; `tunesmith list` shows the tasks."),
     model: Optional[str] = typer.Option(None, help="Hub id, local folder, or a run of ours."),
     data: list[str] = typer.Option([], "--data", help="Training file or folder. Repeatable."),
