@@ -27,7 +27,7 @@ def test_every_auto_becomes_a_value_and_settles(loaded):
     used, plan, settings = resolved(loaded)
     assert (used.train.num_train_epochs, used.train.pooling) == (3, "mean")
     assert plan.first_epoch_steps == pytest.approx(4000 / 32, rel=0.2)
-    assert settings.learning_rate == pytest.approx(2e-4, rel=0.2)
+    assert settings.learning_rate == pytest.approx(1.5e-4, rel=0.2)
     assert settings.eval_steps == settings.save_steps == plan.first_epoch_steps
     again, _, same = resolve_training(
         used,

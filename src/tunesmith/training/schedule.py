@@ -6,7 +6,7 @@ Where `learning_rate: auto` peaks, at 32 rows a batch:
 
 | parameters of the model | peak   | source |
 |-------------------------|--------|--------|
-| below 50 million        | 2e-4   | measured: all-MiniLM-L6-v2, see docs/training.md |
+| below 50 million        | 1.5e-4 | measured: all-MiniLM-L6-v2, see docs/training.md |
 | below 200 million       | 5e-5   | BERT-base: Devlin et al. 2019, appendix A.3 (2e-5 to 5e-5) |
 | above                   | 2e-5   | RoBERTa-large: Liu et al. 2019, table 10 (1e-5 to 3e-5) |
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 
-_PEAKS = ((50_000_000, 2e-4), (200_000_000, 5e-5), (math.inf, 2e-5))
+_PEAKS = ((50_000_000, 1.5e-4), (200_000_000, 5e-5), (math.inf, 2e-5))
 _REFERENCE_ROWS = 32
 
 
