@@ -49,6 +49,7 @@ def test_a_run_folder_holds_what_the_contract_says(finished_run):
     assert set(metrics["baselines"]) == {"majority", "tfidf_logistic_regression", "probe"}
     assert metrics["primary"]["low"] <= metrics["primary"]["value"] <= metrics["primary"]["high"]
     assert metrics["primary"]["value"] > metrics["baselines"]["majority"]["accuracy"]
+    assert {"seconds", "steps", "examples", "tokens"} <= set(metrics["train"])
     assert "NaN" not in run.metrics_file.read_text()
 
 

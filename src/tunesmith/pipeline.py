@@ -186,7 +186,14 @@ def _train(session: Session) -> None:
         save_model(session.model.cpu(), tokenizer, session.run.model, max_length=session.max_length)
     with session.stage("evaluate", "Evaluating the saved model"):
         metrics = _evaluate(session, probe_logits, accelerator.device)
-    metrics["train"] = {**asdict(state), "seconds": round(state.seconds, 3)}
+    metrics["train"] = {
+        "seconds": round(state.seconds, 3),
+        "steps": state.step,
+        "examples": state.examples,
+        "tokens": state.tokens,
+        "best_step": state.best_step,
+        "history": state.history,
+    }
     write_json(session.run.metrics_file, metrics)
     with session.stage("report", "Writing the report"):
         write_card(session.run)

@@ -37,7 +37,7 @@ def test_train_with_a_recipe_and_json(tunesmith, tiny_model, tiny_files, tmp_pat
     done = tunesmith("train", recipe, "--json")
     assert done.code == 0, done.err
     found = json.loads(done.out)
-    assert found["train"]["step"] == 3
+    assert found["train"]["steps"] == 3
     assert found["primary"]["split"] == "validation"
     assert len(done.out.splitlines()) == 1
 

@@ -19,7 +19,7 @@ def test_it_counts_rows_tokens_and_steps(tiny_recipe, tiny_files):
     run = trained(tiny_recipe, num_train_epochs=2)
     train = run.metrics()["train"]
     assert train["examples"] == 2 * 160
-    assert train["step"] == 20
+    assert train["steps"] == 20
     truncation = __import__("json").loads((run.data / "truncation.json").read_text())
     assert train["tokens"] == 2 * truncation["train"]["tokens"]
     assert train["seconds"] > 0
