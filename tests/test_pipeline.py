@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tunesmith import pipeline
-from tunesmith.errors import InterruptedRunError, NonFiniteError, RunError
+from tunesmith.errors import InterruptedRunError, ModelError, NonFiniteError, RunError
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.testing.tiny import tiny_rows, write_rows
@@ -249,6 +249,20 @@ def test_force_clears_the_run_and_nothing_else(tiny_recipe, tmp_path):
     )
     assert again.recipe().train.freeze_layers == 1
     assert (run.path / "notes.txt").read_text() == "mine"
+
+
+def test_rows_are_set_aside_once_the_run_has_begun(tiny_recipe, tmp_path):
+    """A model that is not found leaves no trace, so the mended command finds the folder free."""
+    file = write_rows(tmp_path / "train.csv", [*tiny_rows(60), {"text": "", "label": "animal"}])
+    recipe = with_train(tiny_recipe, tmp_path / "run", method="probe")
+    recipe = recipe.replace(data={"train": [str(file)], "bad_rows": "set_aside"})
+    with pytest.raises(ModelError):
+        pipeline.train(recipe.model_copy(update={"model": "nobody/nothing"}))
+    assert not (tmp_path / "run").exists()
+    run = pipeline.train(recipe)
+    aside = json.loads((run.data / "bad_rows.jsonl").read_text())
+    assert (aside["line"], aside["reason"]) == (62, "text is empty.")
+    assert run.manifest()["data"]["set_aside"] == 1
 
 
 def test_changed_data_is_noticed(tiny_recipe, tmp_path):

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.encoding import cache_folder, encode_splits
-from tunesmith.data.examples import fingerprint, settle_faults
+from tunesmith.data.examples import fingerprint, refuse_faults, set_faults_aside
 from tunesmith.data.preparing import Prepared, all_sources, find_splits, prepare, read_checked
 from tunesmith.environment import describe_environment
 from tunesmith.errors import RecipeError
@@ -123,7 +123,7 @@ def train(recipe: Recipe, *, force: bool = False, progress: Progress | None = No
 def _begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
     """Reads the data and loads the model; nothing is written before both are right."""
     progress.stage("Reading the data")
-    data = prepare(task, recipe, run.data / "bad_rows.jsonl")
+    data = prepare(task, recipe)
     progress.note("columns: " + ", ".join(f"{ours} = `{theirs}`" for ours, theirs in data.chosen.items()))
     progress.note("rows: " + ", ".join(f"{len(rows):,} {name}" for name, rows in data.splits.items()))
     for notice in data.notices:
@@ -158,6 +158,8 @@ def _record(session: Session, requested: Recipe, data_fingerprint: str, *, goes_
         **describe_environment(),
     )
     write_json(run.data / "splits.json", data.row_ids())
+    if data.faults:
+        set_faults_aside(data.faults, run.data / "bad_rows.jsonl")
 
 
 def _train(session: Session) -> None:
@@ -339,7 +341,7 @@ def evaluate(
     progress.stage("Reading the data")
     extra = [*how.slices, *how.groups]
     reading = read_checked(task, sources, columns or recipe.data.columns, targets, extra=extra)
-    settle_faults(reading.faults, "stop", run.data / "bad_rows.jsonl", len(reading.examples))
+    refuse_faults(reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file.")
     progress.note(f"{len(reading.examples):,} rows")
     progress.stage("Evaluating")
     logits = predictor.logits(

@@ -8,6 +8,7 @@ with the run, another one is refused, and `force` clears what a run wrote and no
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -75,7 +76,7 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run came to its end: metrics are its last file but the report."""
+        """Whether the run came to its end; said in the manifest, as its last word."""
         return self.manifest_file.is_file() and bool(self.manifest().get("finished"))
 
     def begin(self, requested: Recipe, *, fingerprint: str, force: bool = False) -> bool:
@@ -217,6 +218,12 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RunError(
             f"`{path}` cannot be read: {error}.", remedy="The run is damaged; train it again with `--force`."
         ) from None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def finite(value: float) -> float | None:

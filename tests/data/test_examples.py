@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from tunesmith.data.examples import fingerprint, read_examples, settle_faults
+from tunesmith.data.examples import fingerprint, read_examples, refuse_faults, set_faults_aside
 from tunesmith.errors import DataError
 from tunesmith.tasks import TASKS
 
@@ -52,28 +52,39 @@ def test_missing_values_of_json_are_faults(tmp_path):
     assert [fault.line for fault in reading.faults] == [2, 3, 4, 5, 6, 7, 8]
 
 
-def test_stopping_names_the_first_rows_and_the_remedy(messy, tmp_path):
+def test_stopping_names_the_first_rows_and_the_remedy(messy):
     faults = read_examples(TASK, [str(messy)], {}).faults
     with pytest.raises(DataError) as caught:
-        settle_faults(faults, "stop", tmp_path / "bad.jsonl", 2)
+        refuse_faults(faults, 2, remedy="Mend them.")
     assert "6 of 8 rows cannot be used" in str(caught.value)
     assert "messy.csv, line 3: text is empty." in str(caught.value)
-    assert "data.bad_rows=set_aside" in str(caught.value)
-    assert not (tmp_path / "bad.jsonl").exists()
+    assert str(caught.value).endswith("Mend them.")
+    with pytest.raises(DataError, match="No usable row is left"):
+        refuse_faults(faults, 0, remedy="Mend them.")
 
 
 def test_setting_aside_keeps_what_stood_there(messy, tmp_path):
     faults = read_examples(TASK, [str(messy)], {}).faults
-    settle_faults(faults, "set_aside", tmp_path / "data" / "bad.jsonl", 2)
+    set_faults_aside(faults, tmp_path / "data" / "bad.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "data" / "bad.jsonl").read_text().splitlines()]
     assert len(lines) == 6
     assert lines[1]["values"] == {"text": "no label", "label": "", "shop": "south"}
 
 
-def test_nothing_usable_stops_whatever_the_policy(messy, tmp_path):
-    faults = read_examples(TASK, [str(messy)], {}).faults
-    with pytest.raises(DataError, match="No usable row is left"):
-        settle_faults(faults, "set_aside", tmp_path / "bad.jsonl", 0)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", b'[{"text": "caf\xe9", "label": "a"}]'),
+        ("a.json", b'[{"text": "fine", "label": "caf\xe9"}]'),
+        ("a.jsonl", b'{"text": "half an emoji \\ud83d", "label": "a"}\n'),
+    ],
+)
+def test_what_is_not_utf8_is_a_fault_in_every_format_and_can_be_set_aside(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    faults = read_examples(TASK, [str(tmp_path / name)], {}).faults
+    assert [fault.reason[-10:] for fault in faults] == ["not UTF-8."]
+    set_faults_aside(faults, tmp_path / "bad.jsonl")
+    assert "not UTF-8" in json.loads((tmp_path / "bad.jsonl").read_text())["reason"]
 
 
 def test_take_keeps_rows_and_their_places_together(messy):

@@ -9,6 +9,8 @@ from tunesmith.data.reading import read_rows, source_files
 from tunesmith.errors import DataError
 
 ROWS = [{"text": 'a, "b"\nc', "label": "x"}, {"text": "dé 🚲", "label": "y"}]
+# Well beyond the first bytes that are looked at to tell text from a binary file.
+CUT = gzip.compress("".join(f"text {i * 7919 % 1000003} {i},x\n" for i in range(30000)).encode())[:-5000]
 CSV = 'text,label\n"a, ""b""\nc",x\ndé 🚲,y\n'
 
 
@@ -121,7 +123,11 @@ def test_one_folder_a_class(tmp_path):
         ("a.json", b'{"a": 1}', "must hold a list of objects"),
         ("a.csv", b"text,text\na,b\n", "stands twice in the header"),
         ("a.parquet", b"PAR0 no parquet", "not what its ending says"),
-        ("a.csv.gz", b"not gzip", "cannot be read"),
+        ("a.csv.gz", b"not gzip", "damaged gzip file"),
+        ("a.csv.gz", CUT, "damaged gzip file"),
+        ("a.jsonl.gz", CUT, "damaged gzip file"),
+        ("a.parquet.gz", CUT, "damaged gzip file"),
+        ("a.csv", b'"text,label\na,b\n', "the header is not CSV"),
     ],
 )
 def test_files_that_are_not_what_they_should_be(tmp_path, name, content, message):

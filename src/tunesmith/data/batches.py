@@ -8,8 +8,7 @@ so a run that resumes needs to know only how many steps are done.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,19 +92,6 @@ def collate(
     return batch
 
 
-def padded_tokens(lengths: NDArray[np.int64], batches: Sequence[NDArray[np.int64]]) -> int:
-    """Tokens of the batches with their padding."""
-    return sum(int(lengths[batch].max()) * len(batch) for batch in batches if len(batch))
-
-
 def tokens_for_rows(lengths: NDArray[np.int64], rows: int) -> int:
     """A token budget under which a batch has about so many rows on average."""
     return max(int(np.ceil(float(np.mean(lengths)) * rows)), int(lengths.max()) if len(lengths) else 1)
-
-
-def describe(lengths: NDArray[np.int64], batches: Sequence[NDArray[np.int64]]) -> dict[str, Any]:
-    """How many batches, and which share of their tokens is real."""
-    return {
-        "batches": len(batches),
-        "real_tokens_ratio": float(lengths.sum()) / padded_tokens(lengths, batches),
-    }

@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,9 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """[rows], tokens of each row."""
+        """[rows], tokens of each row; computed once, for every batch asks."""
         return np.diff(self.offsets)
 
     def take(self, rows: NDArray[np.int64]) -> Encoded:

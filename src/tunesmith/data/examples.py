@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tunesmith.data.columns import choose_columns
 from tunesmith.data.reading import read_rows, source_files
 from tunesmith.errors import DataError
+from tunesmith.run import sha256_of, write_atomically
 from tunesmith.tasks import RowError, Task
 
 _SAMPLE_ROWS = 500
@@ -98,7 +99,6 @@ def read_examples(
     named: Mapping[str, str],
     *,
     extra: Sequence[str] = (),
-    need_targets: bool = True,
 ) -> Reading:
     """Every usable row of the sources.
 
@@ -107,14 +107,13 @@ def read_examples(
         sources: files, folders or Hub names, read one after the other.
         named: the recipe's `data.columns`.
         extra: columns of the file to keep besides.
-        need_targets: false where only predictions are wanted.
 
     Raises:
         DataError: a source is missing or of no known format, a column is missing, or there is no row.
     """
     builder = _Builder(task, extra)
     for source in sources:
-        _read_source(builder, source, named, need_targets)
+        _read_source(builder, source, named)
     if not builder.lines and not builder.faults:
         raise DataError(
             f"`{', '.join(sources)}` has no rows.", remedy="Give a file with rows below its header."
@@ -122,7 +121,7 @@ def read_examples(
     return builder.finish()
 
 
-def _read_source(builder: _Builder, source: str, named: Mapping[str, str], need_targets: bool) -> None:
+def _read_source(builder: _Builder, source: str, named: Mapping[str, str]) -> None:
     rows = read_rows(source)
     head = list(itertools.islice(rows, _SAMPLE_ROWS))
     sample = [row.values for _, row in head if not row.fault]
@@ -130,7 +129,7 @@ def _read_source(builder: _Builder, source: str, named: Mapping[str, str], need_
         builder.faults += [Fault(file, row.line, row.fault) for file, row in head]
         return
     place = head[0][0]
-    chosen = choose_columns(builder.task, sample, named, place=place, need_targets=need_targets)
+    chosen = choose_columns(builder.task, sample, named, place=place)
     missing = [name for name in builder.extra if name not in sample[0]]
     if missing:
         raise DataError(
@@ -191,42 +190,43 @@ class _Builder:
         return Reading(examples, self.faults, self.chosen)
 
 
-def settle_faults(faults: Sequence[Fault], policy: str, aside: Path, n_usable: int) -> None:
-    """Stops at rows that cannot be used, or sets them aside.
+def refuse_faults(faults: Sequence[Fault], n_usable: int, *, remedy: str) -> None:
+    """Stops at rows that cannot be used, if there are any.
 
     Args:
         faults: the rows.
-        policy: `stop` or `set_aside`.
-        aside: the JSON-lines file for them.
         n_usable: rows that are left.
+        remedy: what to do when some are.
 
     Raises:
-        DataError: the policy is to stop, or nothing is left.
+        DataError: naming the first rows by file, line and reason.
     """
     if not faults:
         return
     shown = "\n".join(f"  {fault}" for fault in faults[:_SHOWN_FAULTS])
     more = f"\n  … and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
-    if policy == "stop" or not n_usable:
-        raise DataError(
-            f"{len(faults)} of {len(faults) + n_usable} rows cannot be used:\n{shown}{more}",
-            remedy="Mend them, or set them aside into a file with `data.bad_rows=set_aside`."
-            if n_usable
-            else "No usable row is left: check the file's format, encoding and columns.",
-        )
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    with aside.open("w", encoding="utf-8") as handle:
-        for f in faults:
-            line = {"file": f.file, "line": f.line, "reason": f.reason, "values": dict(f.values)}
-            handle.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+    raise DataError(
+        f"{len(faults)} of {len(faults) + n_usable} rows cannot be used:\n{shown}{more}",
+        remedy=remedy
+        if n_usable
+        else "No usable row is left: check the file's format, encoding and columns.",
+    )
+
+
+def set_faults_aside(faults: Sequence[Fault], path: Path) -> None:
+    """Writes rows that cannot be used into a JSON-lines file, with their reasons."""
+    lines = ({"file": f.file, "line": f.line, "reason": f.reason, "values": dict(f.values)} for f in faults)
+    # Values may hold what JSON or UTF-8 do not: that is why they are here.
+    text = "".join(json.dumps(line, default=str) + "\n" for line in lines)
+    write_atomically(path, text)
 
 
 def fingerprint(sources: Sequence[str]) -> str:
     """SHA-256 over the bytes of every file behind the sources (a Hub name stands for itself)."""
     digest = hashlib.sha256()
     for source in sources:
-        digest.update(source.encode() if not source_files(source) else b"")
-        for path in source_files(source):
-            with path.open("rb") as handle:
-                digest.update(hashlib.file_digest(handle, "sha256").digest())
+        files = source_files(source)
+        digest.update(b"" if files else source.encode())
+        for path in files:
+            digest.update(bytes.fromhex(sha256_of(path)))
     return digest.hexdigest()

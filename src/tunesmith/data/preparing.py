@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tunesmith.data.examples import Examples, Fault, Reading, read_examples, settle_faults
+from tunesmith.data.examples import Examples, Fault, Reading, read_examples, refuse_faults
 from tunesmith.data.splits import hold_out, overlap
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe
@@ -20,6 +20,7 @@ _SPLIT_NAMES = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test",),
 }
+_SET_ASIDE = "Mend them, or set them aside into a file with `data.bad_rows=set_aside`."
 
 
 @dataclass
@@ -87,13 +88,12 @@ def all_sources(data: DataRecipe) -> list[str]:
     ]
 
 
-def prepare(task: Task, recipe: Recipe, aside: Path) -> Prepared:
+def prepare(task: Task, recipe: Recipe) -> Prepared:
     """The splits of a recipe.
 
     Args:
         task: whose columns are read.
         recipe: `data`, `seed`, and the columns that `evaluate` needs.
-        aside: the file for rows that cannot be used.
 
     Raises:
         DataError: rows cannot be used and the recipe says to stop, or the data do not make a training.
@@ -102,17 +102,21 @@ def prepare(task: Task, recipe: Recipe, aside: Path) -> Prepared:
     for_scores = [*recipe.evaluate.slices, *recipe.evaluate.groups]
     extra = _train_extra(data, for_scores)
     readings = {"train": read_examples(task, data.train, data.columns, extra=extra)}
-    targets = _targets(task, readings["train"], data, aside)
+    if not len(readings["train"].examples):
+        refuse_faults(readings["train"].faults, 0, remedy=_SET_ASIDE)
+    targets = task.learn_targets(readings["train"].examples.columns)
     for split in ("validation", "test"):
         sources = getattr(data, split)
         if isinstance(sources, list):
             readings[split] = read_checked(task, sources, data.columns, targets, extra=for_scores)
     faults = [fault for reading in readings.values() for fault in reading.faults]
     usable = {split: reading.examples for split, reading in readings.items()}
-    settle_faults(faults, data.bad_rows, aside, min(map(len, usable.values())))
+    left = min(map(len, usable.values()))
+    if data.bad_rows == "stop" or not left:
+        refuse_faults(faults, left, remedy=_SET_ASIDE)
     splits = _held_out(task, usable, data, recipe.seed)
     prepared = Prepared(splits, targets, readings["train"].chosen, faults)
-    prepared.notices += _notices(prepared, aside)
+    prepared.notices += _notices(prepared)
     return prepared
 
 
@@ -136,12 +140,6 @@ def _train_extra(data: DataRecipe, for_scores: Sequence[str]) -> list[str]:
     needs_scores = not isinstance(data.validation, list) or not isinstance(data.test, list | None)
     extra = list(for_scores) if needs_scores else []
     return list(dict.fromkeys([*extra, *([data.group_by] if data.group_by else [])]))
-
-
-def _targets(task: Task, reading: Reading, data: DataRecipe, aside: Path) -> Targets:
-    if not len(reading.examples):
-        settle_faults(reading.faults, data.bad_rows, aside, 0)
-    return task.learn_targets(reading.examples.columns)
 
 
 def _checked(task: Task, reading: Reading, targets: Targets) -> Reading:
@@ -173,10 +171,12 @@ def _held_out(task: Task, usable: dict[str, Examples], data: DataRecipe, seed: i
     return {name: splits[name] for name in ("train", "validation", "test") if name in splits}
 
 
-def _notices(prepared: Prepared, aside: Path) -> list[str]:
+def _notices(prepared: Prepared) -> list[str]:
     notices = []
     if prepared.faults:
-        notices.append(f"{len(prepared.faults)} rows that cannot be used are set aside in {aside}")
+        notices.append(
+            f"{len(prepared.faults)} rows that cannot be used are set aside in data/bad_rows.jsonl"
+        )
     train = prepared.splits["train"]
     for name, examples in prepared.splits.items():
         shared = 0 if name == "train" else len(overlap(examples, train))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +56,12 @@ def read_rows(source: str) -> Iterator[tuple[str, Row]]:
         yield from _class_folder_rows(path)
         return
     _refuse_missing(path)
-    yield from ((str(path), row) for row in _reader(path)(path))
+    try:
+        yield from ((str(path), row) for row in _reader(path)(path))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:  # wherever in the file the damage is met
+        raise DataError(
+            f"`{path}` is a damaged gzip file: {error}.", remedy="Compress or copy it again."
+        ) from None
 
 
 def source_files(source: str) -> list[Path]:
@@ -96,8 +102,8 @@ def _open_text(path: Path) -> IO[str]:
     try:
         with opener(path, "rb") as handle:
             head = handle.read(8192)
-    except (OSError, EOFError) as error:
-        raise DataError(f"`{path}` cannot be read: {error}.", remedy="Mend the file.") from None
+    except PermissionError as error:
+        raise DataError(f"`{path}` cannot be read: {error.strerror}.", remedy="Mend its rights.") from None
     if b"\0" in head:
         raise DataError(
             f"`{path}` is a binary file, not text.",
@@ -118,7 +124,14 @@ def _csv_rows(path: Path) -> Iterator[Row]:
         handle.seek(0)
         delimiter = "\t" if ".tsv" in path.suffixes else max(_DELIMITERS, key=first.count)
         reader = csv.reader(handle, delimiter=delimiter, strict=True)
-        header = next(reader, [])
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            raise DataError(
+                f"the header is not CSV: {error}.",
+                place=f"{path}, line 1",
+                remedy="Mend the header's quotes.",
+            ) from None
         _refuse_header(header, path)
         yield from _csv_body(reader, header)
 
@@ -265,7 +278,7 @@ def _hub_rows(name: str) -> Iterator[Row]:
     repository, _, split = name.partition(":")
     try:
         rows = datasets.load_dataset(repository, split=split or "train", streaming=False)
-    except Exception as error:  # every backend of the library has errors of its own
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise DataError(
             f"the Hub data set `{repository}` cannot be loaded: {error}.",
             remedy="Check the name and the network, or give a local file.",

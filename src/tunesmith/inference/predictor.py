@@ -37,7 +37,6 @@ class Predictor:
         self.task, self.model, self.tokenizer = task, loaded.model, loaded.tokenizer
         self.targets = task.targets_of(loaded.model.config)
         self.max_length = int(loaded.tokenizer.model_max_length)
-        self.device = next(loaded.model.parameters()).device
 
     @classmethod
     def from_run(cls, path: str | Path) -> Predictor:

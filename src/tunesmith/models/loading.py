@@ -33,13 +33,11 @@ class LoadedModel:
         model: a stock model of transformers, float32, on the CPU.
         tokenizer: its fast tokenizer.
         head_is_new: whether the head was not among the weights.
-        notices: what the user should know of it.
     """
 
     model: Any
     tokenizer: Any
     head_is_new: bool
-    notices: tuple[str, ...] = ()
 
 
 def load_tokenizer(files: ModelFiles) -> Any:

@@ -6,10 +6,11 @@ place to trust for a model by its name alone.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+
+from tunesmith.run import sha256_of
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,3 @@ def packaged_folder(name: str) -> tuple[Path | None, str]:
     if sha256_of(weights) != packaged.sha256:
         return None, f"{weights} is not the official file (its SHA-256 differs)"
     return folder, f"packaged copy in {folder}"
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -8,7 +8,7 @@ comparisons, exactly and fast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -127,8 +127,3 @@ class Task(Protocol):
 
 
 TASKS: Registry[Task] = Registry("tunesmith.tasks", "task")
-
-
-def column_values(rows: Sequence[Values], names: Sequence[str]) -> dict[str, list[Any]]:
-    """Rows turned into columns."""
-    return {name: [row[name] for row in rows] for name in names}

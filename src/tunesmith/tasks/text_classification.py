@@ -170,6 +170,7 @@ def _text(value: Any, column: str) -> str:
         raise RowError(f"{column} is {type(value).__name__} `{value}`, not text.")
     if not value.strip():
         raise RowError(f"{column} is empty.")
+    _refuse_surrogates(value, column)
     if value.strip().lower() == "nan":
         raise RowError(f"{column} is `{value.strip()}`, which is what a missing value was exported as.")
     return value
@@ -186,7 +187,16 @@ def _label(value: Any) -> str:
     name = str(int(value)) if isinstance(value, float) else str(value)
     if not name.strip() or name.strip().lower() == "nan":
         raise RowError(f"no label (`{name}`)." if name.strip() else "label is empty.")
+    _refuse_surrogates(name, "label")
     return name
+
+
+def _refuse_surrogates(value: str, column: str) -> None:
+    """Bytes that are not UTF-8, and lone surrogates of JSON: no tokenizer and no file can take them."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RowError(f"{column} is not UTF-8.") from None
 
 
 def _label_order(labels: Sequence[str] | dict[str, int]) -> Any:

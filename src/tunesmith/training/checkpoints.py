@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.run import write_json
+from tunesmith.run import sha256_of, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +75,7 @@ class Checkpoint:
             path = self.path / name
             if not path.is_file():
                 return f"{name} is missing"
-            if _sha256(path) != expected:
+            if sha256_of(path) != expected:
                 return f"{name} is damaged"
         return "" if {_MODEL, _STATE} <= sums.keys() else "it is incomplete"
 
@@ -131,7 +131,7 @@ class Checkpoints:
             _save(aside / _MODEL, model_tensors)
             _save(aside / _OPTIMIZER, optimizer_tensors)
             write_json(aside / _STATE, asdict(state))
-            sums = {name: _sha256(aside / name) for name in (_MODEL, _OPTIMIZER, _STATE)}
+            sums = {name: sha256_of(aside / name) for name in (_MODEL, _OPTIMIZER, _STATE)}
             write_json(aside / _MANIFEST, {"sha256": sums})
             shutil.rmtree(target.path, ignore_errors=True)
             aside.rename(target.path)
@@ -164,13 +164,6 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
 
     loaded: dict[str, torch.Tensor] = load_file(path)
     return loaded
-
-
-def _sha256(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:
