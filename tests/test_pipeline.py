@@ -290,10 +290,12 @@ def test_force_does_not_clear_a_folder_that_is_being_written_to(tiny_recipe, tmp
 def test_the_used_recipe_goes_on_with_the_run_and_the_first_command_still_does(tiny_recipe, tmp_path):
     recipe = with_train(tiny_recipe, tmp_path / "run", method="probe")
     run = pipeline.train(recipe)
-    run.update_manifest(finished=False)
-    pipeline.train(run.recipe())
-    run.update_manifest(finished=False)
-    pipeline.train(recipe)
+    before = weights(run)
+    for asked in (run.recipe(), recipe):
+        run.update_manifest(finished=False)
+        again = pipeline.train(asked)
+        assert again.is_finished
+        assert all(torch.equal(before[name], tensor) for name, tensor in weights(again).items())
 
 
 def test_probe_method_changes_nothing_but_the_head(tiny_recipe, tiny_model, tmp_path):

@@ -240,13 +240,14 @@ def _probe(session: Session, settings: Settings) -> NDArray[np.float32] | None:
         session.progress.note("no probe")
         return None
     file = session.run.checkpoints / "probe.safetensors"
-    if not file.is_file():
+    probe = ProbeHead.load(file)
+    if probe is None:
         train, validation = (_features(session, name, settings) for name in ("train", "validation"))
         labels = {name: split.labels for name, split in session.splits.items()}
-        fit_probe(
+        probe = fit_probe(
             task, session.data.targets, (train, labels["train"]), (validation, labels["validation"])
-        ).save(file)
-    probe = ProbeHead.load(file)
+        )
+        probe.save(file)
     session.progress.note(f"probe: regularisation C = {probe.strength:g}")
     final = (
         _features(session, final_split(session.splits), settings) if recipe.train.method != "probe" else None

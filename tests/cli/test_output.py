@@ -25,7 +25,7 @@ def test_lines_are_few(capsys):
     assert len(err.splitlines()) < 10
 
 
-def test_the_bar_takes_everything_a_listener_takes():
+def test_the_bar_takes_everything_a_listener_takes(capsys):
     bar = Bar()
     bar.stage("Training [bold]")
     bar.note("note [red]x[/]")
@@ -33,6 +33,10 @@ def test_the_bar_takes_everything_a_listener_takes():
     bar.advance(3, 10, "texts")
     bar.step(FACTS)
     bar.close()
+    err = capsys.readouterr().err
+    assert "Training [bold]" in err
+    assert "note [red]x[/]" in err
+    assert "warning" in err
 
 
 def test_tables_put_numbers_to_the_right(capsys):

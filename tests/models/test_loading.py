@@ -64,6 +64,26 @@ def test_a_head_for_the_same_labels_is_kept_and_another_is_drawn_anew(tiny_model
         assert other.model.config.num_hidden_layers == loaded.model.config.num_hidden_layers
 
 
+def test_pooling_is_never_ignored(tiny_model, tmp_path):
+    pooled = load(tiny_model)
+    save_model(pooled.model, pooled.tokenizer, tmp_path / "mean", max_length=40)
+    with pytest.raises(ModelError, match=r"train\.pooling is `first`"):
+        load(tmp_path / "mean", pooling="first")
+    first = load(tiny_model, pooling="first")
+    save_model(first.model, first.tokenizer, tmp_path / "first", max_length=40)
+    assert not load(tmp_path / "first").head_is_new
+    assert load(tmp_path / "first", pooling="mean").head_is_new
+
+
+def test_a_damaged_tokenizer_and_config(tiny_model, tmp_path):
+    for name in ("tokenizer.json", "config.json"):
+        folder = shutil.copytree(tiny_model, tmp_path / name.split(".")[0])
+        text = '{"model_type": "no-such"}' if name == "config.json" else '{"version": 1}'
+        (folder / name).write_text(text)
+        with pytest.raises(ModelError, match="cannot be loaded"):
+            load(folder)
+
+
 def test_a_body_with_holes_is_refused(tiny_model, tmp_path):
     folder = shutil.copytree(tiny_model, tmp_path / "holes")
     tensors = load_file(folder / "model.safetensors")

@@ -4,6 +4,7 @@ import os
 import pytest
 import torch
 
+from tunesmith.errors import RunError
 from tunesmith.training.checkpoints import Checkpoints, State
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2)}
@@ -57,6 +58,15 @@ def test_any_damage_is_found_and_the_older_one_used(saved, name, fault):
         file.unlink()
     assert saved.newest().step == 10
     assert saved.notices[0].startswith("step-00030 is passed over: ")
+
+
+def test_the_best_is_not_believed_unseen(saved):
+    assert saved.whole(10).step == 10
+    flip(saved.at(10).path / "model.safetensors")
+    with pytest.raises(
+        RunError, match=r"best validation metric cannot be used: model\.safetensors is damaged"
+    ):
+        saved.whole(10)
 
 
 def test_nothing_whole_is_nothing(saved):

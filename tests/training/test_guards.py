@@ -8,12 +8,16 @@ from tunesmith.training.guards import require_finite
 def guard(values, model=None, rate=1e-3, step=7):
     model = model or torch.nn.Linear(2, 2)
     require_finite(
-        values, step=step, rows=[f"a.csv, line {i}" for i in range(9)], model=model, learning_rate=rate
+        values, step=step, rows=range(9), place=lambda i: f"a.csv, line {i}", model=model, learning_rate=rate
     )
 
 
-def test_finite_values_pass():
-    guard({"loss": 1e30, "gradient norm": 0.0})
+def test_finite_values_pass_and_no_place_is_looked_up():
+    looked_up = []
+    values = {"loss": 1e30, "gradient norm": 0.0}
+    model = torch.nn.Linear(2, 2)
+    require_finite(values, step=1, rows=range(9), place=looked_up.append, model=model, learning_rate=1.0)
+    assert looked_up == []
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

@@ -53,3 +53,16 @@ def test_a_saved_head_is_the_same(tmp_path):
     assert np.array_equal(head.bias, again.bias)
     assert again.strength == 0.01
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["probe.safetensors"]
+
+
+@pytest.mark.parametrize("fault", ["flip", "cut", "remove"])
+def test_a_damaged_head_is_no_head(tmp_path, fault):
+    file = tmp_path / "probe.safetensors"
+    ProbeHead(np.eye(3, dtype=np.float32), np.arange(3, dtype=np.float32), 0.01).save(file)
+    data = bytearray(file.read_bytes())
+    data[-10] ^= 1
+    if fault == "remove":
+        file.unlink()
+    else:
+        file.write_bytes(data if fault == "flip" else data[:-4])
+    assert ProbeHead.load(file) is None

@@ -13,7 +13,7 @@ from tunesmith.evaluation.baselines import BASELINES, TrainingRows, joined_texts
 from tunesmith.evaluation.scoring import Scored, score_slices
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import Run, write_atomically
-from tunesmith.tasks import Targets, Task
+from tunesmith.tasks import Targets, Task, point_scores
 
 
 def final_split(names: Any) -> str:
@@ -67,10 +67,7 @@ def score_baselines(
     logits = {name: BASELINES[name](rows, texts) for name in task.baselines}
     if probe_logits is not None:
         logits["probe"] = probe_logits
-    return {
-        name: Scored(task, targets, final.examples, values, final.labels).point()
-        for name, values in logits.items()
-    }
+    return {name: point_scores(task, values, final.labels, targets) for name, values in logits.items()}
 
 
 def write_predictions(run: Run, name: str, scored: Scored) -> None:

@@ -52,11 +52,6 @@ class Scored:
             seed=seed,
         )
 
-    def point(self) -> dict[str, float]:
-        """Every metric without an interval."""
-        sums = np.asarray(self.statistics.sum(axis=0), dtype=np.float64).ravel()
-        return {name: float(value) for name, value in self.task.formula(sums, self.targets).items()}
-
     def lines(self) -> Iterator[dict[str, Any]]:
         """One line a row, as `predictions/test.jsonl` holds it."""
         predictions = self.task.decode(self.logits, self.targets)

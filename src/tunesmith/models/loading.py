@@ -18,8 +18,6 @@ from tunesmith.tasks import Targets, Task
 if TYPE_CHECKING:
     from torch import nn
 
-_HEAD_PARTS = ("classifier", "score", "pooler", "pre_classifier", "classification_head", "summary", "dense")
-
 _VOCABULARIES = (
     "tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
 )  # fmt: skip
@@ -57,7 +55,7 @@ def load_tokenizer(files: ModelFiles) -> Any:
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(files.path, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # transformers raises whatever the reader of the moment raises
+    except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot read
         raise ModelError(
             f"the tokenizer of `{files.name}` cannot be loaded: {_first_line(error)}",
             remedy="The folder must hold tokenizer.json (or the vocabulary) and tokenizer_config.json.",
@@ -94,6 +92,11 @@ def load_for_training(
     before = files.config()
     keep_head = _same_labels(before, task.config(targets))
     pools_already = bool(before.get(heads.POOLING_KEY))
+    if pools_already and pooling == "first":
+        raise ModelError(
+            f"train.pooling is `first`, and `{files.name}` was trained with a layer that takes the mean.",
+            remedy="Leave `train.pooling` at `auto`, or begin from the base model.",
+        )
     add_layer = _wants_pooling_layer(before, pooling, keep_head=keep_head) and not pools_already
     config = _config(files, task, targets, tokenizer, extra_layers=int(add_layer))
     if add_layer:
@@ -102,12 +105,13 @@ def load_for_training(
         torch.manual_seed(seed)
         model, missing = _from_pretrained(files, task, config)
     _refuse_foreign_tokenizer(files, model, tokenizer)
-    _refuse_holes(files, missing, config.num_hidden_layers - 1 if add_layer else None)
+    _refuse_holes(files, model, missing, config.num_hidden_layers - 1 if add_layer else None)
     if add_layer:
         heads.make_pooling_layer(model)
     elif pools_already:
         heads.freeze_pooling_layer(model)
-    head_is_new = not keep_head or any(_is_head(name) for name in missing)
+    # A head that read the first token cannot read the mean.
+    head_is_new = not keep_head or add_layer or any(_is_head(model, name) for name in missing)
     if head_is_new:
         _renew_head(model, task.config(targets)["num_labels"], seed)
     return LoadedModel(model, tokenizer, head_is_new)
@@ -163,7 +167,7 @@ def _config(
         config = AutoConfig.from_pretrained(
             files.path, trust_remote_code=False, local_files_only=True, **changes
         )
-    except Exception as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"`{files.name}` cannot be loaded: {_first_line(error)}",
             remedy="Its architecture must be one of transformers.",
@@ -179,6 +183,7 @@ def _config(
 def _from_pretrained(files: ModelFiles, task: Task, config: Any) -> tuple[nn.Module, set[str]]:
     import torch
     import transformers
+    from safetensors import SafetensorError
 
     auto = getattr(transformers, task.auto_class)
     try:
@@ -193,7 +198,7 @@ def _from_pretrained(files: ModelFiles, task: Task, config: Any) -> tuple[nn.Mod
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-    except Exception as error:  # a damaged file fails in the reader's own way
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"`{files.name}` cannot be loaded for {task.name}: {_first_line(error)}",
             remedy=f"It must be a model for `{task.auto_class}` with whole safetensors files.",
@@ -236,9 +241,9 @@ def _wants_pooling_layer(config: dict[str, Any], pooling: str, *, keep_head: boo
     return pooling == "mean" or (pooling == "auto" and possible and not keep_head)
 
 
-def _refuse_holes(files: ModelFiles, missing: set[str], pooling_layer: int | None) -> None:
+def _refuse_holes(files: ModelFiles, model: Any, missing: set[str], pooling_layer: int | None) -> None:
     made_here = f"layer.{pooling_layer}."
-    holes = [n for n in missing if not _is_head(n) and (pooling_layer is None or made_here not in n)]
+    holes = [n for n in missing if not _is_head(model, n) and (pooling_layer is None or made_here not in n)]
     if holes:
         raise ModelError(
             f"the weights of `{files.name}` lack {len(holes)} tensors of its body (`{sorted(holes)[0]}`).",
@@ -257,8 +262,9 @@ def _refuse_foreign_tokenizer(files: ModelFiles, model: Any, tokenizer: Any) -> 
         )
 
 
-def _is_head(name: str) -> bool:
-    return any(part in _HEAD_PARTS for part in name.split(".")) and ".layer." not in name
+def _is_head(model: Any, name: str) -> bool:
+    """Whether a tensor lies outside the pretrained body; the pooler, which BERT puts inside, does."""
+    return not name.startswith(f"{model.base_model_prefix}.") or ".pooler." in name
 
 
 def _renew_head(model: Any, num_labels: int, seed: int) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from tunesmith.metrics import total
 from tunesmith.registry import Registry
 
 if TYPE_CHECKING:
@@ -127,3 +128,11 @@ class Task(Protocol):
 
 
 TASKS: Registry[Task] = Registry("tunesmith.tasks", "task")
+
+
+def point_scores(
+    task: Task, logits: NDArray[np.float32], labels: NDArray[np.int64], targets: Targets
+) -> dict[str, float]:
+    """Every metric of the task, without intervals."""
+    sums = total(task.statistics(logits, labels, targets))
+    return {name: float(value) for name, value in task.formula(sums, targets).items()}

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.errors import RunError
 from tunesmith.run import sha256_of, write_json
 
 if TYPE_CHECKING:
@@ -115,6 +116,22 @@ class Checkpoints:
     def at(self, step: int) -> Checkpoint:
         """The checkpoint of a step."""
         return Checkpoint(self.folder / f"step-{step:05d}")
+
+    def whole(self, step: int) -> Checkpoint:
+        """The checkpoint of a step, its sums looked at.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        checkpoint = self.at(step)
+        fault = checkpoint.fault()
+        if fault:
+            raise RunError(
+                f"the checkpoint with the best validation metric cannot be used: {fault}.",
+                place=str(checkpoint.path),
+                remedy="Train again with `--force`, or into another `output_dir`.",
+            )
+        return checkpoint
 
     def save(
         self,

@@ -8,7 +8,7 @@ go into a checkpoint have never seen such a number.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from tunesmith.errors import NonFiniteError
@@ -20,14 +20,21 @@ _SHOWN_ROWS = 5
 
 
 def require_finite(
-    values: dict[str, float], *, step: int, rows: Sequence[str], model: nn.Module, learning_rate: float | None
+    values: dict[str, float],
+    *,
+    step: int,
+    rows: Iterable[int],
+    place: Callable[[int], str],
+    model: nn.Module,
+    learning_rate: float | None,
 ) -> None:
     """Stops the run unless all values are finite.
 
     Args:
         values: by what they are called in the message.
         step: the optimizer step, from 1; 0 is the probe.
-        rows: the places of the rows of this step.
+        rows: of this step.
+        place: a row's file and line.
         model: looked through for weights that are not finite.
         learning_rate: of this step, where there is one.
 
@@ -38,8 +45,9 @@ def require_finite(
     if not wrong:
         return
     what = " and ".join(f"the {name} is {value}" for name, value in wrong.items())
-    shown = "; ".join(rows[:_SHOWN_ROWS])
-    more = f" and {len(rows) - _SHOWN_ROWS} more" if len(rows) > _SHOWN_ROWS else ""
+    places = [place(int(row)) for row in rows]
+    shown = "; ".join(places[:_SHOWN_ROWS])
+    more = f" and {len(places) - _SHOWN_ROWS} more" if len(places) > _SHOWN_ROWS else ""
     raise NonFiniteError(
         f"{what}; nothing was updated with it. Rows of this step: {shown}{more}.",
         place=f"step {step}" if step else "probe, before step 1",

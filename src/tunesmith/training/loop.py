@@ -20,10 +20,9 @@ from tunesmith.data.batches import collate, split_batch
 from tunesmith.data.encoding import Encoded
 from tunesmith.errors import InterruptedRunError
 from tunesmith.inference.forward import arithmetic, forward_logits, to_device
-from tunesmith.metrics import total
 from tunesmith.models.freezing import keep_frozen_parts_still
 from tunesmith.progress import Progress, StepFacts
-from tunesmith.tasks import Targets, Task
+from tunesmith.tasks import Targets, Task, point_scores
 from tunesmith.training.checkpoints import Checkpoints, State
 from tunesmith.training.events import EventLog
 from tunesmith.training.gradient import Part, accumulate_gradient
@@ -107,6 +106,7 @@ class Loop:
         self.checkpoints, self.events, self.progress = checkpoints, events, progress
         self.accelerator = accelerator or make_accelerator()
         self.state = State()
+        self._saved_step = 0
         self.optimizer = make_optimizer(job.model, weight_decay=self.settings.weight_decay)
         self.trainable = [p for p in job.model.parameters() if p.requires_grad]
         self._items = job.task.items(job.train.labels)
@@ -168,7 +168,8 @@ class Loop:
         require_finite(
             {"loss": loss, "gradient norm": norm},
             step=step + 1,
-            rows=[self.job.place(int(row)) for row in batch],
+            rows=batch,
+            place=self.job.place,
             model=self.job.model,
             learning_rate=rate,
         )
@@ -236,13 +237,11 @@ class Loop:
 
     def _look(self) -> None:
         """Scores the validation rows and remembers the best step."""
-        scores = score(
-            self.job.model,
-            self.job.task,
-            self.job.targets,
-            self.job.validation,
-            pad_token_id=self.job.pad_token_id,
-        )
+        # In full precision: in bfloat16 a few close rows change sides, and on small validation sets they
+        # decided for a worse step.
+        job = self.job
+        logits = forward_logits(job.model, job.validation.encoded, pad_token_id=job.pad_token_id)
+        scores = point_scores(job.task, logits, job.validation.labels, job.targets)
         state, name = self.state, self.job.task.primary_metric
         state.seconds = self._start_seconds + time.perf_counter() - self._started
         value = scores[name]
@@ -257,15 +256,13 @@ class Loop:
         self.progress.note(f"step {state.step}: validation {name} {value:.4f}{best}")
 
     def _save(self) -> None:
-        if not self.accelerator.is_main_process:
+        if not self.accelerator.is_main_process or self._saved_step == self.state.step:
             return
+        self._saved_step = self.state.step
         self.state.seconds = self._start_seconds + time.perf_counter() - self._started
         self.checkpoints.save(
-            self.state, self._model_tensors(), optimizer_tensors(self.job.model, self.optimizer)
+            self.state, self.job.model.state_dict(), optimizer_tensors(self.job.model, self.optimizer)
         )
-
-    def _model_tensors(self) -> dict[str, torch.Tensor]:
-        return dict(self.job.model.state_dict())
 
     def _stop(self, signal_name: str) -> None:
         self._save()
@@ -282,13 +279,14 @@ class Loop:
         if checkpoint is None:
             return
         self.state = checkpoint.state()
+        self._saved_step = self.state.step
         self.job.model.load_state_dict(checkpoint.model_tensors())
         load_optimizer_tensors(self.job.model, self.optimizer, checkpoint.optimizer_tensors())
         self.progress.note(f"going on from step {self.state.step} of {self.job.plan.total_steps}")
 
     def _load_best(self) -> None:
         if self.state.best_step != self.state.step:
-            best = self.checkpoints.at(self.state.best_step)
+            best = self.checkpoints.whole(self.state.best_step)
             self.job.model.load_state_dict(best.model_tensors())
         self.job.model.eval()
 
@@ -298,15 +296,3 @@ def make_accelerator() -> Any:
     from accelerate import Accelerator
 
     return Accelerator(mixed_precision="no")
-
-
-def score(
-    model: Any, task: Task, targets: Targets, split: Labelled, *, pad_token_id: int
-) -> dict[str, float]:
-    """Every metric of the task on a split, in full precision.
-
-    In bfloat16 a few close rows change sides, and on small validation sets they decided for a worse step.
-    """
-    logits = forward_logits(model, split.encoded, pad_token_id=pad_token_id)
-    sums = total(task.statistics(logits, split.labels, targets))
-    return {name: float(value) for name, value in task.formula(sums, targets).items()}

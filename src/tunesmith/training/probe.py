@@ -11,6 +11,7 @@ deviation of 8e-33, and dividing by it made weights of 1e31.
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,9 +23,9 @@ from numpy.typing import NDArray
 
 from tunesmith.data.encoding import Encoded
 from tunesmith.inference.forward import Advance, forward_logits
-from tunesmith.metrics import total
 from tunesmith.models import heads
-from tunesmith.tasks import Targets, Task
+from tunesmith.run import write_atomically
+from tunesmith.tasks import Targets, Task, point_scores
 from tunesmith.training.guards import require_finite
 
 if TYPE_CHECKING:
@@ -52,22 +53,35 @@ class ProbeHead:
     strength: float
 
     def save(self, path: Path) -> None:
-        """Writes the head into a safetensors file."""
+        """Writes the head into a safetensors file that holds the SHA-256 of its tensors."""
         from safetensors.numpy import save
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data = save({"weight": self.weight, "bias": self.bias, "strength": np.array([self.strength])})
-        aside = path.with_suffix(".new")
-        aside.write_bytes(data)
-        aside.rename(path)
+        write_atomically(path, save(self._tensors(), metadata={"sha256": self._sum()}))
 
     @classmethod
-    def load(cls, path: Path) -> ProbeHead:
-        """Reads what `save` wrote."""
-        from safetensors.numpy import load_file
+    def load(cls, path: Path) -> ProbeHead | None:
+        """Reads what `save` wrote; None when the file is missing or damaged, to be fitted again."""
+        from safetensors import SafetensorError, safe_open
 
-        tensors = load_file(path)
-        return cls(tensors["weight"], tensors["bias"], float(tensors["strength"][0]))
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="np") as file:
+                head = cls(
+                    file.get_tensor("weight"), file.get_tensor("bias"), float(file.get_tensor("strength")[0])
+                )
+                return head if file.metadata()["sha256"] == head._sum() else None
+        except (SafetensorError, KeyError, TypeError):
+            return None
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        return {"weight": self.weight, "bias": self.bias, "strength": np.array([self.strength])}
+
+    def _sum(self) -> str:
+        digest = hashlib.sha256()
+        for tensor in self._tensors().values():
+            digest.update(np.ascontiguousarray(tensor).tobytes())
+        return digest.hexdigest()
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits [rows, k] of features [rows, d]."""
@@ -103,9 +117,13 @@ def take_features(
     wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(wrong):
         value = float(features[wrong[0]][~np.isfinite(features[wrong[0]])][0])
-        rows = [place(int(row)) for row in wrong]
         require_finite(
-            {"feature of the frozen model": value}, step=0, rows=rows, model=model, learning_rate=None
+            {"feature of the frozen model": value},
+            step=0,
+            rows=wrong,
+            place=place,
+            model=model,
+            learning_rate=None,
         )
     return features
 
@@ -155,7 +173,8 @@ def fit_probe(
             warnings.simplefilter("ignore")  # not converged to the last digit is good enough to choose by
             model.fit(scaled, labels)
         head = _unscaled(model, mean, deviation, n_classes, strength)
-        return _score(task, targets, head.logits(validation[0]), validation[1]), head
+        value = point_scores(task, head.logits(validation[0]), validation[1], targets)[task.primary_metric]
+        return value if task.greater_is_better else -value, head
 
     return _climb(fit)
 
@@ -208,9 +227,3 @@ def _unscaled(
     full_bias = np.full(n_classes, bias.min() - 10.0, dtype=np.float32)
     full_weight[model.classes_], full_bias[model.classes_] = weight, bias
     return ProbeHead(full_weight, full_bias, strength)
-
-
-def _score(task: Task, targets: Targets, logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    sums = total(task.statistics(logits, labels, targets))
-    value = float(task.formula(sums, targets)[task.primary_metric])
-    return value if task.greater_is_better else -value
