@@ -34,7 +34,7 @@ def build_recipe(
         RecipeError: a key is unknown, or a value is wrong.
     """
     if isinstance(recipe, Recipe):
-        draft = RecipeDraft(tree=recipe.model_dump(mode="json"))
+        draft = RecipeDraft(tree=recipe.model_dump(mode="json", exclude_unset=True))
     elif isinstance(recipe, Mapping):
         draft = RecipeDraft(tree=RecipeDraft.copy_tree(recipe))
     elif recipe is not None:
@@ -119,7 +119,7 @@ def evaluate(
     run: str | Path,
     data: str | Sequence[str],
     *,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Scores of a run on other data, as in `metrics.json`.

@@ -1,89 +1,53 @@
 """Every stage of a training, in order; each reads what the one before made.
 
-    begin (data, model) → encode → probe → fit → save → evaluate → report
+    begin (data, model) → encode → reference → probe → fit → thresholds → save → evaluate → report
 
-A run that was stopped goes through the same stages again: encodings come from the cache, the probe and the
+A run that was stopped goes through the same stages again: encodings come from the cache, reference, probe and
 loop from what they saved, and the result is bit for bit that of a run that was never stopped.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tunesmith.data.encoding import cache_folder, encode_splits
+from tunesmith.data.augmenting import augmented
+from tunesmith.data.encoding import cache_folder, encode_splits, with_something_to_learn
 from tunesmith.data.examples import fingerprint, refuse_faults, set_faults_aside
-from tunesmith.data.preparing import Prepared, all_sources, find_splits, prepare, read_checked
-from tunesmith.environment import describe_environment
-from tunesmith.errors import RecipeError
-from tunesmith.evaluation.result import build_metrics, final_split, score_baselines, write_predictions
+from tunesmith.data.packing import pack
+from tunesmith.data.preparing import all_sources, find_splits, read_checked
+from tunesmith.errors import DataError
+from tunesmith.evaluation.baselines import TrainingRows
+from tunesmith.evaluation.result import build_metrics, score_baselines, write_predictions
 from tunesmith.evaluation.scoring import Scored
-from tunesmith.inference.forward import forward_logits
+from tunesmith.inference.answering import with_samples
+from tunesmith.inference.forward import forward
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models import heads
-from tunesmith.models.freezing import freeze_body, freeze_bottom
-from tunesmith.models.loading import LoadedModel, load_for_training, load_trained
+from tunesmith.models.freezing import freeze_body, freeze_bottom, freeze_embeddings, freeze_named
+from tunesmith.models.generation import set_generation
+from tunesmith.models.loading import load_for_training, load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.models.saving import save_model
 from tunesmith.progress import Progress, Silent
 from tunesmith.recipe import Recipe
 from tunesmith.reports import write_card, write_report
 from tunesmith.run import Run, write_atomically, write_json
-from tunesmith.tasks import TASKS, Task
+from tunesmith.session import Session, begin, describe
+from tunesmith.tasks import TASKS, Seen, point_scores
 from tunesmith.training.checkpoints import Checkpoints, State
 from tunesmith.training.events import EventLog
-from tunesmith.training.loop import Job, Labelled, Loop, Settings, make_accelerator
+from tunesmith.training.loop import Job, Loop, Settings, make_accelerator
 from tunesmith.training.plan import Plan
-from tunesmith.training.probe import ProbeHead, fit_probe, put_head, take_features
-from tunesmith.training.resolving import choose_max_length, resolve_training
+from tunesmith.training.probe import ProbeHead, fit_probe, probe_answers, put_head, take_features
+from tunesmith.training.reference import load_reference, save_reference, with_reference
+from tunesmith.training.resolving import balanced_weights, choose_max_length, resolve_training
 
-METHODS = ("probe", "full")
 _SHORT_TEXT_TOKENS = 128
-
-
-@dataclass
-class Session:
-    """One training on its way through the stages."""
-
-    run: Run
-    recipe: Recipe
-    task: Task
-    progress: Progress
-    data: Prepared
-    loaded: LoadedModel
-    splits: dict[str, Labelled] = field(default_factory=dict)
-    max_length: int = 0
-    stages_s: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def model(self) -> Any:
-        """The model in training."""
-        return self.loaded.model
-
-    @property
-    def pad_token_id(self) -> int:
-        """Of the tokenizer."""
-        return int(self.loaded.tokenizer.pad_token_id)
-
-    @contextmanager
-    def stage(self, name: str, title: str) -> Iterator[None]:
-        """Tells and times a stage."""
-        self.progress.stage(title)
-        began = time.perf_counter()
-        yield
-        self.stages_s[name] = round(time.perf_counter() - began, 3)
-        self.run.update_manifest(stages_s=self.stages_s)
-
-    def advance(self, unit: str) -> Any:
-        """A callback for work of known size."""
-        return lambda done, total: self.progress.advance(done, total, unit)
 
 
 def train(recipe: Recipe, *, force: bool = False, progress: Progress | None = None) -> Run:
@@ -101,40 +65,18 @@ def train(recipe: Recipe, *, force: bool = False, progress: Progress | None = No
     """
     progress = progress or Silent()
     task = TASKS.get(recipe.task)
-    if recipe.train.method not in METHODS:
-        raise RecipeError(
-            f"train.method must be one of {', '.join(METHODS)}, got {recipe.train.method}.",
-            remedy="`docs/training.md` says what each does.",
-        )
     run, requested = Run(recipe.output_dir), recipe
-    recipe = recipe.replace(data=find_splits(recipe.data).model_dump(mode="json"))
+    recipe = find_splits(recipe)
     data_fingerprint = fingerprint(all_sources(recipe.data))
     with run.locked():
         goes_on = run.begin(requested, fingerprint=data_fingerprint, force=force)
         if goes_on and run.is_finished:
             progress.note(f"{run.path} is finished; nothing to do")
             return run
-        session = _begin(run, recipe, task, progress)
+        session = begin(run, recipe, task, progress)
         _record(session, requested, data_fingerprint, goes_on=goes_on)
         _train(session)
     return run
-
-
-def _begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
-    """Reads the data and loads the model; nothing is written before both are right."""
-    progress.stage("Reading the data")
-    data = prepare(task, recipe)
-    progress.note("columns: " + ", ".join(f"{ours} = `{theirs}`" for ours, theirs in data.chosen.items()))
-    progress.note("rows: " + ", ".join(f"{len(rows):,} {name}" for name, rows in data.splits.items()))
-    for notice in data.notices:
-        progress.warn(notice)
-    progress.stage(f"Loading {recipe.model}")
-    files = resolve_model(recipe.model)
-    loaded = load_for_training(files, task, data.targets, pooling=recipe.train.pooling, seed=recipe.seed)
-    progress.note(f"{files.origin}; {loaded.model.num_parameters():,} parameters")
-    if heads.has_pooling_layer(loaded.model):
-        heads.use_fast_pooling(loaded.model)
-    return Session(run, recipe, task, progress, data, loaded)
 
 
 def _record(session: Session, requested: Recipe, data_fingerprint: str, *, goes_on: bool) -> None:
@@ -145,17 +87,7 @@ def _record(session: Session, requested: Recipe, data_fingerprint: str, *, goes_
         session.recipe = Recipe.model_validate({**before["used"], "output_dir": str(run.path)})
     run.update_manifest(
         requested=before.get("requested") or requested.model_dump(mode="json"),
-        data={
-            "fingerprint": data_fingerprint,
-            "columns": data.chosen,
-            "rows": {name: len(examples) for name, examples in data.splits.items()},
-            "set_aside": len(data.faults),
-            "notices": data.notices,
-        },
-        targets=data.targets,
-        model={"name": requested.model, "parameters": session.model.num_parameters()},
-        seed=requested.seed,
-        **describe_environment(),
+        **describe(session, requested, data_fingerprint),
     )
     write_json(run.data / "splits.json", data.row_ids())
     if data.faults:
@@ -167,27 +99,18 @@ def _train(session: Session) -> None:
     with session.stage("encode", "Encoding"):
         _encode(session)
     accelerator = make_accelerator()
-    session.recipe, plan, settings = resolve_training(
-        session.recipe,
-        session.splits["train"].encoded.lengths,
-        session.model,
-        max_length=session.max_length,
-        device=accelerator.device.type,
-        world=accelerator.num_processes,
-    )
-    write_atomically(session.run.recipe_file, session.recipe.to_yaml())
-    session.run.update_manifest(used=session.recipe.model_dump(mode="json"))
-    heads.keep_head_precise(heads.find_head(session.model, session.model.config.num_labels))
-    session.model.to(accelerator.device)
+    plan, settings = _resolve(session, accelerator)
+    with session.stage("baselines", "Looking at the untouched model"):
+        _add_references(session, settings)
+        baselines = _untouched(session)
     with session.stage("probe", "Probing the frozen model"):
-        probe_logits = _probe(session, settings)
+        baselines |= _probe(session, settings)
     with session.stage("train", f"Training: {session.recipe.train.method}"):
         state = _fit(session, plan, settings, accelerator)
     with session.stage("save", "Saving"):
-        tokenizer = session.loaded.tokenizer
-        save_model(session.model.cpu(), tokenizer, session.run.model, max_length=session.max_length)
+        _save(session)
     with session.stage("evaluate", "Evaluating the saved model"):
-        metrics = _evaluate(session, probe_logits, accelerator.device)
+        metrics = _evaluate(session, baselines, accelerator.device)
     metrics["train"] = {
         "seconds": round(state.seconds, 3),
         "steps": state.step,
@@ -204,65 +127,123 @@ def _train(session: Session) -> None:
 
 
 def _encode(session: Session) -> None:
-    """Encodes every split and tells what is cut."""
-    task, tokenizer = session.task, session.loaded.tokenizer
+    """Encodes every split, tells what is lost, and leaves out what holds nothing to learn from."""
+    task, tokenizer, how = session.task, session.tokenizer, session.recipe.data
+    splits = dict(session.data.splits)
+    if session.recipe.train.augment:
+        splits["train"] = augmented(splits["train"], session.recipe.train.augment, task, session.recipe.seed)
     encoded = encode_splits(
         task,
-        session.data.splits,
+        splits,
         tokenizer,
+        session.targets,
         choose_max_length=lambda longest: choose_max_length(
-            session.recipe.data.max_length, session.model, tokenizer, longest
+            how.max_length, session.model, tokenizer, longest, task.max_length
         ),
+        overlap=None if how.overlap_tokens == "auto" else how.overlap_tokens,
         cache=cache_folder(),
     )
-    for name, cut in encoded.truncation.items():
-        (session.progress.warn if cut.rows_cut else session.progress.note)(f"{name}: {cut}")
+    for name, found in encoded.supervision.items():
+        (session.progress.note if found.is_whole else session.progress.warn)(f"{name}: {found}")
+        if how.too_long == "stop" and (found.rows_cut or found.rows_windowed):
+            raise DataError(
+                f"data.too_long is `stop`, and of the {name} rows, {found}.",
+                place="data.too_long",
+                remedy="Give a larger `data.max_length`, shorten the texts, or accept it with `auto`.",
+            )
     write_json(
-        session.run.data / "truncation.json", {n: asdict(cut) for n, cut in encoded.truncation.items()}
+        session.run.data / "supervision.json", {n: asdict(found) for n, found in encoded.supervision.items()}
     )
-    session.splits = {
-        name: Labelled(encoded.splits[name], task.label_array(examples.columns, session.data.targets))
-        for name, examples in session.data.splits.items()
-    }
+    session.splits = dict(encoded.splits)
+    session.splits["train"] = with_something_to_learn(task, encoded.splits["train"])
+    if task.packs and how.packing is not False:
+        session.splits["train"] = pack(session.splits["train"], encoded.max_length)
     session.max_length = encoded.max_length
     session.model.set_attn_implementation("eager" if encoded.longest <= _SHORT_TEXT_TOKENS else "sdpa")
 
 
-def _probe(session: Session, settings: Settings) -> NDArray[np.float32] | None:
+def _resolve(session: Session, accelerator: Any) -> tuple[Plan, Settings]:
+    """Fills in every `auto`, and puts the model where it will be trained."""
+    train, model = session.splits["train"], session.model
+    session.recipe, plan, settings = resolve_training(
+        session.recipe,
+        train.lengths,
+        model,
+        max_length=session.max_length,
+        device=accelerator.device.type,
+        world=accelerator.num_processes,
+        class_weights=balanced_weights(session.recipe, train, session.task.config(session.targets)),
+    )
+    session.recipe = set_generation(model, session.tokenizer, session.task, session.recipe, train)
+    write_atomically(session.run.recipe_file, session.recipe.to_yaml())
+    session.run.update_manifest(used=session.recipe.model_dump(mode="json"))
+    if session.head is not None:
+        heads.keep_head_precise(session.head)
+    model.to(accelerator.device)
+    return plan, settings
+
+
+def _add_references(session: Session, settings: Settings) -> None:
+    """Where the loss compares with the model as it was: its likelihoods of every split."""
+    if not session.task.pairs:
+        return
+    for name, encoded in session.splits.items():
+        file = session.run.checkpoints / f"reference-{name}.safetensors"
+        reference = load_reference(file)
+        if reference is None:
+            reference = np.asarray(session.see(name, with_texts=False).kept)
+            save_reference(file, reference)
+        session.splits[name] = with_reference(encoded, reference)
+
+
+def _untouched(session: Session) -> dict[str, dict[str, float]]:
+    """The scores of the model before it is trained, where the task wants them beside the result."""
+    if "untouched" not in session.task.baselines or not session.recipe.evaluate.baselines:
+        return {}
+    known = session.run.manifest().get("untouched")
+    if known is None:
+        known = point_scores(session.task, session.see(session.final), session.targets)
+        session.run.update_manifest(untouched=known)
+    return {"untouched": known}
+
+
+def _probe(session: Session, settings: Settings) -> dict[str, dict[str, float]]:
     """Fits a head on frozen features and starts the model from it; a head made for these labels stays.
 
     Returns:
-        The probe's logits on the rows that count, for its place among the baselines.
+        The probe's scores on the rows that count, for its place among the baselines.
     """
     recipe, task = session.recipe, session.task
     is_start = recipe.train.head_start or recipe.train.method == "probe"
-    if task.probe is None or not session.loaded.head_is_new or not (is_start or recipe.evaluate.baselines):
+    wants_score = recipe.evaluate.baselines and recipe.train.method != "probe"
+    if task.probe is None or not session.loaded.head_is_new or not (is_start or wants_score):
         session.progress.note("no probe")
-        return None
+        return {}
     file = session.run.checkpoints / "probe.safetensors"
     probe = ProbeHead.load(file)
     if probe is None:
         train, validation = (_features(session, name, settings) for name in ("train", "validation"))
-        labels = {name: split.labels for name, split in session.splits.items()}
-        probe = fit_probe(
-            task, session.data.targets, (train, labels["train"]), (validation, labels["validation"])
-        )
+        seen = Seen(session.data.splits["validation"].columns, session.splits["validation"])
+        probe = fit_probe(task, session.targets, (train, session.splits["train"]), (validation, seen))
         probe.save(file)
     session.progress.note(f"probe: regularisation C = {probe.strength:g}")
-    final = (
-        _features(session, final_split(session.splits), settings) if recipe.train.method != "probe" else None
-    )
+    scores = {}
+    if wants_score:
+        final = Seen(session.data.splits[session.final].columns, session.splits[session.final])
+        answered = probe_answers(probe, _features(session, session.final, settings), final)
+        scores["probe"] = point_scores(task, answered, session.targets)
     if is_start:
         put_head(session.model, probe)
-    return None if final is None else probe.logits(final)
+    return scores
 
 
-def _features(session: Session, split: str, settings: Settings) -> NDArray[np.float32]:
+def _features(session: Session, split: str, settings: Settings) -> Any:
     return take_features(
+        session.task,
         session.model,
-        session.splits[split].encoded,
-        head=heads.find_head(session.model, session.model.config.num_labels),
-        pad_token_id=session.pad_token_id,
+        session.splits[split],
+        head=session.head,
+        pad_token_id=session.tokenizer.pad_token_id,
         bf16=settings.bf16,
         place=session.data.splits[split].place,
         advance=session.advance(f"{split} texts"),
@@ -271,48 +252,71 @@ def _features(session: Session, split: str, settings: Settings) -> NDArray[np.fl
 
 def _fit(session: Session, plan: Plan, settings: Settings, accelerator: Any) -> State:
     """The loop; with `method: probe` the model already is what it will be."""
-    rows = session.splits["train"].encoded
-    if session.recipe.train.method == "probe":
+    train, how = session.splits["train"], session.recipe.train
+    if how.method == "probe":
         freeze_body(session.model)
-        return State(seconds=session.stages_s["probe"], tokens=int(rows.lengths.sum()), examples=len(rows))
-    freeze_bottom(session.model, session.recipe.train.freeze_layers)
-    checkpoints = Checkpoints(session.run.checkpoints)
+        return State(seconds=session.stages_s["probe"], tokens=int(train.lengths.sum()), examples=len(train))
+    freeze_bottom(session.model, how.freeze_layers)
+    if how.freeze_embeddings:
+        freeze_embeddings(session.model)
+    freeze_named(session.model, how.freeze)
+    places = session.data.splits["train"].place
     job = Job(
         model=session.model,
         task=session.task,
-        targets=session.data.targets,
-        train=session.splits["train"],
-        validation=session.splits["validation"],
+        train=train,
+        look=lambda: session.task.look(session.see("validation", with_texts=False), session.targets),
         plan=plan,
         settings=settings,
-        pad_token_id=session.pad_token_id,
-        place=session.data.splits["train"].place,
+        tokenizer=session.tokenizer,
+        place=lambda row: places(row % len(session.data.splits["train"])),
+        head=session.head,
+        head_scale=session.task.head_scale(session.targets)[1],
     )
+    checkpoints = Checkpoints(session.run.checkpoints)
     return Loop(job, checkpoints, EventLog(session.run.events_file), session.progress, accelerator).run()
 
 
-def _evaluate(session: Session, probe_logits: NDArray[np.float32] | None, device: Any) -> dict[str, Any]:
-    """Scores the model as it was saved, in full precision, and the baselines on the same rows."""
-    how, task, targets = session.recipe.evaluate, session.task, session.data.targets
-    saved = load_trained(resolve_model(str(session.run.model)), task, device=device)
-    name = final_split(session.splits)
-    split = session.splits[name]
-    logits = forward_logits(
-        saved.model,
-        split.encoded,
-        pad_token_id=session.pad_token_id,
-        advance=session.advance(f"{name} texts"),
+def _save(session: Session) -> None:
+    """Fits what is fitted on the validation rows, and writes the model."""
+    task, model = session.task, session.model
+    fitted = task.fit_thresholds(session.see("validation", with_texts=False), session.targets)
+    if fitted != session.targets:
+        session.targets = fitted
+        model.config.update(task.config(fitted))
+        session.run.update_manifest(targets=fitted)
+    save_model(
+        model.cpu(),
+        session.tokenizer,
+        session.run.model,
+        max_length=session.max_length,
+        adapter=session.adapter,
     )
-    final = Scored(task, targets, session.data.splits[name], logits, split.labels)
+
+
+def _evaluate(session: Session, baselines: dict[str, dict[str, float]], device: Any) -> dict[str, Any]:
+    """Scores the model as it was saved, in full precision, and the baselines on the same rows."""
+    how, task, targets = session.recipe.evaluate, session.task, session.targets
+    saved = load_trained(resolve_model(str(session.run.model)), task, device=device)
+    name = session.final
+    examples = session.data.splits[name]
+    seen = session.see(name, saved.model)
+    seen = with_samples(task, saved.model, session.tokenizer, seen, how.samples, session.max_length, targets)
+    final = Scored(task, targets, examples, seen)
     write_predictions(session.run, name, final)
     metrics = build_metrics({name: final}, how, session.recipe.seed)
-    is_probe = session.recipe.train.method == "probe"
-    train = (session.data.splits["train"], session.splits["train"].labels)
-    metrics["baselines"] = (
-        score_baselines(task, targets, train, final, final.logits if is_probe else probe_logits)
-        if how.baselines
-        else {}
-    )
+    if how.baselines:
+        train = TrainingRows(
+            session.data.splits["train"].columns,
+            session.splits["train"].dense.get("labels", np.empty(0)),
+            task.inputs,
+            int(task.config(targets).get("num_labels", 0)),
+        )
+        scored = score_baselines(train, final) | baselines
+        if session.recipe.train.method == "probe":
+            scored["probe"] = point_scores(task, seen, targets)
+        baselines = scored
+    metrics["baselines"] = baselines
     return metrics
 
 
@@ -320,7 +324,7 @@ def evaluate(
     path: str | Path,
     sources: Sequence[str],
     *,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Scores of a finished run on other data.
@@ -345,10 +349,25 @@ def evaluate(
     refuse_faults(reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file.")
     progress.note(f"{len(reading.examples):,} rows")
     progress.stage("Evaluating")
-    logits = predictor.logits(
-        reading.examples, advance=lambda done, total: progress.advance(done, total, "texts")
+
+    def advance(done: int, total: int) -> None:
+        progress.advance(done, total, "texts")
+
+    encoded = predictor.encode_to_score(reading.examples)
+    if task.pairs:
+        encoded = with_reference(encoded, _reference_of(recipe, predictor, encoded))
+    seen = predictor.score(reading.examples, encoded, advance=advance)
+    return build_metrics({"test": Scored(task, targets, reading.examples, seen)}, how, recipe.seed)
+
+
+def _reference_of(recipe: Recipe, predictor: Predictor, encoded: Any) -> Any:
+    """The likelihoods of the model that the run began from."""
+    base = load_for_training(
+        resolve_model(recipe.model),
+        predictor.task,
+        predictor.targets,
+        pooling="auto",
+        seed=recipe.seed,
+        chat_template=recipe.data.chat_template,
     )
-    labels = task.label_array(reading.examples.columns, targets)
-    scored = Scored(task, targets, reading.examples, logits, labels)
-    splits: dict[str, Scored] = {"test": scored}
-    return build_metrics(splits, how, recipe.seed)
+    return forward(predictor.task, base.model, encoded, pad_token_id=predictor.tokenizer.pad_token_id)

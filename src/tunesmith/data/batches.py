@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.encoding import Encoded
+from tunesmith.encoded import Encoded
+from tunesmith.tasks import IGNORED
 
 if TYPE_CHECKING:
     import torch
@@ -72,24 +73,36 @@ def split_batch(batch: NDArray[np.int64], parts: int) -> list[NDArray[np.int64]]
     return np.array_split(batch, parts)
 
 
-def collate(
-    encoded: Encoded, rows: NDArray[np.int64], *, pad_token_id: int, padding_side: str = "right"
-) -> dict[str, torch.Tensor]:
-    """One padded batch: `input_ids`, `attention_mask`, … each [rows, longest]."""
+def collate(encoded: Encoded, *, pad_token_id: int, padding_side: str = "right") -> dict[str, torch.Tensor]:
+    """One padded batch of the given sequences: `input_ids`, `attention_mask`, `labels`, ….
+
+    Labels are padded with `IGNORED`. Sequences that hold several texts (`position_ids` begins anew with each)
+    get no attention mask: from the positions, transformers makes one that keeps the texts apart.
+    """
     import torch
 
-    lengths = encoded.lengths[rows]
-    longest = int(lengths.max())
-    columns = np.arange(longest)
-    ends = lengths[:, None]
-    mask = columns < ends if padding_side == "right" else columns >= longest - ends
-    picked = encoded.take(rows)
-    batch: dict[str, torch.Tensor] = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
-    for name, flat in picked.fields.items():
-        padded = np.full(mask.shape, pad_token_id if name == "input_ids" else 0, dtype=np.int64)
-        padded[mask] = flat
+    batch: dict[str, torch.Tensor] = {}
+    for name, ragged in encoded.ragged.items():
+        mask = _mask(ragged.lengths, padding_side)
+        if name.endswith("input_ids") and "position_ids" not in encoded.ragged:
+            batch[name.replace("input_ids", "attention_mask")] = torch.from_numpy(mask.astype(np.int64))
+        padded = np.full(mask.shape, _padding(name, pad_token_id), dtype=np.int64)
+        padded[mask] = ragged.values
         batch[name] = torch.from_numpy(padded)
-    return batch
+    return batch | {name: torch.from_numpy(np.asarray(values)) for name, values in encoded.dense.items()}
+
+
+def _mask(lengths: NDArray[np.int64], padding_side: str) -> NDArray[np.bool_]:
+    """[sequences, longest], where a token is."""
+    columns, longest = np.arange(lengths.max(initial=0)), lengths.max(initial=0)
+    ends = lengths[:, None]
+    return np.asarray(columns < ends if padding_side == "right" else columns >= longest - ends)
+
+
+def _padding(name: str, pad_token_id: int) -> int:
+    if name.endswith("input_ids"):
+        return pad_token_id
+    return IGNORED if name.endswith("labels") else 0
 
 
 def tokens_for_rows(lengths: NDArray[np.int64], rows: int) -> int:

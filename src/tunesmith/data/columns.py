@@ -7,13 +7,72 @@ candidates of equal right are an error, not a guess.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.errors import DataError, did_you_mean
 from tunesmith.tasks import Column, Task
 
 _LONG_TEXT_WORDS = 3.0
+
+
+@dataclass(frozen=True)
+class View:
+    """How a row of a file becomes a row of the task.
+
+    Args:
+        chosen: the file's column (or columns) for each of the task's, as people read it.
+        values: from a row of the file to values by the task's columns.
+        notices: what the user should know of it.
+    """
+
+    chosen: dict[str, str]
+    values: Callable[[Mapping[str, Any]], dict[str, Any]]
+    notices: tuple[str, ...] = ()
+
+
+def choose_view(
+    task: Task,
+    sample: Sequence[Mapping[str, Any]],
+    named: Mapping[str, Any],
+    *,
+    place: str,
+    need_targets: bool = True,
+) -> View:
+    """How the rows of a file are read: a format that the task recognises, else column by column.
+
+    Args:
+        task: whose columns are wanted.
+        sample: some rows of the file.
+        named: the recipe's `data.columns`, which wins over what is recognised.
+        place: the file, for messages.
+        need_targets: false where only predictions are wanted.
+
+    Raises:
+        DataError: a named column does not exist, or a required one is not to be found.
+    """
+    header = list(dict.fromkeys(name for row in sample for name in row))
+    if not named:
+        found = task.recognise(header, sample[0])
+        if found is not None:
+            return View(
+                {"rows": f"{found.name} ({', '.join(found.columns)})"},
+                found.convert,
+                (),
+            )
+    lists = {ours: theirs for ours, theirs in named.items() if isinstance(theirs, list)}
+    for ours, theirs in lists.items():
+        for name in theirs:
+            _refuse_wrong_names(task, {ours: name}, header, place)
+    plain = {ours: theirs for ours, theirs in named.items() if ours not in lists}
+    chosen = choose_columns(task, sample, plain, place=place, need_targets=need_targets, given=tuple(lists))
+
+    def values(row: Mapping[str, Any]) -> dict[str, Any]:
+        found = {ours: row.get(theirs) for ours, theirs in chosen.items()}
+        return found | {ours: {name: row.get(name) for name in names} for ours, names in lists.items()}
+
+    return View({**chosen, **{ours: ", ".join(names) for ours, names in lists.items()}}, values)
 
 
 def choose_columns(
@@ -23,6 +82,7 @@ def choose_columns(
     *,
     place: str,
     need_targets: bool = True,
+    given: Sequence[str] = (),
 ) -> dict[str, str]:
     """The file's column for each column of the task: `{"text": "review", "label": "stars"}`.
 
@@ -32,6 +92,7 @@ def choose_columns(
         named: the recipe's `data.columns`.
         place: the file, for messages.
         need_targets: false where only predictions are wanted.
+        given: the task's columns that are read in another way.
 
     Raises:
         DataError: a named column does not exist, or a required one is not to be found.
@@ -40,10 +101,10 @@ def choose_columns(
     _refuse_wrong_names(task, named, header, place)
     chosen = dict(named)
     for column in task.columns:
-        if column.name not in chosen:
+        if column.name not in chosen and column.name not in given:
             _choose_by_name(column, header, chosen)
     for column in task.columns:
-        if column.name in chosen or not column.required or (column.target and not need_targets):
+        if column.name in (*chosen, *given) or not column.required or (column.target and not need_targets):
             continue
         chosen[column.name] = _choose_by_kind(column, header, sample, chosen, place)
     return {c.name: chosen[c.name] for c in task.columns if c.name in chosen}
@@ -83,7 +144,7 @@ def _choose_by_kind(
     place: str,
 ) -> str:
     free = [name for name in header if name not in chosen.values()]
-    fits = _is_text if column.kind == "text" else _is_category
+    fits = _FITS[column.kind]
     candidates = [name for name in free if fits([row.get(name) for row in sample])]
     if len(candidates) == 1:
         return candidates[0]
@@ -109,6 +170,27 @@ def _is_category(values: Sequence[Any]) -> bool:
     known = [str(value) for value in values if value is not None and not isinstance(value, (list, dict))]
     distinct = len(set(known))
     return 2 <= distinct <= max(2, len(known) // 2)
+
+
+def _is_number(values: Sequence[Any]) -> bool:
+    def number(value: Any) -> bool:
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return False
+        return not isinstance(value, bool)
+
+    return len({str(value) for value in values}) > 2 and all(map(number, values))
+
+
+def _is_list(values: Sequence[Any]) -> bool:
+    return all(
+        isinstance(value, (list, tuple)) or (isinstance(value, str) and value.startswith("["))
+        for value in values
+    )
+
+
+_FITS = {"text": _is_text, "category": _is_category, "number": _is_number, "list": _is_list}
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,9 +1,9 @@
-"""Texts to token ids, kept by content: the same texts, tokenizer and options are encoded once.
+"""Rows to token ids, kept by content: the same rows, tokenizer and options are encoded once.
 
-The key is a SHA-256 over every text, the tokenizer's files and the options; the store is one folder of plain
-`.npy` arrays (flat values and offsets), memory-mapped, so a second run starts at once and a million rows cost
-no memory. A length survey comes first, without truncation, so that what `max_length` cuts is known and told
-before anything is trained.
+The key is a SHA-256 over every value, the tokenizer, the options and the code that encodes; the store is one
+folder of plain `.npy` arrays, memory-mapped, so a second run starts at once and a million rows cost no memory.
+Everything is encoded in full first, so that what `max_length` takes away (text, and what the model should learn
+from it) is known and told before anything is trained.
 """
 
 from __future__ import annotations
@@ -14,145 +14,196 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
+from functools import cache as once
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tunesmith import tasks
 from tunesmith.data.examples import Examples
-from tunesmith.tasks import Task, TextOptions
+from tunesmith.encoded import Encoded, Lost, Ragged
+from tunesmith.errors import DataError
+from tunesmith.tasks import EncodeOptions, Targets, Task
 
 _CHUNK_ROWS = 10_000
-_FORMAT = 1
+_FORMAT = 2
+_TRAIN_SPLIT = "train"
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """Token ids of many rows.
+class Supervision:
+    """What `max_length` leaves of a split to learn from.
 
     Args:
-        offsets: [rows + 1], where each row begins in the flat arrays.
-        fields: flat arrays by name, `input_ids` [tokens] among them.
+        max_length: tokens of a sequence.
+        rows: of the split.
+        rows_cut: rows of which tokens are lost.
+        rows_windowed: rows that became several sequences.
+        rows_without: rows of which nothing is left to learn from.
+        sequences: that they became.
+        tokens: of all rows, uncut.
+        lost: what was lost of what, by name: `tokens`, `entities`, `answers`, ….
     """
-
-    offsets: NDArray[np.int64]
-    fields: dict[str, NDArray[np.int32]]
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @cached_property
-    def lengths(self) -> NDArray[np.int64]:
-        """[rows], tokens of each row; computed once, for every batch asks."""
-        return np.diff(self.offsets)
-
-    def take(self, rows: NDArray[np.int64]) -> Encoded:
-        """The given rows, in the given order, in memory."""
-        lengths = self.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        starts = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
-        source = starts + np.arange(offsets[-1])
-        return Encoded(offsets, {name: flat[source] for name, flat in self.fields.items()})
-
-
-@dataclass(frozen=True)
-class Truncation:
-    """What `max_length` cuts."""
 
     max_length: int
     rows: int
     rows_cut: int
+    rows_windowed: int
+    rows_without: int
+    sequences: int
     tokens: int
-    tokens_lost: int
+    lost: Lost
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is lost."""
+        return not self.rows_without and not any(gone for gone, _ in self.lost.values())
 
     def __str__(self) -> str:
-        if not self.rows_cut:
+        parts = []
+        if self.rows_cut:
+            share = self.rows_cut / self.rows
+            parts.append(f"{self.rows_cut} of {self.rows} texts ({share:.1%}) are cut")
+        if self.rows_windowed:
+            parts.append(f"{self.rows_windowed} of {self.rows} texts are read in windows")
+        parts += [
+            f"{gone} of {total} {name} ({gone / total:.1%}) are lost"
+            for name, (gone, total) in self.lost.items()
+            if gone
+        ]
+        if self.rows_without:
+            parts.append(f"{self.rows_without} rows have nothing left to learn from")
+        if not parts:
             return f"nothing is cut at max_length {self.max_length}"
-        return (
-            f"{self.rows_cut} of {self.rows} texts ({self.rows_cut / self.rows:.1%}) are cut at max_length "
-            f"{self.max_length}, {self.tokens_lost} tokens ({self.tokens_lost / self.tokens:.1%}) are lost"
-        )
-
-
-def survey(full: Encoded, max_length: int) -> Truncation:
-    """What would be lost of texts encoded in full."""
-    lengths = full.lengths
-    lost = np.maximum(lengths - max_length, 0)
-    return Truncation(max_length, len(full), int((lost > 0).sum()), int(lengths.sum()), int(lost.sum()))
+        return f"at max_length {self.max_length}, " + ", ".join(parts)
 
 
 def encode(
-    task: Task, examples: Examples, tokenizer: Any, max_length: int | None, cache: Path | None = None
+    task: Task,
+    examples: Examples,
+    tokenizer: Any,
+    options: EncodeOptions,
+    targets: Targets,
+    cache: Path | None = None,
 ) -> Encoded:
-    """Token ids of the examples.
+    """Sequences of the examples.
 
     Args:
         task: whose encoding is used.
         examples: the rows.
         tokenizer: a fast tokenizer of transformers.
-        max_length: tokens kept of each row, or all.
+        options: how; with the purpose `predict`, only the task's input columns are read.
+        targets: what the task learned.
         cache: folder of the store; none keeps nothing.
     """
-    options = TextOptions(max_length)
-    inputs = {c.name: examples.columns[c.name] for c in task.columns if _is_input(c, examples)}
+    names = task.inputs if options.purpose == "predict" else tuple(c.name for c in task.columns)
+    columns = {name: examples.columns[name] for name in names if name in examples.columns}
     if cache is None:
-        return _encode(task, inputs, tokenizer, options)
-    folder = cache / "encoded" / _key(task, inputs, tokenizer, options)
+        return _encode(task, columns, tokenizer, options, targets)
+    folder = cache / "encoded" / _key(task, columns, tokenizer, options, targets)
     if not folder.is_dir():
-        _store(folder, _encode(task, inputs, tokenizer, options))
+        _store(folder, _encode(task, columns, tokenizer, options, targets))
     return _load(folder)
 
 
 @dataclass(frozen=True)
 class EncodedSplits:
-    """Every split's token ids, and what was cut.
+    """Every split's sequences, and what is lost.
 
     Args:
         splits: by name.
-        truncation: by name.
+        supervision: by name.
         max_length: that was used.
     """
 
     splits: dict[str, Encoded]
-    truncation: dict[str, Truncation]
+    supervision: dict[str, Supervision]
     max_length: int
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest row there is."""
-        return max(int(encoded.lengths.max()) for encoded in self.splits.values())
+        """Tokens of the longest sequence there is."""
+        return max(int(encoded.ragged["input_ids"].lengths.max()) for encoded in self.splits.values())
 
 
 def encode_splits(
     task: Task,
     splits: Mapping[str, Examples],
     tokenizer: Any,
+    targets: Targets,
     *,
     choose_max_length: Callable[[int], int],
+    overlap: int | None,
     cache: Path,
 ) -> EncodedSplits:
-    """Encodes every split, first in full to know what `max_length` would cut.
+    """Encodes every split, first in full to know what `max_length` takes away.
 
     Args:
         task: whose encoding is used.
         splits: examples by name.
         tokenizer: a fast tokenizer.
+        targets: what the task learned.
         choose_max_length: from the tokens of the longest text there is.
+        overlap: tokens that windows share; a quarter of `max_length` when None.
         cache: folder of the store.
+
+    Raises:
+        DataError: no row of a split has anything to learn from, or be scored by.
     """
-    full = {name: encode(task, examples, tokenizer, None, cache) for name, examples in splits.items()}
-    max_length = choose_max_length(max(int(encoded.lengths.max()) for encoded in full.values()))
-    truncation = {name: survey(encoded, max_length) for name, encoded in full.items()}
+    full = {
+        name: encode(task, examples, tokenizer, _options(name, None, 0), targets, cache)
+        for name, examples in splits.items()
+    }
+    longest = max(_longest_part(encoded) for encoded in full.values())
+    max_length = choose_max_length(longest)
+    shared = max_length // 4 if overlap is None else overlap
     cut = {
-        name: encode(task, splits[name], tokenizer, max_length, cache)
-        if truncation[name].rows_cut
+        name: encode(task, splits[name], tokenizer, _options(name, max_length, shared), targets, cache)
+        if _longest_part(encoded) > max_length
         else encoded
         for name, encoded in full.items()
     }
-    return EncodedSplits(cut, truncation, max_length)
+    supervision = {name: survey(task, full[name], cut[name], max_length) for name in full}
+    for name, found in supervision.items():
+        if found.rows_without == found.rows:
+            raise DataError(
+                f"nothing is left to learn from: all {found.rows} {name} rows lose their labels at "
+                f"max_length {max_length}.",
+                remedy="Give a larger `data.max_length`, or a model that reads longer texts.",
+            )
+    return EncodedSplits(cut, supervision, max_length)
+
+
+def survey(task: Task, full: Encoded, cut: Encoded, max_length: int) -> Supervision:
+    """What is lost between rows encoded in full and within `max_length`."""
+    before, after = full.sum_by_row(full.lengths), cut.sum_by_row(cut.lengths)
+    items_before, items_after = (e.sum_by_row(task.items(e)) for e in (full, cut))
+    windows = np.bincount(cut.rows, minlength=cut.n_rows)
+    tokens = int(before.sum())
+    lost = dict(cut.lost)
+    gone = np.zeros(full.n_rows) if task.windows else np.maximum(before - after, 0)
+    if gone.any():
+        lost = {"tokens": (int(gone.sum()), tokens), **lost}
+    if task.item and items_after.sum() < items_before.sum():
+        lost[task.item] = (int(items_before.sum() - items_after.sum()), int(items_before.sum()))
+    return Supervision(
+        max_length=max_length,
+        rows=full.n_rows,
+        rows_cut=int((gone > 0).sum()),
+        rows_windowed=int((windows > 1).sum()),
+        rows_without=int((items_after == 0).sum()),
+        sequences=len(cut),
+        tokens=tokens,
+        lost=lost,
+    )
+
+
+def with_something_to_learn(task: Task, encoded: Encoded) -> Encoded:
+    """Without the sequences that hold no item of the loss."""
+    kept = np.flatnonzero(task.items(encoded) > 0)
+    return encoded if len(kept) == len(encoded) else encoded.take(kept)
 
 
 def cache_folder() -> Path:
@@ -160,38 +211,55 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TUNESMITH_CACHE") or Path.home() / ".cache" / "tunesmith")
 
 
-def _is_input(column: Any, examples: Examples) -> bool:
-    return not column.target and column.name in examples.columns
+def _options(split: str, max_length: int | None, overlap: int) -> EncodeOptions:
+    return EncodeOptions(max_length, "train" if split == _TRAIN_SPLIT else "score", overlap)
 
 
-def _encode(task: Task, inputs: Mapping[str, list[Any]], tokenizer: Any, options: TextOptions) -> Encoded:
-    lengths: list[NDArray[np.int64]] = []
-    fields: dict[str, list[NDArray[np.int32]]] = {}
-    for chunk in _chunks(inputs):
-        encoded = task.encode(chunk, tokenizer, options)
-        lengths.append(np.fromiter(map(len, encoded["input_ids"]), dtype=np.int64))
-        for name, rows in encoded.items():
-            flat = np.fromiter((token for row in rows for token in row), dtype=np.int32)
-            fields.setdefault(name, []).append(flat)
-    offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
-    return Encoded(offsets, {name: np.concatenate(parts) for name, parts in fields.items()})
+def _longest_part(encoded: Encoded) -> int:
+    """Tokens of the longest sequence that the model reads, or writes, at once."""
+    return max(
+        int(values.lengths.max(initial=0)) for name, values in encoded.ragged.items() if "_of_" not in name
+    )
 
 
-def _chunks(inputs: Mapping[str, list[Any]]) -> Iterator[dict[str, list[Any]]]:
-    n = len(next(iter(inputs.values())))
+def _encode(
+    task: Task, columns: Mapping[str, list[Any]], tokenizer: Any, options: EncodeOptions, targets: Targets
+) -> Encoded:
+    return Encoded.join([
+        task.encode(chunk, tokenizer, options, targets) for chunk in _chunks(columns)
+    ])  # fmt: skip
+
+
+def _chunks(columns: Mapping[str, list[Any]]) -> Iterator[dict[str, list[Any]]]:
+    n = len(next(iter(columns.values())))
     for start in range(0, max(n, 1), _CHUNK_ROWS):
-        yield {name: values[start : start + _CHUNK_ROWS] for name, values in inputs.items()}
+        yield {name: values[start : start + _CHUNK_ROWS] for name, values in columns.items()}
 
 
-def _key(task: Task, inputs: Mapping[str, list[Any]], tokenizer: Any, options: TextOptions) -> str:
+def _key(
+    task: Task, columns: Mapping[str, list[Any]], tokenizer: Any, options: EncodeOptions, targets: Targets
+) -> str:
     digest = hashlib.sha256()
-    facts = [_FORMAT, task.name, options.max_length, sorted(inputs), tokenizer.model_input_names]
-    digest.update(json.dumps(facts).encode())
+    facts = [
+        _FORMAT, _code_of_tasks(), task.name, asdict(options), targets, sorted(columns),
+        tokenizer.model_input_names, tokenizer.chat_template, tokenizer.special_tokens_map,
+    ]  # fmt: skip
+    digest.update(json.dumps(facts, default=str, sort_keys=True).encode())
     digest.update(tokenizer.backend_tokenizer.to_str().encode())
-    for name in sorted(inputs):
-        for value in inputs[name]:
-            text = str(value).encode("utf-8", errors="surrogatepass")
-            digest.update(len(text).to_bytes(8, "little") + text)
+    for name in sorted(columns):
+        for value in columns[name]:
+            text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+            data = text.encode("utf-8", errors="surrogatepass")
+            digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()
+
+
+@once
+def _code_of_tasks() -> str:
+    """A sum over the tasks' source files: what an older version encoded is not believed."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(tasks.__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -199,9 +267,13 @@ def _store(folder: Path, encoded: Encoded) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
     try:
-        np.save(aside / "offsets.npy", encoded.offsets, allow_pickle=False)
-        for name, flat in encoded.fields.items():
-            np.save(aside / f"{name}.npy", flat, allow_pickle=False)
+        arrays = {f"dense.{name}": values for name, values in encoded.dense.items()}
+        for name, ragged in encoded.ragged.items():
+            arrays |= {f"values.{name}": ragged.values, f"offsets.{name}": ragged.offsets}
+        for name, array in {**arrays, "rows": encoded.rows}.items():
+            np.save(aside / f"{name}.npy", array, allow_pickle=False)
+        facts = {"n_rows": encoded.n_rows, "lost": encoded.lost}
+        (aside / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
         aside.rename(folder)
     except OSError:
         shutil.rmtree(aside, ignore_errors=True)
@@ -211,5 +283,16 @@ def _store(folder: Path, encoded: Encoded) -> None:
 
 def _load(folder: Path) -> Encoded:
     arrays = {p.stem: np.load(p, mmap_mode="r", allow_pickle=False) for p in sorted(folder.glob("*.npy"))}
-    offsets = np.asarray(arrays.pop("offsets"))
-    return Encoded(offsets, arrays)
+    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    ragged = {
+        name.removeprefix("values."): Ragged(
+            values, np.asarray(arrays[name.replace("values.", "offsets.", 1)])
+        )
+        for name, values in arrays.items()
+        if name.startswith("values.")
+    }
+    dense = {
+        n.removeprefix("dense."): np.asarray(values) for n, values in arrays.items() if n.startswith("dense.")
+    }
+    lost = {name: (int(gone), int(total)) for name, (gone, total) in facts["lost"].items()}
+    return replace(Encoded(ragged, dense, np.asarray(arrays["rows"]), int(facts["n_rows"])), lost=lost)

@@ -10,14 +10,14 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.columns import choose_columns
+from tunesmith.data.columns import View, choose_view
 from tunesmith.data.reading import read_rows, source_files
 from tunesmith.errors import DataError
 from tunesmith.run import sha256_of, write_atomically
@@ -35,9 +35,10 @@ class Fault:
     line: int
     reason: str
     values: Mapping[str, Any] = field(default_factory=dict)
+    unit: str = "line"
 
     def __str__(self) -> str:
-        return f"{self.file}, line {self.line}: {self.reason}"
+        return f"{self.file}, {self.unit} {self.line}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Examples:
         file_index: [rows], which of the files a row stands in.
         lines: [rows], the line it starts on.
         extra: columns that slices, groups or `group_by` need.
+        inputs: names of the columns that are read to predict.
+        unit: what a row's number counts, for messages: `line`, `row`, `question`.
     """
 
     columns: dict[str, list[Any]]
@@ -57,13 +60,15 @@ class Examples:
     file_index: NDArray[np.int32]
     lines: NDArray[np.int64]
     extra: dict[str, list[Any]] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ("text",)
+    unit: str = "line"
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def place(self, row: int) -> str:
         """Where a row stands: `train.csv, line 17`."""
-        return f"{self.files[self.file_index[row]]}, line {self.lines[row]}"
+        return f"{self.files[self.file_index[row]]}, {self.unit} {self.lines[row]}"
 
     def row_id(self, row: int) -> str:
         """A row's name in files of ours: `train.csv:17`."""
@@ -79,8 +84,12 @@ class Examples:
         def pick(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
             return {name: [values[i] for i in rows] for name, values in columns.items()}
 
-        return Examples(
-            pick(self.columns), self.files, self.file_index[rows], self.lines[rows], pick(self.extra)
+        return replace(
+            self,
+            columns=pick(self.columns),
+            file_index=self.file_index[rows],
+            lines=self.lines[rows],
+            extra=pick(self.extra),
         )
 
 
@@ -91,12 +100,13 @@ class Reading:
     examples: Examples
     faults: list[Fault]
     chosen: dict[str, str]
+    notices: list[str] = field(default_factory=list)
 
 
 def read_examples(
     task: Task,
     sources: Sequence[str],
-    named: Mapping[str, str],
+    named: Mapping[str, Any],
     *,
     extra: Sequence[str] = (),
 ) -> Reading:
@@ -121,15 +131,15 @@ def read_examples(
     return builder.finish()
 
 
-def _read_source(builder: _Builder, source: str, named: Mapping[str, str]) -> None:
+def _read_source(builder: _Builder, source: str, named: Mapping[str, Any]) -> None:
     rows = read_rows(source)
     head = list(itertools.islice(rows, _SAMPLE_ROWS))
     sample = [row.values for _, row in head if not row.fault]
     if not sample:
-        builder.faults += [Fault(file, row.line, row.fault) for file, row in head]
+        builder.faults += [Fault(file, row.line, row.fault, unit=getattr(row, "unit", "line")) for file, row in head]
         return
     place = head[0][0]
-    chosen = choose_columns(builder.task, sample, named, place=place)
+    view = choose_view(builder.task, sample, named, place=place)
     missing = [name for name in builder.extra if name not in sample[0]]
     if missing:
         raise DataError(
@@ -137,8 +147,10 @@ def _read_source(builder: _Builder, source: str, named: Mapping[str, str]) -> No
             remedy="Mend `data.group_by`, `evaluate.slices` or `evaluate.groups`.",
             place=place,
         )
-    builder.chosen = builder.chosen or chosen
-    builder.add(itertools.chain(head, rows), chosen)
+    builder.chosen = builder.chosen or view.chosen
+    builder.notices |= dict.fromkeys(view.notices)
+    builder.unit = getattr(head[0][1], "unit", "line")
+    builder.add(itertools.chain(head, rows), view)
 
 
 class _Builder:
@@ -151,25 +163,27 @@ class _Builder:
         self.columns: dict[str, list[Any]] = {}
         self.extra: dict[str, list[Any]] = {name: [] for name in extra}
         self.faults: list[Fault] = []
+        self.notices: dict[str, None] = {}
+        self.unit = "line"
         self._shared: dict[str, Any] = {}
         self._categories = {column.name for column in task.columns if column.kind == "category"}
 
-    def add(self, rows: Iterator[tuple[str, Any]], chosen: Mapping[str, str]) -> None:
-        for name in chosen:
-            self.columns.setdefault(name, [None] * len(self.lines))
+    def add(self, rows: Iterator[tuple[str, Any]], view: View) -> None:
         for file, row in rows:
             if row.fault:
-                self.faults.append(Fault(file, row.line, row.fault, row.values))
+                self.faults.append(Fault(file, row.line, row.fault, row.values, getattr(row, "unit", "line")))
                 continue
             try:
-                example = self.task.read({ours: row.values.get(theirs) for ours, theirs in chosen.items()})
+                example = self.task.read(view.values(row.values))
             except RowError as error:
-                self.faults.append(Fault(file, row.line, str(error), row.values))
+                self.faults.append(Fault(file, row.line, str(error), row.values, getattr(row, "unit", "line")))
                 continue
             self._append(file, row, example)
 
     def _append(self, file: str, row: Any, example: dict[str, Any]) -> None:
         self.file_index.append(self.files.setdefault(file, len(self.files)))
+        for name in example.keys() - self.columns.keys():
+            self.columns[name] = [None] * len(self.lines)
         self.lines.append(row.line)
         for name, values in self.columns.items():
             value = example.get(name)
@@ -186,8 +200,10 @@ class _Builder:
             np.array(self.file_index, dtype=np.int32),
             np.array(self.lines, dtype=np.int64),
             self.extra,
+            tuple(name for name in self.task.inputs if name in self.columns),
+            self.unit,
         )
-        return Reading(examples, self.faults, self.chosen)
+        return Reading(examples, self.faults, self.chosen, list(self.notices))
 
 
 def refuse_faults(faults: Sequence[Fault], n_usable: int, *, remedy: str) -> None:

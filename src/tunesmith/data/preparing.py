@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +49,20 @@ class Prepared:
         }
 
 
-def find_splits(data: DataRecipe) -> DataRecipe:
-    """A folder that holds train, validation and test files stands for those files."""
+def find_splits(recipe: Recipe) -> Recipe:
+    """A folder that holds train, validation and test files stands for those files, unless others are named."""
+    data = recipe.data
     folder = Path(data.train[0])
     if len(data.train) != 1 or not folder.is_dir():
-        return data
+        return recipe
     found = {split: _split_file(folder, split) for split in _SPLIT_NAMES}
     if found["train"] is None:
-        return data
-    tree = data.model_dump(mode="json")
-    tree["train"] = [found["train"]]
-    if found["validation"] and data.validation == DataRecipe.model_fields["validation"].default:
-        tree["validation"] = [found["validation"]]
-    if found["test"] and data.test is None:
-        tree["test"] = [found["test"]]
-    return DataRecipe.model_validate(tree)
+        return recipe
+    named = {"train": [found["train"]]}
+    for split in ("validation", "test"):
+        if found[split] and split not in data.model_fields_set:
+            named[split] = [found[split]]
+    return recipe.replace(data=named)
 
 
 def _split_file(folder: Path, split: str) -> str | None:
@@ -116,6 +115,7 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
         refuse_faults(faults, left, remedy=_SET_ASIDE)
     splits = _held_out(task, usable, data, recipe.seed)
     prepared = Prepared(splits, targets, readings["train"].chosen, faults)
+    prepared.notices += readings["train"].notices
     prepared.notices += _notices(prepared)
     return prepared
 
@@ -123,7 +123,7 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
 def read_checked(
     task: Task,
     sources: Sequence[str],
-    named: Mapping[str, str],
+    named: Mapping[str, Any],
     targets: Targets,
     *,
     extra: Sequence[str] = (),
@@ -153,18 +153,25 @@ def _checked(task: Task, reading: Reading, targets: Targets) -> Reading:
             file = examples.files[examples.file_index[row]]
             faults.append(Fault(file, int(examples.lines[row]), str(error), examples.row(row)))
     if len(kept) == len(examples):
-        return Reading(examples, faults, reading.chosen)
-    return Reading(examples.take(np.array(kept, dtype=np.int64)), faults, reading.chosen)
+        return replace(reading, faults=faults)
+    return replace(reading, examples=examples.take(np.array(kept, dtype=np.int64)), faults=faults)
 
 
 def _held_out(task: Task, usable: dict[str, Examples], data: DataRecipe, seed: int) -> dict[str, Examples]:
     strata = [c.name for c in task.columns if c.target and c.kind == "category"]
+    together = [c.name for c in task.columns if c.together and c.name in usable["train"].columns]
     splits = dict(usable)
     for split in ("test", "validation"):
         share: Any = getattr(data, split)
         if isinstance(share, float):
             rest, held = hold_out(
-                splits["train"], share, strata=strata, group_by=data.group_by, seed=seed, purpose=split
+                splits["train"],
+                share,
+                strata=strata,
+                together=together,
+                group_by=data.group_by,
+                seed=seed,
+                purpose=split,
             )
             splits[split] = splits["train"].take(held)
             splits["train"] = splits["train"].take(rest)

@@ -20,7 +20,14 @@ from tunesmith.errors import DataError
 
 
 def hold_out(
-    examples: Examples, share: float, *, strata: Sequence[str], group_by: str | None, seed: int, purpose: str
+    examples: Examples,
+    share: float,
+    *,
+    strata: Sequence[str],
+    group_by: str | None,
+    seed: int,
+    purpose: str,
+    together: Sequence[str] = (),
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows to keep and rows to hold out, both in file order.
 
@@ -31,11 +38,12 @@ def hold_out(
         group_by: an extra column whose equal values stay together.
         seed: of the deal.
         purpose: `validation` or `test`, so that both deals differ.
+        together: names of the columns whose equal values stay together.
 
     Raises:
         DataError: a side would be empty, or lack a label it needs.
     """
-    units = _units(examples, group_by)
+    units = _units(examples, group_by, together)
     labels = _strata(examples, strata)
     held = _deal(units, labels, share, seed, purpose)
     kept = np.setdiff1d(np.arange(len(examples)), held)
@@ -54,8 +62,8 @@ def normalised(text: str) -> str:
 
 
 def text_keys(examples: Examples) -> list[str]:
-    """One key a row: equal where all its texts are equal after `normalised`."""
-    texts = [values for name, values in sorted(examples.columns.items()) if name.startswith("text")]
+    """One key a row: equal where all that is read of it is equal after `normalised`."""
+    texts = [examples.columns[name] for name in examples.inputs]
     return ["\0".join(normalised(str(part)) for part in parts) for parts in zip(*texts, strict=True)]
 
 
@@ -65,7 +73,7 @@ def overlap(examples: Examples, others: Examples) -> NDArray[np.int64]:
     return np.array([i for i, key in enumerate(text_keys(examples)) if key in known], dtype=np.int64)
 
 
-def _units(examples: Examples, group_by: str | None) -> NDArray[np.int64]:
+def _units(examples: Examples, group_by: str | None, together: Sequence[str]) -> NDArray[np.int64]:
     """[rows], the unit each row belongs to; a unit is joined by equal text or by an equal group."""
     parent = list(range(len(examples)))
 
@@ -76,6 +84,7 @@ def _units(examples: Examples, group_by: str | None) -> NDArray[np.int64]:
         return row
 
     keyings: list[Sequence[Any]] = [text_keys(examples)]
+    keyings += [[(name, normalised(str(v))) for v in examples.columns[name]] for name in together]
     if group_by is not None:
         keyings.append([None if v in (None, "") else ("group", v) for v in examples.extra[group_by]])
     for keys in keyings:

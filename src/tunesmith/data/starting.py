@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
-from tunesmith.data.columns import choose_columns
+from tunesmith.data.columns import choose_view
 from tunesmith.data.preparing import find_splits
 from tunesmith.data.reading import read_rows
 from tunesmith.errors import DataError
-from tunesmith.recipe import DataRecipe, describe_fields, yaml_value
+from tunesmith.recipe import DataRecipe, Recipe, describe_fields, yaml_value
 from tunesmith.tasks import TASKS
 
 _SAMPLE_ROWS = 500
@@ -28,12 +28,14 @@ def starting_recipe(task_name: str, source: str, named: Mapping[str, str]) -> tu
         DataError: the source cannot be read, or its columns cannot be told apart.
     """
     task = TASKS.get(task_name)
-    data = find_splits(DataRecipe(train=[source]))
+    data = find_splits(Recipe(data=DataRecipe(train=[source]))).data
     rows = list(itertools.islice(read_rows(data.train[0]), _SAMPLE_ROWS))
     sample = [row.values for _, row in rows if not row.fault]
     if not sample:
         raise DataError(f"`{data.train[0]}` has no row that can be read.", remedy="Check the file's format.")
-    chosen = choose_columns(task, sample, named, place=data.train[0])
+    view = choose_view(task, sample, named, place=data.train[0])
+    # A format that was recognised is recognised again in training.
+    chosen = {} if "rows" in view.chosen else view.chosen
     given = {
         "task": task_name,
         "output_dir": f"runs/{Path(source).stem or 'run'}",
@@ -42,7 +44,7 @@ def starting_recipe(task_name: str, source: str, named: Mapping[str, str]) -> tu
         "data.test": data.test,
         "data.columns": chosen,
     }
-    return _render(given), chosen
+    return _render(given), view.chosen
 
 
 def _render(given: Mapping[str, object]) -> str:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tunesmith.data.examples import Examples
-from tunesmith.evaluation.baselines import BASELINES, TrainingRows, joined_texts
+from tunesmith.evaluation.baselines import BASELINES, TrainingRows
 from tunesmith.evaluation.scoring import Scored, score_slices
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import Run, write_atomically
-from tunesmith.tasks import Targets, Task, point_scores
+from tunesmith.tasks import point_scores
 
 
 def final_split(names: Any) -> str:
@@ -33,7 +29,7 @@ def build_metrics(scored: dict[str, Scored], how: EvaluateRecipe, seed: int) -> 
             "name": metric,
             "split": name,
             **splits[name][metric].to_json(),
-            "n": len(final.labels),
+            "n": len(final.examples),
             "confidence": how.confidence,
         },
         "splits": {
@@ -41,33 +37,18 @@ def build_metrics(scored: dict[str, Scored], how: EvaluateRecipe, seed: int) -> 
             for split, found in splits.items()
         },
         "slices": score_slices(final, how, seed),
-        "details": final.task.details(final.logits, final.labels, final.targets),
+        "details": final.task.details(final.seen, final.targets),
     }
 
 
-def score_baselines(
-    task: Task,
-    targets: Targets,
-    train: tuple[Examples, NDArray[np.int64]],
-    final: Scored,
-    probe_logits: NDArray[np.float32] | None,
-) -> dict[str, dict[str, float]]:
-    """The metrics of each baseline on the rows that count.
-
-    Args:
-        task: says which baselines make sense.
-        targets: of the task.
-        train: the examples they learn from, and their labels.
-        final: the rows that count.
-        probe_logits: of the probe on them, where there was one.
-    """
-    examples, labels = train
-    rows = TrainingRows(joined_texts(examples.columns), labels, task.config(targets)["num_labels"])
-    texts = joined_texts(final.examples.columns)
-    logits = {name: BASELINES[name](rows, texts) for name in task.baselines}
-    if probe_logits is not None:
-        logits["probe"] = probe_logits
-    return {name: point_scores(task, values, final.labels, targets) for name, values in logits.items()}
+def score_baselines(train: TrainingRows, final: Scored) -> dict[str, dict[str, float]]:
+    """The metrics of the task's baselines on the rows that count."""
+    task = final.task
+    return {
+        name: point_scores(task, BASELINES[name](train, final.seen), final.targets)
+        for name in task.baselines
+        if name in BASELINES
+    }
 
 
 def write_predictions(run: Run, name: str, scored: Scored) -> None:

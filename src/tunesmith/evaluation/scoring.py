@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tunesmith.data.examples import Examples
 from tunesmith.evaluation.intervals import Interval, bootstrap
 from tunesmith.metrics import Statistics
 from tunesmith.recipe import EvaluateRecipe
-from tunesmith.tasks import Targets, Task
+from tunesmith.tasks import Seen, Targets, Task
 
 _MOST_VALUES = 50
 
@@ -26,20 +27,18 @@ class Scored:
         task: whose metrics these are.
         targets: of the task.
         examples: the rows.
-        logits: [rows, k].
-        labels: [rows].
+        seen: what the model made of them.
     """
 
     task: Task
     targets: Targets
     examples: Examples
-    logits: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    seen: Seen
 
-    @property
+    @cached_property
     def statistics(self) -> Statistics:
         """[rows, s], what the metrics are sums of."""
-        return self.task.statistics(self.logits, self.labels, self.targets)
+        return self.task.statistics(self.seen, self.targets)
 
     def intervals(self, how: EvaluateRecipe, seed: int, rows: Any = None) -> dict[str, Interval]:
         """Every metric with its interval, of all rows or of some."""
@@ -54,10 +53,12 @@ class Scored:
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """One line a row, as `predictions/test.jsonl` holds it."""
-        predictions = self.task.decode(self.logits, self.targets)
-        gold = self.task.gold(self.labels, self.targets)
+        predictions = self.task.decode(self.seen, self.targets)
+        gold = self.task.gold(self.examples.columns, self.targets)
         for row, prediction in enumerate(predictions):
-            inputs = {c.name: self.examples.columns[c.name][row] for c in self._inputs()}
+            inputs = {
+                n: self.examples.columns[n][row] for n in self.task.inputs if n in self.examples.columns
+            }
             answer = {key: value for key, value in prediction.items() if key != "scores"}
             yield {
                 "row": self.examples.row_id(row),
@@ -66,9 +67,6 @@ class Scored:
                 "prediction": answer,
                 "correct": self.task.is_correct(prediction, gold[row]),
             }
-
-    def _inputs(self) -> list[Any]:
-        return [c for c in self.task.columns if not c.target and c.name in self.examples.columns]
 
 
 def score_slices(scored: Scored, how: EvaluateRecipe, seed: int) -> dict[str, Any]:

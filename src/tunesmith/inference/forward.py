@@ -1,16 +1,17 @@
-"""Logits of many rows: batches of similar length, longest first, order restored."""
+"""What a model makes of many sequences: batches of similar length, longest first, order restored."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.batches import collate, plan_in_order
-from tunesmith.data.encoding import Encoded
+from tunesmith.encoded import Encoded, Ragged
+from tunesmith.tasks import Task
 
 if TYPE_CHECKING:
     import torch
@@ -20,9 +21,12 @@ TOKENS_PER_BATCH = 2048
 """Measured on two cores: 1024 and 2048 are alike, 4096 takes 9 % longer, 8192 35 %: caches overflow."""
 
 Advance = Callable[[int, int], None]
+Kept = NDArray[np.float32] | Ragged
+"""One entry a sequence, [sequences, …]; or one a token, for tasks that keep tokens."""
 
 
-def forward_logits(
+def forward(
+    task: Task,
     model: nn.Module,
     encoded: Encoded,
     *,
@@ -30,32 +34,50 @@ def forward_logits(
     tokens_per_batch: int = TOKENS_PER_BATCH,
     bf16: bool = False,
     advance: Advance | None = None,
-) -> NDArray[np.float32]:
-    """Logits [rows, k], in the order of the rows.
+) -> Kept:
+    """What the task keeps of the model's output, in the order of the sequences.
 
     Args:
-        model: any model of transformers whose output has `logits`; put into evaluation mode meanwhile.
-        encoded: the rows.
+        task: says what is kept.
+        model: of transformers; put into evaluation mode meanwhile.
+        encoded: the sequences.
         pad_token_id: of the model's tokenizer.
         tokens_per_batch: padded tokens of one forward pass.
         bf16: compute in bfloat16.
-        advance: called with rows done and rows in all.
+        advance: called with sequences done and sequences in all.
     """
     parts: list[NDArray[np.float32]] = []
     order: list[NDArray[np.int64]] = []
     done = 0
     with evaluating(model), arithmetic(model, bf16=bf16):
-        for rows in plan_in_order(encoded.lengths, tokens_per_batch):
-            batch = collate(encoded, rows, pad_token_id=pad_token_id)
-            output: Any = model(**to_device(batch, model))
-            parts.append(output.logits.float().cpu().numpy())
-            order.append(rows)
-            done += len(rows)
+        for sequences in plan_in_order(encoded.lengths, tokens_per_batch):
+            taken = encoded.take(sequences)
+            batch = to_device(collate(taken, pad_token_id=pad_token_id), model)
+            kept = task.keep(task.forward(model, batch), batch).float().cpu().numpy()
+            parts.append(_real_tokens(kept, taken) if task.keeps_tokens else kept)
+            order.append(sequences)
+            done += len(sequences)
             if advance is not None:
                 advance(done, len(encoded))
-    logits = np.empty((len(encoded), *parts[0].shape[1:]), dtype=np.float32)
-    logits[np.concatenate(order)] = np.concatenate(parts)
-    return logits
+    return _in_order(parts, np.concatenate(order), encoded, is_ragged=task.keeps_tokens)
+
+
+def _real_tokens(kept: NDArray[np.float32], taken: Encoded) -> NDArray[np.float32]:
+    """[tokens, …] of [sequences, longest, …], without the padding."""
+    lengths = taken.ragged["input_ids"].lengths
+    return kept[np.arange(kept.shape[1]) < lengths[:, None]]
+
+
+def _in_order(
+    parts: list[NDArray[np.float32]], order: NDArray[np.int64], encoded: Encoded, *, is_ragged: bool
+) -> Kept:
+    values = np.concatenate(parts)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    if not is_ragged:
+        return values[place]
+    lengths = encoded.ragged["input_ids"].lengths[order]
+    return Ragged(values, np.concatenate([[0], np.cumsum(lengths)])).take(place)
 
 
 @contextlib.contextmanager
@@ -80,7 +102,7 @@ def arithmetic(model: nn.Module, *, bf16: bool) -> Any:
     return torch.autocast(device, torch.bfloat16) if bf16 else contextlib.nullcontext()
 
 
-def to_device(batch: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
+def to_device(batch: Mapping[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
     """The batch where the model is."""
     device = next(model.parameters()).device
     return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}

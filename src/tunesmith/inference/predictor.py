@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tunesmith.data.encoding import Encoded, encode, survey
+from tunesmith.data.encoding import encode
 from tunesmith.data.examples import Examples
-from tunesmith.inference.forward import Advance, forward_logits
+from tunesmith.encoded import Encoded
+from tunesmith.inference.answering import answer, score
+from tunesmith.inference.forward import Advance
 from tunesmith.models.loading import LoadedModel, load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.run import Run
-from tunesmith.tasks import TASKS, Prediction, RowError, Task, Values
+from tunesmith.tasks import TASKS, EncodeOptions, Prediction, RowError, Seen, Task, Values
 
 CHUNK_ROWS = 2048
 
@@ -68,38 +69,55 @@ class Predictor:
     def predict_rows(self, rows: list[dict[str, Any]]) -> list[Prediction]:
         """Answers for rows that `task.read` made."""
         examples = _as_examples(self.task, rows)
-        full = encode(self.task, examples, self.tokenizer, None)
-        predictions = self.task.decode(self._logits(examples, full), self.targets)
-        for row in np.flatnonzero(full.lengths > self.max_length):
-            predictions[row]["truncated"] = True
+        full = self._encode(examples, None)
+        longest = full.ragged["input_ids"].lengths
+        cut = longest > self.max_length
+        encoded = self._encode(examples, self.max_length) if cut.any() else full
+        seen = answer(self.task, self.model, self.tokenizer, examples.columns, encoded)
+        predictions = self.task.decode(seen, self.targets)
+        if not self.task.windows:
+            for sequence in np.flatnonzero(cut):
+                predictions[full.rows[sequence]]["truncated"] = True
         return predictions
 
-    def logits(self, examples: Examples, *, advance: Advance | None = None) -> NDArray[np.float32]:
-        """Logits [rows, k] of examples."""
-        return self._logits(examples, encode(self.task, examples, self.tokenizer, None), advance)
+    def score(
+        self, examples: Examples, encoded: Encoded | None = None, *, advance: Advance | None = None
+    ) -> Seen:
+        """Examples with their labels, seen by the model.
 
-    def _logits(
-        self, examples: Examples, full: Encoded, advance: Advance | None = None
-    ) -> NDArray[np.float32]:
-        cut = survey(full, self.max_length).rows_cut
-        encoded = encode(self.task, examples, self.tokenizer, self.max_length) if cut else full
-        return forward_logits(self.model, encoded, pad_token_id=self.tokenizer.pad_token_id, advance=advance)
+        Args:
+            examples: the rows.
+            encoded: what `encode_to_score` made of them, when it was called before.
+            advance: told of the progress.
+        """
+        if encoded is None:
+            encoded = self.encode_to_score(examples)
+        return score(self.task, self.model, self.tokenizer, examples.columns, encoded, advance=advance)
+
+    def encode_to_score(self, examples: Examples) -> Encoded:
+        """Sequences of examples with their labels."""
+        options = EncodeOptions(self.max_length, "score", self.max_length // 4)
+        return encode(self.task, examples, self.tokenizer, options, self.targets)
+
+    def _encode(self, examples: Examples, max_length: int | None) -> Encoded:
+        overlap = max_length // 4 if max_length else 0
+        options = EncodeOptions(max_length, "predict", overlap)
+        return encode(self.task, examples, self.tokenizer, options, self.targets)
 
     def _row(self, text: str | Values) -> dict[str, Any]:
-        first = self.task.columns[0].name
-        row = text if isinstance(text, Mapping) else {first: text}
-        known = {column.name for column in self.task.columns if not column.target}
-        unknown = row.keys() - known
+        required = {c.name: None for c in self.task.columns if c.required and not c.target}
+        row = text if isinstance(text, Mapping) else {self.task.inputs[0]: text}
+        unknown = row.keys() - set(self.task.inputs)
         if unknown:
             raise RowError(f"`{sorted(unknown)[0]}` is no column of {self.task.name}.")
-        return self.task.read({first: None, **row})
+        return self.task.read({**required, **row})
 
 
 def _as_examples(task: Task, rows: list[dict[str, Any]]) -> Examples:
-    names = [c.name for c in task.columns if not c.target and c.name in rows[0]]
+    names = [name for name in task.inputs if any(name in row for row in rows)]
     n = len(rows)
     return Examples(
-        {name: [row[name] for row in rows] for name in names},
+        {name: [row.get(name) for row in rows] for name in names},
         ("",),
         np.zeros(n, dtype=np.int32),
         np.arange(1, n + 1, dtype=np.int64),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tunesmith.data.columns import choose_columns
+from tunesmith.data.columns import View, choose_view
 from tunesmith.data.reading import Row, read_rows
 from tunesmith.errors import DataError
 from tunesmith.inference.predictor import CHUNK_ROWS, Predictor
@@ -39,7 +39,7 @@ def rows_of_lines(lines: Iterable[str], column: str) -> Source:
 
 
 def predict_rows(
-    predictor: Predictor, rows: Source, named: Mapping[str, str], *, keep_bad_rows: bool, top_k: int = 1
+    predictor: Predictor, rows: Source, named: Mapping[str, Any], *, keep_bad_rows: bool, top_k: int = 1
 ) -> Iterator[dict[str, Any]]:
     """One line of output a row, in order.
 
@@ -60,17 +60,16 @@ def predict_rows(
     sample = [row.values for _, row in head if not row.fault]
     place = head[0][0]
     task = predictor.task
-    chosen = choose_columns(task, sample, named, place=place, need_targets=False) if sample else {}
-    inputs = {c.name: chosen[c.name] for c in task.columns if c.name in chosen and not c.target}
+    view = choose_view(task, sample, named, place=place, need_targets=False) if sample else _NOTHING
     rest = itertools.chain(head, source)
     while chunk := list(itertools.islice(rest, CHUNK_ROWS)):
-        yield from _predict_chunk(predictor, chunk, inputs, keep_bad_rows=keep_bad_rows, top_k=top_k)
+        yield from _predict_chunk(predictor, chunk, view, keep_bad_rows=keep_bad_rows, top_k=top_k)
 
 
 def _predict_chunk(
     predictor: Predictor,
     chunk: list[tuple[str, Row]],
-    inputs: Mapping[str, str],
+    view: View,
     *,
     keep_bad_rows: bool,
     top_k: int,
@@ -79,12 +78,12 @@ def _predict_chunk(
     faults: dict[int, str] = {}
     for position, (file, row) in enumerate(chunk):
         try:
-            usable.append(_usable(predictor, row, inputs))
+            usable.append(_usable(predictor, row, view))
         except RowError as error:
             if not keep_bad_rows:
                 raise DataError(
                     f"the row cannot be used: {error}",
-                    place=f"{file}, line {row.line}",
+                    place=f"{file}, {row.unit} {row.line}",
                     remedy="Mend it, or give `--bad-rows keep` to get a line with the error in its place.",
                 ) from None
             faults[position] = str(error)
@@ -98,10 +97,15 @@ def _predict_chunk(
             yield {**place, **next(read), **answer_line(predictor, next(answers), top_k)}
 
 
-def _usable(predictor: Predictor, row: Row, inputs: Mapping[str, str]) -> dict[str, Any]:
+def _usable(predictor: Predictor, row: Row, view: View) -> dict[str, Any]:
     if row.fault:
         raise RowError(row.fault)
-    return predictor.task.read({ours: row.values.get(theirs) for ours, theirs in inputs.items()})
+    inputs = predictor.task.inputs
+    values = {name: value for name, value in view.values(row.values).items() if name in inputs}
+    return predictor.task.read(values)
+
+
+_NOTHING = View({}, dict)
 
 
 def answer_line(predictor: Predictor, prediction: Prediction, top_k: int) -> dict[str, Any]:
@@ -126,7 +130,12 @@ def write_json_lines(lines: Iterable[dict[str, Any]], handle: IO[str]) -> int:
 def write_csv(lines: Iterable[dict[str, Any]], handle: IO[str]) -> int:
     """Writes lines as CSV with one header; nested values as JSON."""
     source = iter(lines)
-    head = list(itertools.islice(source, CHUNK_ROWS))
+    head: list[dict[str, Any]] = []
+    # Lines with an error lack the columns of an answer: the header waits for the first answer.
+    for line in source:
+        head.append(line)
+        if len(head) >= CHUNK_ROWS and "error" not in line:
+            break
     header = list(dict.fromkeys(["row", *(key for line in head for key in line), "truncated", "error"]))
     writer = csv.DictWriter(handle, header, lineterminator="\n")
     writer.writeheader()

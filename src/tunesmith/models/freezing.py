@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
+from collections.abc import Sequence
 from typing import Any
 
-from tunesmith.errors import RecipeError
+from tunesmith.errors import RecipeError, did_you_mean
 from tunesmith.models import heads
 
 
@@ -38,9 +40,45 @@ def freeze_bottom(model: Any, n_layers: int) -> None:
         module.requires_grad_(False)
 
 
+def freeze_embeddings(model: Any) -> None:
+    """Keeps the embeddings."""
+    heads.embeddings(model).requires_grad_(False)
+
+
+def freeze_named(model: Any, patterns: Sequence[str]) -> None:
+    """Keeps the parameters whose names match.
+
+    Args:
+        model: of transformers.
+        patterns: as `fnmatch` reads them; a name stands for everything below it, too.
+
+    Raises:
+        RecipeError: a pattern fits no parameter, or nothing is left to train.
+    """
+    names = dict(model.named_parameters())
+    for pattern in patterns:
+        found = [name for name in names if _fits(name, pattern)]
+        if not found:
+            raise RecipeError(
+                f"train.freeze: no parameter of this model fits `{pattern}`.",
+                place="train.freeze",
+                remedy=did_you_mean(pattern, {part for name in names for part in name.split(".")}),
+            )
+        for name in found:
+            names[name].requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in names.values()):
+        raise RecipeError(
+            "train.freeze leaves nothing to train.", place="train.freeze", remedy="Name fewer parameters."
+        )
+
+
 def keep_frozen_parts_still(model: Any) -> None:
     """Puts modules whose weights are all frozen into evaluation mode: no dropout where nothing learns."""
     for module in model.modules():
         parameters = list(module.parameters())
         if parameters and not any(p.requires_grad for p in parameters):
             module.eval()
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, form) for form in (pattern, f"{pattern}.*", f"*.{pattern}.*"))

@@ -42,6 +42,11 @@ def can_pool_mean(model_type: str) -> bool:
     return model_type in _BERT_LIKE
 
 
+def has_head(config: Any) -> bool:
+    """Whether a task's entries of the config ask for a head of its own."""
+    return "num_labels" in config
+
+
 def find_head(model: nn.Module, num_labels: int) -> nn.Linear:
     """The last linear layer, which turns features into logits.
 
@@ -116,6 +121,15 @@ def encoder_layers(model: nn.Module) -> list[nn.Module]:
     """The trainable layers of the body, bottom first, without the pooling layer."""
     layers = _layers(model)
     return layers[:-1] if has_pooling_layer(model) else layers
+
+
+def depths(model: Any) -> dict[str, int]:
+    """How far below the head each parameter lies: 0 in the head, 1 in the top layer, most in the embeddings."""
+    layers = encoder_layers(model)
+    found = {id(p): len(layers) + 1 for p in embeddings(model).parameters()}
+    for depth, layer in enumerate(reversed(layers), start=1):
+        found |= {id(p): depth for p in layer.parameters()}
+    return {name: found.get(id(p), 0) for name, p in model.named_parameters()}
 
 
 def embeddings(model: Any) -> nn.Module:

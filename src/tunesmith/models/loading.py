@@ -7,12 +7,14 @@ for the same labels, in the same order, is kept.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import ModelError
 from tunesmith.models import heads
-from tunesmith.models.resolve import ModelFiles
+from tunesmith.models.adapters import is_adapter, merge_adapter
+from tunesmith.models.resolve import ADAPTER_FILE, ModelFiles, resolve_model
 from tunesmith.tasks import Targets, Task
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def load_tokenizer(files: ModelFiles) -> Any:
 
 
 def load_for_training(
-    files: ModelFiles, task: Task, targets: Targets, *, pooling: str, seed: int
+    files: ModelFiles, task: Task, targets: Targets, *, pooling: str, seed: int, chat_template: str = "auto"
 ) -> LoadedModel:
     """A model with a head for the targets.
 
@@ -82,6 +84,7 @@ def load_for_training(
         targets: what the head predicts.
         pooling: `auto`, `mean` or `first`, as in the recipe.
         seed: of the new head's weights.
+        chat_template: the name of one, or `auto` for the model's own.
 
     Raises:
         ModelError: the model does not fit the task, lacks weights, or cannot pool as asked.
@@ -89,22 +92,28 @@ def load_for_training(
     import torch
 
     tokenizer = load_tokenizer(files)
+    added = task.prepare_tokenizer(tokenizer, chat_template=chat_template)
     before = files.config()
-    keep_head = _same_labels(before, task.config(targets))
-    pools_already = bool(before.get(heads.POOLING_KEY))
+    wanted = task.config(targets)
+    keep_head = _same_labels(before, wanted)
+    pools_already = bool(before.get(heads.POOLING_KEY)) and task.pools
     if pools_already and pooling == "first":
         raise ModelError(
             f"train.pooling is `first`, and `{files.name}` was trained with a layer that takes the mean.",
             remedy="Leave `train.pooling` at `auto`, or begin from the base model.",
         )
-    add_layer = _wants_pooling_layer(before, pooling, keep_head=keep_head) and not pools_already
+    add_layer = (
+        task.pools and not pools_already and _wants_pooling_layer(before, pooling, keep_head=keep_head)
+    )
     config = _config(files, task, targets, tokenizer, extra_layers=int(add_layer))
     if add_layer:
         setattr(config, heads.POOLING_KEY, "mean")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, missing = _from_pretrained(files, task, config)
-    _refuse_foreign_tokenizer(files, model, tokenizer)
+        model, missing = _load(files, task, config)
+        _refuse_foreign_tokenizer(files, model, len(tokenizer) - len(added))
+        if added and len(tokenizer) > model.get_input_embeddings().num_embeddings:
+            model.resize_token_embeddings(len(tokenizer))
     _refuse_holes(files, model, missing, config.num_hidden_layers - 1 if add_layer else None)
     if add_layer:
         heads.make_pooling_layer(model)
@@ -112,8 +121,8 @@ def load_for_training(
         heads.freeze_pooling_layer(model)
     # A head that read the first token cannot read the mean.
     head_is_new = not keep_head or add_layer or any(_is_head(model, name) for name in missing)
-    if head_is_new:
-        _renew_head(model, task.config(targets)["num_labels"], seed)
+    if head_is_new and heads.has_head(wanted):
+        _renew_head(model, wanted["num_labels"], seed, *task.head_scale(targets))
     return LoadedModel(model, tokenizer, head_is_new)
 
 
@@ -129,7 +138,7 @@ def load_trained(files: ModelFiles, task: Task, *, device: Any = None) -> Loaded
         ModelError: it was not: weights are missing.
     """
     config = _config(files, task, None, None)
-    model, missing = _from_pretrained(files, task, config)
+    model, missing = _load(files, task, config)
     if missing:
         raise ModelError(
             f"`{files.name}` is not trained for {task.name}: its weights lack `{sorted(missing)[0]}`.",
@@ -175,9 +184,28 @@ def _config(
         ) from None
     if extra_layers:
         config.num_hidden_layers += extra_layers
+    if getattr(config, heads.POOLING_KEY, None) and not task.pools:
+        # The body of a run goes on without the layer that only served the old head.
+        config.num_hidden_layers -= 1
+        delattr(config, heads.POOLING_KEY)
     if tokenizer is not None and getattr(config, "pad_token_id", None) is None:
         config.pad_token_id = tokenizer.pad_token_id
     return config
+
+
+def _load(files: ModelFiles, task: Task, config: Any) -> tuple[Any, set[str]]:
+    """The model, and the names of the weights that its files lack; an adapter is merged into its base."""
+    if not is_adapter(files.path):
+        return _from_pretrained(files, task, config)
+    base = resolve_model(adapter_base(files))
+    model, _ = _from_pretrained(base, task, config)
+    return merge_adapter(model, files.path), set()
+
+
+def adapter_base(files: ModelFiles) -> str:
+    """The name of the model that an adapter was trained on."""
+    content = json.loads((files.path / ADAPTER_FILE).read_text(encoding="utf-8"))
+    return str(content["base_model_name_or_path"])
 
 
 def _from_pretrained(files: ModelFiles, task: Task, config: Any) -> tuple[nn.Module, set[str]]:
@@ -227,6 +255,9 @@ class quiet:  # noqa: N801 (reads as a verb in `with quiet():`)
 
 
 def _same_labels(config: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether the head that the model has, if it has one, answers what is wanted."""
+    if "id2label" not in wanted:
+        return True
     names = config.get("id2label") or {}
     return [names.get(str(i)) for i in range(len(names))] == list(wanted["id2label"].values())
 
@@ -252,11 +283,11 @@ def _refuse_holes(files: ModelFiles, model: Any, missing: set[str], pooling_laye
         )
 
 
-def _refuse_foreign_tokenizer(files: ModelFiles, model: Any, tokenizer: Any) -> None:
+def _refuse_foreign_tokenizer(files: ModelFiles, model: Any, n_tokens: int) -> None:
     rows = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > rows:
+    if n_tokens > rows:
         raise ModelError(
-            f"the tokenizer of `{files.name}` has {len(tokenizer)} tokens, and the model knows {rows}.",
+            f"the tokenizer of `{files.name}` has {n_tokens} tokens, and the model knows {rows}.",
             remedy="The tokenizer's files belong to another model.",
             place=str(files.path),
         )
@@ -267,16 +298,16 @@ def _is_head(model: Any, name: str) -> bool:
     return not name.startswith(f"{model.base_model_prefix}.") or ".pooler." in name
 
 
-def _renew_head(model: Any, num_labels: int, seed: int) -> None:
+def _renew_head(model: Any, num_labels: int, seed: int, centre: float, scale: float) -> None:
     """Draws the head anew: weights of another task's head are no start."""
     import torch
 
     head = heads.find_head(model, num_labels)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        head.weight.normal_(0.0, 0.02, generator=generator)
+        head.weight.normal_(0.0, 0.02 * scale, generator=generator)
         if head.bias is not None:
-            head.bias.zero_()
+            head.bias.fill_(centre)
 
 
 def _first_line(error: Exception) -> str:

@@ -18,6 +18,9 @@ from tunesmith.models.packaged import packaged_folder
 
 # What a model needs and nothing that can be executed.
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md", "LICENSE*"]
+ADAPTER_FILE = "adapter_config.json"
+"""Says that a folder holds an adapter for another model's weights."""
+
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack")
 
 

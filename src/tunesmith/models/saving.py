@@ -10,7 +10,7 @@ from typing import Any
 from tunesmith.models.loading import quiet
 
 
-def save_model(model: Any, tokenizer: Any, folder: Path, *, max_length: int) -> None:
+def save_model(model: Any, tokenizer: Any, folder: Path, *, max_length: int, adapter: Any = None) -> None:
     """Writes config, weights (safetensors) and tokenizer; the folder appears whole or not at all.
 
     Args:
@@ -18,12 +18,13 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, max_length: int) -> 
         tokenizer: its tokenizer; saved with `max_length`, so that who loads it truncates as we do.
         folder: the folder to write; an older one is replaced.
         max_length: tokens a text may have.
+        adapter: peft's view of the model, when only its adapter is to be saved.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         with quiet():
-            model.save_pretrained(aside)
+            _write_weights(model, adapter, aside)
         tokenizer.model_max_length = max_length
         tokenizer.save_pretrained(aside)
         aside.chmod(0o755)
@@ -33,3 +34,13 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, max_length: int) -> 
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def _write_weights(model: Any, adapter: Any, folder: Path) -> None:
+    if adapter is None:
+        model.save_pretrained(folder)
+        return
+    adapter.save_pretrained(folder)
+    model.config.save_pretrained(folder)
+    if model.can_generate():
+        model.generation_config.save_pretrained(folder)

@@ -4,6 +4,7 @@ from tunesmith.recipe.draft import SYNONYMS, RecipeDraft
 from tunesmith.recipe.schema import (
     DataRecipe,
     EvaluateRecipe,
+    GenerateRecipe,
     Recipe,
     TrainRecipe,
     describe_fields,
@@ -15,6 +16,7 @@ __all__ = [
     "SYNONYMS",
     "DataRecipe",
     "EvaluateRecipe",
+    "GenerateRecipe",
     "Recipe",
     "RecipeDraft",
     "TrainRecipe",

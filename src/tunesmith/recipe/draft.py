@@ -49,6 +49,16 @@ SYNONYMS: dict[str, str] = {
     "scheduler": "train.lr_scheduler_type",
     "max_norm": "train.max_grad_norm",
     "gradient_clipping": "train.max_grad_norm",
+    "lora_rank": "train.lora_r",
+    "lora_target": "train.lora_target_modules",
+    "peft_use_dora": "train.use_dora",
+    "beta": "train.dpo_beta",
+    "pref_beta": "train.dpo_beta",
+    "doc_stride": "data.overlap_tokens",
+    "sample_packing": "data.packing",
+    "template": "data.chat_template",
+    "max_target_length": "generate.max_new_tokens",
+    "label_smoothing": "train.label_smoothing_factor",
     "patience": "train.early_stopping_patience",
     "random_seed": "seed",
 }
@@ -217,7 +227,7 @@ def _relative_to(base: Path, value: Any) -> Any:
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
     found = []
     for key, value in tree.items():
-        if isinstance(value, dict) and prefix + key not in ("data.columns",):
+        if isinstance(value, dict) and prefix + key not in ("data.columns", "train.augment"):
             found += _leaves(value, f"{prefix}{key}.")
         else:
             found.append(prefix + key)

@@ -37,10 +37,25 @@ class DataRecipe(_Section):
     test: Sources | Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="a file, or the share to hold out; without it the validation rows are scored"
     )
-    columns: dict[str, str] = Field({}, description="the task's column: the file's column")
+    columns: dict[str, str | list[str]] = Field(
+        {}, description="the task's column: the file's column (or columns, where there is one a label)"
+    )
     group_by: str | None = Field(None, description="rows with one value of this column never cross splits")
     max_length: Auto | Annotated[int, Field(ge=4)] = Field(
         "auto", description="tokens a text may have; auto: the longest there is, within model and memory"
+    )
+    too_long: Literal["auto", "cut", "window", "stop"] = Field(
+        "auto",
+        description="texts above max_length: cut them, read them in windows (where the task can), or stop",
+    )
+    overlap_tokens: Auto | Annotated[int, Field(ge=0)] = Field(
+        "auto", description="tokens that the windows of one text share; auto: a quarter of max_length"
+    )
+    packing: Auto | bool = Field(
+        "auto", description="several short texts in one sequence, kept apart; auto: where the task can"
+    )
+    chat_template: str = Field(
+        "auto", description="auto: the model's own, else plain; or plain, chatml, … (docs/tasks.md)"
     )
     bad_rows: Literal["stop", "set_aside"] = Field(
         "stop", description="stop at rows that cannot be used, or write them to data/bad_rows.jsonl"
@@ -50,12 +65,27 @@ class DataRecipe(_Section):
 class TrainRecipe(_Section):
     """How the model is trained."""
 
-    method: str = Field("full", description="probe: a head on the frozen model; full: the whole model")
+    method: Literal["probe", "full", "lora"] = Field(
+        "full", description="probe: a head on the frozen model; full: the whole model; lora: an adapter"
+    )
     pooling: Literal["auto", "mean", "first"] = Field(
         "auto", description="what the head sees: the mean over tokens (BERT family), or the first token"
     )
     head_start: bool = Field(True, description="start from the head that a probe fitted")
     freeze_layers: int = Field(0, ge=0, description="bottom layers (and embeddings) kept as they are")
+    freeze_embeddings: bool = Field(False, description="the embeddings kept as they are")
+    freeze: Sources = Field([], description="names of parameters kept as they are; `*` stands for anything")
+    layer_lr_decay: float = Field(
+        1.0, gt=0, le=1, description="each layer learns slower than the one above it by this factor"
+    )
+    lora_r: int = Field(16, ge=1, description="rank of the adapter")
+    lora_alpha: float = Field(32, gt=0, description="its scale is lora_alpha / lora_r")
+    lora_dropout: float = Field(0.05, ge=0, lt=1, description="in front of the adapter")
+    lora_target_modules: Auto | Sources = Field(
+        "auto", description="names of the modules that get an adapter; auto: every linear layer of the body"
+    )
+    use_dora: bool = Field(False, description="learn size and direction of weights apart (DoRA)")
+    use_rslora: bool = Field(False, description="scale by lora_alpha / sqrt(lora_r), for large ranks")
     num_train_epochs: Auto | Annotated[float, Field(gt=0, le=10_000)] = Field(
         "auto", description="passes over the training rows"
     )
@@ -79,6 +109,25 @@ class TrainRecipe(_Section):
     )
     gradient_accumulation_steps: int = Field(1, ge=1, description="forward passes to one optimizer step")
     bf16: Auto | bool = Field("auto", description="bfloat16 arithmetic; auto: where the processor has it")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced: rare labels weigh more, by 1 / their frequency"
+    )
+    focal_gamma: float = Field(0.0, ge=0, le=10, description="weigh what is known well less (focal loss)")
+    label_smoothing_factor: float = Field(
+        0.0, ge=0, lt=1, description="share of the target given to all labels"
+    )
+    r_drop_alpha: float = Field(
+        0.0, ge=0, description="weight of agreement between two dropout masks (R-Drop)"
+    )
+    neftune_noise_alpha: float = Field(0.0, ge=0, description="noise on the embeddings (NEFTune), 5 is usual")
+    augment: dict[Literal["word_dropout", "typos", "casing"], Annotated[float, Field(ge=0, le=0.5)]] = Field(
+        {}, description="a noisy copy of every training text: shares of words left out, misspelt, recased"
+    )
+    mlm_probability: float = Field(
+        0.15, gt=0, lt=1, description="share of tokens that are masked (fill-mask)"
+    )
+    whole_word_masking: bool = Field(False, description="mask whole words (fill-mask)")
+    dpo_beta: float = Field(0.1, gt=0, description="how far the model may leave the reference (preference)")
     eval_steps: Auto | Annotated[int, Field(ge=1)] = Field(
         "auto", description="steps between looks at the validation rows; auto: an epoch, at most 1000"
     )
@@ -97,12 +146,29 @@ class TrainRecipe(_Section):
         return self
 
 
+class GenerateRecipe(_Section):
+    """How texts are generated; saved with the model."""
+
+    max_new_tokens: Auto | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="most tokens of an answer; auto: the longest of the training rows, else 256"
+    )
+    num_beams: int = Field(1, ge=1, le=64, description="beams that are searched")
+    do_sample: bool = Field(False, description="draw tokens instead of taking the most probable")
+    temperature: float = Field(1.0, gt=0, description="of the drawing")
+    top_p: float = Field(1.0, gt=0, le=1, description="draw from the most probable tokens of this mass")
+
+
 class EvaluateRecipe(_Section):
     """How the result is scored."""
 
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
     bootstrap_samples: int = Field(1000, ge=100, le=100_000, description="resamples behind an interval")
-    baselines: bool = Field(True, description="score majority, TF-IDF + logistic regression and probe too")
+    baselines: bool = Field(
+        True, description="score what is cheap too: majority, TF-IDF, probe, the untouched model, …"
+    )
+    samples: int = Field(
+        8, ge=0, le=1000, description="answers generated for the report, where scores need none"
+    )
     slices: list[str] = Field([], description="columns whose values are scored one by one")
     groups: list[str] = Field([], description="columns of groups of people: scored, with the largest gap")
 
@@ -118,6 +184,7 @@ class Recipe(_Section):
     seed: int = Field(42, ge=0, lt=2**63, description="every random choice is a function of it")
     data: DataRecipe
     train: TrainRecipe = TrainRecipe()
+    generate: GenerateRecipe = GenerateRecipe()
     evaluate: EvaluateRecipe = EvaluateRecipe()
 
     def to_yaml(self) -> str:
@@ -126,9 +193,9 @@ class Recipe(_Section):
 
     def replace(self, **sections: Mapping[str, Any]) -> Recipe:
         """A copy with values of sections changed: `recipe.replace(train={"learning_rate": 1e-4})`."""
-        tree = self.model_dump(mode="json")
+        tree = self.model_dump(mode="json", exclude_unset=True)
         for section, values in sections.items():
-            tree[section].update(values)
+            tree.setdefault(section, {}).update(values)
         return Recipe.model_validate(tree)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from tunesmith.recipe import yaml_value
 from tunesmith.reports.charts import curves
 from tunesmith.run import Run, write_atomically
+from tunesmith.tasks import TASKS, Task
 
 _SHOWN_ERRORS = 20
 _SHOWN_CONFUSIONS = 15
@@ -54,7 +55,8 @@ def duration(seconds: float) -> str:
 def _facts(run: Run) -> dict[str, Any]:
     manifest, metrics = run.manifest(), run.metrics()
     primary = metrics["primary"]
-    truncation_file = run.data / "truncation.json"
+    task = TASKS.get(metrics["task"])
+    supervision_file = run.data / "supervision.json"
     return {
         "title": run.path.name,
         "manifest": manifest,
@@ -65,8 +67,8 @@ def _facts(run: Run) -> dict[str, Any]:
         "chart": curves(run.events(), primary["name"], metrics["train"]["best_step"]),
         "classes": _classes(metrics["details"]),
         "confusion": _confusion(metrics["details"]),
-        "errors": _errors(run, primary["split"]),
-        "truncation": json.loads(truncation_file.read_text(encoding="utf-8")),
+        "errors": _errors(run, task, primary["split"]),
+        "supervision": json.loads(supervision_file.read_text(encoding="utf-8")),
     }
 
 
@@ -114,10 +116,10 @@ def _confusion(details: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _errors(run: Run, split: str) -> list[dict[str, Any]]:
+def _errors(run: Run, task: Task, split: str) -> list[dict[str, Any]]:
     """Wrong answers, the most confident first."""
     with (run.predictions / f"{split}.jsonl").open(encoding="utf-8") as handle:
-        wrong = [line for line in map(json.loads, handle) if not line["correct"]]
+        wrong = [line for line in map(json.loads, handle) if line["correct"] is False]
     for line in wrong:
-        line["input"] = " ⏐ ".join(str(line[key]) for key in line if key.startswith("text"))
-    return sorted(wrong, key=lambda line: -line["prediction"].get("score", 0.0))[:_SHOWN_ERRORS]
+        line["input"] = " ⏐ ".join(str(line[name]) for name in task.inputs if name in line)
+    return sorted(wrong, key=lambda line: -task.error_of(line["prediction"], line["gold"]))[:_SHOWN_ERRORS]

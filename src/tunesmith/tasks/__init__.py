@@ -1,19 +1,22 @@
 """What a task is. One file in this folder defines one; nothing elsewhere knows a task by its name.
 
-A task says which columns it reads, which model class it needs, how rows become token ids, what the loss and
-the metrics are, and how logits become answers. A metric is written as per-example statistics that add up,
-and a formula on their sums: the same two functions give scores, bootstrap intervals, slices and
-comparisons, exactly and fast.
+A task says which columns it reads, which model class it needs, how rows become sequences of token ids, what the
+loss and the metrics are, and how the model's output becomes answers. A metric is written as per-example
+statistics that add up, and a formula on their sums: the same two functions give scores, bootstrap intervals,
+slices and comparisons, exactly and fast.
+
+`Task` holds what most tasks have in common; a new task overrides what it does otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from tunesmith.encoded import Encoded, Ragged
 from tunesmith.metrics import total
 from tunesmith.registry import Registry
 
@@ -32,6 +35,12 @@ Targets = Mapping[str, Any]
 Prediction = dict[str, Any]
 """One answer, in the shape of the Hub's inference type for the task."""
 
+Batch = Mapping[str, "torch.Tensor"]
+"""Padded tensors by the names that the model knows them by, and `labels`."""
+
+IGNORED = -100
+"""A label that is none: the loss passes over it (the convention of torch's cross_entropy)."""
+
 
 class RowError(ValueError):
     """A row cannot be used; the message says why, as the end of `line 3: …`."""
@@ -43,27 +52,85 @@ class Column:
 
     Args:
         name: the task's name for it.
-        kind: free text, or one of few values; used when no column has a usual name.
+        kind: what its values are; used when no column has a usual name.
         aliases: usual names, the most usual first.
         required: whether the task can do without.
+        target: whether it is what shall be predicted.
+        together: rows with one value of it never cross splits.
     """
 
     name: str
-    kind: Literal["text", "category"]
+    kind: Literal["text", "category", "number", "list"]
     aliases: tuple[str, ...] = ()
     required: bool = True
     target: bool = False
+    together: bool = False
 
 
 @dataclass(frozen=True)
-class TextOptions:
-    """How texts become token ids: what, besides the texts and the tokenizer, an encoding depends on."""
+class Recognised:
+    """A format that rows come in, recognised by its columns.
+
+    Args:
+        name: what people call it: `Alpaca`.
+        columns: the file's columns that it is read from.
+        convert: from a row of the file to values by the task's columns.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    convert: Callable[[Values], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How rows become token ids: what, besides rows and tokenizer, an encoding depends on.
+
+    Args:
+        max_length: tokens of a sequence, or as many as there are.
+        purpose: `train` and `score` need labels, and scoring may give a window more context; `predict` has none.
+        overlap: tokens that windows of one text share.
+    """
 
     max_length: int | None
+    purpose: Literal["train", "score", "predict"] = "train"
+    overlap: int = 0
 
 
-class Task(Protocol):
-    """What every task's file provides, as its object `task`."""
+@dataclass(frozen=True)
+class LossOptions:
+    """How the loss is computed; each as in `TrainRecipe`."""
+
+    label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+    dpo_beta: float = 0.1
+    mlm_probability: float = 0.15
+    whole_word_masking: bool = False
+
+
+PLAIN_LOSS = LossOptions()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Rows, and what the model made of them: all that answers and scores are computed from.
+
+    Args:
+        columns: the rows, by the task's columns; those to be predicted are absent in predicting.
+        encoded: their sequences.
+        kept: what `Task.keep` kept of each sequence: [sequences, …], or of each token.
+        texts: generated, one a row, where the task generates.
+    """
+
+    columns: Values
+    encoded: Encoded
+    kept: Any = None
+    texts: Sequence[str] | None = None
+
+
+class Task:
+    """What every task's file provides, as its object `task`; a task's object holds no state."""
 
     name: str
     summary: str
@@ -71,68 +138,160 @@ class Task(Protocol):
     auto_class: str
     """The class of transformers that loads the model: `AutoModelForSequenceClassification`."""
     primary_metric: str
-    greater_is_better: bool
-    probe: Literal["logistic_regression"] | None
-    """What fits the head on frozen features, where the task's head is linear."""
-    baselines: tuple[str, ...]
+    greater_is_better: bool = True
+    look_metric: str = ""
+    """The metric that chooses the best step, where it is not the primary one; smaller is better for `loss`."""
+    probe: Literal["logistic_regression", "linear"] | None = None
+    """What fits the head on frozen features, where it is linear; `linear` minimises the task's own loss."""
+    baselines: tuple[str, ...] = ()
     """Names in `tunesmith.evaluation.baselines` that the result is set beside."""
+    heeds: tuple[str, ...] = ()
+    """The keys of `train` that only some tasks heed, and this one does."""
+    pools: bool = False
+    """Whether one vector stands for the whole text, so that the body may end in a pooling layer."""
+    max_length: int | None = None
+    """What `auto` is for `data.max_length`; None is as long as the longest text."""
+    windows: bool = False
+    """Whether a text longer than `max_length` becomes several sequences instead of being cut."""
+    keeps_tokens: bool = False
+    """Whether `keep` gives one entry a token, [b, s, …], instead of one a sequence."""
+    generates: bool = False
+    """Whether an answer is a text that the model generates."""
+    scores_texts: bool = False
+    """Whether the metrics need generated texts."""
+    item: str = ""
+    """What the loss counts, where `max_length` can take some of it: `summary tokens`."""
+    packs: bool = False
+    """Whether several short texts can share one sequence."""
+    pairs: bool = False
+    """Whether the loss compares with a reference model's likelihoods."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns that are read to predict."""
+        return tuple(column.name for column in self.columns if not column.target)
+
+    def recognise(self, header: Collection[str], sample: Values) -> Recognised | None:
+        """A format of whole rows, when the columns look like one."""
+        return None
 
     def read(self, row: Values) -> dict[str, Any]:
         """One row's values, cleaned, by column name; raises RowError where it cannot be used."""
+        raise NotImplementedError
 
     def learn_targets(self, train: Values) -> Targets:
         """What the model's head needs to know of the training columns; raises DataError if unfit."""
+        return {}
 
     def check_targets(self, row: Values, targets: Targets) -> None:
         """Raises RowError when a row's target is not among those learned."""
 
     def config(self, targets: Targets) -> dict[str, Any]:
         """Entries of the model's config: `id2label`, `num_labels`, …."""
+        return {}
 
     def targets_of(self, config: Any) -> Targets:
         """The targets a saved model's config tells."""
+        return {}
 
-    def encode(self, batch: Values, tokenizer: Any, options: TextOptions) -> dict[str, list[Any]]:
-        """Token ids of a batch of rows: `input_ids` [rows][tokens], …."""
+    def prepare_tokenizer(self, tokenizer: Any, *, chat_template: str) -> list[str]:
+        """Makes a tokenizer fit for the task; returns the tokens that were added to it."""
+        return []
 
-    def label_array(self, train: Values, targets: Targets) -> NDArray[np.int64]:
-        """The labels the loss compares with, one entry a row."""
+    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+        """Sequences of a batch of rows, with labels where the batch has its target columns."""
+        raise NotImplementedError
 
-    def items(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many items of the loss each row holds; their sum over a batch is its denominator."""
+    def items(self, encoded: Encoded) -> NDArray[np.int64]:
+        """How many items of the loss each sequence holds; their sum over a batch is its denominator."""
+        return np.ones(len(encoded), dtype=np.int64)
 
-    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def vary(
+        self, encoded: Encoded, rng: np.random.Generator, tokenizer: Any, options: LossOptions
+    ) -> Encoded:
+        """What is drawn anew each time sequences are trained on or looked at: masks, for one."""
+        return encoded
+
+    def forward(self, model: Any, batch: Batch) -> torch.Tensor:
+        """The model's output for a padded batch: logits [b, …]."""
+        logits: torch.Tensor = model(**{k: v for k, v in batch.items() if k in MODEL_INPUTS}).logits
+        return logits
+
+    def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
         """The loss summed over the items of a batch (never a mean)."""
+        raise NotImplementedError
 
-    def decode(self, logits: NDArray[np.float32], targets: Targets) -> list[Prediction]:
+    def keep(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """What scoring needs of the output, [b, …] or [b, s, …]."""
+        return outputs
+
+    def head_scale(self, targets: Targets) -> tuple[float, float]:
+        """Where the head's output lies, and in what unit it varies: (centre, scale)."""
+        return 0.0, 1.0
+
+    def end_tokens(self, tokenizer: Any) -> list[int]:
+        """Tokens that end an answer, where the model's own settings do not say so."""
+        return []
+
+    def fit_thresholds(self, seen: Seen, targets: Targets) -> Targets:
+        """Targets with whatever is fitted on the validation rows after training."""
+        return targets
+
+    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
         """Answers, one a row."""
+        raise NotImplementedError
 
-    def gold(self, labels: NDArray[np.int64], targets: Targets) -> list[Any]:
-        """The true answers, in the spelling of the data."""
+    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+        """The true answers, one a row, in the spelling of the data."""
+        target = next(column.name for column in self.columns if column.target)
+        return list(columns[target])
 
-    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
-        """Whether an answer is right, for the list of errors."""
+    def is_correct(self, prediction: Prediction, gold: Any) -> bool | None:
+        """Whether an answer is right, for the list of errors; None where that is no question."""
+        return None
 
-    def details(
-        self, logits: NDArray[np.float32], labels: NDArray[np.int64], targets: Targets
-    ) -> dict[str, Any]:
+    def error_of(self, prediction: Prediction, gold: Any) -> float:
+        """How bad a wrong answer is, for the order of the list of errors: the most confident first."""
+        return float(prediction.get("score", 0.0))
+
+    def details(self, seen: Seen, targets: Targets) -> dict[str, Any]:
         """What the report shows besides the metrics, by the name of the section that draws it."""
+        return {}
 
-    def statistics(
-        self, logits: NDArray[np.float32], labels: NDArray[np.int64], targets: Targets
-    ) -> Statistics:
+    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
         """Per-example statistics [rows, statistics] that add up to what the formula needs."""
+        raise NotImplementedError
 
     def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
         """Metrics from summed statistics [..., statistics]."""
+        raise NotImplementedError
 
+    def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
+        """The scores of a look at the validation rows in training."""
+        return point_scores(self, seen, targets)
+
+
+MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "position_ids"})
+"""What a batch holds for the model; the rest is for the loss."""
 
 TASKS: Registry[Task] = Registry("tunesmith.tasks", "task")
 
 
-def point_scores(
-    task: Task, logits: NDArray[np.float32], labels: NDArray[np.int64], targets: Targets
-) -> dict[str, float]:
+def point_scores(task: Task, seen: Seen, targets: Targets) -> dict[str, float]:
     """Every metric of the task, without intervals."""
-    sums = total(task.statistics(logits, labels, targets))
+    sums = total(task.statistics(seen, targets))
     return {name: float(value) for name, value in task.formula(sums, targets).items()}
+
+
+def best_metric(task: Task) -> tuple[str, bool]:
+    """The metric that chooses the best step, and whether greater is better."""
+    if task.look_metric:
+        return task.look_metric, False
+    return task.primary_metric, task.greater_is_better
+
+
+__all__ = [
+    "IGNORED", "MODEL_INPUTS", "PLAIN_LOSS", "TASKS", "Batch", "Column", "EncodeOptions", "Encoded",
+    "LossOptions", "Prediction", "Ragged", "Recognised", "RowError", "Seen", "Targets", "Task", "Values",
+    "best_metric", "point_scores",
+]  # fmt: skip

@@ -169,6 +169,25 @@ class Checkpoints:
                 shutil.rmtree(checkpoint.path)
 
 
+def model_tensors(model: Any) -> dict[str, torch.Tensor]:
+    """The weights by name, each once however many names it goes by (tied embeddings), and the buffers."""
+    persistent = model.state_dict()
+    buffers = {name: b for name, b in model.named_buffers() if name in persistent}
+    return dict(model.named_parameters()) | buffers
+
+
+def load_model_tensors(model: Any, tensors: dict[str, torch.Tensor]) -> None:
+    """Puts back what `model_tensors` gave.
+
+    Raises:
+        KeyError: a weight is missing.
+    """
+    absent = model_tensors(model).keys() - tensors.keys()
+    if absent:
+        raise KeyError(sorted(absent)[0])
+    model.load_state_dict(tensors, strict=False)
+
+
 def _save(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     from safetensors.torch import save_file
 

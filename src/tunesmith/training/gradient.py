@@ -21,13 +21,11 @@ class Part:
     """What one forward pass reads.
 
     Args:
-        inputs: arguments of the model.
-        labels: [rows, …].
+        batch: padded tensors, with what the loss compares with.
         weight: 1, or 0 for a filler that keeps a process in step and counts for nothing.
     """
 
-    inputs: dict[str, torch.Tensor]
-    labels: torch.Tensor
+    batch: dict[str, torch.Tensor]
     weight: float = 1.0
 
 
@@ -35,10 +33,9 @@ def accumulate_gradient(
     accelerator: Any,
     model: Any,
     parts: Sequence[Part],
-    forward: Callable[[int, dict[str, torch.Tensor]], torch.Tensor],
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    loss: Callable[[int, dict[str, torch.Tensor]], torch.Tensor],
     *,
-    n_items: int,
+    n_items: float,
 ) -> float:
     """Adds the gradient of this process's parts, and returns their share of the mean loss.
 
@@ -46,15 +43,14 @@ def accumulate_gradient(
         accelerator: of accelerate; its processes average their gradients.
         model: as `accelerator.prepare` returned it.
         parts: this process's forward passes.
-        forward: logits, from the number of the part and its inputs.
-        loss: sum over items of logits and labels.
+        loss: the sum over items, from the number of the part and its batch.
         n_items: items of the global batch, over all parts of all processes.
     """
     total = 0.0
     for number, part in enumerate(parts):
         is_last = number == len(parts) - 1
         with contextlib.nullcontext() if is_last else accelerator.no_sync(model):
-            share = loss(forward(number, part.inputs), part.labels) * (part.weight / n_items)
+            share = loss(number, part.batch) * (part.weight / n_items)
             # Processes average their gradients; theirs are shares of a sum.
             accelerator.backward(share * accelerator.num_processes)
             total += float(share.detach())

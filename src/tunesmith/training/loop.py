@@ -17,16 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.batches import collate, split_batch
-from tunesmith.data.encoding import Encoded
+from tunesmith.encoded import Encoded
 from tunesmith.errors import InterruptedRunError
-from tunesmith.inference.forward import arithmetic, forward_logits, to_device
+from tunesmith.inference.forward import to_device
 from tunesmith.models.freezing import keep_frozen_parts_still
 from tunesmith.progress import Progress, StepFacts
-from tunesmith.tasks import Targets, Task, point_scores
-from tunesmith.training.checkpoints import Checkpoints, State
+from tunesmith.tasks import PLAIN_LOSS, LossOptions, Task, best_metric
+from tunesmith.training.checkpoints import Checkpoints, State, load_model_tensors, model_tensors
 from tunesmith.training.events import EventLog
 from tunesmith.training.gradient import Part, accumulate_gradient
 from tunesmith.training.guards import require_finite
+from tunesmith.training.objective import Objective
 from tunesmith.training.optimizer import (
     load_optimizer_tensors,
     make_optimizer,
@@ -34,20 +35,12 @@ from tunesmith.training.optimizer import (
     set_learning_rate,
 )
 from tunesmith.training.plan import Plan
-from tunesmith.training.randomness import seed_torch
+from tunesmith.training.randomness import numpy_generator
 from tunesmith.training.schedule import learning_rate_factor
 from tunesmith.training.signals import StopRequest
 
 if TYPE_CHECKING:
     import torch
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Token ids and labels of one split."""
-
-    encoded: Encoded
-    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -66,21 +59,39 @@ class Settings:
     save_steps: int
     logging_steps: int
     early_stopping_patience: int | None
+    layer_lr_decay: float = 1.0
+    r_drop_alpha: float = 0.0
+    neftune_noise_alpha: float = 0.0
+    loss: LossOptions = PLAIN_LOSS
 
 
 @dataclass
 class Job:
-    """Everything the loop works on."""
+    """Everything the loop works on.
+
+    Args:
+        model: that is trained.
+        task: what it learns.
+        train: the training sequences.
+        look: scores of the validation rows, by name.
+        plan: which sequences at which step.
+        settings: the numbers.
+        tokenizer: of the model.
+        place: a row's file and line, for messages.
+        head: the task's linear head, if it has one.
+        head_scale: the unit of its outputs.
+    """
 
     model: Any
     task: Task
-    targets: Targets
-    train: Labelled
-    validation: Labelled
+    train: Encoded
+    look: Callable[[], dict[str, float]]
     plan: Plan
     settings: Settings
-    pad_token_id: int
+    tokenizer: Any
     place: Callable[[int], str]
+    head: Any = None
+    head_scale: float = 1.0
 
 
 class Loop:
@@ -107,9 +118,14 @@ class Loop:
         self.accelerator = accelerator or make_accelerator()
         self.state = State()
         self._saved_step = 0
-        self.optimizer = make_optimizer(job.model, weight_decay=self.settings.weight_decay)
+        self.optimizer = make_optimizer(
+            job.model,
+            weight_decay=self.settings.weight_decay,
+            layer_lr_decay=self.settings.layer_lr_decay,
+            head=job.head,
+            head_scale=job.head_scale,
+        )
         self.trainable = [p for p in job.model.parameters() if p.requires_grad]
-        self._items = job.task.items(job.train.labels)
 
     def run(self) -> State:
         """Trains to the end and leaves the weights of the best step in the model.
@@ -121,6 +137,7 @@ class Loop:
         self._go_on_from_checkpoint()
         self.events.begin(self.state.step)
         self.model, self.optimizer = self.accelerator.prepare(self.job.model, self.optimizer)
+        self._objective = Objective(self.job.task, self.model, self.job.model, self.settings)
         self._started, self._start_seconds, self._start_tokens = (
             time.perf_counter(), self.state.seconds, self.state.tokens,
         )  # fmt: skip
@@ -169,7 +186,7 @@ class Loop:
             {"loss": loss, "gradient norm": norm},
             step=step + 1,
             rows=batch,
-            place=self.job.place,
+            place=lambda sequence: self.job.place(int(self.job.train.rows[sequence])),
             model=self.job.model,
             learning_rate=rate,
         )
@@ -179,48 +196,39 @@ class Loop:
         self._tell(loss, norm, rate)
 
     def _gradient(self, batch: NDArray[np.int64], step: int) -> float:
+        """Adds the gradient of the step's sequences, and returns their mean loss over all processes."""
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        cut = split_batch(batch, self.settings.gradient_accumulation_steps * world)
-        parts = [self._part(rows, filler=batch[:1]) for rows in cut[rank::world]]
+        # Drawn for the whole batch at once, so that every process knows how many items there are.
+        drawn = self.job.task.vary(
+            self.job.train.take(batch),
+            numpy_generator(self.settings.seed, "vary", step),
+            self.job.tokenizer,
+            self.settings.loss,
+        )
+        cut = split_batch(np.arange(len(batch)), self.settings.gradient_accumulation_steps * world)
         loss = accumulate_gradient(
             self.accelerator,
             self.model,
-            parts,
-            lambda part, inputs: self._forward(inputs, step, part),
-            self.job.task.loss,
-            n_items=int(self._items[batch].sum()),
+            [self._part(drawn, positions) for positions in cut[rank::world]],
+            lambda part, inputs: self._objective(inputs, step, part, rank),
+            n_items=int(self.job.task.items(drawn).sum()),
         )
         return float(self.accelerator.reduce(self._tensor(loss), "sum")) if world > 1 else loss
 
-    def _forward(self, inputs: dict[str, torch.Tensor], step: int, part: int) -> torch.Tensor:
-        """Logits of one part, with the dropout masks of its place in the run."""
-        seed_torch(self.settings.seed, "dropout", step, part, self.accelerator.process_index)
-        # The forward pass alone: a backward pass under autocast would round the gradient of the float32 head.
-        with arithmetic(self.job.model, bf16=self.settings.bf16):
-            logits: torch.Tensor = self.model(**inputs).logits
-        return logits
+    def _part(self, drawn: Encoded, positions: NDArray[np.int64]) -> Part:
+        used = drawn.take(positions if len(positions) else np.arange(1))
+        batch = collate(used, pad_token_id=self.job.tokenizer.pad_token_id)
+        return Part(to_device(batch, self.job.model), weight=float(len(positions) > 0))
 
     def _tensor(self, value: float) -> torch.Tensor:
         import torch
 
         return torch.tensor(value, device=self.accelerator.device)
 
-    def _part(self, rows: NDArray[np.int64], *, filler: NDArray[np.int64]) -> Part:
-        import torch
-
-        used = rows if len(rows) else filler
-        inputs = collate(self.job.train.encoded, used, pad_token_id=self.job.pad_token_id)
-        labels = {"labels": torch.from_numpy(self.job.train.labels[used])}
-        return Part(
-            to_device(inputs, self.job.model),
-            to_device(labels, self.job.model)["labels"],
-            weight=float(len(rows) > 0),
-        )
-
     def _count(self, batch: NDArray[np.int64]) -> None:
         self.state.step += 1
         self.state.examples += len(batch)
-        self.state.tokens += int(self.job.train.encoded.lengths[batch].sum())
+        self.state.tokens += int(self.job.train.lengths[batch].sum())
         self.state.seconds = self._start_seconds + time.perf_counter() - self._started
 
     def _tell(self, loss: float, norm: float, rate: float) -> None:
@@ -237,15 +245,12 @@ class Loop:
 
     def _look(self) -> None:
         """Scores the validation rows and remembers the best step."""
-        # In full precision: in bfloat16 a few close rows change sides, and on small validation sets they
-        # decided for a worse step.
-        job = self.job
-        logits = forward_logits(job.model, job.validation.encoded, pad_token_id=job.pad_token_id)
-        scores = point_scores(job.task, logits, job.validation.labels, job.targets)
-        state, name = self.state, self.job.task.primary_metric
+        scores = self.job.look()
+        state = self.state
+        name, greater_is_better = best_metric(self.job.task)
         state.seconds = self._start_seconds + time.perf_counter() - self._started
         value = scores[name]
-        sign = 1 if self.job.task.greater_is_better else -1
+        sign = 1 if greater_is_better else -1
         gain = sign * (value - state.best_value) if state.best_step >= 0 else 1.0
         state.looks_without_gain = 0 if gain > 0 else state.looks_without_gain + 1
         if gain >= 0:  # of equals the later: its learning rate has fallen further
@@ -261,7 +266,7 @@ class Loop:
         self._saved_step = self.state.step
         self.state.seconds = self._start_seconds + time.perf_counter() - self._started
         self.checkpoints.save(
-            self.state, self.job.model.state_dict(), optimizer_tensors(self.job.model, self.optimizer)
+            self.state, model_tensors(self.job.model), optimizer_tensors(self.job.model, self.optimizer)
         )
 
     def _stop(self, signal_name: str) -> None:
@@ -280,14 +285,14 @@ class Loop:
             return
         self.state = checkpoint.state()
         self._saved_step = self.state.step
-        self.job.model.load_state_dict(checkpoint.model_tensors())
+        load_model_tensors(self.job.model, checkpoint.model_tensors())
         load_optimizer_tensors(self.job.model, self.optimizer, checkpoint.optimizer_tensors())
         self.progress.note(f"going on from step {self.state.step} of {self.job.plan.total_steps}")
 
     def _load_best(self) -> None:
         if self.state.best_step != self.state.step:
             best = self.checkpoints.whole(self.state.best_step)
-            self.job.model.load_state_dict(best.model_tensors())
+            load_model_tensors(self.job.model, best.model_tensors())
         self.job.model.eval()
 
 

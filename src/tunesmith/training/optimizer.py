@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.models import heads
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -16,22 +18,52 @@ if TYPE_CHECKING:
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
-def make_optimizer(model: nn.Module, *, weight_decay: float) -> torch.optim.AdamW:
-    """The optimizer of the model's trainable parameters; the learning rate is set at every step."""
+def make_optimizer(
+    model: nn.Module,
+    *,
+    weight_decay: float,
+    layer_lr_decay: float = 1.0,
+    head: nn.Module | None = None,
+    head_scale: float = 1.0,
+) -> torch.optim.AdamW:
+    """The optimizer of the model's trainable parameters; the learning rate is set at every step.
+
+    Args:
+        model: whose parameters.
+        weight_decay: of matrices.
+        layer_lr_decay: the factor by which each layer learns slower than the one above it (Howard and Ruder
+            2018, arXiv 1801.06146, section 3.1, who found 1 / 2.6).
+        head: a head whose outputs have a unit of their own.
+        head_scale: that unit; the head learns as it would with outputs divided by it.
+    """
     import torch
 
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, fused=True)
+    groups: dict[tuple[int, bool, float], list[Any]] = {}
+    depths = heads.depths(model) if layer_lr_decay != 1.0 else {}
+    scaled = {id(parameter): head_scale for parameter in head.parameters()} if head is not None else {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            kind = (depths.get(name, 0), parameter.ndim >= 2, scaled.get(id(parameter), 1.0))
+            groups.setdefault(kind, []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                # Decay is relative to the rate, which the scale has made larger.
+                "weight_decay": weight_decay / scale if is_matrix else 0.0,
+                "lr_factor": layer_lr_decay**depth * scale,
+            }
+            for (depth, is_matrix, scale), parameters in sorted(groups.items(), key=lambda group: group[0])
+        ],
+        lr=0.0,
+        fused=True,
+    )
 
 
 def set_learning_rate(optimizer: Any, rate: float) -> None:
     """Sets the rate of every group."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["lr_factor"]
 
 
 def optimizer_tensors(model: nn.Module, optimizer: Any) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The probe: a regularised logistic regression on the frozen model's features, and the head start it gives.
+"""The probe: a regularised linear head on the frozen model's features, and the head start it gives.
 
 Features are what the head sees, taken once in one pass over the texts. Training the whole model from the
 probe's head, instead of from a random one, keeps the pretrained features from being torn about in the first
@@ -14,18 +14,18 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.encoding import Encoded
-from tunesmith.inference.forward import Advance, forward_logits
+from tunesmith.encoded import Encoded, Ragged
+from tunesmith.inference.forward import Advance, forward
 from tunesmith.models import heads
 from tunesmith.run import write_atomically
-from tunesmith.tasks import Targets, Task, point_scores
+from tunesmith.tasks import IGNORED, PLAIN_LOSS, Seen, Targets, Task, point_scores
 from tunesmith.training.guards import require_finite
 
 if TYPE_CHECKING:
@@ -35,7 +35,12 @@ STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 """Inverse regularisation strengths C, as in scikit-learn; the search begins between the middle two."""
 
 _MAX_ITERATIONS = 200
+_MOST_ITEMS = 300_000
 _MIN_RELATIVE_DEVIATION = 1e-6
+
+
+Features = NDArray[np.float32] | Ragged
+"""What the head sees: [rows, d], or one row a token."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class ProbeHead:
 
 
 def take_features(
+    task: Task,
     model: nn.Module,
     encoded: Encoded,
     *,
@@ -97,10 +103,11 @@ def take_features(
     bf16: bool,
     place: Callable[[int], str],
     advance: Advance | None = None,
-) -> NDArray[np.float32]:
-    """What the head sees of each row: [rows, d].
+) -> Features:
+    """What the head sees of each sequence, or of each token.
 
     Args:
+        task: says how the model is called.
         model: of transformers, with the head in it.
         encoded: the rows.
         head: its last linear layer.
@@ -113,14 +120,18 @@ def take_features(
         NonFiniteError: a feature is not a number.
     """
     with _passing_features_through(head):
-        features = forward_logits(model, encoded, pad_token_id=pad_token_id, bf16=bf16, advance=advance)
-    wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
+        features = forward(task, model, encoded, pad_token_id=pad_token_id, bf16=bf16, advance=advance)
+    flat = features.values if isinstance(features, Ragged) else features
+    wrong = np.flatnonzero(~np.isfinite(flat).all(axis=1))
     if len(wrong):
-        value = float(features[wrong[0]][~np.isfinite(features[wrong[0]])][0])
+        value = float(flat[wrong[0]][~np.isfinite(flat[wrong[0]])][0])
+        sequences = (
+            np.searchsorted(features.offsets, wrong, "right") - 1 if isinstance(features, Ragged) else wrong
+        )
         require_finite(
             {"feature of the frozen model": value},
             step=0,
-            rows=wrong,
+            rows=np.unique(encoded.rows[sequences]),
             place=place,
             model=model,
             learning_rate=None,
@@ -145,38 +156,109 @@ class _passing_features_through:  # noqa: N801 (reads as a verb in `with`)
 
 
 def fit_probe(
-    task: Task,
-    targets: Targets,
-    train: tuple[NDArray[np.float32], NDArray[np.int64]],
-    validation: tuple[NDArray[np.float32], NDArray[np.int64]],
+    task: Task, targets: Targets, train: tuple[Features, Encoded], validation: tuple[Features, Seen]
 ) -> ProbeHead:
-    """The logistic regression with the best validation metric.
+    """The linear head with the best validation metric.
 
     Args:
-        task: says how validation is scored.
+        task: says how validation is scored, and which loss the head minimises.
         targets: of the task.
-        train: features [rows, d] and labels [rows].
+        train: features of the training sequences, and the sequences.
         validation: the same of the validation rows.
     """
-    from sklearn.linear_model import LogisticRegression
-
-    features, labels = train
+    features, labels = _items(train[0], train[1])
     mean, deviation = _standardisation(features)
-    n_classes = task.config(targets)["num_labels"]
     # Columns in sequence: scikit-learn's products are a quarter faster than on rows in sequence.
     scaled = np.asfortranarray((features - mean) / deviation, dtype=np.float32)
-    model = LogisticRegression(max_iter=_MAX_ITERATIONS, warm_start=True)
+    n_outputs = task.config(targets)["num_labels"]
+    solve = _SOLVERS[task.probe or "linear"](task, scaled, labels, n_outputs, task.head_scale(targets))
 
     def fit(strength: float) -> tuple[float, ProbeHead]:
+        head = _unscaled(*solve(strength), mean, deviation, strength)
+        answered = probe_answers(head, *validation)
+        value = point_scores(task, answered, targets)[task.primary_metric]
+        return value if task.greater_is_better else -value, head
+
+    return _climb(fit)
+
+
+def _items(features: Features, encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Features [items, d] and labels [items, …] of what counts in the loss."""
+    if not isinstance(features, Ragged):
+        return features, encoded.dense["labels"]
+    labels = np.asarray(encoded.ragged["labels"].values, dtype=np.int64)
+    counted = np.flatnonzero(labels != IGNORED)
+    if len(counted) > _MOST_ITEMS:
+        counted = np.sort(np.random.default_rng(0).choice(counted, _MOST_ITEMS, replace=False))
+    return features.values[counted], labels[counted]
+
+
+def probe_answers(head: ProbeHead, features: Features, seen: Seen) -> Seen:
+    """The rows as the probe sees them."""
+    if isinstance(features, Ragged):
+        return replace(seen, kept=Ragged(head.logits(features.values), features.offsets))
+    return replace(seen, kept=head.logits(features))
+
+
+Weights = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Weight [k, d] and bias [k] of a head for standardised features."""
+
+
+def _logistic_regression(
+    task: Task, scaled: NDArray[np.float32], labels: NDArray[Any], n_outputs: int, unit: tuple[float, float]
+) -> Callable[[float], Weights]:
+    """One label a row: scikit-learn's solver, each strength beginning from the one before."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(max_iter=_MAX_ITERATIONS, warm_start=True)
+
+    def solve(strength: float) -> Weights:
         model.set_params(C=strength)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # not converged to the last digit is good enough to choose by
             model.fit(scaled, labels)
-        head = _unscaled(model, mean, deviation, n_classes, strength)
-        value = point_scores(task, head.logits(validation[0]), validation[1], targets)[task.primary_metric]
-        return value if task.greater_is_better else -value, head
+        weight, bias = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
+        if len(weight) == 1:  # two classes: one row of weights is the difference of both logits
+            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+        full_weight = np.zeros((n_outputs, weight.shape[1]))
+        # A class without a training row is never predicted.
+        full_bias = np.full(n_outputs, bias.min() - 10.0)
+        full_weight[model.classes_], full_bias[model.classes_] = weight, bias
+        return full_weight, full_bias
 
-    return _climb(fit)
+    return solve
+
+
+def _linear(
+    task: Task, scaled: NDArray[np.float32], labels: NDArray[Any], n_outputs: int, unit: tuple[float, float]
+) -> Callable[[float], Weights]:
+    """Whatever the task's loss is, with L2: L-BFGS over all items at once."""
+    import torch
+
+    x, y = torch.from_numpy(np.ascontiguousarray(scaled)), torch.from_numpy(np.ascontiguousarray(labels))
+    weight = torch.zeros(n_outputs, x.shape[1], requires_grad=True)
+    bias = torch.zeros(n_outputs, requires_grad=True)
+    centre, scale = unit
+
+    def solve(strength: float) -> Weights:
+        optimizer = torch.optim.LBFGS(
+            [weight, bias], max_iter=_MAX_ITERATIONS, history_size=10, line_search_fn="strong_wolfe"
+        )
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            fit = task.loss(centre + scale * (x @ weight.T + bias), {"labels": y}, PLAIN_LOSS)
+            loss = (fit + weight.square().sum() / (2 * strength)) / len(y)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        optimizer.step(closure)
+        return scale * weight.detach().double().numpy(), centre + scale * bias.detach().double().numpy()
+
+    return solve
+
+
+_SOLVERS = {"logistic_regression": _logistic_regression, "linear": _linear}
 
 
 def _climb(fit: Callable[[float], tuple[float, ProbeHead]]) -> ProbeHead:
@@ -215,15 +297,11 @@ def _standardisation(features: NDArray[np.float32]) -> tuple[NDArray[np.float64]
 
 
 def _unscaled(
-    model: Any, mean: NDArray[np.float64], deviation: NDArray[np.float64], n_classes: int, strength: float
+    weight: NDArray[np.float64],
+    bias: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    deviation: NDArray[np.float64],
+    strength: float,
 ) -> ProbeHead:
-    weight, bias = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
-    if len(weight) == 1:  # two classes: one row of weights is the difference of both logits
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     weight = weight / deviation
-    bias = bias - weight @ mean
-    full_weight = np.zeros((n_classes, weight.shape[1]), dtype=np.float32)
-    # A class without a training row is never predicted.
-    full_bias = np.full(n_classes, bias.min() - 10.0, dtype=np.float32)
-    full_weight[model.classes_], full_bias[model.classes_] = weight, bias
-    return ProbeHead(full_weight, full_bias, strength)
+    return ProbeHead(weight.astype(np.float32), (bias - weight @ mean).astype(np.float32), strength)

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.batches import tokens_for_rows
+from tunesmith.encoded import Encoded
 from tunesmith.errors import RecipeError
 from tunesmith.inference.forward import has_bf16
 from tunesmith.models import heads
 from tunesmith.models.loading import position_limit
 from tunesmith.models.memory import longest_that_fits
 from tunesmith.recipe import Recipe
+from tunesmith.tasks import LossOptions
 from tunesmith.training.loop import Settings
 from tunesmith.training.plan import BatchSize, Plan
 from tunesmith.training.schedule import auto_learning_rate
@@ -29,8 +31,12 @@ _MOST_STEPS_BETWEEN_LOOKS = 1000
 _USUAL_MAX_LENGTH = 512
 
 
-def choose_max_length(asked: int | str, model: Any, tokenizer: Any, longest_text: int) -> int:
+def choose_max_length(
+    asked: int | str, model: Any, tokenizer: Any, longest_text: int, usual: int | None = None
+) -> int:
     """Tokens a text may have: as asked, or all of the longest text there is, if model and memory allow it.
+
+    `usual` is what a task that reads long texts in windows takes instead.
 
     `auto` is never less than the usual 512 where the model can read that much: texts to come may be longer
     than those trained on, and as padding goes to the longest of a batch, a high limit costs nothing.
@@ -39,6 +45,8 @@ def choose_max_length(asked: int | str, model: Any, tokenizer: Any, longest_text
         RecipeError: more is asked for than the model can read.
     """
     limit = position_limit(model, tokenizer)
+    if asked == "auto" and usual is not None:
+        return min(usual, limit)
     if asked == "auto":
         return min(max(_USUAL_MAX_LENGTH, longest_text), limit, longest_that_fits(model.config))
     if int(asked) > limit:
@@ -50,17 +58,25 @@ def choose_max_length(asked: int | str, model: Any, tokenizer: Any, longest_text
 
 
 def resolve_training(
-    recipe: Recipe, lengths: NDArray[np.int64], model: Any, *, max_length: int, device: str, world: int
+    recipe: Recipe,
+    lengths: NDArray[np.int64],
+    model: Any,
+    *,
+    max_length: int,
+    device: str,
+    world: int,
+    class_weights: tuple[float, ...] | None = None,
 ) -> tuple[Recipe, Plan, Settings]:
     """The recipe with every value filled in, and the plan and settings of the loop that follow from it.
 
     Args:
         recipe: as asked for.
-        lengths: [rows], tokens of each training row.
+        lengths: [sequences], tokens of each training sequence.
         model: that will be trained.
         max_length: that was chosen.
         device: `cpu`, `cuda`, ….
         world: processes that train together.
+        class_weights: of the loss, by label.
     """
     train = recipe.train
     epochs = _epochs(len(lengths)) if train.num_train_epochs == "auto" else train.num_train_epochs
@@ -83,10 +99,20 @@ def resolve_training(
             "save_steps": _steps(train.save_steps, eval_steps),
         },
     )
-    return used, plan, _settings(used)
+    return used, plan, _settings(used, class_weights)
 
 
-def _settings(used: Recipe) -> Settings:
+def balanced_weights(recipe: Recipe, train: Encoded, config: dict[str, Any]) -> tuple[float, ...] | None:
+    """Weights by label, 1 / frequency, with a mean of 1 over the training items; none unless asked for."""
+    if recipe.train.class_weights == "none":
+        return None
+    labels = train.dense["labels"] if "labels" in train.dense else train.ragged["labels"].values
+    counts = np.bincount(labels[labels >= 0], minlength=config["num_labels"])
+    weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return tuple(float(weight) for weight in weights)
+
+
+def _settings(used: Recipe, class_weights: tuple[float, ...] | None) -> Settings:
     train = used.train
     return Settings(
         seed=used.seed,
@@ -101,6 +127,17 @@ def _settings(used: Recipe) -> Settings:
         save_steps=int(train.save_steps),
         logging_steps=train.logging_steps,
         early_stopping_patience=train.early_stopping_patience,
+        layer_lr_decay=train.layer_lr_decay,
+        r_drop_alpha=train.r_drop_alpha,
+        neftune_noise_alpha=train.neftune_noise_alpha,
+        loss=LossOptions(
+            label_smoothing=train.label_smoothing_factor,
+            focal_gamma=train.focal_gamma,
+            class_weights=class_weights,
+            dpo_beta=train.dpo_beta,
+            mlm_probability=train.mlm_probability,
+            whole_word_masking=train.whole_word_masking,
+        ),
     )
 
 

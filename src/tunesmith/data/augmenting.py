@@ -1,0 +1,74 @@
+"""A noisy copy of every training text: words left out, misspelt, in other case. Validation and test stay clean.
+
+Word dropout after Iyyer et al. 2015 (Deep Averaging Networks), swapped letters after Belinkov and Bisk 2018
+(arXiv 1711.02173). The noise of a text is a function of (seed, row), so the same recipe gives the same copies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from tunesmith.data.examples import Examples
+from tunesmith.tasks import Task
+
+_WORD = re.compile(r"\S+|\s+")
+
+
+def augmented(train: Examples, shares: Mapping[str, float], task: Task, seed: int) -> Examples:
+    """The rows, and after them one noisy copy of each.
+
+    Args:
+        train: the training rows.
+        shares: of words, by kind of noise: `word_dropout`, `typos`, `casing`.
+        task: whose text columns get noise.
+        seed: of the noise.
+    """
+    texts = [c.name for c in task.columns if c.kind == "text" and not c.target and c.name in train.columns]
+    copies = train.take(np.arange(len(train)))
+    for number, name in enumerate(texts):
+        copies.columns[name] = [
+            noisy(text, shares, np.random.default_rng((seed, row, number)))
+            for row, text in enumerate(train.columns[name])
+        ]
+    return replace(
+        train,
+        columns={name: values + copies.columns[name] for name, values in train.columns.items()},
+        extra={name: values + copies.extra[name] for name, values in train.extra.items()},
+        file_index=np.concatenate([train.file_index, copies.file_index]),
+        lines=np.concatenate([train.lines, copies.lines]),
+    )
+
+
+def noisy(text: str, shares: Mapping[str, float], rng: np.random.Generator) -> str:
+    """One text with noise; never empty, and no longer the same words where a share says so."""
+    parts = _WORD.findall(text)
+    kept = [part for part in parts if part.isspace() or rng.random() >= shares.get("word_dropout", 0.0)]
+    if not "".join(kept).strip():
+        kept = parts
+    changed = []
+    for part in kept:
+        if part.isspace():
+            changed.append(part)
+            continue
+        word = _misspelt(part, rng) if rng.random() < shares.get("typos", 0.0) else part
+        changed.append(_recased(word, rng) if rng.random() < shares.get("casing", 0.0) else word)
+    return "".join(changed).strip()
+
+
+def _misspelt(word: str, rng: np.random.Generator) -> str:
+    """Two letters swapped, one left out, or one doubled."""
+    if len(word) < 3:
+        return word
+    at = int(rng.integers(1, len(word) - 1))
+    kind = int(rng.integers(3))
+    if kind == 0:
+        return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    return word[:at] + word[at + 1 :] if kind == 1 else word[: at + 1] + word[at:]
+
+
+def _recased(word: str, rng: np.random.Generator) -> str:
+    return (word.lower(), word.upper(), word.capitalize(), word.swapcase())[int(rng.integers(4))]

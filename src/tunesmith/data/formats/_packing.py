@@ -1,0 +1,93 @@
+"""Compressed streams, told by the ending of the name. Damage is a DataError, wherever in a file it is met."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Callable
+from typing import IO, Any
+
+from tunesmith.errors import DataError
+
+_BUFFER_BYTES = 2**16
+
+
+def unpack(packed: IO[bytes], packing: str, name: str) -> io.BufferedReader:
+    """The bytes within a compressed file.
+
+    Args:
+        packed: the compressed bytes; closed with what is returned.
+        packing: one of `PACKINGS`.
+        name: what messages call the file.
+    """
+    kind, opener = PACKINGS[packing]
+    return io.BufferedReader(_Unpacked(opener(packed), packed, kind, name), _BUFFER_BYTES)
+
+
+class _Unpacked(io.RawIOBase):
+    def __init__(self, stream: Any, packed: IO[bytes], kind: str, name: str) -> None:
+        self._stream, self._packed, self._kind, self._name = stream, packed, kind, name
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._stream.read(len(buffer))
+        except (EOFError, OSError, ValueError, zlib.error, _lzma_error()) as error:
+            raise DataError(
+                f"`{self._name}` is a damaged {self._kind} file: {error}.",
+                remedy="Compress or copy it again.",
+            ) from None
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+            self._packed.close()
+        super().close()
+
+
+def _lzma_error() -> type[Exception]:
+    import lzma
+
+    return lzma.LZMAError
+
+
+def _gzip(packed: IO[bytes]) -> Any:
+    import gzip
+
+    return gzip.GzipFile(fileobj=packed)
+
+
+def _bzip2(packed: IO[bytes]) -> Any:
+    import bz2
+
+    return bz2.BZ2File(packed)
+
+
+def _xz(packed: IO[bytes]) -> Any:
+    import lzma
+
+    return lzma.LZMAFile(packed)
+
+
+def _zstandard(packed: IO[bytes]) -> Any:
+    """Through pyarrow, which is there for Parquet: the standard library has it from Python 3.14 on."""
+    import pyarrow as pa
+
+    if not pa.Codec.is_available("zstd"):
+        raise DataError(
+            "this build of pyarrow cannot read `.zst` files.",
+            remedy="Install one that can: `pip install --force-reinstall --only-binary :all: pyarrow`.",
+        )
+    return pa.CompressedInputStream(packed, "zstd")
+
+
+PACKINGS: dict[str, tuple[str, Callable[[IO[bytes]], Any]]] = {
+    ".gz": ("gzip", _gzip),
+    ".bz2": ("bzip2", _bzip2),
+    ".xz": ("xz", _xz),
+    ".zst": ("Zstandard", _zstandard),
+}

@@ -1,0 +1,87 @@
+"""SQuAD 1.1 and 2.0 within JSON: articles of paragraphs of questions (rajpurkar.github.io/SQuAD-explorer).
+
+A row is one question, in the shape that the Hub's `squad` has. Answers that a file does not give at all (that
+of questions to be answered) stay missing, for the task to judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tunesmith.data.formats import Row
+
+
+def is_squad(document: Any) -> bool:
+    """Whether a JSON document is `{"data": [{"paragraphs": …}, …]}`."""
+    articles = document.get("data") if isinstance(document, dict) else None
+    first = articles[0] if isinstance(articles, list) and articles else None
+    return isinstance(first, dict) and "paragraphs" in first
+
+
+def squad_rows(document: dict[str, Any]) -> Iterator[Row]:
+    """One row a question, numbered through the document; what holds no questions is a fault of the next."""
+    for number, question in enumerate(_questions(document["data"]), start=1):
+        try:
+            yield Row(number, _values(*question), unit="question")
+        except _FaultError as fault:
+            yield Row(number, fault=str(fault), unit="question")
+
+
+class _FaultError(Exception):
+    """Why a question cannot be read."""
+
+
+def _questions(articles: list[Any]) -> Iterator[tuple[Any, Any, Any]]:
+    for article in articles:
+        for paragraph in _children(article, "paragraphs"):
+            for question in _children(paragraph, "qas"):
+                yield article, paragraph, question
+
+
+def _children(node: Any, key: str) -> list[Any]:
+    """What a node holds under a key; one None where that is no list, to become a fault."""
+    children = node.get(key) if isinstance(node, dict) else None
+    return children if isinstance(children, list) else [None]
+
+
+def _values(article: Any, paragraph: Any, question: Any) -> dict[str, Any]:
+    if not isinstance(article, dict) or not isinstance(article.get("paragraphs"), list):
+        raise _FaultError("an article has no list `paragraphs`.")
+    context = _text(paragraph, "context", "a paragraph")
+    if not isinstance(paragraph.get("qas"), list):
+        raise _FaultError("a paragraph has no list `qas`.")
+    values = {
+        "id": _there(question, "id"),
+        "title": article.get("title", ""),
+        "question": _text(question, "question", "a question"),
+        "context": context,
+    }
+    if "answers" in question:
+        values["answers"] = _answers(question["answers"])
+    if "is_impossible" in question:
+        values["is_impossible"] = question["is_impossible"]
+    return values
+
+
+def _answers(answers: Any) -> dict[str, list[Any]]:
+    if not isinstance(answers, list):
+        raise _FaultError(f"`answers` must be a list, not {type(answers).__name__}.")
+    texts = [_text(answer, "text", "an answer") for answer in answers]
+    starts = [answer.get("answer_start") for answer in answers]
+    if not all(type(start) is int for start in starts):
+        raise _FaultError("an answer has no whole number `answer_start`.")
+    return {"text": texts, "answer_start": starts}
+
+
+def _there(question: Any, key: str) -> Any:
+    if not isinstance(question, dict) or question.get(key) is None:
+        raise _FaultError(f"a question has no `{key}`.")
+    return question[key]
+
+
+def _text(node: Any, key: str, kind: str) -> str:
+    value = node.get(key) if isinstance(node, dict) else None
+    if not isinstance(value, str):
+        raise _FaultError(f"{kind} has no text `{key}`.")
+    return value

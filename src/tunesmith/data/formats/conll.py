@@ -1,0 +1,79 @@
+"""CoNLL: one token and its tag a line, sentences parted by blank lines.
+
+Columns are parted by tabs, or else by runs of blanks; the first is the token, the last the tag, and what
+stands between is passed over. Which scheme the tags follow (IOB1, IOB2, IOBES, …) is the task's to tell: they
+are given as they stand, and only what is no tag of any scheme is a fault.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+
+from tunesmith.data.formats import FileFormat, Row
+from tunesmith.data.formats._files import DataFile, is_utf8
+
+_TAG = re.compile(r"O|[BIESLUM]-.+")
+_DOCUMENT = "-DOCSTART-"
+
+_Line = tuple[int, list[str]]
+"""A line's number and its columns."""
+
+
+def _rows(file: DataFile) -> Iterator[Row]:
+    with file.open_text() as handle:
+        numbered = enumerate(handle, start=1)
+        for between, lines in itertools.groupby(numbered, key=lambda line: _is_between(line[1])):
+            sentence = [] if between else _without_comments([(n, _columns(text)) for n, text in lines])
+            if sentence:
+                yield _sentence(sentence)
+
+
+def _is_between(line: str) -> bool:
+    """Whether a line stands between sentences."""
+    return not line.strip() or line.startswith(_DOCUMENT)
+
+
+def _columns(line: str) -> list[str]:
+    # Not `split()`: a token may be, or hold, a blank that is none of the format's (a no-break space).
+    bare = line.rstrip("\r\n\t ")
+    return bare.split("\t") if "\t" in bare else [column for column in bare.split(" ") if column]
+
+
+def _without_comments(lines: list[_Line]) -> list[_Line]:
+    width = len(lines[-1][1])
+    return list(itertools.dropwhile(lambda line: _is_comment(line[1], width), lines))
+
+
+def _is_comment(columns: list[str], width: int) -> bool:
+    """Whether a line is `# …`, and not the token `#` with its tag; no comment ends in a tag by right."""
+    if not columns[0].startswith("#"):
+        return False
+    return not _TAG.fullmatch(columns[-1]) or len(columns) > max(width, 2)
+
+
+def _sentence(lines: list[_Line]) -> Row:
+    first, width = lines[0][0], len(lines[0][1])
+    for number, columns in lines:
+        if fault := _fault(columns, width):
+            return Row(first, fault=f"line {number} {fault}")
+    return Row(first, {"tokens": [c[0] for _, c in lines], "tags": [c[-1] for _, c in lines]})
+
+
+def _fault(columns: list[str], width: int) -> str:
+    """Why a line cannot be read, as the end of `line 3 …`; empty when it can."""
+    if not all(map(is_utf8, columns)):
+        return "is not UTF-8."
+    if len(columns) != width:
+        return f"has {len(columns)} columns, the sentence's first line has {width}."
+    if width == 1:
+        return f"has no tag: `{columns[0]}` must be followed by a tab or a blank, and a tag."
+    if not columns[0]:
+        return "has no token."
+    if not _TAG.fullmatch(columns[-1]):
+        return f"has the tag `{columns[-1]}`; a tag is O, or one of B I E S L U M, a hyphen and a type."
+    return ""
+
+
+format = FileFormat("a token and its tag a line", (".conll", ".bio", ".iob", ".iob2", ".bioes"), _rows)

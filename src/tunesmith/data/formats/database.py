@@ -1,0 +1,218 @@
+"""Rows of a database: `URL#QUERY` with any URL that SQLAlchemy knows, or `FILE.db#QUERY` for SQLite.
+
+A password does not belong in a recipe: `${NAME}` in the URL stands for a variable of the environment. The
+rows are streamed, nothing is committed, and SQLite files are opened for reading alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from tunesmith.data.formats import Row, SourceFormat
+from tunesmith.data.formats._files import DataFile
+from tunesmith.data.formats._remote import is_file_system, scheme_of
+from tunesmith.data.formats._secrets import hide_secrets, shown_url
+from tunesmith.errors import DataError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection
+
+_FILE_ENDINGS = (".db", ".sqlite", ".sqlite3")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_BUFFERED_ROWS = 1000
+# Where the package to install is not called like the module that is missing.
+_PACKAGES = {"psycopg2": "psycopg2-binary", "psycopg": "'psycopg[binary]'", "MySQLdb": "mysqlclient"}
+
+
+def _claims(source: str) -> bool:
+    head, mark, _ = source.partition("#")
+    if scheme := scheme_of(head):
+        return not is_file_system(scheme)
+    return head.lower().endswith(_FILE_ENDINGS) or (head.startswith("${") and bool(mark))
+
+
+def _name(source: str) -> str:
+    return shown_url(source.partition("#")[0])
+
+
+def _rows(source: str) -> Iterator[tuple[str, Row]]:
+    name = _name(source)
+    for number, values in enumerate(_records(source), start=1):
+        yield name, Row(number, values, unit="row")
+
+
+def _fingerprint(source: str) -> bytes:
+    digest = hashlib.sha256()
+    for values in _records(source):
+        digest.update(json.dumps(values, default=_plain).encode() + b"\n")
+    return digest.digest()
+
+
+def _plain(value: Any) -> str:
+    """What JSON does not hold: bytes as such, and dates and decimals as they are written."""
+    return bytes(value).hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
+
+
+def _files(source: str) -> list[Path]:
+    path = _sqlite_path(_url(source))
+    return [path] if path else []
+
+
+def _records(source: str) -> Iterator[dict[str, Any]]:
+    name, query, url = _name(source), _query(source), _url(source)
+    from sqlalchemy.exc import SQLAlchemyError  # once `_url` has seen that it is here
+
+    with _connection(url, name) as connection:
+        try:
+            result = connection.exec_driver_sql(query)
+            names = _column_names(result, name)
+            for row in result:
+                yield dict(zip(names, row, strict=True))
+        except SQLAlchemyError as error:
+            raise DataError(
+                f"the database refuses the query: {_said(error, url)}.",
+                remedy="Mend the query after the `#`.",
+                place=name,
+            ) from None
+
+
+def _query(source: str) -> str:
+    query = source.partition("#")[2].strip()
+    if not query:
+        raise DataError(
+            f"a database needs a query, and `{_name(source)}` has none.",
+            remedy=f"Write it after a `#`: `{_name(source)}#SELECT text, label FROM …`.",
+        )
+    return query
+
+
+def _column_names(result: Any, name: str) -> list[str]:
+    if not result.returns_rows:
+        raise DataError(
+            "the query gives no rows.", remedy="Give one that reads: `SELECT … FROM …`.", place=name
+        )
+    names = list(result.keys())
+    twice = [column for column in names if names.count(column) > 1]
+    if twice:
+        raise DataError(
+            f"a column's name must be its own, and the query gives two called `{twice[0]}`.",
+            remedy=f"Rename one of them: `{twice[0]} AS …`.",
+            place=name,
+        )
+    return names
+
+
+def _url(source: str) -> URL:
+    """The URL of a source, its variables filled in, and SQLite told to read only.
+
+    Raises:
+        DataError: it is no URL, a variable or the file is missing, or SQLAlchemy is.
+    """
+    try:
+        from sqlalchemy import URL, make_url
+        from sqlalchemy.exc import ArgumentError
+    except ImportError:
+        raise DataError(
+            "databases are read through SQLAlchemy, which is not here.", remedy="`pip install sqlalchemy`"
+        ) from None
+    head = source.partition("#")[0]
+    written = _VARIABLE.sub(_variable, head)
+    if not scheme_of(written):
+        return _read_only(URL.create("sqlite", database=written))
+    try:
+        return _read_only(make_url(written))
+    except (ArgumentError, ValueError):
+        raise DataError(
+            f"`{_name(source)}` is no database URL.",
+            remedy="Write it as `postgresql://user:${PASSWORD}@host/database#SELECT …`.",
+        ) from None
+
+
+def _variable(match: re.Match[str]) -> str:
+    value = os.environ.get(match[1])
+    if value is None:
+        raise DataError(
+            f"the database URL needs the environment variable {match[1]}, which is not set.",
+            remedy=f"Set it: `export {match[1]}=…`.",
+        )
+    # A password may hold what parts a URL; a host with its port, or a whole URL, stands as it is.
+    is_password = (
+        match.string[match.start() - 1 : match.start()] == ":" and match.string[match.end() :][:1] == "@"
+    )
+    return quote(value, safe="") if is_password else value
+
+
+def _sqlite_path(url: URL) -> Path | None:
+    """The file of a SQLite URL; none for other databases, and for one in memory."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    database = str(url.database)
+    is_uri = database.startswith("file:")
+    return Path(unquote(database.removeprefix("file:")) if is_uri else database)
+
+
+def _read_only(url: URL) -> URL:
+    """A URL that makes no file: SQLite creates what is not there, unless it is told not to."""
+    path = _sqlite_path(url)
+    if path is None:
+        return url
+    DataFile(str(path)).refuse_missing()
+    return url.set(database=path.resolve().as_uri(), query={**url.query, "mode": "ro", "uri": "true"})
+
+
+@contextlib.contextmanager
+def _connection(url: URL, name: str) -> Iterator[Connection]:
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    try:
+        connection = create_engine(url, poolclass=NullPool).connect()
+    except NoSuchModuleError:
+        raise DataError(
+            f"neither a database nor a file system is known by `{url.drivername}://`.",
+            remedy="Mend the scheme, or install what SQLAlchemy or fsspec needs for it.",
+            place=name,
+        ) from None
+    except ImportError as error:
+        package = _PACKAGES.get(error.name or "", error.name)
+        raise DataError(
+            f"`{url.drivername}://` needs a driver that is not here: {error}.",
+            remedy=f"`pip install {package}`",
+            place=name,
+        ) from None
+    except SQLAlchemyError as error:
+        raise DataError(
+            f"the database cannot be opened: {_said(error, url)}.",
+            remedy="Check the URL, its password and whether the server runs.",
+            place=name,
+        ) from None
+    # Without parameters the driver leaves `%` and `:name` in the query alone.
+    with connection:
+        yield connection.execution_options(
+            stream_results=True, max_row_buffer=_BUFFERED_ROWS, no_parameters=True
+        )
+
+
+def _said(error: Exception, url: URL) -> str:
+    """What the driver said, without SQLAlchemy's links, and without the password."""
+    said = str(getattr(error, "orig", None) or error).strip().rstrip(".")
+    return hide_secrets(said, url.render_as_string(hide_password=False))
+
+
+format = SourceFormat(
+    "a database query, `URL#QUERY`",
+    claims=_claims,
+    rows=_rows,
+    files=_files,
+    fingerprint=_fingerprint,
+    name=_name,
+)

@@ -1,0 +1,37 @@
+"""Data sets of the Hub, `hub:NAME[:SPLIT]`; class labels come as their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tunesmith.data.formats import Row, SourceFormat
+from tunesmith.errors import DataError
+
+_PREFIX = "hub:"
+
+
+def _rows(source: str) -> Iterator[tuple[str, Row]]:
+    import datasets
+
+    repository, _, split = source.removeprefix(_PREFIX).partition(":")
+    try:
+        rows = datasets.load_dataset(repository, split=split or "train", streaming=False)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise DataError(
+            f"the Hub data set `{repository}` cannot be loaded: {error}.",
+            remedy="Check the name and the network, or give a local file.",
+        ) from None
+    names = {key: f for key, f in rows.features.items() if isinstance(f, datasets.ClassLabel)}
+    for number, values in enumerate(rows, start=1):
+        for key, feature in names.items():
+            values[key] = feature.int2str(values[key]) if values[key] is not None else None
+        yield source, Row(number, values, unit="row")
+
+
+format = SourceFormat(
+    "a data set of the Hub, `hub:NAME[:SPLIT]`",
+    claims=lambda source: source.startswith(_PREFIX),
+    rows=_rows,
+    files=lambda source: [],
+    fingerprint=str.encode,
+)

@@ -1,0 +1,91 @@
+"""Parallel text, `parallel:PATH.{en,de}`: files of two or more languages that match line by line."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from tunesmith.data.formats import Row, SourceFormat
+from tunesmith.data.formats._files import DataFile, is_utf8
+from tunesmith.data.formats._secrets import shown_url
+from tunesmith.errors import DataError
+
+_PREFIX = "parallel:"
+_BRACES = re.compile(r"([^{}]*)\{([^{}]*)\}([^{}]*)")
+
+
+def _name(source: str) -> str:
+    return shown_url(source.removeprefix(_PREFIX))
+
+
+def _files_by_language(source: str) -> dict[str, DataFile]:
+    parts = _BRACES.fullmatch(source.removeprefix(_PREFIX))
+    names = [name.strip() for name in parts[2].split(",")] if parts else []
+    if parts is None or len(set(names)) < 2 or len(set(names)) < len(names) or not all(names):
+        raise DataError(
+            f"parallel text needs the files' endings in braces, two or more, got `{_name(source)}`.",
+            remedy="Write `parallel:train.{en,de}` for train.en and train.de.",
+        )
+    files = {name: DataFile(f"{parts[1]}{name}{parts[3]}") for name in names}
+    for file in files.values():
+        file.refuse_missing()
+    return files
+
+
+def _rows(source: str) -> Iterator[tuple[str, Row]]:
+    files = _files_by_language(source)
+    with contextlib.ExitStack() as stack:
+        # Lines end at `\n` alone: a stray `\r` or U+2028 within one must not shift all that follow.
+        handles = [stack.enter_context(file.open_text(newline="\n")) for file in files.values()]
+        for number, lines in enumerate(itertools.zip_longest(*handles), start=1):
+            if None in lines:
+                raise _different_counts(_line_counts(files, handles, number, lines), _name(source))
+            if any(line.strip() for line in lines):
+                yield _name(source), _row(number, list(files), lines)
+
+
+def _row(number: int, languages: list[str], lines: tuple[str, ...]) -> Row:
+    if not all(map(is_utf8, lines)):
+        return Row(number, fault="not UTF-8.")
+    return Row(number, {name: line.rstrip("\r\n") for name, line in zip(languages, lines, strict=True)})
+
+
+def _line_counts(
+    files: dict[str, DataFile], handles: list[IO[str]], number: int, lines: tuple[str | None, ...]
+) -> dict[str, int]:
+    """Lines of each file, given those of the number at which one of them had ended."""
+    return {
+        file.name: number - 1 if line is None else number + sum(1 for _ in handle)
+        for file, handle, line in zip(files.values(), handles, lines, strict=True)
+    }
+
+
+def _different_counts(counts: dict[str, int], name: str) -> DataError:
+    said = ", ".join(f"`{file}` has {count}" for file, count in counts.items())
+    return DataError(
+        f"parallel files must have as many lines as each other: {said}.",
+        remedy="Align them again; one line is missing, or one too many.",
+        place=name,
+    )
+
+
+def _files(source: str) -> list[Path]:
+    return sorted(file.path for file in _files_by_language(source).values() if file.path)
+
+
+def _fingerprint(source: str) -> bytes:
+    return b"".join(file.sha256() for file in _files_by_language(source).values())
+
+
+format = SourceFormat(
+    "text files that match line by line, `parallel:PATH.{en,de}`",
+    claims=lambda source: source.startswith(_PREFIX),
+    rows=_rows,
+    files=_files,
+    fingerprint=_fingerprint,
+    name=_name,
+)

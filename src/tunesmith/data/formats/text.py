@@ -1,0 +1,51 @@
+"""Plain text, cut at blank lines into sections of several paragraphs.
+
+A section has at most 10,000 characters: enough to fill a context window, and little enough that a book is
+many rows, which can be shuffled and held out. The text itself is kept to the character: all sections, one
+after the other, are the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import IO
+
+from tunesmith.data.formats import FileFormat, Row
+from tunesmith.data.formats._files import DataFile, is_utf8
+
+SECTION_CHARACTERS = 10_000
+# Where a section may end, the best place first: after blank lines, after a line, after a blank.
+_ENDS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"\s"))
+
+
+def _rows(file: DataFile) -> Iterator[Row]:
+    line = 1
+    with file.open_text() as handle:
+        for section in _sections(handle):
+            yield Row(line, {"text": section}) if is_utf8(section) else Row(line, fault="not UTF-8.")
+            line += section.count("\n")
+
+
+def _sections(handle: IO[str]) -> Iterator[str]:
+    rest = ""
+    while more := handle.read(SECTION_CHARACTERS):
+        rest += more
+        while len(rest) > SECTION_CHARACTERS:
+            end = _end(rest[:SECTION_CHARACTERS])
+            yield rest[:end]
+            rest = rest[end:]
+    if rest:
+        yield rest
+
+
+def _end(window: str) -> int:
+    """Where a section that begins with the window ends: as far on as possible, and never of blanks alone."""
+    for pattern in _ENDS:
+        ends = [match.end() for match in pattern.finditer(window)]
+        if ends and window[: ends[-1]].strip():
+            return ends[-1]
+    return len(window)
+
+
+format = FileFormat("plain text, cut at blank lines", (".txt", ".text"), _rows)

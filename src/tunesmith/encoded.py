@@ -1,0 +1,156 @@
+"""Token ids of many sequences and what belongs to them: flat arrays with offsets, never lists of lists.
+
+A row of the data may become several sequences (windows of a long text, blocks of a document), and `rows` says
+which row each came from. Everything a batch needs is here under the name that the model knows it by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Lost = dict[str, tuple[int, int]]
+"""What `max_length` takes away, by what it is: (lost, of so many)."""
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Sequences of different lengths in one flat array.
+
+    Args:
+        values: [items, …], all sequences one after the other.
+        offsets: [sequences + 1], where each begins.
+    """
+
+    values: NDArray[Any]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, sequences: Sequence[Sequence[Any]], dtype: Any = np.int32) -> Ragged:
+        """From a list of lists."""
+        lengths = np.fromiter(map(len, sequences), dtype=np.int64, count=len(sequences))
+        flat = np.fromiter((item for sequence in sequences for item in sequence), dtype, lengths.sum())
+        return cls(flat, _offsets(lengths))
+
+    @classmethod
+    def join(cls, parts: Sequence[Ragged]) -> Ragged:
+        """One after the other."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        return cls(np.concatenate([part.values for part in parts]), _offsets(lengths))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, sequence: int) -> NDArray[Any]:
+        return self.values[self.offsets[sequence] : self.offsets[sequence + 1]]
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """[sequences], items of each; computed once, for every batch asks."""
+        return np.diff(self.offsets)
+
+    def take(self, sequences: NDArray[np.int64]) -> Ragged:
+        """The given sequences, in the given order, in memory."""
+        lengths = self.lengths[sequences]
+        offsets = _offsets(lengths)
+        starts = np.repeat(self.offsets[sequences] - offsets[:-1], lengths)
+        return Ragged(self.values[starts + np.arange(offsets[-1])], offsets)
+
+    def sums(self, values: NDArray[Any] | None = None) -> NDArray[Any]:
+        """[sequences], the sum of each sequence's values (its own, or others of the same shape)."""
+        flat = self.values if values is None else values
+        running = np.concatenate([[0], np.cumsum(flat)])
+        return np.asarray(running[self.offsets[1:]] - running[self.offsets[:-1]])
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Sequences.
+
+    Args:
+        ragged: by name, `input_ids` among them.
+        dense: by name, [sequences, …].
+        rows: [sequences], the row each was made from, in rising order.
+        n_rows: rows there were.
+        lost: what `max_length` took.
+    """
+
+    ragged: dict[str, Ragged]
+    dense: dict[str, NDArray[Any]]
+    rows: NDArray[np.int64]
+    n_rows: int
+    lost: Lost = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        ragged: Mapping[str, Sequence[Sequence[int]]],
+        dense: Mapping[str, Any] | None = None,
+        *,
+        rows: Sequence[int] | None = None,
+        n_rows: int | None = None,
+        lost: Lost | None = None,
+    ) -> Encoded:
+        """From lists, as tokenizers give them; without `rows`, each sequence is a row of its own."""
+        arrays = {name: Ragged.of(sequences) for name, sequences in ragged.items()}
+        n = len(next(iter(arrays.values())))
+        of_rows = np.arange(n) if rows is None else np.asarray(rows, dtype=np.int64)
+        fixed = {name: np.asarray(values) for name, values in (dense or {}).items()}
+        return cls(arrays, fixed, of_rows, n if n_rows is None else n_rows, lost or {})
+
+    @classmethod
+    def join(cls, parts: Sequence[Encoded]) -> Encoded:
+        """Parts one after the other, their rows counted on."""
+        first = np.cumsum([0, *(part.n_rows for part in parts)])
+        lost: Lost = {}
+        for part in parts:
+            for name, (gone, total) in part.lost.items():
+                before = lost.get(name, (0, 0))
+                lost[name] = (before[0] + gone, before[1] + total)
+        return cls(
+            {name: Ragged.join([part.ragged[name] for part in parts]) for name in parts[0].ragged},
+            {name: np.concatenate([part.dense[name] for part in parts]) for name in parts[0].dense},
+            np.concatenate([part.rows + start for part, start in zip(parts, first, strict=False)]),
+            int(first[-1]),
+            lost,
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """[sequences], tokens the model computes: those it reads, and those a decoder beside it writes."""
+        read = self.ragged["input_ids"]
+        total = read.lengths
+        for name, other in self.ragged.items():
+            if name in _WRITTEN and not np.array_equal(other.offsets, read.offsets):
+                total = total + other.lengths
+        return total
+
+    def take(self, sequences: NDArray[np.int64]) -> Encoded:
+        """The given sequences, in the given order; they still know their rows."""
+        return replace(
+            self,
+            ragged={name: values.take(sequences) for name, values in self.ragged.items()},
+            dense={name: values[sequences] for name, values in self.dense.items()},
+            rows=self.rows[sequences],
+        )
+
+    def sum_by_row(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """[rows, …], values [sequences, …] added up over the sequences of each row."""
+        sums = np.zeros((self.n_rows, *values.shape[1:]), dtype=np.float64)
+        np.add.at(sums, self.rows, values)
+        return sums
+
+
+_WRITTEN = ("labels", "rejected_input_ids")
+
+
+def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

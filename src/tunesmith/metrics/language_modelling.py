@@ -1,0 +1,57 @@
+"""How well a model foresees text: loss, perplexity, bits a byte, accuracy of the next token.
+
+Perplexity depends on the tokenizer; bits a byte does not, and compares models across tokenizers (Gao et al.
+2020, "The Pile", section 3.1).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tunesmith.metrics import Scores, Statistics
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_LARGEST_EXPONENT = 700.0
+"""exp() of more than 709 is infinite."""
+
+
+def statistics(
+    nll: NDArray[Any],
+    tokens: NDArray[Any],
+    n_bytes: NDArray[Any] | None = None,
+    correct: NDArray[Any] | None = None,
+) -> Statistics:
+    """Per example: its likelihood and what it is divided by.
+
+    Args:
+        nll: [examples], negative log likelihood in nats, summed over the scored tokens; finite.
+        tokens: [examples], scored tokens.
+        n_bytes: [examples], UTF-8 bytes of the scored text.
+        correct: [examples], scored tokens that were the model's first choice.
+
+    Returns:
+        Dense [examples, 4]: nll, tokens, bytes, correct; zeros for what is not given.
+    """
+    columns = [nll, tokens, n_bytes, correct]
+    zeros = np.zeros(len(nll))
+    return np.stack([zeros if c is None else np.asarray(c, np.float64) for c in columns], axis=1)
+
+
+def formula(sums: NDArray[np.float64], *, with_bytes: bool = False, with_accuracy: bool = False) -> Scores:
+    """Loss in nats a token, perplexity, and if wanted bits a byte and accuracy, from sums [..., 4].
+
+    Where no token was scored all are 0.0, but for the perplexity, which is exp(0) = 1. A perplexity beyond
+    e^700 is given as that.
+    """
+    nll, tokens, n_bytes, correct = np.moveaxis(sums, -1, 0)
+    loss = nll / np.maximum(tokens, 1.0)
+    scores = {"loss": loss, "perplexity": np.exp(np.minimum(loss, _LARGEST_EXPONENT))}
+    if with_bytes:
+        scores["bits_per_byte"] = np.where(n_bytes > 0, nll / np.log(2) / np.maximum(n_bytes, 1.0), 0.0)
+    if with_accuracy:
+        scores["accuracy"] = correct / np.maximum(tokens, 1.0)
+    return scores

@@ -1,0 +1,131 @@
+"""F1 and exact match of any number of labels a text, and the thresholds that make labels of probabilities.
+
+Definitions as in scikit-learn's `f1_score(average="micro" | "macro", zero_division=0)` and `accuracy_score`
+for multi-label arrays: there the macro average is over all labels, and one that never occurs counts 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tunesmith.metrics import Scores, Statistics
+from tunesmith.metrics.classification import per_class, per_class_f1
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MIN_TRUE_ROWS = 10
+"""A label with fewer true rows gets the threshold that all labels share."""
+
+
+def statistics(labels: NDArray[Any], predicted: NDArray[Any]) -> Statistics:
+    """Per example: its true labels, its predicted labels, and those where both agree.
+
+    Args:
+        labels: [examples, k], 0 or 1.
+        predicted: [examples, k], 0 or 1.
+
+    Returns:
+        Sparse [examples, 3k + 2]: true, predicted, agreed, then 1 where all k are right, and 1.
+    """
+    from scipy import sparse
+
+    true, guessed = np.asarray(labels, dtype=bool), np.asarray(predicted, dtype=bool)
+    exact = (true == guessed).all(axis=1, keepdims=True)
+    parts = [true, guessed, true & guessed, exact, np.ones_like(exact)]
+    return sparse.hstack([sparse.csr_matrix(part, dtype=np.float64) for part in parts], format="csr")
+
+
+def formula(sums: NDArray[np.float64]) -> Scores:
+    """F1 (micro, macro), precision and recall (micro), and exact match, from sums [..., 3k + 2].
+
+    A score without anything to count is 0.0.
+    """
+    true, predicted, agreed = np.split(sums[..., :-2], 3, axis=-1)
+    n_true, n_predicted, n_agreed = true.sum(-1), predicted.sum(-1), agreed.sum(-1)
+    return {
+        "f1_micro": 2 * n_agreed / np.maximum(n_true + n_predicted, 1.0),
+        "f1_macro": per_class_f1(sums[..., :-2]).mean(-1),
+        "precision_micro": n_agreed / np.maximum(n_predicted, 1.0),
+        "recall_micro": n_agreed / np.maximum(n_true, 1.0),
+        "exact_match": sums[..., -2] / np.maximum(sums[..., -1], 1.0),
+    }
+
+
+def per_label(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Precision, recall, F1 and support of each label [k] from sums [3k + 2]; 0.0 where nothing counts."""
+    return per_class(sums[..., :-2])
+
+
+def fit_thresholds(
+    probabilities: NDArray[Any], labels: NDArray[Any], *, grid: Sequence[float] | None = None
+) -> NDArray[np.float32]:
+    """The threshold of each label with the best F1 on these rows.
+
+    A label is on where its probability is at least its threshold. One with fewer than `MIN_TRUE_ROWS` true
+    rows gets the one threshold for all labels with the best micro F1: the best F1 of a handful of rows is
+    mostly luck, and its threshold can lie anywhere. Among equals the threshold nearest to 0.5 wins, then the
+    lower one, so that the result is always the same.
+
+    Args:
+        probabilities: [examples, k], read as float32, as a model gives them.
+        labels: [examples, k], 0 or 1.
+        grid: thresholds to choose from; None is the midpoints between neighbouring probabilities.
+
+    Returns:
+        [k] thresholds; 0.5 throughout where no row is true.
+    """
+    scores, true = np.asarray(probabilities, dtype=np.float32), np.asarray(labels, dtype=bool)
+    if not true.any():
+        return np.full(scores.shape[1], 0.5, dtype=np.float32)
+    thresholds = _best_thresholds(scores, true, grid)
+    few = true.sum(axis=0) < MIN_TRUE_ROWS
+    if few.any():
+        thresholds[few] = _best_thresholds(scores.reshape(-1, 1), true.reshape(-1, 1), grid)
+    return thresholds
+
+
+def _best_thresholds(
+    scores: NDArray[np.float32], true: NDArray[np.bool_], grid: Sequence[float] | None
+) -> NDArray[np.float32]:
+    """The best threshold of each column [k], of scores and truth [n, k]."""
+    thresholds, f1 = _midpoints(scores, true) if grid is None else _on_grid(scores, true, grid)
+    distance = np.where(f1 == f1.max(axis=0), np.abs(thresholds - np.float32(0.5)), np.float32(np.inf))
+    # Thresholds descend, and argmin takes the first: turned over, that is the lower of two equally near.
+    best = len(distance) - 1 - distance[::-1].argmin(axis=0)
+    return np.asarray(thresholds[best, np.arange(scores.shape[1])], dtype=np.float32)
+
+
+def _midpoints(
+    scores: NDArray[np.float32], true: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Thresholds [n, k], descending, between the i-th highest score and the next, and the F1 of each."""
+    order = np.argsort(-scores, axis=0)
+    high = np.take_along_axis(scores, order, axis=0)
+    low = np.concatenate([high[1:], np.zeros_like(high[:1])])
+    middle = (high + low) / 2
+    # Between two neighbouring floats there is no other, and the sum may round to the lower.
+    middle = np.where(middle <= low, high, middle)
+    agreed = np.take_along_axis(true, order, axis=0).cumsum(axis=0)
+    n_predicted = np.arange(1, len(scores) + 1)[:, None]
+    f1 = 2 * agreed / (n_predicted + true.sum(axis=0))
+    # Equal scores cannot be told apart; below the lowest there is always room.
+    f1[:-1][high[:-1] == high[1:]] = -1.0
+    return middle, f1
+
+
+def _on_grid(
+    scores: NDArray[np.float32], true: NDArray[np.bool_], grid: Sequence[float]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The grid's thresholds [g, k], descending, and the F1 of each."""
+    levels = np.sort(np.asarray(grid, dtype=np.float32))[::-1]
+    thresholds = np.repeat(levels[:, None], scores.shape[1], axis=1)
+    f1 = np.empty(thresholds.shape)
+    for row, level in enumerate(levels):
+        predicted = scores >= level
+        counted = predicted.sum(axis=0) + true.sum(axis=0)
+        f1[row] = 2 * (predicted & true).sum(axis=0) / np.maximum(counted, 1)
+    return thresholds, f1

@@ -1,0 +1,35 @@
+"""How often, and by how much, the chosen answer is rewarded above the rejected one.
+
+As in RewardBench (Lambert et al. 2024) and TRL's `rewards/accuracies`, but that a tie counts half: a model
+that rewards everything alike then has 0.5, as one that guesses, not 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tunesmith.metrics import Scores, Statistics
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def statistics(margins: NDArray[Any]) -> Statistics:
+    """Per pair: whether the order is right, and the margin.
+
+    Args:
+        margins: [examples], reward of the chosen answer minus that of the rejected one; finite.
+
+    Returns:
+        Dense [examples, 3]: 1; 1, 0.5 or 0 for right, tied or wrong; the margin.
+    """
+    margin = np.asarray(margins, dtype=np.float64)
+    return np.stack([np.ones(len(margin)), (np.sign(margin) + 1) / 2, margin], axis=1)
+
+
+def formula(sums: NDArray[np.float64]) -> Scores:
+    """Accuracy and mean margin (in units of reward) from sums [..., 3]; 0.0 where there is no pair."""
+    n = np.maximum(sums[..., 0], 1.0)
+    return {"reward_accuracy": sums[..., 1] / n, "reward_margin": sums[..., 2] / n}

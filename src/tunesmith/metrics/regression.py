@@ -1,0 +1,81 @@
+"""Correlation and error of predicted numbers.
+
+Pearson's r from sums of products, and Spearman's rho as Pearson's r of average ranks (Spearman 1904; ties as
+in `scipy.stats.spearmanr`). Ranks are those among all the examples given: the score of these is exact, while
+an interval or a slice of them resamples ranks and does not rank anew. RMSE and MAE are in the units of the
+numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tunesmith.metrics import Scores, Statistics
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NO_VARIANCE = 1e-12
+"""Variance over mean square, below which only rounding is left of it."""
+
+
+def statistics(true: NDArray[Any], predicted: NDArray[Any]) -> Statistics:
+    """Per example: what correlations and errors add up from.
+
+    Args:
+        true: [examples], finite.
+        predicted: [examples], finite.
+
+    Returns:
+        Dense [examples, 13]: 1, (x, y, xx, yy, xy) of the values, the same of the ranks, error², |error|.
+    """
+    from scipy.stats import rankdata
+
+    x, y = np.asarray(true, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    error = y - x
+    columns = [
+        np.ones(len(x)),
+        *_products(x, y),
+        *_products(rankdata(x), rankdata(y)),
+        error**2,
+        np.abs(error),
+    ]
+    return np.stack(columns, axis=1)
+
+
+def _products(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """x, y and their products, first moved and scaled: r stays the same, large numbers lose no digits."""
+    x, y = _standardised(x), _standardised(y)
+    return [x, y, x * x, y * y, x * y]
+
+
+def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    centred = values - values.mean() if len(values) else values
+    return centred / (np.abs(centred).max(initial=0.0) or 1.0)
+
+
+def formula(sums: NDArray[np.float64]) -> Scores:
+    """Pearson, Spearman, RMSE and MAE from sums [..., 13].
+
+    A correlation is 0.0 where either side does not vary; every score is 0.0 where there is no example.
+    """
+    n = sums[..., 0]
+    return {
+        "pearson": _correlation(n, sums[..., 1:6]),
+        "spearman": _correlation(n, sums[..., 6:11]),
+        "rmse": np.sqrt(sums[..., 11] / np.maximum(n, 1.0)),
+        "mae": sums[..., 12] / np.maximum(n, 1.0),
+    }
+
+
+def _correlation(n: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pearson's r [...] from n [...] and the sums of x, y, xx, yy, xy [..., 5]."""
+    x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    x_spread, y_spread = n * xx - x * x, n * yy - y * y
+    varies = (x_spread > _NO_VARIANCE * n * xx) & (y_spread > _NO_VARIANCE * n * yy)
+    # Each root by itself: the product of two small spreads could vanish.
+    scale = np.where(varies, np.sqrt(np.abs(x_spread)) * np.sqrt(np.abs(y_spread)), 1.0)
+    r = np.clip((n * xy - x * y) / scale, -1.0, 1.0)
+    return np.asarray(np.where(varies, r, 0.0), dtype=np.float64)

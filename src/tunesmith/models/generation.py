@@ -1,0 +1,55 @@
+"""How a model generates: the recipe's settings, written into the model so that they are saved with it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tunesmith.encoded import Encoded
+from tunesmith.models.loading import position_limit
+from tunesmith.recipe import Recipe
+from tunesmith.tasks import IGNORED, Task
+
+_USUAL_NEW_TOKENS = 256
+_ROOM = 1.2
+"""Answers to come may be longer than those of the training rows."""
+
+
+def set_generation(model: Any, tokenizer: Any, task: Task, recipe: Recipe, train: Encoded) -> Recipe:
+    """Puts the settings into the model, and returns the recipe with `auto` filled in.
+
+    Args:
+        model: of transformers.
+        tokenizer: of the model.
+        task: says where its answers end.
+        recipe: its section `generate`.
+        train: the training sequences, whose longest answer bounds those to come.
+    """
+    if not task.generates:
+        return recipe
+    how = recipe.generate
+    limit = position_limit(model, tokenizer)
+    most = _longest_answer(model, train, limit) if how.max_new_tokens == "auto" else how.max_new_tokens
+    settings = model.generation_config
+    settings.max_new_tokens = most
+    settings.max_length = None
+    settings.num_beams = how.num_beams
+    settings.do_sample = how.do_sample
+    settings.temperature = how.temperature if how.do_sample else None
+    settings.top_p = how.top_p if how.do_sample else None
+    settings.top_k = None
+    settings.pad_token_id = tokenizer.pad_token_id
+    ends = task.end_tokens(tokenizer)
+    if ends:
+        settings.eos_token_id = ends
+    return recipe.replace(generate={"max_new_tokens": most})
+
+
+def _longest_answer(model: Any, train: Encoded, limit: int) -> int:
+    if not model.config.is_encoder_decoder:
+        return min(_USUAL_NEW_TOKENS, max(limit // 2, 1))
+    labels = train.ragged["labels"]
+    longest = int(np.max((labels.sums((labels.values != IGNORED).astype(np.int64))), initial=1))
+    return min(math.ceil(_ROOM * longest) + 1, limit - 1)

@@ -1,0 +1,241 @@
+"""One training on its way through the stages: what they share, and how it begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunesmith.data.preparing import Prepared, prepare
+from tunesmith.encoded import Encoded
+from tunesmith.environment import describe_environment
+from tunesmith.errors import RecipeError
+from tunesmith.evaluation.result import final_split
+from tunesmith.inference.answering import score
+from tunesmith.inference.forward import has_bf16
+from tunesmith.models import heads
+from tunesmith.models.adapters import LoraSettings, add_lora
+from tunesmith.models.loading import LoadedModel, load_for_training
+from tunesmith.models.resolve import resolve_model
+from tunesmith.progress import Progress
+from tunesmith.recipe import Recipe, TrainRecipe
+from tunesmith.run import Run
+from tunesmith.tasks import Seen, Targets, Task
+
+
+@dataclass
+class Session:
+    """What the stages share.
+
+    Args:
+        run: its folder.
+        recipe: as asked for, then as used.
+        task: that is learned.
+        progress: told of what is done.
+        data: rows by split.
+        loaded: the model and its tokenizer.
+        adapter: peft's view of the model, where only an adapter is trained.
+        targets: what the task learned, thresholds included once they are fitted.
+        splits: sequences by split.
+        max_length: tokens of a sequence.
+        stages_s: seconds by stage.
+    """
+
+    run: Run
+    recipe: Recipe
+    task: Task
+    progress: Progress
+    data: Prepared
+    loaded: LoadedModel
+    adapter: Any = None
+    targets: Targets = field(default_factory=dict)
+    splits: dict[str, Encoded] = field(default_factory=dict)
+    max_length: int = 0
+    stages_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Any:
+        """The model in training."""
+        return self.loaded.model
+
+    @property
+    def tokenizer(self) -> Any:
+        """Of the model."""
+        return self.loaded.tokenizer
+
+    @property
+    def head(self) -> Any:
+        """The task's linear head, if it has one."""
+        config = self.task.config(self.targets)
+        return heads.find_head(self.model, config["num_labels"]) if "num_labels" in config else None
+
+    @property
+    def final(self) -> str:
+        """The split that counts."""
+        return final_split(self.data.splits)
+
+    @contextmanager
+    def stage(self, name: str, title: str) -> Iterator[None]:
+        """Tells and times a stage."""
+        self.progress.stage(title)
+        began = time.perf_counter()
+        yield
+        self.stages_s[name] = round(time.perf_counter() - began, 3)
+        self.run.update_manifest(stages_s=self.stages_s)
+
+    def advance(self, unit: str) -> Any:
+        """A callback for work of known size."""
+        return lambda done, total: self.progress.advance(done, total, unit)
+
+    def see(self, split: str, model: Any = None, *, with_texts: bool = True, bf16: bool = False) -> Seen:
+        """A split as the model in training sees it, or another model."""
+        return score(
+            self.task,
+            self.model if model is None else model,
+            self.tokenizer,
+            self.data.splits[split].columns,
+            self.splits[split],
+            bf16=bf16,
+            with_texts=with_texts,
+            advance=self.advance(f"{split} texts"),
+        )
+
+
+def begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
+    """Reads the data and loads the model; nothing is written before both are right.
+
+    Raises:
+        UserError: the recipe asks for what the task does not do, or the data or the model are unfit.
+    """
+    refuse_options_without_effect(task, recipe)
+    began = time.perf_counter()
+    progress.stage("Reading the data")
+    data = prepare(task, recipe)
+    _tell_data(data, progress)
+    progress.stage(f"Loading {recipe.model}")
+    files = resolve_model(recipe.model)
+    loaded = load_for_training(
+        files,
+        task,
+        data.targets,
+        pooling=_pooling(recipe.train),
+        seed=recipe.seed,
+        chat_template=recipe.data.chat_template,
+    )
+    progress.note(f"{files.origin}; {loaded.model.num_parameters():,} parameters")
+    adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
+    if heads.has_pooling_layer(loaded.model):
+        heads.use_fast_pooling(loaded.model)
+    session = Session(run, recipe, task, progress, data, loaded, adapter, dict(data.targets))
+    session.stages_s["prepare"] = round(time.perf_counter() - began, 3)
+    return session
+
+
+def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
+    """A value that this task would not heed is an error, not ignored.
+
+    Raises:
+        RecipeError: naming it.
+    """
+    asked = recipe.train.model_dump()
+    for key in _SPECIAL_KEYS:
+        if asked[key] != TrainRecipe.model_fields[key].get_default() and key not in task.heeds:
+            raise RecipeError(
+                f"train.{key} has no effect on `{task.name}`.",
+                place=f"train.{key}",
+                remedy="Leave it out." if not task.heeds else f"This task heeds: {', '.join(task.heeds)}.",
+            )
+    if recipe.train.method == "probe" and task.probe is None:
+        raise RecipeError(
+            f"train.method `probe` needs a linear head, and `{task.name}` has none.",
+            place="train.method",
+            remedy="Use `full` or `lora`.",
+        )
+    if recipe.data.too_long == "window" and not task.windows:
+        raise RecipeError(
+            f"data.too_long `window` is not for `{task.name}`: one answer stands for the whole text.",
+            place="data.too_long",
+            remedy="Use `cut` or `stop`.",
+        )
+    if recipe.data.too_long == "cut" and task.windows:
+        raise RecipeError(
+            f"data.too_long `cut` is not for `{task.name}`, which reads long texts in windows.",
+            place="data.too_long",
+            remedy="Use `window` or `stop`.",
+        )
+    if recipe.data.packing is True and not task.packs:
+        raise RecipeError(
+            f"data.packing is not for `{task.name}`.", place="data.packing", remedy="Leave it at `auto`."
+        )
+
+
+# Keys of `train` that only some tasks heed.
+_SPECIAL_KEYS = (
+    "class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha", "augment", "mlm_probability",
+    "whole_word_masking", "dpo_beta",
+)  # fmt: skip
+
+
+def describe(session: Session, requested: Recipe, data_fingerprint: str) -> dict[str, Any]:
+    """The manifest's entries that say what the run is made from."""
+    data = session.data
+    return {
+        "data": {
+            "fingerprint": data_fingerprint,
+            "columns": data.chosen,
+            "rows": {name: len(examples) for name, examples in data.splits.items()},
+            "set_aside": len(data.faults),
+            "notices": data.notices,
+        },
+        "targets": data.targets,
+        "model": {"name": requested.model, "parameters": session.model.num_parameters()},
+        "seed": requested.seed,
+        **describe_environment(),
+    }
+
+
+def bf16_for_features(recipe: Recipe, device: str) -> bool:
+    """Whether frozen passes may run in bfloat16."""
+    return has_bf16(device) if recipe.train.bf16 == "auto" else recipe.train.bf16
+
+
+def _tell_data(data: Prepared, progress: Progress) -> None:
+    progress.note("columns: " + ", ".join(f"{ours} = `{theirs}`" for ours, theirs in data.chosen.items()))
+    progress.note("rows: " + ", ".join(f"{len(rows):,} {name}" for name, rows in data.splits.items()))
+    for notice in data.notices:
+        progress.warn(notice)
+
+
+def _pooling(train: TrainRecipe) -> str:
+    if train.method != "lora":
+        return train.pooling
+    if train.pooling == "mean":
+        raise RecipeError(
+            "train.pooling `mean` adds a layer to the model, and an adapter must fit the base model as it is.",
+            place="train.pooling",
+            remedy="Leave it at `auto`, or use `train.method=full`.",
+        )
+    return "first"
+
+
+def _adapter(recipe: Recipe, task: Task, loaded: LoadedModel, *, base: str) -> Any:
+    if recipe.train.method != "lora":
+        return None
+    train = recipe.train
+    settings = LoraSettings(
+        train.lora_r,
+        train.lora_alpha,
+        train.lora_dropout,
+        train.lora_target_modules,
+        train.use_dora,
+        train.use_rslora,
+    )
+    return add_lora(loaded.model, task.auto_class, settings, base=base, seed=recipe.seed)
+
+
+def _name_for_others(name: str, path: Path) -> str:
+    """A model's name as an adapter's config shall give it: a Hub id stays, a folder becomes absolute."""
+    return str(path.resolve()) if Path(name).expanduser().is_dir() else name

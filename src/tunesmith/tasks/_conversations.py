@@ -1,0 +1,419 @@
+"""Conversations, however the file spells them: every format becomes one list of messages.
+
+`recognise` looks at the column names and one row, and says which format the rows are in; its `convert`
+reshapes a row and judges nothing. `checked_messages` judges: what it returns can be given to any chat
+template. The two are apart because messages also arrive without a file, as arguments of `predict`.
+
+Formats: OpenAI messages, ShareGPT (https://github.com/lm-sys/FastChat), Alpaca
+(https://github.com/tatsu-lab/stanford_alpaca), prompt and completion, question and answer; and for pairs
+of a chosen and a rejected reply TRL's, ShareGPT's, Alpaca's and that of Anthropic's `hh-rlhf`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith.tasks import RowError
+
+Message = dict[str, Any]
+Row = Mapping[str, Any]
+
+ROLES = ("system", "user", "assistant", "tool")
+_ROLE_NAMES = {
+    **dict.fromkeys(("human", "user"), "user"),
+    **dict.fromkeys(("gpt", "assistant", "chatgpt", "bing", "bard", "model", "function_call"), "assistant"),
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("tool", "function", "observation", "function_response"), "tool"),
+}
+_CONVERSATIONS = ("messages", "conversations", "conversation")
+_PAIRS = {"chosen", "rejected"}
+_KEPT = ("name", "tool_call_id", "reasoning_content")
+_HH_TURN = re.compile(r"\n\n(Human|Assistant):")
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A format that rows are in.
+
+    Args:
+        name: of the format.
+        columns: that it reads.
+        convert: makes the task's values of a row; raises RowError where the row has another shape.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    convert: Callable[[Row], dict[str, Any]]
+
+
+def recognise(header: Collection[str], sample: Row) -> Recognised | None:
+    """The format of conversations that rows are in, if it is a known one.
+
+    Args:
+        header: the column names.
+        sample: one row, whose types tell apart formats of the same column names.
+
+    Returns:
+        A format whose `convert` gives `messages`, and `tools` where the row has some; None if unknown.
+    """
+    readers = (_messages_format, _alpaca_format, _prompt_format, _question_format)
+    return next((found for reader in readers if (found := reader(header, sample))), None)
+
+
+def recognise_preference(header: Collection[str], sample: Row) -> Recognised | None:
+    """The format of pairs of replies that rows are in, if it is a known one.
+
+    Args:
+        header: the column names.
+        sample: one row.
+
+    Returns:
+        A format whose `convert` gives `prompt`, `chosen` and `rejected`, each a list of messages; None if
+        unknown.
+    """
+    if not set(header) >= _PAIRS:
+        return None
+    readers = (_sharegpt_pairs, _prompt_pairs, _whole_pairs)
+    return next((found for reader in readers if (found := reader(header, sample))), None)
+
+
+def checked_messages(value: Any, *, needs_reply: bool) -> list[Message]:
+    """A conversation, cleaned, that any chat template can be given.
+
+    Args:
+        value: turns with `role` and `content`, or their JSON.
+        needs_reply: whether there must be an assistant's turn to learn from.
+
+    Raises:
+        RowError: it is not a conversation.
+    """
+    turns = _parsed(value)
+    if not isinstance(turns, (list, tuple)):
+        raise RowError(f"messages must be a list of turns, and this is {_shown(value)}.")
+    messages = [_checked_turn(turn, f"turn {place}") for place, turn in enumerate(turns, start=1)]
+    _refuse_unfit(messages, needs_reply=needs_reply)
+    return messages
+
+
+def _messages_format(header: Collection[str], sample: Row) -> Recognised | None:
+    column = _first(_CONVERSATIONS, header)
+    if column is None or not _may_hold_turns(sample.get(column)):
+        return None
+    if column != "messages" and set(header) >= _PAIRS:
+        return None  # what is said before a pair of replies, not a conversation to learn
+    turns = _parsed(sample.get(column))
+    is_sharegpt = "from" in turns[0] if turns else column != "messages"
+    extra = tuple(name for name in ("system", "tools") if name in header)
+
+    def convert(row: Row) -> dict[str, Any]:
+        return _with_tools(_with_system(row, _normal(row[column])), row)
+
+    return Recognised("sharegpt" if is_sharegpt else "messages", (column, *extra), convert)
+
+
+def _alpaca_format(header: Collection[str], sample: Row) -> Recognised | None:
+    reply = _first(("output", "response"), header)
+    if "instruction" not in header or reply is None:
+        return None
+    context = _first(("input", "context"), header)
+    extra = tuple(name for name in ("system", "history") if name in header)
+
+    def convert(row: Row) -> dict[str, Any]:
+        asked = [*_history(row.get("history")), _instruction(row, context)]
+        return {"messages": _with_system(row, [*asked, _turn("assistant", row[reply])])}
+
+    columns = ("instruction", *((context,) if context else ()), reply, *extra)
+    return Recognised("alpaca", columns, convert)
+
+
+def _prompt_format(header: Collection[str], sample: Row) -> Recognised | None:
+    return _two_columns("prompt-completion", "prompt", ("completion", "response", "answer"), header, sample)
+
+
+def _question_format(header: Collection[str], sample: Row) -> Recognised | None:
+    if "context" in header:
+        return None  # reading comprehension: the answer is nothing without its passage
+    return _two_columns("question-answer", "question", ("answer",), header, sample)
+
+
+def _two_columns(
+    name: str, asked: str, replies: tuple[str, ...], header: Collection[str], sample: Row
+) -> Recognised | None:
+    reply = _first(replies, header)
+    if asked not in header or reply is None or not all(_may_be_said(sample.get(c)) for c in (asked, reply)):
+        return None
+    extra = tuple(column for column in ("system", "tools") if column in header)
+
+    def convert(row: Row) -> dict[str, Any]:
+        messages = [*_said(row[asked], "user"), *_said(row[reply], "assistant")]
+        return _with_tools(_with_system(row, messages), row)
+
+    return Recognised(name, (asked, reply, *extra), convert)
+
+
+def _sharegpt_pairs(header: Collection[str], sample: Row) -> Recognised | None:
+    column = _first(("conversations", "conversation"), header)
+    if column is None or not _may_hold_turns(sample.get(column)):
+        return None
+    extra = ("system",) if "system" in header else ()
+
+    def convert(row: Row) -> dict[str, Any]:
+        return _pair(_with_system(row, _normal(row[column])), row)
+
+    return Recognised("sharegpt-pairs", (column, "chosen", "rejected", *extra), convert)
+
+
+def _prompt_pairs(header: Collection[str], sample: Row) -> Recognised | None:
+    asked = _first(("prompt", "instruction", "question"), header)
+    if asked is None or not _may_be_said(sample.get(asked)):
+        return None
+    context = "input" if asked == "instruction" and "input" in header else None
+    extra = tuple(name for name in (context, "system") if name and name in header)
+
+    def convert(row: Row) -> dict[str, Any]:
+        prompt = [_instruction(row, context)] if asked == "instruction" else _said(row[asked], "user")
+        return _pair(_with_system(row, prompt), row)
+
+    name = "alpaca-pairs" if asked == "instruction" else "prompt-pairs"
+    return Recognised(name, (asked, *extra, "chosen", "rejected"), convert)
+
+
+def _whole_pairs(header: Collection[str], sample: Row) -> Recognised | None:
+    """Two whole conversations: what both begin with is the prompt."""
+    if not all(_may_hold_turns(_split_hh(sample.get(name))) for name in _PAIRS):
+        return None
+
+    def convert(row: Row) -> dict[str, Any]:
+        chosen, rejected = (_normal(_split_hh(row[name])) for name in ("chosen", "rejected"))
+        if not isinstance(chosen, list) or not isinstance(rejected, list):
+            raise RowError("without a prompt, chosen and rejected must be whole conversations.")
+        n = _common_length(chosen, rejected)
+        return {"prompt": chosen[:n], "chosen": chosen[n:], "rejected": rejected[n:]}
+
+    return Recognised("whole-pairs", ("chosen", "rejected"), convert)
+
+
+def _pair(prompt: Any, row: Row) -> dict[str, Any]:
+    replies = {name: _without(prompt, _said(row[name], "assistant")) for name in ("chosen", "rejected")}
+    return {"prompt": prompt, **replies}
+
+
+def _without(prompt: Any, reply: list[Message]) -> list[Message]:
+    """Some files repeat the prompt at the beginning of each reply."""
+    n = len(prompt) if isinstance(prompt, list) else 0
+    return reply[n:] if len(reply) > n and reply[:n] == prompt else reply
+
+
+def _common_length(chosen: list[Message], rejected: list[Message]) -> int:
+    """How many turns both begin with; at least one turn of each is left as the reply."""
+    longest = min(len(chosen), len(rejected)) - 1
+    differing = (n for n in range(longest) if chosen[n] != rejected[n])
+    return max(next(differing, longest), 0)
+
+
+def _split_hh(value: Any) -> Any:
+    """The turns of a text that names its speakers, as in `hh-rlhf`; anything else as it is."""
+    if not isinstance(value, str) or not _HH_TURN.match(value):
+        return value
+    _, *parts = _HH_TURN.split(value)
+    said = zip(parts[::2], parts[1::2], strict=True)
+    return [_turn("user" if who == "Human" else "assistant", text.strip()) for who, text in said]
+
+
+def _said(value: Any, role: str) -> list[Message]:
+    """What one side says: a text, one turn, or a list of turns."""
+    parsed = _parsed(value)
+    if isinstance(parsed, Mapping):
+        parsed = [parsed]
+    if isinstance(parsed, list) and parsed and all(isinstance(turn, Mapping) for turn in parsed):
+        return [_normal_turn(turn) for turn in parsed]
+    return [_turn(role, value)]
+
+
+def _normal(value: Any) -> Any:
+    """Turns with `role` and `content`; what is no list of turns is left for the check to refuse."""
+    turns = _parsed(value)
+    if not isinstance(turns, (list, tuple)):
+        return value
+    return [_normal_turn(turn) if isinstance(turn, Mapping) else turn for turn in turns]
+
+
+def _normal_turn(turn: Row) -> Message:
+    role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
+    rest = {name: value for name, value in turn.items() if name not in ("role", "from", "content", "value")}
+    if (call := rest.pop("function_call", None)) is not None and not rest.get("tool_calls"):
+        rest["tool_calls"] = [call]  # OpenAI's older spelling
+    normal = {"role": _ROLE_NAMES.get(str(role).lower(), role), "content": content, **rest}
+    if role == "function_call" and (calls := _calls_in(content)):
+        normal |= {"content": "", "tool_calls": calls}
+    return normal
+
+
+def _calls_in(content: Any) -> list[Any]:
+    """The calls that ShareGPT writes as JSON text; empty where the text is something else."""
+    parsed = _parsed(content)
+    calls = [parsed] if isinstance(parsed, Mapping) else parsed
+    named = isinstance(calls, list) and all(isinstance(call, Mapping) and "name" in call for call in calls)
+    return list(calls) if named else []
+
+
+def _history(value: Any) -> list[Message]:
+    pairs = [] if _is_missing(value) else _parsed(value)
+    if not isinstance(pairs, list) or not all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs):
+        raise RowError("history must be a list of pairs: what the user said, and the assistant's reply.")
+    return [turn for user, reply in pairs for turn in (_turn("user", user), _turn("assistant", reply))]
+
+
+def _instruction(row: Row, context: str | None) -> Message:
+    asked, given = row["instruction"], row.get(context) if context else None
+    if _is_missing(given):
+        return _turn("user", asked)
+    if _is_missing(asked):
+        return _turn("user", given)
+    return _turn("user", f"{asked}\n{given}")
+
+
+def _with_system(row: Row, messages: Any) -> Any:
+    system = row.get("system")
+    if _is_missing(system) or not isinstance(messages, list):
+        return messages
+    has_one = bool(messages) and isinstance(messages[0], Mapping) and messages[0].get("role") == "system"
+    return messages if has_one else [_turn("system", system), *messages]
+
+
+def _with_tools(messages: Any, row: Row) -> dict[str, Any]:
+    tools = None if _is_missing(row.get("tools")) else _parsed(row["tools"])
+    if not tools:
+        return {"messages": messages}
+    if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
+        raise RowError(f"tools must be a list of JSON objects, and this is {_shown(row['tools'])}.")
+    _refuse_surrogates(tools, "tools")
+    return {"messages": messages, "tools": [_tool(tool) for tool in tools]}
+
+
+def _tool(tool: Row) -> dict[str, Any]:
+    """Templates expect each function in an envelope that says it is one."""
+    return {"type": "function", "function": dict(tool)} if "function" not in tool else dict(tool)
+
+
+def _checked_turn(turn: Any, place: str) -> Message:
+    if not isinstance(turn, Mapping):
+        raise RowError(f"{place} must have a role and content, and it is {_shown(turn)}.")
+    role = "system" if turn.get("role") == "developer" else turn.get("role")
+    if role not in ROLES:
+        known = ", ".join(f"`{name}`" for name in ROLES)
+        raise RowError(f"{place} has the role {_quoted(role)}; it must be one of {known}.")
+    message: Message = {"role": role, "content": _content(turn.get("content"), place)}
+    if role == "assistant" and (calls := _parsed(turn.get("tool_calls"))):
+        message["tool_calls"] = _checked_calls(calls, place)
+    # An empty system turn says something: templates with a system prompt of their own leave it out.
+    if not message["content"].strip() and role != "system" and "tool_calls" not in message:
+        raise RowError(f"{place} ({role}) is empty.")
+    message |= {name: turn[name] for name in _KEPT if isinstance(turn.get(name), str)}
+    _refuse_surrogates(message, place)
+    return message
+
+
+def _content(value: Any, place: str) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, (list, tuple)):
+        return "".join(_part(part, place) for part in value)
+    if not isinstance(value, str):
+        raise RowError(f"{place}: content must be text, and it is {_shown(value)}.")
+    return value
+
+
+def _part(part: Any, place: str) -> str:
+    if not isinstance(part, Mapping):
+        raise RowError(f"{place}: a part of the content must be an object, and it is {_shown(part)}.")
+    if part.get("type", "text") != "text":
+        raise RowError(f"{place} has a part of type {_quoted(part['type'])}; only text can be used.")
+    if not isinstance(part.get("text"), str):
+        raise RowError(f"{place} has a part without text.")
+    return str(part["text"])
+
+
+def _checked_calls(calls: Any, place: str) -> list[dict[str, Any]]:
+    if not isinstance(calls, (list, tuple)):
+        raise RowError(f"{place}: tool_calls must be a list, and it is {_shown(calls)}.")
+    return [_checked_call(call, place) for call in calls]
+
+
+def _checked_call(call: Any, place: str) -> dict[str, Any]:
+    """Arguments become an object: OpenAI sends them as JSON text, which templates would quote again."""
+    function = call.get("function", call) if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise RowError(f"{place}: a tool call must name its function, and this is {_shown(call)}.")
+    arguments = _parsed(function.get("arguments") or {})
+    if not isinstance(arguments, Mapping):
+        raise RowError(f"{place}: the arguments of {_quoted(function['name'])} are not a JSON object.")
+    checked = {"type": "function", "function": {"name": function["name"], "arguments": dict(arguments)}}
+    return {"id": call["id"], **checked} if isinstance(call.get("id"), str) else checked
+
+
+def _refuse_unfit(messages: list[Message], *, needs_reply: bool) -> None:
+    roles = [message["role"] for message in messages]
+    if "user" not in roles and "assistant" not in roles:
+        raise RowError("there is no turn of a user or an assistant.")
+    if "system" in roles[1:]:
+        place = roles.index("system", 1) + 1
+        raise RowError(f"turn {place} is a system turn; there can be one, and it must be the first.")
+    if needs_reply and "assistant" not in roles:
+        raise RowError("there is no turn of the assistant to learn from.")
+
+
+def _refuse_surrogates(value: Any, place: str) -> None:
+    """Bytes that are not UTF-8, and lone surrogates of JSON: no tokenizer and no file can take them."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
+    except UnicodeEncodeError:
+        raise RowError(f"{place} is not UTF-8.") from None
+
+
+def _parsed(value: Any) -> Any:
+    """The list or object that a text holds as JSON, as in CSV files; anything else as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _may_hold_turns(value: Any) -> bool:
+    """Whether a value is a list of turns; a missing one may be, in another row."""
+    turns = _parsed(value)
+    return turns is None or (isinstance(turns, list) and all(isinstance(turn, Mapping) for turn in turns))
+
+
+def _may_be_said(value: Any) -> bool:
+    return isinstance(value, str) or _may_hold_turns(value)
+
+
+def _first(names: tuple[str, ...], header: Collection[str]) -> str | None:
+    return next((name for name in names if name in header), None)
+
+
+def _is_missing(value: Any) -> bool:
+    blank = isinstance(value, str) and not value.strip()
+    return value is None or blank or (isinstance(value, float) and math.isnan(value))
+
+
+def _turn(role: str, content: Any) -> Message:
+    return {"role": role, "content": content}
+
+
+def _shown(value: Any) -> str:
+    return f"{type(value).__name__} {_quoted(value)}"
+
+
+def _quoted(value: Any) -> str:
+    """A value in a message: short, and UTF-8 whatever it holds."""
+    text = str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    return f"`{text[:40]}{'…' if len(text) > 40 else ''}`"

@@ -1,0 +1,132 @@
+"""Cleaning what stands in a row: texts, labels, numbers. What cannot be used is a RowError with the reason."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tunesmith.errors import DataError
+from tunesmith.tasks import RowError
+
+
+def is_missing(value: Any) -> bool:
+    """Nothing, or the NaN that tables put in its place."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def text_of(value: Any, column: str) -> str:
+    """A text that is there.
+
+    Raises:
+        RowError: it is missing, empty, no text, or cannot be encoded.
+    """
+    if is_missing(value):
+        raise RowError(f"no {column}.")
+    if not isinstance(value, str):
+        raise RowError(f"{column} is {type(value).__name__} `{value}`, not text.")
+    if not value.strip():
+        raise RowError(f"{column} is empty.")
+    refuse_surrogates(value, column)
+    if value.strip().lower() == "nan":
+        raise RowError(f"{column} is `{value.strip()}`, which is what a missing value was exported as.")
+    return value
+
+
+def label_of(value: Any) -> str:
+    """A label's name: text as it stands, a whole number without a point.
+
+    Raises:
+        RowError: it is missing, a fraction, or several.
+    """
+    if is_missing(value):
+        raise RowError("no label.")
+    if isinstance(value, float) and not value.is_integer():
+        raise RowError(f"label {value} is not a whole number; to predict a quantity use `text-regression`.")
+    if isinstance(value, (list, dict)):
+        raise RowError(f"label is a {type(value).__name__}; several labels are `multi-label-classification`.")
+    name = str(int(value)) if isinstance(value, float) else str(value)
+    if not name.strip() or name.strip().lower() == "nan":
+        raise RowError(f"no label (`{name}`)." if name.strip() else "label is empty.")
+    refuse_surrogates(name, "label")
+    return name
+
+
+def number_of(value: Any, column: str) -> float:
+    """A finite number.
+
+    Raises:
+        RowError: it is missing or no number.
+    """
+    if is_missing(value) or (isinstance(value, str) and not value.strip()):
+        raise RowError(f"no {column}.")
+    try:
+        number = float(value) if not isinstance(value, (bool, list, dict)) else math.nan
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise RowError(f"{column} must be a number, got `{value}`.")
+    return number
+
+
+def list_of(value: Any, column: str) -> list[Any]:
+    """A list, also one that a table holds as JSON.
+
+    Raises:
+        RowError: it is missing or no list.
+    """
+    if is_missing(value):
+        raise RowError(f"no {column}.")
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise RowError(f"{column} must be a list, got the text `{value[:60]}`.") from None
+    if not isinstance(value, (list, tuple)):
+        raise RowError(f"{column} must be a list, got {type(value).__name__}.")
+    return list(value)
+
+
+def refuse_surrogates(value: str, column: str) -> None:
+    """Bytes that are not UTF-8, and lone surrogates of JSON: no tokenizer and no file can take them."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RowError(f"{column} is not UTF-8.") from None
+
+
+def in_label_order(labels: Sequence[str] | Mapping[str, int]) -> list[str]:
+    """Label names in numeric order where all are whole numbers, else alphabetic: never that of the rows."""
+    if all(label.lstrip("-").isdecimal() for label in labels):
+        return sorted(labels, key=lambda label: (int(label), label))
+    return sorted(labels)
+
+
+def label_config(labels: Sequence[str], problem_type: str | None = None) -> dict[str, Any]:
+    """Entries of a config for a head with one output a label."""
+    config: dict[str, Any] = {
+        "num_labels": len(labels),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: i for i, label in enumerate(labels)},
+    }
+    return {**config, "problem_type": problem_type} if problem_type else config
+
+
+def labels_in(config: Any) -> list[str]:
+    """The label names of a saved model, in order."""
+    return [config.id2label[i] for i in range(len(config.id2label))]
+
+
+def refuse_one_label(counts: Mapping[str, int]) -> None:
+    """A classifier needs something to tell apart.
+
+    Raises:
+        DataError: all rows have one label.
+    """
+    if len(counts) == 1:
+        raise DataError(
+            f"a classifier needs two labels or more, and all {sum(counts.values())} training rows have "
+            f"`{next(iter(counts))}`.",
+            remedy="Name the right label column (`--column label=COLUMN`), or add rows of other labels.",
+        )

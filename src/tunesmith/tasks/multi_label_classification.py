@@ -1,0 +1,233 @@
+"""Any number of labels a text: emotions, subjects, tags.
+
+Binary cross-entropy for each label, summed over labels and divided by their number, so that an item is a text.
+A label is given where its probability reaches its threshold; the thresholds are fitted on the validation rows
+after training and saved in config.json. Answers have the shape of the Hub's `TextClassificationOutput`, several
+at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tunesmith.errors import DataError, did_you_mean
+from tunesmith.metrics import Scores, Statistics, multi_label, total
+from tunesmith.tasks import (
+    Batch,
+    Column,
+    Encoded,
+    EncodeOptions,
+    LossOptions,
+    Prediction,
+    Recognised,
+    RowError,
+    Seen,
+    Targets,
+    Task,
+    Values,
+)
+from tunesmith.tasks import _texts as texts
+from tunesmith.tasks._values import in_label_order, is_missing, label_config, label_of, labels_in
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+THRESHOLDS_KEY = "tunesmith_thresholds"
+"""Entry of config.json with one threshold a label, in the labels' order."""
+
+_LABELS = ("labels", "label", "tags", "categories", "emotions", "topics", "genres", "classes")
+_YES = {"1", "1.0", "true", "yes"}
+_NO = {"0", "0.0", "false", "no", ""}
+
+
+class MultiLabelClassification(Task):
+    """The task's object."""
+
+    name = "multi-label-classification"
+    summary = "any number of labels for each text"
+    columns = (texts.TEXT, texts.TEXT_PAIR, Column("labels", "list", _LABELS, target=True))
+    auto_class = "AutoModelForSequenceClassification"
+    primary_metric = "f1_micro"
+    pools = True
+    heeds = ("focal_gamma", "r_drop_alpha", "augment", "label_smoothing_factor", "class_weights")
+    probe: Literal["logistic_regression", "linear"] | None = "linear"
+    baselines = ("all_frequent", "tfidf_logistic_regression")
+
+    def recognise(self, header: Collection[str], sample: Values) -> Recognised | None:
+        """One column a label: two or more columns of zeros and ones, and no column of lists."""
+        names = {name.strip().lower() for name in header}
+        text = next(
+            (name for name in header if name.strip().lower() in (texts.TEXT.name, *texts.TEXT.aliases)), None
+        )
+        flags = tuple(name for name in header if name != text and _is_flag(sample.get(name)))
+        if text is None or len(flags) < 2 or names & set(_LABELS):
+            return None
+        return Recognised(
+            "one column a label",
+            (text, *flags),
+            lambda row: {"text": row.get(text), "labels": {name: row.get(name) for name in flags}},
+        )
+
+    def read(self, row: Values) -> dict[str, Any]:
+        """See Task; no label at all is an answer, too."""
+        example = texts.read_texts(row)
+        return {**example, "labels": _labels_of(row["labels"])} if "labels" in row else example
+
+    def learn_targets(self, train: Values) -> Targets:
+        """See Task."""
+        counts: dict[str, int] = {}
+        for labels in train["labels"]:
+            for label in labels:
+                counts[label] = counts.get(label, 0) + 1
+        if not counts:
+            raise DataError(
+                f"none of the {len(train['labels'])} training rows has a label.",
+                remedy="Name the right column (`--column labels=COLUMN`).",
+            )
+        if len(counts) > max(50, len(train["labels"]) // 2):
+            raise DataError(
+                f"labels must repeat, and the training rows have {len(counts)} different ones.",
+                remedy="Name the right column (`--column labels=COLUMN`).",
+            )
+        return {"labels": in_label_order(counts)}
+
+    def check_targets(self, row: Values, targets: Targets) -> None:
+        """See Task."""
+        for label in row.get("labels") or ():
+            if label not in targets["labels"]:
+                known = did_you_mean(label, targets["labels"])
+                raise RowError(f"label `{label}` does not occur in the training rows. {known}")
+
+    def config(self, targets: Targets) -> dict[str, Any]:
+        """See Task."""
+        config = label_config(targets["labels"], "multi_label_classification")
+        return {**config, THRESHOLDS_KEY: targets["thresholds"]} if "thresholds" in targets else config
+
+    def targets_of(self, config: Any) -> Targets:
+        """See Task."""
+        targets = {"labels": labels_in(config)}
+        thresholds = getattr(config, THRESHOLDS_KEY, None)
+        return {**targets, "thresholds": list(thresholds)} if thresholds else targets
+
+    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+        """See Task; `labels` is [rows, k], 0 or 1."""
+        labels = None
+        if texts.has_column(batch, "labels"):
+            ids = {label: i for i, label in enumerate(targets["labels"])}
+            labels = np.zeros((len(batch["labels"]), len(ids)), dtype=np.float32)
+            for row, names in enumerate(batch["labels"]):
+                labels[row, [ids[name] for name in names]] = 1.0
+        return texts.encode_texts(batch, tokenizer, options, labels)
+
+    def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
+        """See Task."""
+        from torch.nn import functional as F
+
+        logits = outputs.float() if outputs.dtype.itemsize < 4 else outputs
+        wanted = batch["labels"].to(logits.dtype)
+        smooth = wanted * (1 - options.label_smoothing) + 0.5 * options.label_smoothing
+        weights = None if options.class_weights is None else logits.new_tensor(options.class_weights)
+        each = F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weights, reduction="none")
+        if options.focal_gamma:
+            right = (logits.sigmoid() * (2 * wanted - 1) + (1 - wanted)).clamp(0, 1)
+            each = (1 - right) ** options.focal_gamma * each
+        # Summed over labels, so that the loss of a text does not shrink with their number.
+        return each.sum()
+
+    def fit_thresholds(self, seen: Seen, targets: Targets) -> Targets:
+        """See Task."""
+        fitted = multi_label.fit_thresholds(_probabilities(seen), seen.encoded.dense["labels"])
+        return {**targets, "thresholds": [round(float(value), 6) for value in fitted]}
+
+    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+        """See Task; `labels` are those given, most probable first, `scores` holds every label's probability."""
+        names, probabilities = targets["labels"], _probabilities(seen)
+        given = _given(probabilities, targets)
+        return [
+            {
+                "labels": [
+                    {"label": names[i], "score": float(row[i])}
+                    for i in np.argsort(-row, kind="stable")
+                    if on[i]
+                ],
+                "scores": row,
+            }
+            for row, on in zip(probabilities, given, strict=True)
+        ]
+
+    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+        """See Task: all labels right and none too many."""
+        return {item["label"] for item in prediction["labels"]} == set(gold)
+
+    def details(self, seen: Seen, targets: Targets) -> dict[str, Any]:
+        """See Task: `per_class`."""
+        sums = total(self.statistics(seen, targets))
+        table = {name: values.tolist() for name, values in multi_label.per_label(sums).items()}
+        return {"per_class": {"labels": targets["labels"], **table}}
+
+    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+        """See Task."""
+        given = _given(_probabilities(seen), targets)
+        return multi_label.statistics(seen.encoded.dense["labels"].astype(np.int64), given.astype(np.int64))
+
+    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+        """See Task."""
+        return multi_label.formula(sums)
+
+    def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
+        """See Task; with thresholds fitted anew."""
+        return super().look(seen, self.fit_thresholds(seen, targets))
+
+
+task = MultiLabelClassification()
+
+
+def _probabilities(seen: Seen) -> NDArray[np.float32]:
+    logits = np.asarray(seen.kept, dtype=np.float32)
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), dtype=np.float32)
+
+
+def _given(probabilities: NDArray[np.float32], targets: Targets) -> NDArray[np.bool_]:
+    thresholds = np.asarray(targets.get("thresholds", [0.5] * probabilities.shape[1]), dtype=np.float32)
+    return probabilities >= thresholds
+
+
+def _labels_of(value: Any) -> list[str]:
+    """Label names of a list, of `a, b` or `a; b` or JSON as text, or of columns of zeros and ones."""
+    if isinstance(value, Mapping):
+        return [name for name, flag in value.items() if _flag(name, flag)]
+    if is_missing(value):
+        raise RowError("no labels.")
+    if isinstance(value, str):
+        value = _split(value)
+    if not isinstance(value, (list, tuple)):
+        raise RowError(f"labels must be a list, got {type(value).__name__} `{value}`.")
+    return list(dict.fromkeys(label_of(label) for label in value))
+
+
+def _split(text: str) -> list[Any]:
+    import json
+
+    if text.lstrip().startswith("["):
+        try:
+            return list(json.loads(text))
+        except ValueError:
+            raise RowError(f"labels is not JSON: `{text[:60]}`.") from None
+    separator = next((mark for mark in (";", "|", ",") if mark in text), None)
+    parts = text.split(separator) if separator else [text]
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _is_flag(value: Any) -> bool:
+    return str(value).strip().lower() in {"0", "1", "0.0", "1.0", "true", "false"}
+
+
+def _flag(name: str, value: Any) -> bool:
+    text = "" if is_missing(value) else str(value).strip().lower()
+    if text not in _YES | _NO:
+        raise RowError(f"column `{name}` must be 0 or 1, got `{value}`.")
+    return text in _YES

@@ -1,0 +1,128 @@
+"""A number for each text, or pair of texts: similarity, rating, urgency.
+
+The loss is the squared error in units of the training targets' deviation, so that one learning rate fits every
+unit; the head begins at their mean and learns in that unit (`head_scale`). The model's output is the number
+itself, in every tool.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tunesmith.errors import DataError
+from tunesmith.metrics import Scores, Statistics, regression
+from tunesmith.tasks import (
+    Batch,
+    Column,
+    Encoded,
+    EncodeOptions,
+    LossOptions,
+    Prediction,
+    Seen,
+    Targets,
+    Task,
+    Values,
+)
+from tunesmith.tasks import _texts as texts
+from tunesmith.tasks._values import number_of
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+_SCORE = ("score", "similarity_score", "similarity", "rating", "stars", "value", "label", "target", "urgency")
+_SCALE_KEY = "tunesmith_target_scale"
+
+
+class TextRegression(Task):
+    """The task's object."""
+
+    name = "text-regression"
+    summary = "a number for each text, or pair of texts"
+    columns = (texts.TEXT, texts.TEXT_PAIR, Column("score", "number", _SCORE, target=True))
+    auto_class = "AutoModelForSequenceClassification"
+    primary_metric = "pearson"
+    pools = True
+    heeds = ("augment",)
+    probe: Literal["logistic_regression", "linear"] | None = "linear"
+    baselines = ("mean", "tfidf_ridge")
+
+    def read(self, row: Values) -> dict[str, Any]:
+        """See Task."""
+        example = texts.read_texts(row)
+        return {**example, "score": number_of(row["score"], "score")} if "score" in row else example
+
+    def learn_targets(self, train: Values) -> Targets:
+        """See Task: the mean and deviation of the targets."""
+        scores = np.array(train["score"], dtype=np.float64)
+        if scores.std() == 0:
+            raise DataError(
+                f"there is nothing to predict: all {len(scores)} training rows have the score {scores[0]:g}.",
+                remedy="Name the right column (`--column score=COLUMN`).",
+            )
+        return {"mean": float(scores.mean()), "deviation": float(scores.std())}
+
+    def config(self, targets: Targets) -> dict[str, Any]:
+        """See Task."""
+        return {
+            "num_labels": 1,
+            "id2label": {0: "score"},
+            "label2id": {"score": 0},
+            "problem_type": "regression",
+            _SCALE_KEY: [targets["mean"], targets["deviation"]],
+        }
+
+    def targets_of(self, config: Any) -> Targets:
+        """See Task."""
+        mean, deviation = getattr(config, _SCALE_KEY, (0.0, 1.0))
+        return {"mean": mean, "deviation": deviation}
+
+    def head_scale(self, targets: Targets) -> tuple[float, float]:
+        """See Task."""
+        return targets["mean"], targets["deviation"]
+
+    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+        """See Task; `labels` is [rows, 2]: the score, and the unit it is measured in."""
+        labels = None
+        if texts.has_column(batch, "score"):
+            scores = np.array(batch["score"], dtype=np.float32)
+            labels = np.stack([scores, np.full_like(scores, targets["deviation"])], axis=1)
+        return texts.encode_texts(batch, tokenizer, options, labels)
+
+    def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
+        """See Task."""
+        scores, unit = batch["labels"].to(outputs.dtype).unbind(-1)
+        return ((outputs.squeeze(-1) - scores) / unit).square().sum()
+
+    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+        """See Task; the shape is that of a classification whose only label is `score`."""
+        return [{"label": "score", "score": float(value)} for value in np.asarray(seen.kept)[:, 0]]
+
+    def is_correct(self, prediction: Prediction, gold: Any) -> bool | None:
+        """See Task: a number is near or far, not right or wrong."""
+        return None
+
+    def error_of(self, prediction: Prediction, gold: Any) -> float:
+        """See Task."""
+        return abs(float(prediction["score"]) - float(gold))
+
+    def details(self, seen: Seen, targets: Targets) -> dict[str, Any]:
+        """See Task: `scatter`, true and predicted numbers."""
+        scores = seen.encoded.dense["labels"][:, 0]
+        return {"scatter": {"true": scores.tolist(), "predicted": np.asarray(seen.kept)[:, 0].tolist()}}
+
+    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+        """See Task."""
+        return regression.statistics(
+            seen.encoded.dense["labels"][:, 0].astype(np.float64),
+            np.asarray(seen.kept)[:, 0].astype(np.float64),
+        )
+
+    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+        """See Task."""
+        return regression.formula(sums)
+
+
+task = TextRegression()

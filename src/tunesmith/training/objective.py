@@ -1,0 +1,98 @@
+"""The loss of one forward pass, with what makes training more robust: dropout's masks, R-Drop, NEFTune.
+
+R-Drop (Wu et al. 2021, arXiv 2106.14448): two passes with different dropout masks, and the symmetric
+Kullback-Leibler divergence between them added to the mean of their losses.
+NEFTune (Jain et al. 2023, arXiv 2310.05914): uniform noise on the token embeddings, of size α/√(n·d), n real
+tokens and d features.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.inference.forward import arithmetic
+from tunesmith.tasks import IGNORED, Task
+from tunesmith.training.randomness import seed_torch
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Objective:
+    """From a batch to its summed loss.
+
+    Args:
+        task: whose forward pass and loss these are.
+        model: that computes, perhaps wrapped for several processes.
+        plain: the same, unwrapped.
+        settings: of the loop.
+    """
+
+    def __init__(self, task: Task, model: Any, plain: Any, settings: Any) -> None:
+        self.task, self.model, self.plain, self.settings = task, model, plain, settings
+
+    def __call__(self, batch: dict[str, torch.Tensor], step: int, part: int, process: int) -> torch.Tensor:
+        """The loss, summed over the batch's items.
+
+        Args:
+            batch: padded tensors.
+            step: of the run, from 0.
+            part: forward pass within the step.
+            process: rank of this process.
+        """
+        outputs = self._forward(batch, step, part, process, 0)
+        loss = self.task.loss(outputs, batch, self.settings.loss)
+        if not self.settings.r_drop_alpha:
+            return loss
+        again = self._forward(batch, step, part, process, 1)
+        both = (loss + self.task.loss(again, batch, self.settings.loss)) / 2
+        return both + self.settings.r_drop_alpha * divergence(outputs, again, batch.get("labels"))
+
+    def _forward(
+        self, batch: dict[str, torch.Tensor], step: int, part: int, process: int, draw: int
+    ) -> torch.Tensor:
+        """The output, with the dropout masks of its place in the run."""
+        seed_torch(self.settings.seed, "dropout", step, part, process, draw)
+        # The forward pass alone: a backward pass under autocast would round the gradient of the float32 head.
+        with (
+            noisy_embeddings(self.plain, batch, self.settings.neftune_noise_alpha),
+            arithmetic(self.plain, bf16=self.settings.bf16),
+        ):
+            return self.task.forward(self.model, batch)
+
+
+def divergence(one: torch.Tensor, other: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+    """The symmetric Kullback-Leibler divergence of two outputs [..., k], summed over the items that count."""
+    from torch.nn import functional as F
+
+    p, q = one.float().log_softmax(-1), other.float().log_softmax(-1)
+    each = sum(F.kl_div(a, b, reduction="none", log_target=True).sum(-1) for a, b in ((p, q), (q, p))) / 2
+    if labels is not None and labels.shape == each.shape:
+        each = each.masked_fill(labels == IGNORED, 0.0)
+    total: torch.Tensor = each.sum()
+    return total
+
+
+@contextlib.contextmanager
+def noisy_embeddings(model: Any, batch: dict[str, torch.Tensor], alpha: float) -> Iterator[None]:
+    """While this lasts, uniform noise is added to the token embeddings."""
+    if not alpha:
+        yield
+        return
+    import torch
+
+    mask = batch.get("attention_mask")
+    tokens = mask.sum(1).clamp(min=1) if mask is not None else None
+
+    def add_noise(_: Any, __: Any, embedded: torch.Tensor) -> torch.Tensor:
+        n = embedded.shape[1] if tokens is None or len(tokens) != len(embedded) else tokens[:, None, None]
+        size = alpha / (torch.as_tensor(n, device=embedded.device) * embedded.shape[-1]).sqrt()
+        return embedded + size * (2 * torch.rand_like(embedded) - 1)
+
+    handle = model.get_input_embeddings().register_forward_hook(add_noise)
+    try:
+        yield
+    finally:
+        handle.remove()
