@@ -32,8 +32,10 @@ class Ragged:
 
     @classmethod
     def of(cls, sequences: Sequence[Sequence[Any]], dtype: Any = np.int32) -> Ragged:
-        """From a list of lists."""
+        """From a list of lists, or of arrays."""
         lengths = np.fromiter(map(len, sequences), dtype=np.int64, count=len(sequences))
+        if len(sequences) and isinstance(sequences[0], np.ndarray):
+            return cls(np.concatenate(sequences).astype(dtype), _offsets(lengths))
         flat = np.fromiter((item for sequence in sequences for item in sequence), dtype, lengths.sum())
         return cls(flat, _offsets(lengths))
 

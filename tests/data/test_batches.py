@@ -11,7 +11,8 @@ from tunesmith.data.batches import (
     split_batch,
     tokens_for_rows,
 )
-from tunesmith.data.encoding import Encoded
+from tunesmith.encoded import Encoded
+from tunesmith.tasks import IGNORED
 
 lengths_of_rows = st.lists(st.integers(1, 60), min_size=1, max_size=200).map(np.array)
 
@@ -67,11 +68,40 @@ def test_a_row_longer_than_the_budget_stands_alone():
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_collate_pads_and_masks(side):
-    encoded = Encoded(np.array([0, 2, 5]), {"input_ids": np.array([7, 8, 1, 2, 3], dtype=np.int32)})
-    batch = collate(encoded, np.array([1, 0]), pad_token_id=9, padding_side=side)
+    encoded = Encoded.of({"input_ids": [[7, 8], [1, 2, 3]]}, {"labels": [4, 5]})
+    batch = collate(encoded.take(np.array([1, 0])), pad_token_id=9, padding_side=side)
     short = [7, 8, 9] if side == "right" else [9, 7, 8]
     assert batch["input_ids"].tolist() == [[1, 2, 3], short]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [int(token != 9) for token in short]]
+    assert batch["labels"].tolist() == [5, 4]
+
+
+def test_each_name_has_its_padding_and_its_mask():
+    """A decoder's labels have a length of their own, and so has the rejected answer of a pair."""
+    encoded = Encoded.of({
+        "input_ids": [[7, 8], [1]],
+        "token_type_ids": [[0, 1], [1]],
+        "labels": [[3], [4, 5, 6]],
+        "rejected_input_ids": [[2, 2, 2], [6]],
+        "rejected_labels": [[2, 2, 2], [6]],
+    })  # fmt: skip
+    batch = collate(encoded, pad_token_id=9)
+    assert {name: tensor.tolist() for name, tensor in batch.items()} == {
+        "input_ids": [[7, 8], [1, 9]],
+        "attention_mask": [[1, 1], [1, 0]],
+        "token_type_ids": [[0, 1], [1, 0]],
+        "labels": [[3, IGNORED, IGNORED], [4, 5, 6]],
+        "rejected_input_ids": [[2, 2, 2], [6, 9, 9]],
+        "rejected_attention_mask": [[1, 1, 1], [1, 0, 0]],
+        "rejected_labels": [[2, 2, 2], [6, IGNORED, IGNORED]],
+    }
+
+
+def test_packed_sequences_get_no_mask():
+    encoded = Encoded.of({"input_ids": [[7, 8, 9], [1]], "position_ids": [[0, 1, 0], [0]]})
+    batch = collate(encoded, pad_token_id=9)
+    assert "attention_mask" not in batch
+    assert batch["position_ids"].tolist() == [[0, 1, 0], [0, 0, 0]]
 
 
 def test_parts_are_nearly_equal_and_complete():

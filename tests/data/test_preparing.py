@@ -29,10 +29,13 @@ def test_shares_are_held_out_of_the_training_rows(tmp_path):
 def test_a_folder_with_split_files_stands_for_them(tmp_path):
     for name, n in (("train.csv", 40), ("dev.csv", 10), ("test.csv", 12)):
         write_rows(tmp_path / name, tiny_rows(n))
-    data = find_splits(DataRecipe(train=[str(tmp_path)]))
+    data = find_splits(Recipe(data=DataRecipe(train=[str(tmp_path)]))).data
+    assert data.train == [str(tmp_path / "train.csv")]
     assert data.validation == [str(tmp_path / "dev.csv")]
     assert len(all_sources(data)) == 3
-    assert find_splits(DataRecipe(train=[str(tmp_path)], validation=0.3)).validation == 0.3
+    named = Recipe(seed=3, data=DataRecipe(train=[str(tmp_path)], validation=0.3))
+    assert find_splits(named).data.validation == 0.3
+    assert find_splits(named).seed == 3
 
 
 def test_a_label_of_the_test_rows_that_training_never_showed(tmp_path):

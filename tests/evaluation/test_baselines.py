@@ -1,6 +1,19 @@
 import numpy as np
+import pytest
 
-from tunesmith.evaluation.baselines import TrainingRows, joined_texts, majority, tfidf_logistic_regression
+from tunesmith.encoded import Encoded
+from tunesmith.evaluation.baselines import (
+    TrainingRows,
+    all_frequent,
+    copy_source,
+    first_sentence,
+    joined_texts,
+    majority,
+    mean,
+    tfidf_logistic_regression,
+    tfidf_ridge,
+)
+from tunesmith.tasks import Seen
 from tunesmith.testing.tiny import tiny_rows
 
 
@@ -9,23 +22,81 @@ def rows(n, seed):
     return [row["text"] for row in found], np.array([int(row["label"] == "colour") for row in found])
 
 
+def training(texts, labels, k):
+    return TrainingRows({"text": texts}, labels, ("text", "text_pair"), k)
+
+
+def seen(texts):
+    return Seen({"text": texts}, Encoded.of({"input_ids": [[1]] * len(texts)}))
+
+
 def test_majority_is_the_most_frequent_label():
-    train = TrainingRows(["a"] * 5, np.array([2, 0, 2, 1, 2]), 4)
-    assert majority(train, ["x", "y"]).argmax(-1).tolist() == [2, 2]
+    train = training(["a"] * 5, np.array([2, 0, 2, 1, 2]), 4)
+    assert majority(train, seen(["x", "y"])).kept.argmax(-1).tolist() == [2, 2]
+
+
+def test_all_frequent_gives_each_label_that_most_rows_have():
+    labels = np.array([[1, 0, 1], [1, 0, 0], [1, 1, 1]], dtype=np.float32)
+    answered = all_frequent(training(["a"] * 3, labels, 3), seen(["x", "y"]))
+    assert (answered.kept > 0).tolist() == [[True, False, True]] * 2
+
+
+def test_all_frequent_always_gives_one():
+    labels = np.eye(4, dtype=np.float32)[[0, 1, 1, 2, 3]]
+    answered = all_frequent(training(["a"] * 5, labels, 4), seen(["x"]))
+    assert (answered.kept > 0).tolist() == [[False, True, False, False]]
+
+
+def test_mean_is_the_mean():
+    labels = np.array([[1.0, 9.0], [2.0, 9.0], [6.0, 9.0]], dtype=np.float32)
+    assert mean(training(["a"] * 3, labels, 1), seen(["x", "y"])).kept.tolist() == [[3.0], [3.0]]
 
 
 def test_tfidf_learns_and_converges():
     texts, labels = rows(300, 1)
     other, gold = rows(100, 2)
-    predicted = tfidf_logistic_regression(TrainingRows(texts, labels, 2), other).argmax(-1)
+    predicted = tfidf_logistic_regression(training(texts, labels, 2), seen(other)).kept.argmax(-1)
     assert (predicted == gold).mean() > 0.9
 
 
 def test_tfidf_never_predicts_a_class_without_rows():
     texts, labels = rows(60, 1)
-    logits = tfidf_logistic_regression(TrainingRows(texts, labels * 2, 3), texts)
+    logits = tfidf_logistic_regression(training(texts, labels * 2, 3), seen(texts)).kept
     assert set(logits.argmax(-1).tolist()) <= {0, 2}
 
 
+def test_tfidf_learns_every_label_of_several():
+    texts, labels = rows(300, 1)
+    other, gold = rows(100, 2)
+    # The third label every row has, the fourth none.
+    several = np.stack([labels, 1 - labels, np.ones_like(labels), 0 * labels], axis=1).astype(np.float32)
+    on = tfidf_logistic_regression(training(texts, several, 4), seen(other)).kept > 0
+    assert (on[:, 0] == gold).mean() > 0.9
+    assert (on[:, 1] == 1 - gold).mean() > 0.9
+    assert on[:, 2].all()
+    assert not on[:, 3].any()
+
+
+def test_ridge_learns_a_number():
+    texts, labels = rows(300, 1)
+    other, gold = rows(100, 2)
+    numbers = np.stack([20.0 + 10.0 * labels, np.full(300, 5.0)], axis=1).astype(np.float32)
+    predicted = tfidf_ridge(training(texts, numbers, 1), seen(other)).kept
+    assert predicted.shape == (100, 1)
+    assert np.corrcoef(predicted[:, 0], gold)[0, 1] > 0.8
+    assert predicted.mean() == pytest.approx(20.0 + 10.0 * gold.mean(), abs=1.0)
+
+
 def test_pairs_are_joined():
-    assert joined_texts({"text": ["a"], "text_pair": ["b"], "label": ["c"]}) == ["a\nb"]
+    columns = {"text": ["a"], "text_pair": ["b"], "label": ["c"]}
+    assert joined_texts(columns, ("text", "text_pair")) == ["a\nb"]
+    assert joined_texts({"text": ["a"], "label": ["c"]}, ("text", "text_pair")) == ["a"]
+
+
+def test_the_source_and_its_first_sentence():
+    train = training(["never read"], np.empty(0), 0)
+    texts = ["One came. Two left!", "No stop at all", "Ja? Nein.", "これは文です。次の文。 終わり", "3.5 mm. Next."]
+    assert copy_source(train, seen(texts)).texts == texts
+    assert first_sentence(train, seen(texts)).texts == [
+        "One came.", "No stop at all", "Ja?", "これは文です。次の文。", "3.5 mm.",
+    ]  # fmt: skip

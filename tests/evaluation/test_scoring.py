@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 
 from tunesmith.data.examples import Examples
+from tunesmith.encoded import Encoded
+from tunesmith.evaluation.baselines import TrainingRows
 from tunesmith.evaluation.result import build_metrics, final_split, score_baselines
 from tunesmith.evaluation.scoring import Scored, score_slices
 from tunesmith.recipe import EvaluateRecipe
-from tunesmith.tasks import TASKS
+from tunesmith.tasks import TASKS, Seen, point_scores
 
 TASK = TASKS.get("text-classification")
 TARGETS = {"labels": ["a", "b"]}
@@ -19,7 +21,8 @@ def scored():
     columns = {"text": list("uvwxyz"), "label": [TARGETS["labels"][i] for i in labels]}
     extra = {"shop": ["n", "n", "n", "s", "s", "s"]}
     examples = Examples(columns, ("t.csv",), np.zeros(6, np.int32), np.arange(2, 8), extra)
-    return Scored(TASK, TARGETS, examples, logits, labels)
+    encoded = Encoded.of({"input_ids": [[1]] * 6}, {"labels": labels})
+    return Scored(TASK, TARGETS, examples, Seen(columns, encoded, logits))
 
 
 def test_lines_hold_row_text_gold_and_answer(scored):
@@ -49,7 +52,9 @@ def test_metrics_put_the_primary_first(scored):
 
 
 def test_baselines_are_scored_on_the_same_rows(scored):
-    train = (scored.examples, scored.labels)
-    found = score_baselines(TASK, TARGETS, train, scored, np.asarray(scored.logits))
-    assert found["probe"]["accuracy"] == pytest.approx(5 / 6)
+    rows = TrainingRows(scored.examples.columns, scored.seen.encoded.dense["labels"], TASK.inputs, 2)
+    found = score_baselines(rows, scored)
+    assert list(found) == ["majority", "tfidf_logistic_regression"]
     assert found["majority"]["accuracy"] == 0.5
+    assert found["tfidf_logistic_regression"]["accuracy"] == 1.0
+    assert point_scores(TASK, scored.seen, TARGETS)["accuracy"] == pytest.approx(5 / 6)

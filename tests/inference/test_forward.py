@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from tunesmith.data.encoding import Encoded
-from tunesmith.inference.forward import evaluating, forward_logits, has_bf16
+from tunesmith.encoded import Encoded, Ragged
+from tunesmith.inference.forward import evaluating, forward, has_bf16
+from tunesmith.tasks import TASKS, Task
+
+TASK = TASKS.get("text-classification")
 
 
 @pytest.fixture
@@ -19,24 +22,44 @@ def model(finished_run):
 def encoded():
     rng = np.random.default_rng(0)
     lengths = rng.integers(3, 30, 57)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Encoded(offsets, {"input_ids": rng.integers(5, 40, offsets[-1]).astype(np.int32)})
+    return Encoded.of({"input_ids": [rng.integers(5, 40, length).tolist() for length in lengths]})
 
 
 def test_logits_are_those_of_each_row_alone_in_order(model, encoded):
-    batched = forward_logits(model, encoded, pad_token_id=0, tokens_per_batch=100)
+    batched = forward(TASK, model, encoded, pad_token_id=0, tokens_per_batch=100)
     model.eval()
     for row in range(len(encoded)):
-        ids = torch.from_numpy(encoded.fields["input_ids"][encoded.offsets[row] : encoded.offsets[row + 1]])
+        ids = torch.from_numpy(encoded.ragged["input_ids"][row])
         with torch.no_grad():
             alone = model(input_ids=ids.long().unsqueeze(0)).logits[0].numpy()
         assert np.allclose(batched[row], alone, atol=1e-5)
 
 
+class OfTokens(Task):
+    """Keeps the features of every token."""
+
+    keeps_tokens = True
+
+    def forward(self, model, batch):
+        return model.base_model(batch["input_ids"], batch["attention_mask"]).last_hidden_state
+
+
+def test_a_task_may_keep_something_of_every_token(model, encoded):
+    kept = forward(OfTokens(), model, encoded, pad_token_id=0, tokens_per_batch=100)
+    assert isinstance(kept, Ragged)
+    assert kept.lengths.tolist() == encoded.lengths.tolist()
+    model.eval()
+    for row in range(len(encoded)):
+        ids = torch.from_numpy(encoded.ragged["input_ids"][row]).long().unsqueeze(0)
+        with torch.no_grad():
+            alone = model.base_model(ids, torch.ones_like(ids)).last_hidden_state[0].numpy()
+        assert np.allclose(kept[row], alone, atol=1e-5)
+
+
 def test_the_mode_comes_back_and_no_gradient_is_kept(model, encoded):
     model.train()
     seen = []
-    forward_logits(model, encoded, pad_token_id=0, advance=lambda done, total: seen.append((done, total)))
+    forward(TASK, model, encoded, pad_token_id=0, advance=lambda done, total: seen.append((done, total)))
     assert model.training
     assert all(p.grad is None for p in model.parameters())
     assert seen[-1] == (57, 57)
@@ -45,8 +68,8 @@ def test_the_mode_comes_back_and_no_gradient_is_kept(model, encoded):
 
 
 def test_bf16_is_close(model, encoded):
-    precise = forward_logits(model, encoded, pad_token_id=0)
-    assert np.allclose(forward_logits(model, encoded, pad_token_id=0, bf16=True), precise, atol=0.15)
+    precise = forward(TASK, model, encoded, pad_token_id=0)
+    assert np.allclose(forward(TASK, model, encoded, pad_token_id=0, bf16=True), precise, atol=0.15)
 
 
 def test_bf16_is_only_claimed_where_the_processor_has_it():

@@ -1,7 +1,13 @@
 import pytest
 
 from tunesmith.errors import RecipeError
-from tunesmith.models.freezing import freeze_body, freeze_bottom, keep_frozen_parts_still
+from tunesmith.models.freezing import (
+    freeze_body,
+    freeze_bottom,
+    freeze_embeddings,
+    freeze_named,
+    keep_frozen_parts_still,
+)
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
 from tunesmith.tasks import TASKS
@@ -36,6 +42,70 @@ def test_bottom(model):
 def test_more_layers_than_there_are(model):
     with pytest.raises(RecipeError, match="must be at most 2, the layers of this model, got 3"):
         freeze_bottom(model, 3)
+
+
+def test_embeddings_alone(model):
+    before = trainable(model)
+    freeze_embeddings(model)
+    gone = before - trainable(model)
+    assert gone
+    assert gone == {name for name in before if name.startswith("bert.embeddings.")}
+
+
+def test_embeddings_of_a_decoder(shared):
+    from tunesmith.models.loading import load_for_training as load
+
+    files = resolve_model(str(shared / "models" / "stories260K"))
+    decoder = load(files, TASKS.get("text-classification"), {"labels": ["a", "b"]}, pooling="first", seed=1).model
+    before = trainable(decoder)
+    freeze_embeddings(decoder)
+    assert before - trainable(decoder) == {"model.embed_tokens.weight"}
+
+
+LAYER = "bert.encoder.layer."
+
+
+@pytest.mark.parametrize(
+    ("patterns", "gone"),
+    [
+        (["classifier.bias"], lambda name: name == "classifier.bias"),
+        (["classifier"], lambda name: name.startswith("classifier.")),
+        (["bert.encoder"], lambda name: name.startswith("bert.encoder.")),
+        (["LayerNorm"], lambda name: ".LayerNorm." in name),
+        (["*.bias"], lambda name: name.endswith(".bias")),
+        ([f"{LAYER}0.*"], lambda name: name.startswith(f"{LAYER}0.")),
+        ([f"{LAYER}[01].output"], lambda name: f"{LAYER}0.output." in name or f"{LAYER}1.output." in name),
+        (["classifier", "embeddings"], lambda name: "classifier" in name or "bert.embeddings." in name),
+        ([], lambda name: False),
+    ],
+)
+def test_named(model, patterns, gone):
+    before = trainable(model)
+    freeze_named(model, patterns)
+    assert trainable(model) == {name for name in before if not gone(name)}
+    assert patterns == [] or trainable(model) < before
+
+
+@pytest.mark.parametrize("pattern", ["clasifier", "bert.encoder.layer.9", "Classifier", "class", "word"])
+def test_a_name_that_fits_nothing_is_refused(model, pattern):
+    before = trainable(model)
+    with pytest.raises(RecipeError, match=f"no parameter of this model fits `{pattern}`"):
+        freeze_named(model, [pattern])
+    assert trainable(model) == before
+
+
+def test_a_name_misspelt_gets_a_suggestion(model):
+    with pytest.raises(RecipeError, match="Did you mean `classifier`"):
+        freeze_named(model, ["clasifier"])
+
+
+def test_freezing_everything_is_refused(model):
+    with pytest.raises(RecipeError, match="leaves nothing to train"):
+        freeze_named(model, ["*"])
+    model.requires_grad_(True)
+    freeze_body(model)
+    with pytest.raises(RecipeError, match="leaves nothing to train"):
+        freeze_named(model, ["classifier"])
 
 
 def test_no_dropout_where_nothing_learns(model):

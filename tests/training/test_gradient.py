@@ -9,7 +9,7 @@ import torch
 
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
-from tunesmith.tasks import TASKS
+from tunesmith.tasks import PLAIN_LOSS, TASKS
 from tunesmith.testing.tiny import tiny_rows, write_tiny_model
 from tunesmith.training.gradient import Part, accumulate_gradient
 from tunesmith.training.loop import make_accelerator
@@ -31,7 +31,7 @@ def parts(batch, labels, sizes):
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     for start, size in zip(starts, sizes, strict=True):
         rows = slice(start, start + size)
-        yield Part({name: tensor[rows] for name, tensor in batch.items()}, labels[rows])
+        yield Part({name: tensor[rows] for name, tensor in {**batch, "labels": labels}.items()})
 
 
 def gradient(model, batch, labels, sizes, accelerator=None, mine=slice(None)):
@@ -42,8 +42,7 @@ def gradient(model, batch, labels, sizes, accelerator=None, mine=slice(None)):
         accelerator,
         prepared,
         list(parts(batch, labels, sizes))[mine],
-        lambda part, inputs: prepared(**inputs).logits,
-        TASK.loss,
+        lambda _, part: TASK.loss(TASK.forward(prepared, part), part, PLAIN_LOSS),
         n_items=12,
     )
     return loss, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
@@ -105,6 +104,8 @@ def one_of_two(folder, sizes):
     if rank == 0:
         print("backend", dist.get_backend())
         torch.save(found, f"{folder}/gradient.pt")
+    # A process that leaves while the other still talks to it takes it along (SIGABRT in gloo).
+    accelerator.wait_for_everyone()
     dist.destroy_process_group()
 
 

@@ -1,5 +1,7 @@
 """The loop through the pipeline: what it counts, when it looks, what it keeps."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -20,8 +22,8 @@ def test_it_counts_rows_tokens_and_steps(tiny_recipe, tiny_files):
     train = run.metrics()["train"]
     assert train["examples"] == 2 * 160
     assert train["steps"] == 20
-    truncation = __import__("json").loads((run.data / "truncation.json").read_text())
-    assert train["tokens"] == 2 * truncation["train"]["tokens"]
+    supervision = json.loads((run.data / "supervision.json").read_text())
+    assert train["tokens"] == 2 * supervision["train"]["tokens"]
     assert train["seconds"] > 0
 
 

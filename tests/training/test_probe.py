@@ -1,12 +1,24 @@
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from tunesmith.tasks import TASKS
-from tunesmith.training.probe import ProbeHead, fit_probe
+from tunesmith.encoded import Encoded, Ragged
+from tunesmith.tasks import IGNORED, TASKS, Seen, Task
+from tunesmith.training.probe import ProbeHead, fit_probe, probe_answers
 
 TASK = TASKS.get("text-classification")
+
+
+def encoded(labels):
+    """Sequences of one token, with these labels."""
+    return Encoded.of({"input_ids": [[1]] * len(labels)}, {"labels": labels})
+
+
+def fitted(task, targets, train, validation):
+    """The probe of features and labels."""
+    sequences = encoded(validation[1])
+    return fit_probe(task, targets, (train[0], encoded(train[1])), (validation[0], Seen({}, sequences)))
 
 
 def data(k, n=300, d=8, seed=0):
@@ -20,7 +32,7 @@ def data(k, n=300, d=8, seed=0):
 @pytest.mark.parametrize("k", [2, 5])
 def test_the_head_gives_the_probabilities_of_scikit_learn(k):
     train, validation = data(k), data(k, seed=1)
-    head = fit_probe(TASK, {"labels": [str(i) for i in range(k)]}, train, validation)
+    head = fitted(TASK, {"labels": [str(i) for i in range(k)]}, train, validation)
     scaler = StandardScaler().fit(train[0])
     theirs = LogisticRegression(C=head.strength, max_iter=1000).fit(scaler.transform(train[0]), train[1])
     logits = head.logits(validation[0])
@@ -34,15 +46,84 @@ def test_a_feature_without_variance_gets_no_weight():
     (features, labels), validation = data(3), data(3, seed=1)
     features[:, 2] = 0.25
     features[:, 3] = 0.5 + 1e-32 * np.arange(len(features))
-    head = fit_probe(TASK, {"labels": list("abc")}, (features, labels), validation)
+    head = fitted(TASK, {"labels": list("abc")}, (features, labels), validation)
     assert np.all(head.weight[:, 2:4] == 0)
     assert np.abs(head.weight).max() < 1e4
 
 
 def test_a_class_without_rows_is_never_predicted():
     features, labels = data(2)
-    head = fit_probe(TASK, {"labels": list("abc")}, (features, labels), (features, labels))
+    head = fitted(TASK, {"labels": list("abc")}, (features, labels), (features, labels))
     assert set(head.logits(features).argmax(1).tolist()) <= {0, 1}
+
+
+def test_several_labels_are_a_logistic_regression_each():
+    """The solver for any loss, against scikit-learn's."""
+    (features, classes), (others, _) = data(4), data(4, seed=1)
+    labels = np.eye(4, dtype=np.float32)[classes]
+    labels[::7, 0] = 1.0
+    task = TASKS.get("multi-label-classification")
+    head = fitted(task, {"labels": list("abcd")}, (features, labels), (features, labels))
+    scaler = StandardScaler().fit(features)
+    logits = head.logits(others)
+    for label in range(4):
+        theirs = LogisticRegression(C=head.strength, max_iter=2000, tol=1e-8).fit(
+            scaler.transform(features), labels[:, label]
+        )
+        ours = 1 / (1 + np.exp(-logits[:, label]))
+        assert np.allclose(ours, theirs.predict_proba(scaler.transform(others))[:, 1], atol=0.01)
+
+
+@pytest.mark.parametrize("unit", [0.01, 1.0, 1000.0])
+def test_a_number_is_a_ridge_regression_in_every_unit(unit):
+    features, _ = data(3)
+    rng = np.random.default_rng(5)
+    scores = (features / features.std(0)) @ rng.normal(size=features.shape[1]) + rng.normal(size=len(features))
+    scores = unit * (scores + 40.0)
+    task = TASKS.get("text-regression")
+    targets = task.learn_targets({"score": scores.tolist()})
+    labels = np.stack([scores, np.full_like(scores, targets["deviation"])], axis=1).astype(np.float32)
+    head = fitted(task, targets, (features, labels), (features, labels))
+    scaler = StandardScaler().fit(features)
+    # Σ (error / deviation)² + |w / deviation|² / 2C is ridge regression with α = 1 / 2C.
+    theirs = Ridge(alpha=1 / (2 * head.strength)).fit(scaler.transform(features), scores)
+    error = head.logits(features)[:, 0] - theirs.predict(scaler.transform(features))
+    assert np.abs(error).max() < 0.01 * scores.std()
+
+
+class Tags(Task):
+    """A label a token."""
+
+    name, primary_metric, probe, keeps_tokens = "tags", "accuracy", "logistic_regression", True
+
+    def config(self, targets):
+        return {"num_labels": 2}
+
+    def statistics(self, seen, targets):
+        labels = seen.encoded.ragged["labels"].values
+        right = (seen.kept.values.argmax(1) == labels) & (labels != IGNORED)
+        return np.stack([right, labels != IGNORED], axis=1).astype(float)
+
+    def formula(self, sums, targets):
+        return {"accuracy": sums[..., 0] / sums[..., 1]}
+
+
+def test_tokens_whose_label_is_ignored_are_no_items():
+    """Their features say the opposite; a probe that heard them would answer at chance."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 400).astype(np.int32)
+    features = (np.where(labels, 1.0, -1.0)[:, None] + 0.1 * rng.normal(size=(400, 2))).astype(np.float32)
+    heard = np.arange(400) % 2 == 0
+    features[~heard] *= -1
+    labels[~heard] = IGNORED
+    offsets = np.arange(0, 401, 8)
+    tokens = Ragged(labels, offsets)
+    sequences = Encoded({"input_ids": tokens, "labels": tokens}, {}, np.arange(50), 50)
+    values = Ragged(features, offsets)
+    head = fit_probe(Tags(), {}, (values, sequences), (values, Seen({}, sequences)))
+    answered = probe_answers(head, values, Seen({}, sequences))
+    assert answered.kept.offsets.tolist() == offsets.tolist()
+    assert (answered.kept.values.argmax(1) == labels)[heard].all()
 
 
 def test_a_saved_head_is_the_same(tmp_path):

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_class_weight
 
+from tunesmith.encoded import Encoded
 from tunesmith.errors import RecipeError
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
 from tunesmith.recipe import Recipe
-from tunesmith.tasks import TASKS
-from tunesmith.training.resolving import choose_max_length, resolve_training
+from tunesmith.tasks import TASKS, LossOptions
+from tunesmith.training.resolving import balanced_weights, choose_max_length, resolve_training
 
 
 @pytest.fixture
@@ -58,3 +60,53 @@ def test_max_length_is_that_of_the_model_and_what_is_asked(loaded):
     assert choose_max_length(32, loaded.model, loaded.tokenizer, 20) == 32
     with pytest.raises(RecipeError, match="must be at most 64, what this model can read, got 65"):
         choose_max_length(65, loaded.model, loaded.tokenizer, 20)
+
+
+def test_a_task_that_reads_windows_has_a_usual_length(loaded):
+    """As long as the model allows, and whoever asks for another length gets it."""
+    assert choose_max_length("auto", loaded.model, loaded.tokenizer, 5000, 48) == 48
+    assert choose_max_length("auto", loaded.model, loaded.tokenizer, 10, 384) == 64
+    assert choose_max_length(32, loaded.model, loaded.tokenizer, 5000, 48) == 32
+    with pytest.raises(RecipeError, match="must be at most 64"):
+        choose_max_length(65, loaded.model, loaded.tokenizer, 20, 48)
+
+
+def test_settings_hold_what_the_recipe_says(loaded):
+    asked = {"label_smoothing_factor": 0.1, "focal_gamma": 2.0, "r_drop_alpha": 0.5,
+             "neftune_noise_alpha": 5.0, "layer_lr_decay": 0.9, "dpo_beta": 0.3,
+             "mlm_probability": 0.3, "whole_word_masking": True}  # fmt: skip
+    recipe = Recipe.model_validate({"data": {"train": ["a"]}, "train": asked})
+    lengths = np.random.default_rng(0).integers(5, 40, 400)
+    how = {"max_length": 64, "device": "cpu", "world": 1}
+    used, _, settings = resolve_training(recipe, lengths, loaded.model, class_weights=(0.5, 1.5), **how)
+    assert settings.loss == LossOptions(0.1, 2.0, (0.5, 1.5), 0.3, 0.3, True)
+    assert (settings.r_drop_alpha, settings.neftune_noise_alpha, settings.layer_lr_decay) == (0.5, 5.0, 0.9)
+    assert {key: getattr(used.train, key) for key in asked} == asked
+
+
+def weights_of(task, labels, k, asked="balanced"):
+    recipe = Recipe.model_validate({"data": {"train": ["a"]}, "train": {"class_weights": asked}})
+    encoded = Encoded.of({"input_ids": [[1]] * len(labels)}, {"labels": labels})
+    return balanced_weights(recipe, encoded, TASKS.get(task).config({"labels": list("abcdef"[:k])}))
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    labels = np.array([0] * 6 + [1] * 3 + [2])
+    theirs = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    assert weights_of("text-classification", labels, 3) == pytest.approx(theirs)
+    assert weights_of("text-classification", labels, 3, "none") is None
+
+
+def test_balanced_weights_have_a_mean_of_one_over_the_rows_also_where_a_label_is_absent():
+    labels = np.array([0] * 6 + [2] * 2)
+    weights = weights_of("text-classification", labels, 4)
+    assert np.mean([weights[label] for label in labels]) == pytest.approx(1.0)
+    assert all(np.isfinite(weights))
+
+
+def test_balanced_weights_of_several_labels_a_row():
+    """`multi-label-classification` says that it heeds `class_weights`."""
+    # Fails: np.bincount of labels [rows, k], which are float32, is a TypeError in `balanced_weights`.
+    labels = np.array([[1, 0], [1, 0], [1, 1], [1, 0]], dtype=np.float32)
+    common, rare = weights_of("multi-label-classification", labels, 2)
+    assert rare > common > 0

@@ -98,7 +98,7 @@ def encode(
         targets: what the task learned.
         cache: folder of the store; none keeps nothing.
     """
-    names = task.inputs if options.purpose == "predict" else tuple(c.name for c in task.columns)
+    names = task.inputs if options.purpose == "predict" else (*task.inputs, *task.outputs)
     columns = {name: examples.columns[name] for name in names if name in examples.columns}
     if cache is None:
         return _encode(task, columns, tokenizer, options, targets)

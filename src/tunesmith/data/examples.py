@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.columns import View, choose_view
-from tunesmith.data.reading import read_rows, source_files
+from tunesmith.data.reading import fingerprint_of, read_rows, source_name
 from tunesmith.errors import DataError
-from tunesmith.run import sha256_of, write_atomically
+from tunesmith.run import write_atomically
 from tunesmith.tasks import RowError, Task
 
 _SAMPLE_ROWS = 500
@@ -52,7 +52,7 @@ class Examples:
         lines: [rows], the line it starts on.
         extra: columns that slices, groups or `group_by` need.
         inputs: names of the columns that are read to predict.
-        unit: what a row's number counts, for messages: `line`, `row`, `question`.
+        units: what the numbers of each file count, for messages: `line`, `row`, `question`.
     """
 
     columns: dict[str, list[Any]]
@@ -61,14 +61,15 @@ class Examples:
     lines: NDArray[np.int64]
     extra: dict[str, list[Any]] = field(default_factory=dict)
     inputs: tuple[str, ...] = ("text",)
-    unit: str = "line"
+    units: tuple[str, ...] = ("line",)
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def place(self, row: int) -> str:
         """Where a row stands: `train.csv, line 17`."""
-        return f"{self.files[self.file_index[row]]}, {self.unit} {self.lines[row]}"
+        file = self.file_index[row]
+        return f"{self.files[file]}, {self.units[min(file, len(self.units) - 1)]} {self.lines[row]}"
 
     def row_id(self, row: int) -> str:
         """A row's name in files of ours: `train.csv:17`."""
@@ -126,7 +127,7 @@ def read_examples(
         _read_source(builder, source, named)
     if not builder.lines and not builder.faults:
         raise DataError(
-            f"`{', '.join(sources)}` has no rows.", remedy="Give a file with rows below its header."
+            f"`{', '.join(map(source_name, sources))}` has no rows.", remedy="Give a file with rows below its header."
         )
     return builder.finish()
 
@@ -136,7 +137,7 @@ def _read_source(builder: _Builder, source: str, named: Mapping[str, Any]) -> No
     head = list(itertools.islice(rows, _SAMPLE_ROWS))
     sample = [row.values for _, row in head if not row.fault]
     if not sample:
-        builder.faults += [Fault(file, row.line, row.fault, unit=getattr(row, "unit", "line")) for file, row in head]
+        builder.faults += [Fault(file, row.line, row.fault, unit=row.unit) for file, row in head]
         return
     place = head[0][0]
     view = choose_view(builder.task, sample, named, place=place)
@@ -149,7 +150,6 @@ def _read_source(builder: _Builder, source: str, named: Mapping[str, Any]) -> No
         )
     builder.chosen = builder.chosen or view.chosen
     builder.notices |= dict.fromkeys(view.notices)
-    builder.unit = getattr(head[0][1], "unit", "line")
     builder.add(itertools.chain(head, rows), view)
 
 
@@ -164,23 +164,24 @@ class _Builder:
         self.extra: dict[str, list[Any]] = {name: [] for name in extra}
         self.faults: list[Fault] = []
         self.notices: dict[str, None] = {}
-        self.unit = "line"
+        self.units: dict[str, str] = {}
         self._shared: dict[str, Any] = {}
         self._categories = {column.name for column in task.columns if column.kind == "category"}
 
     def add(self, rows: Iterator[tuple[str, Any]], view: View) -> None:
         for file, row in rows:
             if row.fault:
-                self.faults.append(Fault(file, row.line, row.fault, row.values, getattr(row, "unit", "line")))
+                self.faults.append(Fault(file, row.line, row.fault, row.values, row.unit))
                 continue
             try:
                 example = self.task.read(view.values(row.values))
             except RowError as error:
-                self.faults.append(Fault(file, row.line, str(error), row.values, getattr(row, "unit", "line")))
+                self.faults.append(Fault(file, row.line, str(error), row.values, row.unit))
                 continue
             self._append(file, row, example)
 
     def _append(self, file: str, row: Any, example: dict[str, Any]) -> None:
+        self.units.setdefault(file, row.unit)
         self.file_index.append(self.files.setdefault(file, len(self.files)))
         for name in example.keys() - self.columns.keys():
             self.columns[name] = [None] * len(self.lines)
@@ -201,7 +202,7 @@ class _Builder:
             np.array(self.lines, dtype=np.int64),
             self.extra,
             tuple(name for name in self.task.inputs if name in self.columns),
-            self.unit,
+            tuple(self.units[file] for file in self.files) or ("line",),
         )
         return Reading(examples, self.faults, self.chosen, list(self.notices))
 
@@ -238,11 +239,8 @@ def set_faults_aside(faults: Sequence[Fault], path: Path) -> None:
 
 
 def fingerprint(sources: Sequence[str]) -> str:
-    """SHA-256 over the bytes of every file behind the sources (a Hub name stands for itself)."""
+    """SHA-256 over the content behind the sources (a Hub name stands for itself)."""
     digest = hashlib.sha256()
     for source in sources:
-        files = source_files(source)
-        digest.update(b"" if files else source.encode())
-        for path in files:
-            digest.update(bytes.fromhex(sha256_of(path)))
+        digest.update(fingerprint_of(source))
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,9 +53,10 @@ class Prepared:
 def find_splits(recipe: Recipe) -> Recipe:
     """A folder that holds train, validation and test files stands for those files, unless others are named."""
     data = recipe.data
-    folder = Path(data.train[0])
-    if len(data.train) != 1 or not folder.is_dir():
+    # `os.path.isdir` takes anything; a query as a path would be an OSError.
+    if len(data.train) != 1 or not os.path.isdir(data.train[0]):
         return recipe
+    folder = Path(data.train[0])
     found = {split: _split_file(folder, split) for split in _SPLIT_NAMES}
     if found["train"] is None:
         return recipe
@@ -116,6 +118,7 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
     splits = _held_out(task, usable, data, recipe.seed)
     prepared = Prepared(splits, targets, readings["train"].chosen, faults)
     prepared.notices += readings["train"].notices
+    prepared.notices += task.notices(splits["train"].columns, targets)
     prepared.notices += _notices(prepared)
     return prepared
 

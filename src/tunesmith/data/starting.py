@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunesmith.data.columns import choose_view
 from tunesmith.data.preparing import find_splits
-from tunesmith.data.reading import read_rows
+from tunesmith.data.reading import read_rows, source_name
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe, describe_fields, yaml_value
 from tunesmith.tasks import TASKS
@@ -32,13 +32,13 @@ def starting_recipe(task_name: str, source: str, named: Mapping[str, str]) -> tu
     rows = list(itertools.islice(read_rows(data.train[0]), _SAMPLE_ROWS))
     sample = [row.values for _, row in rows if not row.fault]
     if not sample:
-        raise DataError(f"`{data.train[0]}` has no row that can be read.", remedy="Check the file's format.")
-    view = choose_view(task, sample, named, place=data.train[0])
+        raise DataError(f"`{source_name(data.train[0])}` has no row that can be read.", remedy="Check the file's format.")
+    view = choose_view(task, sample, named, place=source_name(data.train[0]))
     # A format that was recognised is recognised again in training.
     chosen = {} if "rows" in view.chosen else view.chosen
     given = {
         "task": task_name,
-        "output_dir": f"runs/{Path(source).stem or 'run'}",
+        "output_dir": f"runs/{Path(source_name(source)).stem or 'run'}",
         "data.train": data.train[0] if len(data.train) == 1 else data.train,
         "data.validation": data.validation,
         "data.test": data.test,

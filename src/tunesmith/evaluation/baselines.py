@@ -7,6 +7,7 @@ sample of them. The probe and the untouched model, baselines too, come from the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -91,12 +92,51 @@ def first_sentence(train: TrainingRows, seen: Seen) -> Seen:
     )
 
 
+def dictionary(train: TrainingRows, seen: Seen) -> Seen:
+    """Every word tagged as it was tagged most often in training, the longest known entity first."""
+    names = _entity_names(train.columns)
+    longest = max((len(name) for name in names), default=0)
+    entities = [
+        _looked_up(text, words, names, longest)
+        for text, words in zip(seen.columns["text"], seen.columns["words"], strict=True)
+    ]
+    found = replace(seen)
+    found.memo["entities"] = [{"entities": row} for row in entities]
+    return found
+
+
+def _entity_names(columns: Values) -> dict[tuple[str, ...], str]:
+    """The words of each training entity, and the label it has most often."""
+    counts: dict[tuple[str, ...], Counter[str]] = {}
+    for text, words, entities in zip(columns["text"], columns["words"], columns["entities"], strict=True):
+        for start, end, label in entities:
+            name = tuple(text[a:b].casefold() for a, b in words if a < end and b > start)
+            counts.setdefault(name, Counter())[label] += 1
+    return {name: count.most_common(1)[0][0] for name, count in counts.items() if name}
+
+
+def _looked_up(
+    text: str, words: Sequence[Sequence[int]], names: dict[tuple[str, ...], str], longest: int
+) -> list[dict[str, Any]]:
+    folded, found, at = [text[a:b].casefold() for a, b in words], [], 0
+    while at < len(words):
+        sizes = range(min(longest, len(words) - at), 0, -1)
+        size = next((n for n in sizes if tuple(folded[at : at + n]) in names), 0)
+        if size:
+            start, end = words[at][0], words[at + size - 1][1]
+            label = names[tuple(folded[at : at + size])]
+            found.append({"entity_group": label, "score": 1.0, "word": text[start:end], "start": start, "end": end})
+        at += size or 1
+    return found
+
+
 BASELINES: dict[str, Callable[[TrainingRows, Seen], Seen]] = {
     "majority": majority,
     "all_frequent": all_frequent,
     "mean": mean,
     "tfidf_logistic_regression": tfidf_logistic_regression,
     "tfidf_ridge": tfidf_ridge,
+    "dictionary": dictionary,
     "copy_source": copy_source,
     "first_sentence": first_sentence,
 }

@@ -14,7 +14,7 @@ from tunesmith.data.examples import Examples
 from tunesmith.evaluation.intervals import Interval, bootstrap
 from tunesmith.metrics import Statistics
 from tunesmith.recipe import EvaluateRecipe
-from tunesmith.tasks import Seen, Targets, Task
+from tunesmith.tasks import HIDDEN_KEYS, Seen, Targets, Task
 
 _MOST_VALUES = 50
 
@@ -59,7 +59,7 @@ class Scored:
             inputs = {
                 n: self.examples.columns[n][row] for n in self.task.inputs if n in self.examples.columns
             }
-            answer = {key: value for key, value in prediction.items() if key != "scores"}
+            answer = {key: value for key, value in prediction.items() if key not in HIDDEN_KEYS}
             yield {
                 "row": self.examples.row_id(row),
                 **inputs,

@@ -107,7 +107,7 @@ class Predictor:
     def _row(self, text: str | Values) -> dict[str, Any]:
         required = {c.name: None for c in self.task.columns if c.required and not c.target}
         row = text if isinstance(text, Mapping) else {self.task.inputs[0]: text}
-        unknown = row.keys() - set(self.task.inputs)
+        unknown = row.keys() - {c.name for c in self.task.columns if not c.target}
         if unknown:
             raise RowError(f"`{sorted(unknown)[0]}` is no column of {self.task.name}.")
         return self.task.read({**required, **row})

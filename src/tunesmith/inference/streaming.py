@@ -13,7 +13,7 @@ from tunesmith.data.columns import View, choose_view
 from tunesmith.data.reading import Row, read_rows
 from tunesmith.errors import DataError
 from tunesmith.inference.predictor import CHUNK_ROWS, Predictor
-from tunesmith.tasks import Prediction, RowError
+from tunesmith.tasks import HIDDEN_KEYS, Prediction, RowError
 
 _SAMPLE_ROWS = 500
 
@@ -100,7 +100,7 @@ def _predict_chunk(
 def _usable(predictor: Predictor, row: Row, view: View) -> dict[str, Any]:
     if row.fault:
         raise RowError(row.fault)
-    inputs = predictor.task.inputs
+    inputs = {column.name for column in predictor.task.columns if not column.target}
     values = {name: value for name, value in view.values(row.values).items() if name in inputs}
     return predictor.task.read(values)
 
@@ -110,7 +110,9 @@ _NOTHING = View({}, dict)
 
 def answer_line(predictor: Predictor, prediction: Prediction, top_k: int) -> dict[str, Any]:
     """A prediction as JSON holds it: the scores of all labels only as far as they are asked for."""
-    line = {key: value for key, value in prediction.items() if key != "scores"}
+    line = {key: value for key, value in prediction.items() if key not in HIDDEN_KEYS}
+    if top_k > 1 and "top" in prediction:
+        line["top"] = prediction["top"][:top_k]
     if top_k > 1 and "scores" in prediction:
         scores, labels = prediction["scores"], predictor.targets["labels"]
         best = scores.argsort()[::-1][:top_k]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.recipe import yaml_value
+from tunesmith.reports import shown
 from tunesmith.reports.charts import curves
 from tunesmith.run import Run, write_atomically
 from tunesmith.tasks import TASKS, Task
@@ -67,7 +68,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "chart": curves(run.events(), primary["name"], metrics["train"]["best_step"]),
         "classes": _classes(metrics["details"]),
         "confusion": _confusion(metrics["details"]),
-        "errors": _errors(run, task, primary["split"]),
+        "examples": _shown(run, task, primary["split"]),
         "supervision": json.loads(supervision_file.read_text(encoding="utf-8")),
     }
 
@@ -116,10 +117,21 @@ def _confusion(details: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _errors(run: Run, task: Task, split: str) -> list[dict[str, Any]]:
-    """Wrong answers, the most confident first."""
+def _shown(run: Run, task: Task, split: str) -> dict[str, Any]:
+    """Wrong answers, the worst first; where answers are neither right nor wrong, the furthest off."""
     with (run.predictions / f"{split}.jsonl").open(encoding="utf-8") as handle:
-        wrong = [line for line in map(json.loads, handle) if line["correct"] is False]
-    for line in wrong:
-        line["input"] = " ⏐ ".join(str(line[name]) for name in task.inputs if name in line)
-    return sorted(wrong, key=lambda line: -task.error_of(line["prediction"], line["gold"]))[:_SHOWN_ERRORS]
+        lines = [line for line in map(json.loads, handle) if line["correct"] is not True]
+    # Rows whose text was not generated have nothing to show.
+    judged = [line for line in lines if line["correct"] is False or task.shown_as != "texts"]
+    are_errors = bool(judged)
+    chosen = judged or [line for line in lines if any(v is not None for v in line["prediction"].values())]
+    if are_errors:
+        chosen = sorted(chosen, key=lambda line: -task.error_of(line["prediction"], line["gold"]))
+    return {
+        "title": "The worst errors" if are_errors else "Some answers",
+        "header": shown.header(task.shown_as),
+        "rows": [
+            {"row": line["row"], "cells": shown.cells(task.shown_as, line, task.inputs)}
+            for line in chosen[:_SHOWN_ERRORS]
+        ],
+    }

@@ -11,7 +11,7 @@ slices and comparisons, exactly and fast.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -127,6 +127,8 @@ class Seen:
     encoded: Encoded
     kept: Any = None
     texts: Sequence[str] | None = None
+    memo: dict[str, Any] = field(init=False, default_factory=dict, compare=False)
+    """What a task has computed of it already."""
 
 
 class Task:
@@ -166,10 +168,19 @@ class Task:
     pairs: bool = False
     """Whether the loss compares with a reference model's likelihoods."""
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The columns that are read to predict."""
-        return tuple(column.name for column in self.columns if not column.target)
+    inputs: tuple[str, ...] = ()
+    """The values of a row that predictions are made from, as `read` names them; the text comes first."""
+    outputs: tuple[str, ...] = ()
+    """The values that shall be predicted, as `read` names them."""
+    shown_as: Literal["labels", "entities", "answers", "texts"] = "labels"
+    """How the report shows answers."""
+
+    def __init_subclass__(cls) -> None:
+        """What `read` gives has the names of the columns, unless a task says otherwise."""
+        if "columns" in cls.__dict__ and "inputs" not in cls.__dict__:
+            cls.inputs = tuple(column.name for column in cls.columns if not column.target)
+        if "columns" in cls.__dict__ and "outputs" not in cls.__dict__:
+            cls.outputs = tuple(column.name for column in cls.columns if column.target)
 
     def recognise(self, header: Collection[str], sample: Values) -> Recognised | None:
         """A format of whole rows, when the columns look like one."""
@@ -182,6 +193,10 @@ class Task:
     def learn_targets(self, train: Values) -> Targets:
         """What the model's head needs to know of the training columns; raises DataError if unfit."""
         return {}
+
+    def notices(self, train: Values, targets: Targets) -> list[str]:
+        """What the user should know of the training rows."""
+        return []
 
     def check_targets(self, row: Values, targets: Targets) -> None:
         """Raises RowError when a row's target is not among those learned."""
@@ -243,8 +258,7 @@ class Task:
 
     def gold(self, columns: Values, targets: Targets) -> list[Any]:
         """The true answers, one a row, in the spelling of the data."""
-        target = next(column.name for column in self.columns if column.target)
-        return list(columns[target])
+        return list(columns[self.outputs[0]])
 
     def is_correct(self, prediction: Prediction, gold: Any) -> bool | None:
         """Whether an answer is right, for the list of errors; None where that is no question."""
@@ -274,6 +288,9 @@ class Task:
 MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "position_ids"})
 """What a batch holds for the model; the rest is for the loss."""
 
+HIDDEN_KEYS = frozenset({"scores", "top"})
+"""Entries of a prediction that are shown only when more than the best answer is asked for."""
+
 TASKS: Registry[Task] = Registry("tunesmith.tasks", "task")
 
 
@@ -291,7 +308,7 @@ def best_metric(task: Task) -> tuple[str, bool]:
 
 
 __all__ = [
-    "IGNORED", "MODEL_INPUTS", "PLAIN_LOSS", "TASKS", "Batch", "Column", "EncodeOptions", "Encoded",
+    "HIDDEN_KEYS", "IGNORED", "MODEL_INPUTS", "PLAIN_LOSS", "TASKS", "Batch", "Column", "EncodeOptions", "Encoded",
     "LossOptions", "Prediction", "Ragged", "Recognised", "RowError", "Seen", "Targets", "Task", "Values",
     "best_metric", "point_scores",
 ]  # fmt: skip

@@ -66,14 +66,15 @@ def classification_loss(logits: torch.Tensor, labels: torch.Tensor, options: Los
     """Cross-entropy summed over the items whose label counts.
 
     Args:
-        logits: [items, k].
-        labels: [items]; `IGNORED` does not count.
+        logits: [..., k].
+        labels: [...]; `IGNORED` does not count.
         options: smoothing (Szegedy et al. 2016), the focal factor (1 - p)^γ (Lin et al. 2017, arXiv
             1708.02002), and weights by class.
     """
     from torch.nn import functional as F
 
-    precise = logits.float() if logits.dtype.itemsize < 4 else logits
+    precise = (logits.float() if logits.dtype.itemsize < 4 else logits).reshape(-1, logits.shape[-1])
+    labels = labels.reshape(-1)
     weights = None
     if options.class_weights is not None:
         weights = precise.new_tensor(options.class_weights)

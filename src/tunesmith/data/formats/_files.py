@@ -18,6 +18,7 @@ from tunesmith.data.formats._secrets import shown_url
 from tunesmith.errors import DataError
 
 _HEAD_BYTES = 8192
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 
 
 def local_path(source: str) -> Path | None:
@@ -30,7 +31,7 @@ def local_path(source: str) -> Path | None:
 
 def is_utf8(text: str) -> bool:
     """Whether a text that `open_text` read was UTF-8 in the file."""
-    return text.isascii() or not any("\udc80" <= character <= "\udcff" for character in text)
+    return text.isascii() or not _ESCAPED_BYTE.search(text)
 
 
 class DataFile:
@@ -44,7 +45,7 @@ class DataFile:
         self._location = location
         self.path = local_path(location)
         self.name = str(self.path) if self.path else shown_url(location)
-        suffixes = [suffix.lower() for suffix in _pure_path(location).suffixes]
+        suffixes = _suffixes(location)
         self._packing = suffixes.pop() if suffixes and suffixes[-1] in PACKINGS else ""
         self.ending = suffixes[-1] if suffixes else ""
 
@@ -103,9 +104,9 @@ class DataFile:
             ) from None
 
 
-def _pure_path(location: str) -> PurePosixPath:
-    is_web = scheme_of(location) in ("http", "https")
-    return PurePosixPath(re.split("[?#]", location)[0] if is_web else location)
+def _suffixes(location: str) -> list[str]:
+    path = location.partition("?")[0] if scheme_of(location) else location
+    return [suffix.lower() for suffix in PurePosixPath(path).suffixes]
 
 
 def _can_seek(handle: IO[bytes]) -> bool:

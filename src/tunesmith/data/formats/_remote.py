@@ -23,9 +23,9 @@ def scheme_of(source: str) -> str:
 
 def is_file_system(scheme: str) -> bool:
     """Whether fsspec knows the scheme, be the package it needs here or not."""
-    from fsspec import available_protocols
+    from fsspec.registry import known_implementations, registry
 
-    return scheme in available_protocols()
+    return scheme in known_implementations or scheme in registry
 
 
 def open_url(url: str) -> IO[bytes]:

@@ -197,9 +197,23 @@ def _connection(url: URL, name: str) -> Iterator[Connection]:
         ) from None
     # Without parameters the driver leaves `%` and `:name` in the query alone.
     with connection:
+        _refuse_attaching(connection, url)
         yield connection.execution_options(
             stream_results=True, max_row_buffer=_BUFFERED_ROWS, no_parameters=True
         )
+
+
+def _refuse_attaching(connection: Connection, url: URL) -> None:
+    """Keeps a query to its own SQLite file: ATTACH opens others, and makes those that are not there."""
+    if url.get_backend_name() != "sqlite":
+        return
+    import sqlite3
+
+    def authorize(action: int, *_: str | None) -> int:
+        return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
+
+    driver: Any = connection.connection.driver_connection
+    driver.set_authorizer(authorize)
 
 
 def _said(error: Exception, url: URL) -> str:

@@ -1,0 +1,125 @@
+"""How answers are shown to people: labels as chips, entities and spans marked in their text, texts side by side.
+
+An example is a list of cells, a cell a list of pieces (text, kind, note), where kind is a style: `right`,
+`missed`, `wrong`, `label`, `soft`, or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Piece = tuple[str, str, str]
+Cell = list[Piece]
+
+_CONTEXT_CHARACTERS = 160
+_MOST_CHARACTERS = 600
+
+
+def header(shown_as: str) -> tuple[str, ...]:
+    """The titles of the cells."""
+    return _SHOWN[shown_as][0]
+
+
+def cells(shown_as: str, line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+    """One line of `predictions/SPLIT.jsonl` as cells."""
+    return _SHOWN[shown_as][1](line, inputs)
+
+
+def _labels(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+    prediction = line["prediction"]
+    if "labels" in prediction:
+        given = [(item["label"], item["score"]) for item in prediction["labels"]]
+        return [
+            _text(line, inputs),
+            [(label, "label", "") for label in line["gold"]],
+            [(label, "label" if label in line["gold"] else "wrong", f"{score:.2f}") for label, score in given],
+        ]
+    if prediction["label"] == "score":
+        return [_text(line, inputs), [(f"{line['gold']:.3g}", "", "")], [(f"{prediction['score']:.3g}", "", "")]]
+    return [
+        _text(line, inputs),
+        [(line["gold"], "label", "")],
+        [(prediction["label"], "label", f"{prediction['score']:.3f}")],
+    ]
+
+
+def _entities(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+    text = line["text"]
+    gold = {(e["start"], e["end"], e["entity_group"]) for e in line["gold"]}
+    found = {(e["start"], e["end"], e["entity_group"]) for e in line["prediction"]["entities"]}
+    return [
+        marked(text, [(*span, "right" if span in found else "missed") for span in sorted(gold)]),
+        marked(text, [(*span, "right" if span in gold else "wrong") for span in sorted(found)]),
+    ]
+
+
+def _answers(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+    prediction, gold = line["prediction"], line["gold"]
+    start, end = prediction["start"], prediction["end"]
+    style = "right" if line["correct"] else "wrong"
+    context = marked(line["context"], [(start, end, "", style)]) if end > start else []
+    return [
+        [(line["question"], "", "")],
+        [(text, "missed" if not line["correct"] else "right", "") for text in gold] or [("no answer", "soft", "")],
+        _around(context) if context else [("no answer", style, "")],
+    ]
+
+
+def _texts(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+    written = next((v for k, v in line["prediction"].items() if k.endswith("_text") or k == "message"), None)
+    gold = line["gold"]
+    golds = gold if isinstance(gold, list) else [gold]
+    return [
+        _text(line, inputs),
+        [(_plain(text), "", "") for text in golds if text],
+        [(_plain(written), "right" if line["correct"] else "", "") if written else ("–", "soft", "")],
+    ]
+
+
+_SHOWN: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any], Sequence[str]], list[Cell]]]] = {
+    "labels": (("text", "true", "predicted"), _labels),
+    "entities": (("true entities", "predicted entities"), _entities),
+    "answers": (("question", "true answer", "predicted, in its context"), _answers),
+    "texts": (("read", "reference", "generated"), _texts),
+}
+
+
+def marked(text: str, spans: Sequence[tuple[int, int, str, str]]) -> Cell:
+    """A text with spans (start, end, note, kind) marked in it; spans do not overlap."""
+    pieces: Cell = []
+    at = 0
+    for start, end, note, kind in spans:
+        pieces += [(text[at:start], "", "")] if start > at else []
+        pieces.append((text[start:end], kind, note))
+        at = end
+    return [*pieces, (text[at:], "", "")] if at < len(text) else pieces
+
+
+def _around(pieces: Cell) -> Cell:
+    """The marked piece with some of the text before and after it."""
+    shown: Cell = []
+    for position, (text, kind, note) in enumerate(pieces):
+        if kind:
+            shown.append((text, kind, note))
+        elif position == 0 and len(pieces) > 1:
+            cut = text[-_CONTEXT_CHARACTERS:]
+            shown.append(("… " * (len(cut) < len(text)) + cut, "soft", ""))
+        else:
+            cut = text[:_CONTEXT_CHARACTERS]
+            shown.append((cut + " …" * (len(cut) < len(text)), "soft", ""))
+    return shown
+
+
+def _text(line: Mapping[str, Any], inputs: Sequence[str]) -> Cell:
+    shown = " ⏐ ".join(_plain(line[name]) for name in inputs if line.get(name))
+    return [(shown[:_MOST_CHARACTERS] + " …" * (len(shown) > _MOST_CHARACTERS), "", "")]
+
+
+def _plain(value: Any) -> str:
+    """A text, or messages as `role: content`."""
+    if isinstance(value, Mapping):
+        return f"{value.get('role', '')}: {value.get('content', '')}"
+    if isinstance(value, list):
+        return "\n".join(_plain(item) for item in value)
+    return str(value)

@@ -1,0 +1,152 @@
+"""From messages to token ids, and which of them are the assistant's own words.
+
+Only what the assistant writes is learned: its content and the marker that ends its turn, not the header
+that asks for it. Stock templates do not mark it (Llama's, Qwen's and Gemma's have no `{% generation %}`),
+so `turns` finds it in the text, and the tokenizer's offsets carry it to the tokens.
+
+Only the model's own template and those named here are rendered, by transformers, in its sandbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tunesmith.tasks import RowError
+from tunesmith.tasks._chat_templates.named import NAMES, choose_template
+from tunesmith.tasks._chat_templates.turns import Finder, Message, Span, Tools, render
+
+__all__ = [
+    "NAMES",
+    "choose_template",
+    "encode_conversation",
+    "encode_prompt",
+    "end_of_turn_id",
+    "split_reply",
+]
+
+
+def end_of_turn_id(tokenizer: Any) -> int | None:
+    """The special token that ends an assistant's turn; None if the template writes none."""
+    messages = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hello"}]
+    try:
+        ids, is_target, _ = encode_conversation(messages, tokenizer)
+    except RowError:
+        return None
+    written = [token for token, target in zip(ids, is_target, strict=True) if target]
+    return written[-1] if written and written[-1] in _special_tokens(tokenizer).values() else None
+
+
+def split_reply(messages: Sequence[Message]) -> tuple[list[Message], Message | None]:
+    """What was said before a last turn of the assistant, and that turn: the gold reply; None if absent."""
+    if messages and messages[-1]["role"] == "assistant":
+        return list(messages[:-1]), messages[-1]
+    return list(messages), None
+
+
+def encode_prompt(messages: Sequence[Message], tokenizer: Any, tools: Tools = None) -> list[int]:
+    """Token ids of a conversation that asks for a reply; a last turn of the assistant is left out.
+
+    Raises:
+        RowError: nothing is said before the reply, or the template refuses the conversation.
+    """
+    prompt, _ = split_reply(messages)
+    if not prompt:
+        raise RowError("nothing is said before the assistant's turn.")
+    ids, _ = _tokens(render(prompt, tokenizer, tools, ask=True), tokenizer)
+    return ids
+
+
+def encode_conversation(
+    messages: Sequence[Message], tokenizer: Any, tools: Tools = None
+) -> tuple[list[int], list[bool], int]:
+    """Token ids of a whole conversation, and which of them the assistant has to write.
+
+    Args:
+        messages: as `checked_messages` returns them.
+        tokenizer: one that `choose_template` has seen.
+        tools: the functions the assistant may call, as JSON Schema.
+
+    Returns:
+        Token ids; whether each is a target; how many bytes of UTF-8 the targets' text has, without the
+        markers that end the turns.
+
+    Raises:
+        RowError: the template refuses the conversation, or it cannot be told what of it is a turn's.
+    """
+    text = render(messages, tokenizer, tools)
+    specials = _special_tokens(tokenizer)
+    finder = Finder(list(messages), text, tokenizer, tools, tuple(specials))
+    spans = [finder.find(i) for i, message in enumerate(messages) if message["role"] == "assistant"]
+    ids, offsets = _tokens(text, tokenizer)
+    special_ids = set(specials.values())
+    is_special = [token in special_ids for token in ids]
+    targets = _targets(offsets, is_special, spans)
+    if _drops_characters(offsets, is_special, len(text)):
+        targets = _counted_targets(text, ids, spans, tokenizer) or targets
+    return ids, targets, sum(span.n_bytes for span in spans)
+
+
+def _tokens(text: str, tokenizer: Any) -> tuple[list[int], list[tuple[int, int]]]:
+    """Token ids of a rendering, and the characters each stands for."""
+    encoded = tokenizer(
+        text,
+        add_special_tokens=False,  # the template has written them
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )
+    return encoded["input_ids"], encoded["offset_mapping"]
+
+
+def _targets(
+    offsets: Sequence[tuple[int, int]], is_special: Sequence[bool], spans: Sequence[Span]
+) -> list[bool]:
+    """Whether each token has a character of a span; spans and tokens are in the order of the text."""
+    targets, current, previous = [], 0, 0
+    for (start, end), special in zip(offsets, is_special, strict=True):
+        if start == end:
+            start = previous  # byte-level tokenizers report white space without extent
+        while current < len(spans) and spans[current].end <= start:
+            current += 1
+        span = spans[current] if current < len(spans) else None
+        # A header's special token may swallow the white space that the content begins with.
+        is_header = span is not None and special and start < span.start
+        targets.append(span is not None and end > span.start and not is_header)
+        previous = max(previous, end)
+    return targets
+
+
+def _drops_characters(offsets: Sequence[tuple[int, int]], is_special: Sequence[bool], length: int) -> bool:
+    """Whether tokens leave a gap before a special token or the end of the text.
+
+    A BPE without an unknown token (transformers 5 builds every `LlamaTokenizer` as one) drops a character
+    that it lacks, and places what follows too early, up to the next special token.
+    """
+    covered = 0
+    for (start, end), special in zip(offsets, is_special, strict=True):
+        if special and start > covered:
+            return True
+        covered = max(covered, end)
+    return covered < length
+
+
+def _counted_targets(
+    text: str, ids: Sequence[int], spans: Sequence[Span], tokenizer: Any
+) -> list[bool] | None:
+    """Targets without offsets: how many tokens the text has up to each border; None if one straddles it."""
+    targets = [False] * len(ids)
+    for span in spans:
+        before, through = (_tokens(text[:at], tokenizer)[0] for at in (span.start, span.end))
+        if ids[: len(before)] != before or ids[: len(through)] != through:
+            return None
+        targets[len(before) : len(through)] = [True] * (len(through) - len(before))
+    return targets
+
+
+def _special_tokens(tokenizer: Any) -> dict[str, int]:
+    """Every special token and its id, longest first, since one may end in another."""
+    named = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
+    added = {token.content: i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return dict(sorted({**named, **added}.items(), key=lambda item: -len(item[0])))

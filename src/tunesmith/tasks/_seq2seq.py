@@ -1,0 +1,170 @@
+"""Text in, text out, by a model with an encoder and a decoder: what translation, summarization and the like share.
+
+Training is teacher forcing: the loss is the cross-entropy of each target token after the true ones before it.
+Looks at the validation rows use that loss; the metrics of the result are those of generated texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tunesmith.metrics import Scores, Statistics, overlap, total
+from tunesmith.tasks import (
+    Batch,
+    Column,
+    EncodeOptions,
+    Encoded,
+    LossOptions,
+    Prediction,
+    RowError,
+    Seen,
+    Targets,
+    Task,
+    Values,
+)
+from tunesmith.tasks import _language as language
+from tunesmith.tasks import _texts as texts
+from tunesmith.tasks._values import is_missing, text_of
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+
+class SequenceToSequence(Task):
+    """A task of this kind.
+
+    Args:
+        name: of the task.
+        summary: of the task.
+        columns: the source and the target.
+        measures: names in `tunesmith.metrics.overlap`, the primary first.
+        answer_key: the Hub's name for the generated text.
+        baselines: that make sense.
+    """
+
+    auto_class = "AutoModelForSeq2SeqLM"
+    look_metric = "loss"
+    shown_as = "texts"
+    generates = True
+    scores_texts = True
+    item = "target tokens"
+    heeds = ("label_smoothing_factor", "r_drop_alpha", "augment")
+
+    def __init__(
+        self,
+        name: str,
+        summary: str,
+        columns: tuple[Column, Column],
+        *,
+        measures: tuple[str, ...],
+        answer_key: str,
+        baselines: tuple[str, ...],
+    ) -> None:
+        self.name, self.summary, self.columns = name, summary, columns
+        self.measures, self.answer_key, self.baselines = measures, answer_key, baselines
+        self.primary_metric = measures[0]
+        self.inputs, self.outputs = (columns[0].name,), (columns[1].name,)
+
+    def read(self, row: Values) -> dict[str, Any]:
+        """See Task; the target is a list of one or several references."""
+        source, target = self.inputs[0], self.outputs[0]
+        example: dict[str, Any] = {source: text_of(row[source], source)}
+        return {**example, target: _references(row[target], target)} if target in row else example
+
+    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+        """See Task; in training, each reference of a row is a sequence of its own."""
+        how = {"truncation": options.max_length is not None, "max_length": options.max_length, "verbose": False}
+        sources = list(batch[self.inputs[0]])
+        read = tokenizer(sources, return_attention_mask=False, **how)["input_ids"]
+        if not texts.has_column(batch, self.outputs[0]):
+            return Encoded.of({"input_ids": read})
+        references = batch[self.outputs[0]]
+        used = references if options.purpose == "train" else [row[:1] for row in references]
+        rows = [i for i, row in enumerate(used) for _ in row]
+        flat = [text for row in used for text in row]
+        written = tokenizer(text_target=flat, return_attention_mask=False, **how)["input_ids"]
+        return Encoded.of(
+            {
+                "input_ids": [read[row] for row in rows],
+                "labels": [_ended(ids, tokenizer.eos_token_id, options.max_length) for ids in written],
+            },
+            rows=rows,
+            n_rows=len(sources),
+        )
+
+    def items(self, encoded: Encoded) -> NDArray[np.int64]:
+        """See Task: target tokens."""
+        return encoded.ragged["labels"].lengths
+
+    def forward(self, model: Any, batch: Batch) -> torch.Tensor:
+        """See Task; the decoder reads the target, shifted by one."""
+        plain = getattr(model, "module", model)
+        logits: torch.Tensor = model(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            decoder_input_ids=plain.prepare_decoder_input_ids_from_labels(labels=batch["labels"]),
+            use_cache=False,
+        ).logits
+        return logits
+
+    def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
+        """See Task."""
+        return texts.classification_loss(outputs, batch["labels"], options)
+
+    def keep(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """See Task: [b, 2], the negative log-likelihood and the number of target tokens."""
+        return language.summed_nll(outputs, batch["labels"])
+
+    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+        """See Task."""
+        return [{self.answer_key: text.strip()} for text in seen.texts or ()]
+
+    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+        """See Task: one text, or all references."""
+        return [row[0] if len(row) == 1 else row for row in columns[self.outputs[0]]]
+
+    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+        """See Task: exactly a reference."""
+        return prediction[self.answer_key] in ([gold] if isinstance(gold, str) else gold)
+
+    def error_of(self, prediction: Prediction, gold: Any) -> float:
+        """See Task: how little of the reference is met."""
+        references = [gold] if isinstance(gold, str) else gold
+        statistics = overlap.statistics([prediction[self.answer_key]], [references], ("chrf",))
+        return 1.0 - float(overlap.formula(total(statistics), ("chrf",))["chrf"])
+
+    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+        """See Task: likelihood, then what the measures need."""
+        generated = [text.strip() for text in seen.texts or ()]
+        measured = overlap.statistics(generated, seen.columns[self.outputs[0]], self.measures)
+        return np.concatenate([language.by_row(seen), measured], axis=1)
+
+    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+        """See Task."""
+        scores = overlap.formula(sums[..., 2:], self.measures)
+        return {**scores, "loss": language.mean_nll(sums)}
+
+    def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
+        """See Task: the loss alone, without generating."""
+        return {"loss": float(language.mean_nll(language.by_row(seen).sum(0)))}
+
+
+def _references(value: Any, column: str) -> list[str]:
+    if is_missing(value) or isinstance(value, str):
+        return [text_of(value, column)]
+    if not isinstance(value, (list, tuple)) or not value:
+        raise RowError(f"{column} must be a text or a list of texts, got `{value}`.")
+    return [text_of(text, column) for text in value]
+
+
+def _ended(ids: Sequence[int], eos: int | None, max_length: int | None) -> list[int]:
+    """With the end-of-text token at the end, unless the text was cut: then there is none to learn."""
+    if eos is None or ids[-1] == eos or len(ids) == max_length:
+        return list(ids)
+    return [*ids, eos]
+
+

@@ -1,0 +1,87 @@
+"""Entities as spans of characters, and tags as words carry them: IOB1, IOB2, IOBES, BILOU.
+
+All schemes are read by one rule: an entity begins at B, S or U, or where the type changes or nothing came
+before, and ends at E, L, S or U. In IOB2 an entity that begins with I breaks the scheme and is repaired, which
+is counted; in IOB1 it is the rule (Tjong Kim Sang and Veenstra 1999).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from tunesmith.tasks import RowError
+
+Span = tuple[int, int, str]
+"""(start, end, label), in characters or in words."""
+
+_BEGINS, _ENDS = frozenset("BSU"), frozenset("ELSU")
+_PREFIXES = frozenset("BIESLUM")
+# Scripts written without blanks: every character is a word.
+_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+|[^\w\s]|_")
+
+
+def words_in(text: str) -> list[tuple[int, int]]:
+    """Where the words of a text are: runs of letters and digits, and every other sign alone."""
+    return [match.span() for match in _WORD.finditer(text)]
+
+
+def split_tag(tag: str) -> tuple[str, str]:
+    """A tag's prefix and type: (`B`, `PER`); (`O`, ``) for none.
+
+    Raises:
+        RowError: it has no prefix.
+    """
+    if tag == "O":
+        return "O", ""
+    prefix, dash, label = tag.partition("-")
+    if prefix in _PREFIXES and dash and label:
+        return prefix, label
+    raise RowError(f"tag `{tag}` is neither `O` nor like `B-PERSON`.")
+
+
+def spans_of_tags(tags: Sequence[str]) -> list[Span]:
+    """Entities (first word, word after the last, type).
+
+    Raises:
+        RowError: a tag has no prefix.
+    """
+    spans: list[Span] = []
+    start, open_label = 0, ""
+    for position, tag in enumerate([*tags, "O"]):
+        prefix, label = split_tag(tag)
+        if open_label and (prefix == "O" or prefix in _BEGINS or label != open_label):
+            spans.append((start, position, open_label))
+            open_label = ""
+        if label and not open_label:
+            start, open_label = position, label
+        if open_label and prefix in _ENDS:
+            spans.append((start, position + 1, open_label))
+            open_label = ""
+    return spans
+
+
+def scheme_of(rows: Iterable[Sequence[str]]) -> tuple[str, int]:
+    """The scheme that tags are in, and how many entities break it.
+
+    Args:
+        rows: the tags of each sentence.
+    """
+    prefixes: set[str] = set()
+    begun_with_b = begun_with_i = 0
+    for tags in rows:
+        before = ("O", "")
+        for tag in tags:
+            now = split_tag(tag)
+            prefixes.add(now[0])
+            is_begin = before[1] != now[1] or before[0] in _ENDS
+            begun_with_b += now[0] == "B" and is_begin
+            begun_with_i += now[0] == "I" and is_begin
+            before = now
+    if prefixes & set("ES"):
+        return "IOBES", begun_with_i
+    if prefixes & set("LU"):
+        return "BILOU", begun_with_i
+    # In IOB1, B stands only between two entities of one type that touch.
+    return ("IOB1", 0) if begun_with_i > begun_with_b else ("IOB2", begun_with_i)

@@ -1,0 +1,339 @@
+"""The passage of a text that answers a question, or that there is none.
+
+A text longer than the model reads is read in overlapping windows, each with the question before it (Devlin et
+al. 2019, section 4.2). The loss is the mean of the cross-entropies of the first and the last token; a window
+without the answer points at its first token. Where the training rows hold questions without an answer, one is
+given only if its score beats that of no answer by a threshold, fitted on the validation rows (Rajpurkar et al.
+2018). Answers have the shape of the Hub's `QuestionAnsweringOutputElement`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tunesmith.metrics import Scores, Statistics, squad
+from tunesmith.tasks import (
+    Batch,
+    Column,
+    EncodeOptions,
+    Encoded,
+    LossOptions,
+    Prediction,
+    RowError,
+    Seen,
+    Targets,
+    Task,
+    Values,
+)
+from tunesmith.tasks import _texts as texts
+from tunesmith.tasks._values import is_missing, text_of
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+THRESHOLD_KEY = "tunesmith_no_answer_threshold"
+LENGTH_KEY = "tunesmith_longest_answer"
+_CANDIDATES = 20
+_ALTERNATIVES = 5
+_ROOM = 1.5
+_HIDDEN = -1e4
+
+
+class QuestionAnswering(Task):
+    """The task's object."""
+
+    name = "question-answering"
+    summary = "the passage of a text that answers a question, or that there is none"
+    columns = (
+        Column("question", "text", ("question", "query")),
+        Column("context", "text", ("context", "passage", "document", "text"), together=True),
+        Column("answers", "list", ("answers", "answer"), target=True),
+    )
+    auto_class = "AutoModelForQuestionAnswering"
+    primary_metric = "f1"
+    shown_as = "answers"
+    max_length = 384
+    windows = True
+    keeps_tokens = True
+
+    def read(self, row: Values) -> dict[str, Any]:
+        """See Task; an answer is its text and where it starts."""
+        example: dict[str, Any] = {name: text_of(row[name], name) for name in ("question", "context")}
+        if "answers" not in row:
+            return example
+        return {**example, "answers": _answers(row["answers"], example["context"])}
+
+    def learn_targets(self, train: Values) -> Targets:
+        """See Task: whether some questions have no answer, and how long answers are."""
+        lengths = [len(answer["text"]) for answers in train["answers"] for answer in answers]
+        return {
+            "has_unanswerable": any(not answers for answers in train["answers"]),
+            "longest_answer": int(_ROOM * max(lengths, default=100)),
+        }
+
+    def config(self, targets: Targets) -> dict[str, Any]:
+        """See Task."""
+        known: dict[str, Any] = {"num_labels": 2, LENGTH_KEY: targets["longest_answer"]}
+        if targets["has_unanswerable"]:
+            known[THRESHOLD_KEY] = targets.get("threshold", 0.0)
+        return known
+
+    def targets_of(self, config: Any) -> Targets:
+        """See Task."""
+        threshold = getattr(config, THRESHOLD_KEY, None)
+        targets = {
+            "has_unanswerable": threshold is not None,
+            "longest_answer": int(getattr(config, LENGTH_KEY, 300)),
+        }
+        return targets if threshold is None else {**targets, "threshold": threshold}
+
+    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+        """See Task; `start_of_token` and `end_of_token` are a token's characters in the context, from 1."""
+        with_types = "token_type_ids" in tokenizer.model_input_names
+        encoded = tokenizer(
+            _short_questions(batch["question"], tokenizer, options.max_length),
+            list(batch["context"]),
+            truncation="only_second" if options.max_length else False,
+            max_length=options.max_length,
+            stride=options.overlap if options.max_length else 0,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            return_token_type_ids=with_types,
+            verbose=False,
+        )
+        rows = encoded["overflow_to_sample_mapping"]
+        places = [_places(encoded, sequence) for sequence in range(len(rows))]
+        fields = {
+            "input_ids": encoded["input_ids"],
+            "start_of_token": [starts for starts, _ in places],
+            "end_of_token": [ends for _, ends in places],
+        }
+        if with_types:
+            fields["token_type_ids"] = encoded["token_type_ids"]
+        n = len(batch["question"])
+        if not texts.has_column(batch, "answers"):
+            return Encoded.of(fields, rows=rows, n_rows=n)
+        labels = np.array([_label(batch["answers"][r], *p) for r, p in zip(rows, places, strict=True)])
+        lost = _lost_answers(batch["answers"], rows, labels)
+        return Encoded.of(fields, {"labels": labels.reshape(-1, 2)}, rows=rows, n_rows=n, lost=lost)
+
+    def forward(self, model: Any, batch: Batch) -> torch.Tensor:
+        """See Task: logits of the first and last token, [b, s, 2]; the question cannot be the answer."""
+        import torch
+
+        inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids") if k in batch}
+        output = model(**inputs)
+        logits = torch.stack([output.start_logits.float(), output.end_logits.float()], dim=-1)
+        possible = batch["start_of_token"] > 0
+        possible[:, 0] = True
+        return logits.masked_fill(~possible.unsqueeze(-1), _HIDDEN)
+
+    def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
+        """See Task."""
+        from torch.nn import functional as F
+
+        return F.cross_entropy(outputs, batch["labels"], reduction="sum") / 2
+
+    def fit_thresholds(self, seen: Seen, targets: Targets) -> Targets:
+        """See Task: by how much no answer must beat the best one, for the best F1."""
+        if not targets["has_unanswerable"]:
+            return targets
+        found = _best_spans(seen, targets)
+        golds = _gold_texts(seen.columns)
+        answered = np.array([squad.f1(row.text, gold) for row, gold in zip(found, golds, strict=True)])
+        silent = np.array([squad.f1("", gold) for gold in golds])
+        margins = np.array([row.null - row.score for row in found])
+        order = np.argsort(margins, kind="stable")
+        # With the threshold after the i-th margin, the first i rows are answered and the rest are not.
+        gains = np.concatenate([[0.0], np.cumsum((answered - silent)[order])])
+        best = int(gains.argmax())
+        borders = np.concatenate([[margins.min() - 1], np.sort(margins), [margins.max() + 1]])
+        return {**targets, "threshold": round(float((borders[best] + borders[best + 1]) / 2), 6)}
+
+    def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
+        """See Task; with the threshold fitted anew."""
+        return super().look(seen, self.fit_thresholds(seen, targets))
+
+    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+        """See Task; `top` holds the best answers that do not overlap."""
+        answers = []
+        for row in _best_spans(seen, targets):
+            silent = targets["has_unanswerable"] and row.null - row.score > targets.get("threshold", 0.0)
+            best: Prediction = {"answer": "", "score": row.null_share, "start": 0, "end": 0}
+            answers.append({**(best if silent else row.top[0]), "top": row.top})
+        return answers
+
+    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+        """See Task: the texts of all true answers."""
+        return _gold_texts(columns)
+
+    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+        """See Task: an exact match with one of them."""
+        return bool(squad.exact_match(prediction["answer"], gold))
+
+    def error_of(self, prediction: Prediction, gold: Any) -> float:
+        """See Task."""
+        return float(prediction["score"]) - squad.f1(prediction["answer"], gold)
+
+    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+        """See Task."""
+        predicted = [answer["answer"] for answer in self.decode(seen, targets)]
+        return squad.statistics(predicted, _gold_texts(seen.columns))
+
+    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+        """See Task."""
+        return squad.formula(sums, with_unanswerable=targets["has_unanswerable"])
+
+
+task = QuestionAnswering()
+
+
+def _gold_texts(columns: Values) -> list[list[str]]:
+    return [[answer["text"] for answer in answers] for answers in columns["answers"]]
+
+
+def _answers(value: Any, context: str) -> list[dict[str, Any]]:
+    """Answers from SQuAD's {text: [...], answer_start: [...]}, a list of {text, start}, or one of these."""
+    if is_missing(value):
+        return []
+    if isinstance(value, Mapping) and isinstance(value.get("text"), (list, tuple)):
+        starts = value.get("answer_start", value.get("start", ()))
+        if len(starts) != len(value["text"]):
+            raise RowError(f"answers has {len(value['text'])} texts and {len(starts)} starts.")
+        value = [{"text": text, "start": start} for text, start in zip(value["text"], starts, strict=True)]
+    items = [value] if isinstance(value, Mapping) else value
+    if not isinstance(items, (list, tuple)):
+        raise RowError(f"answers must hold `text` and `answer_start`, got {type(value).__name__}.")
+    return [_answer(item, context) for item in items if not _is_no_answer(item)]
+
+
+def _is_no_answer(item: Any) -> bool:
+    return isinstance(item, Mapping) and item.get("text") == ""
+
+
+def _answer(item: Any, context: str) -> dict[str, Any]:
+    start = item.get("answer_start", item.get("start")) if isinstance(item, Mapping) else None
+    if not isinstance(start, int) or not isinstance(item.get("text"), str):
+        raise RowError(f"an answer must have `text` and `answer_start`, got `{item}`.")
+    text = item["text"]
+    found = context[start : start + len(text)] if start >= 0 else ""
+    if found != text:
+        raise RowError(
+            f"the answer `{text[:60]}` does not stand at character {start} of the context (there: `{found[:60]}`)."
+        )
+    lead = len(text) - len(text.lstrip())
+    if not text.strip():
+        raise RowError("an answer is only white space.")
+    return {"text": text.strip(), "start": start + lead}
+
+
+def _short_questions(questions: Sequence[str], tokenizer: Any, max_length: int | None) -> list[str]:
+    """Questions of at most half the length, so that something of the context can be read beside them."""
+    if max_length is None or max(map(len, questions)) < max_length // 2:
+        return list(questions)
+    encoded = tokenizer(list(questions), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    most = max_length // 2
+    return [
+        question[: offsets[most - 1][1]] if len(offsets) > most else question
+        for question, offsets in zip(questions, encoded["offset_mapping"], strict=True)
+    ]
+
+
+def _places(encoded: Any, sequence: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """[tokens] each: characters of the context that a token covers, from 1; 0 outside the context."""
+    ids = encoded.sequence_ids(sequence)
+    offsets = np.array(encoded["offset_mapping"][sequence], dtype=np.int32).reshape(-1, 2)
+    inside = np.array([i == 1 for i in ids]) & (offsets[:, 1] > offsets[:, 0])
+    return np.where(inside, offsets[:, 0] + 1, 0), np.where(inside, offsets[:, 1] + 1, 0)
+
+
+def _label(
+    answers: Sequence[Mapping[str, Any]], starts: NDArray[np.int32], ends: NDArray[np.int32]
+) -> tuple[int, int]:
+    """First and last token of the first answer that lies in the window; (0, 0) where none does."""
+    for answer in answers:
+        first, last = answer["start"] + 1, answer["start"] + len(answer["text"])
+        covered = np.flatnonzero((starts > 0) & (starts <= last) & (ends > first))
+        if len(covered) and starts[covered[0]] <= first and ends[covered[-1]] > last:
+            return int(covered[0]), int(covered[-1])
+    return 0, 0
+
+
+def _lost_answers(
+    answers: Sequence[Sequence[Any]], rows: Sequence[int], labels: NDArray[np.int64]
+) -> dict[str, tuple[int, int]]:
+    """Rows whose answer lies whole in no window."""
+    found = np.zeros(len(answers), dtype=bool)
+    np.logical_or.at(found, np.asarray(rows, dtype=np.int64), labels.reshape(-1, 2)[:, 1] > 0)
+    has_answer = np.array([bool(row) for row in answers])
+    return {"answers": (int((has_answer & ~found).sum()), int(has_answer.sum()))}
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What the windows of one row say together."""
+
+    text: str
+    score: float
+    null: float
+    null_share: float
+    top: list[Prediction]
+
+
+def _best_spans(seen: Seen, targets: Targets) -> list[_Row]:
+    if "spans" not in seen.memo:
+        of_row: list[list[int]] = [[] for _ in range(seen.encoded.n_rows)]
+        for sequence, row in enumerate(seen.encoded.rows):
+            of_row[row].append(sequence)
+        seen.memo["spans"] = [
+            _best_of_row(seen, sequences, seen.columns["context"][row], targets)
+            for row, sequences in enumerate(of_row)
+        ]
+    return list(seen.memo["spans"])
+
+
+def _best_of_row(seen: Seen, sequences: Sequence[int], context: str, targets: Targets) -> _Row:
+    found: list[tuple[float, int, int]] = []
+    null = np.inf
+    for sequence in sequences:
+        logits = seen.kept[sequence]
+        null = min(null, float(logits[0].sum()))
+        starts, ends = (seen.encoded.ragged[name][sequence] for name in ("start_of_token", "end_of_token"))
+        found += _candidates(logits, starts, ends, targets["longest_answer"])
+    found.sort(key=lambda span: (-span[0], span[1], span[2]))
+    scores = np.array([*(score for score, _, _ in found), null])
+    shares = np.exp(scores - scores.max())
+    shares /= shares.sum()
+    top: list[Prediction] = []
+    for share, (_, start, end) in zip(shares, found, strict=False):
+        if all(end <= other["start"] or start >= other["end"] for other in top):
+            top.append({"answer": context[start:end], "score": float(share), "start": start, "end": end})
+        if len(top) == _ALTERNATIVES:
+            break
+    return _Row(top[0]["answer"], found[0][0], float(null), float(shares[-1]), top)
+
+
+def _candidates(
+    logits: NDArray[np.float32], starts: NDArray[np.int32], ends: NDArray[np.int32], longest: int
+) -> list[tuple[float, int, int]]:
+    """(score, first character, character after the last) of the best spans of a window."""
+    inside = np.flatnonzero(starts > 0)
+    if not len(inside):
+        return []
+    firsts = inside[np.argsort(-logits[inside, 0], kind="stable")[:_CANDIDATES]]
+    lasts = inside[np.argsort(-logits[inside, 1], kind="stable")[:_CANDIDATES]]
+    i, j = (grid.ravel() for grid in np.meshgrid(firsts, lasts, indexing="ij"))
+    fits = (j >= i) & (ends[j] - starts[i] <= longest)
+    if not fits.any():  # then the best first token alone
+        i, j = firsts[:1], firsts[:1]
+    else:
+        i, j = i[fits], j[fits]
+    scores = logits[i, 0] + logits[j, 1]
+    best = np.argsort(-scores, kind="stable")[:_CANDIDATES]
+    return [(float(scores[k]), int(starts[i[k]] - 1), int(ends[j[k]] - 1)) for k in best]
