@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tunesmith import pipeline
-from tunesmith.errors import InterruptedRunError, ModelError, NonFiniteError, RunError
+from tunesmith.errors import DataError, InterruptedRunError, ModelError, NonFiniteError, RunError
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.testing.tiny import tiny_rows, write_rows
@@ -42,6 +42,11 @@ def test_a_run_folder_holds_what_the_contract_says(finished_run):
     assert (run.model / "README.md").is_file()
     assert (run.predictions / "test.jsonl").is_file()
     assert json.loads((run.data / "splits.json").read_text())["train"][0] == "train.csv:2"
+    supervision = json.loads((run.data / "supervision.json").read_text())
+    assert {name: found["rows"] for name, found in supervision.items()} == {
+        "train": 160, "validation": 40, "test": 60,
+    }  # fmt: skip
+    assert all(found["lost"] == {} and found["rows_cut"] == 0 for found in supervision.values())
     metrics = run.metrics()
     assert metrics["primary"] == {"name": "accuracy", "split": "test", "n": 60, "confidence": 0.95} | {
         key: metrics["splits"]["test"]["accuracy"][key] for key in ("value", "low", "high")
@@ -352,3 +357,77 @@ def test_a_run_of_ours_is_a_base_model_and_keeps_its_head(finished_run, tiny_rec
     run = pipeline.train(recipe.model_copy(update={"model": str(finished_run.path)}))
     assert run.metrics()["primary"]["value"] == finished_run.metrics()["primary"]["value"]
     assert weights(run).keys() == weights(finished_run).keys()
+
+
+def test_what_is_cut_is_told_or_refused(tiny_recipe, tmp_path):
+    recipe = with_train(tiny_recipe, tmp_path / "cut", method="probe").replace(data={"max_length": 6})
+    run = pipeline.train(recipe)
+    found = json.loads((run.data / "supervision.json").read_text())["train"]
+    assert found["max_length"] == 6
+    assert 0 < found["rows_cut"] < found["rows"] == 160
+    gone, tokens = found["lost"]["tokens"]
+    assert 0 < gone < tokens == found["tokens"]
+    stop = with_train(tiny_recipe, tmp_path / "stop", method="probe")
+    with pytest.raises(DataError, match=r"data.too_long is `stop`, and of the train rows, at max_length 6"):
+        pipeline.train(stop.replace(data={"max_length": 6, "too_long": "stop"}))
+    assert pipeline.train(
+        with_train(tiny_recipe, tmp_path / "whole", method="probe").replace(data={"too_long": "stop"})
+    ).is_finished
+
+
+def test_noisy_copies_are_trained_on_and_nothing_else_is_changed(tiny_recipe, tiny_files, tmp_path):
+    recipe = with_train(tiny_recipe, tmp_path / "run", augment={"word_dropout": 0.3, "casing": 0.3})
+    run = pipeline.train(recipe.replace(evaluate={"baselines": False}))
+    assert run.metrics()["train"]["examples"] == 2 * 2 * 160
+    supervision = json.loads((run.data / "supervision.json").read_text())
+    assert {name: found["rows"] for name, found in supervision.items()} == {
+        "train": 320, "validation": 40, "test": 60,
+    }  # fmt: skip
+    lines = (run.predictions / "test.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == [
+        line.split(",")[0] for line in tiny_files["test"].read_text().splitlines()[1:]
+    ]
+    again = pipeline.train(
+        with_train(tiny_recipe, tmp_path / "again", augment={"word_dropout": 0.3, "casing": 0.3}).replace(
+            evaluate={"baselines": False}
+        )
+    )
+    assert_same_weights(run, again)
+
+
+def test_baselines_learn_from_the_rows_as_they_are(tiny_recipe, tmp_path):
+    # Fails: with `augment`, TF-IDF gets the texts of the rows and the labels of rows and copies (IndexError).
+    noisy = with_train(tiny_recipe, tmp_path / "noisy", augment={"typos": 0.3}, max_steps=2)
+    plain = with_train(tiny_recipe, tmp_path / "plain", max_steps=2)
+    name = "tfidf_logistic_regression"
+    one, other = (pipeline.train(recipe).metrics()["baselines"] for recipe in (noisy, plain))
+    assert one[name] == other[name]
+    assert one["majority"] == other["majority"]
+
+
+def test_balanced_weights_help_the_rare_label(tiny_recipe, tmp_path):
+    """Nine rows of ten have one label; without weights a probe of a few steps forgets the other."""
+    rows = tiny_rows(400, seed=4)
+    rare = [row for row in rows if row["label"] == "colour"][:16]
+    common = [row for row in rows if row["label"] == "animal"][:144]
+    file = write_rows(tmp_path / "train.csv", [*rare, *common])
+
+    def recall(name, **train):
+        how = {"head_start": False, "max_steps": 6, "learning_rate": 1e-3, **train}
+        recipe = with_train(tiny_recipe, tmp_path / name, **how)
+        recipe = recipe.replace(data={"train": [str(file)]}, evaluate={"baselines": False})
+        table = pipeline.train(recipe).metrics()["details"]["per_class"]
+        return table["recall"][table["labels"].index("colour")]
+
+    assert recall("balanced", class_weights="balanced") > recall("plain")
+
+
+def test_named_parameters_stay_as_they_are(tiny_recipe, tiny_model, tmp_path):
+    run = pipeline.train(
+        with_train(tiny_recipe, tmp_path / "run", freeze=["*.LayerNorm"], freeze_embeddings=True)
+    )
+    before, after = load_file(tiny_model / "model.safetensors"), weights(run)
+    for name, tensor in before.items():
+        if "pooler" not in name:
+            still = "LayerNorm" in name or name.startswith("embeddings.")
+            assert torch.equal(tensor, after[f"bert.{name}"]) == still, name

@@ -29,7 +29,7 @@ from tunesmith.inference.forward import forward
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models import heads
 from tunesmith.models.freezing import freeze_body, freeze_bottom, freeze_embeddings, freeze_named
-from tunesmith.models.generation import set_generation
+from tunesmith.models.generation import allow_tokens, set_generation
 from tunesmith.models.loading import load_for_training, load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.models.saving import save_model
@@ -103,6 +103,7 @@ def _train(session: Session) -> None:
     with session.stage("baselines", "Looking at the untouched model"):
         _add_references(session, settings)
         baselines = _untouched(session)
+        _allow_targets(session)
     with session.stage("probe", "Probing the frozen model"):
         baselines |= _probe(session, settings)
     with session.stage("train", f"Training: {session.recipe.train.method}"):
@@ -169,6 +170,7 @@ def _resolve(session: Session, accelerator: Any) -> tuple[Plan, Settings]:
         session.recipe,
         train.lengths,
         model,
+        session.task,
         max_length=session.max_length,
         device=accelerator.device.type,
         world=accelerator.num_processes,
@@ -205,6 +207,17 @@ def _untouched(session: Session) -> dict[str, dict[str, float]]:
         known = point_scores(session.task, session.see(session.final), session.targets)
         session.run.update_manifest(untouched=known)
     return {"untouched": known}
+
+
+def _allow_targets(session: Session) -> None:
+    """Makes every token of the training targets possible; they are written from now on, if learned."""
+    if not session.task.generates:
+        return
+    labels = session.splits["train"].ragged["labels"].values
+    banned = allow_tokens(session.model, labels[labels >= 0])
+    if banned:
+        named = " ".join(session.tokenizer.convert_ids_to_tokens(banned))
+        session.progress.warn(f"the model forbids {len(banned)} tokens of the targets; now allowed: {named}")
 
 
 def _probe(session: Session, settings: Settings) -> dict[str, dict[str, float]]:

@@ -124,8 +124,10 @@ def begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
         pooling=_pooling(recipe.train),
         seed=recipe.seed,
         chat_template=recipe.data.chat_template,
+        train=data.splits["train"].columns,
     )
     progress.note(f"{files.origin}; {loaded.model.num_parameters():,} parameters")
+    _tell_added_tokens(recipe, loaded, progress)
     adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
     if heads.has_pooling_layer(loaded.model):
         heads.use_fast_pooling(loaded.model)
@@ -207,6 +209,20 @@ def _tell_data(data: Prepared, progress: Progress) -> None:
     progress.note("rows: " + ", ".join(f"{len(rows):,} {name}" for name, rows in data.splits.items()))
     for notice in data.notices:
         progress.warn(notice)
+
+
+def _tell_added_tokens(recipe: Recipe, loaded: LoadedModel, progress: Progress) -> None:
+    if not loaded.added_tokens:
+        return
+    named = " ".join(loaded.added_tokens)
+    if recipe.train.method == "lora":
+        raise RecipeError(
+            f"{len(loaded.added_tokens)} tokens must be added to the model ({named}), and an adapter cannot learn "
+            "their embeddings.",
+            place="train.method",
+            remedy="Use `train.method=full`, or a chat template whose tokens the model knows (`plain`).",
+        )
+    progress.warn(f"{len(loaded.added_tokens)} tokens that the model does not know are added to it: {named}")
 
 
 def _pooling(train: TrainRecipe) -> str:

@@ -124,7 +124,8 @@ def unknown_task(tmp, model):
 
 
 def unknown_method(tmp, model):
-    return ["train", "--data", csv(tmp), "train.method=lorra"], "train.method must be one of", "got lorra"
+    rule = "train.method must be `probe` or `full` or `lora`"
+    return ["train", "--data", csv(tmp), "train.method=lorra"], rule, "got lorra"
 
 
 def output_folder_of_something_else(tmp, model):

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from tunesmith.data.batches import collate
 from tunesmith.data.packing import best_fit, pack
 from tunesmith.encoded import Encoded
 from tunesmith.inference.forward import forward
-from tunesmith.tasks import IGNORED, Task
+from tunesmith.tasks import IGNORED, TASKS
 
 SIZE = 40
 lengths_of_items = st.lists(st.integers(1, SIZE), min_size=1, max_size=80).map(np.array)
@@ -58,7 +60,6 @@ def test_it_is_as_near_to_the_fewest_groups_as_the_bound_says(lengths):
 
 
 def test_the_longest_first_each_where_it_fits_best():
-    assert [g.tolist() for g in best_fit(np.array([2, 7, 3, 5, 6]), 10)] == [[1, 2], [4], [3, 0]] or True
     groups = best_fit(np.array([2, 7, 3, 5, 6]), 10)
     assert [group.tolist() for group in groups] == [[1, 2], [4, 0], [3]]
 
@@ -80,9 +81,10 @@ def parts_of(packed):
     for sequence in range(len(packed)):
         positions = packed.ragged["position_ids"][sequence]
         starts = [*np.flatnonzero(positions == 0), len(positions)]
-        for start, end in zip(starts, starts[1:], strict=False):
+        for start, end in pairwise(starts):
             assert positions[start:end].tolist() == list(range(end - start))
-            found.append([packed.ragged[name][sequence][start:end].tolist() for name in ("input_ids", "labels")])
+            both = (packed.ragged[name][sequence] for name in ("input_ids", "labels"))
+            found.append([values[start:end].tolist() for values in both])
     return found
 
 
@@ -107,8 +109,11 @@ def test_a_packed_sequence_says_of_which_row_its_first_text_is():
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_the_loss_of_packed_texts_is_that_of_the_texts_alone(attention):
+@pytest.mark.parametrize("name", [name for name in TASKS.names() if TASKS.get(name).packs])
+def test_the_loss_of_packed_texts_is_that_of_the_texts_alone(name, attention):
     """No token sees another text; nor does padding, which stands behind the last text."""
+    # Fails: with `use_cache` (every decoder's default) transformers looks at no positions, and the texts see
+    # each other. `Task.forward` must call the model with `use_cache=False` where a batch has `position_ids`.
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -117,27 +122,29 @@ def test_the_loss_of_packed_texts_is_that_of_the_texts_alone(attention):
     model = LlamaForCausalLM(config).eval()
     model.set_attn_implementation(attention)
 
-    class NextToken(Task):
+    class Next(type(TASKS.get(name))):
         keeps_tokens = True
 
+        def keep(self, outputs, batch):
+            return outputs
+
     encoded = texts()
-    alone = forward(NextToken(), model, encoded, pad_token_id=0)
+    alone = forward(Next(), model, encoded, pad_token_id=0)
     packed = pack(encoded, 24)
-    together = forward(NextToken(), model, packed, pad_token_id=0)
+    together = forward(Next(), model, packed, pad_token_id=0)
     assert len(packed) < len(encoded)
     by_ids = {tuple(encoded.ragged["input_ids"][i].tolist()): alone[i] for i in range(len(encoded))}
     assert len(by_ids) == len(encoded)
     for sequence in range(len(packed)):
         ids, positions = (packed.ragged[name][sequence] for name in ("input_ids", "position_ids"))
         starts = [*np.flatnonzero(positions == 0), len(positions)]
-        for start, end in zip(starts, starts[1:], strict=False):
+        for start, end in pairwise(starts):
             expected = by_ids[tuple(ids[start:end].tolist())]
             assert np.allclose(together[sequence][start:end], expected, atol=1e-5)
 
     def loss(sequences):
         batch = collate(sequences, pad_token_id=0)
-        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-        logits = model(**inputs).logits[:, :-1].flatten(0, 1)
+        logits = Next().forward(model, batch)[:, :-1].flatten(0, 1)
         return torch.nn.functional.cross_entropy(logits, batch["labels"][:, 1:].flatten(), reduction="sum")
 
     with torch.no_grad():

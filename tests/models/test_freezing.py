@@ -53,10 +53,8 @@ def test_embeddings_alone(model):
 
 
 def test_embeddings_of_a_decoder(shared):
-    from tunesmith.models.loading import load_for_training as load
-
-    files = resolve_model(str(shared / "models" / "stories260K"))
-    decoder = load(files, TASKS.get("text-classification"), {"labels": ["a", "b"]}, pooling="first", seed=1).model
+    files, task = resolve_model(str(shared / "models" / "stories260K")), TASKS.get("text-classification")
+    decoder = load_for_training(files, task, {"labels": ["a", "b"]}, pooling="first", seed=1).model
     before = trainable(decoder)
     freeze_embeddings(decoder)
     assert before - trainable(decoder) == {"model.embed_tokens.weight"}

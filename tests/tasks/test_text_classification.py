@@ -92,8 +92,7 @@ def test_weights_by_label_weigh_rows(gamma):
     weights = (0.5, 1.0, 4.0)
     options = LossOptions(class_weights=weights, focal_gamma=gamma)
     alone = [
-        weights[int(label)]
-        * TASK.loss(row[None], {"labels": label[None]}, LossOptions(focal_gamma=gamma))
+        weights[int(label)] * TASK.loss(row[None], {"labels": label[None]}, LossOptions(focal_gamma=gamma))
         for row, label in zip(LOGITS, BATCH["labels"], strict=True)
     ]
     assert torch.allclose(TASK.loss(LOGITS, BATCH, options), torch.stack(alone).sum())

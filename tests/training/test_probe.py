@@ -1,5 +1,8 @@
+import warnings
+
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
@@ -74,12 +77,28 @@ def test_several_labels_are_a_logistic_regression_each():
         assert np.allclose(ours, theirs.predict_proba(scaler.transform(others))[:, 1], atol=0.01)
 
 
+def test_labels_from_the_store_are_read_without_a_warning():
+    """They are mapped from the disk and cannot be written to."""
+    # Fails: torch.from_numpy warns of them on standard error, in every training of such a task.
+    (features, classes), always = data(3, n=30), torch.is_warn_always_enabled()
+    labels = np.eye(3, dtype=np.float32)[classes]
+    labels.setflags(write=False)
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            task = TASKS.get("multi-label-classification")
+            fitted(task, {"labels": list("abc")}, (features, labels), (features, labels))
+    finally:
+        torch.set_warn_always(always)
+
+
 @pytest.mark.parametrize("unit", [0.01, 1.0, 1000.0])
 def test_a_number_is_a_ridge_regression_in_every_unit(unit):
     features, _ = data(3)
     rng = np.random.default_rng(5)
-    scores = (features / features.std(0)) @ rng.normal(size=features.shape[1]) + rng.normal(size=len(features))
-    scores = unit * (scores + 40.0)
+    weights, noise = rng.normal(size=features.shape[1]), rng.normal(size=len(features))
+    scores = unit * (features / features.std(0) @ weights + noise + 40.0)
     task = TASKS.get("text-regression")
     targets = task.learn_targets({"score": scores.tolist()})
     labels = np.stack([scores, np.full_like(scores, targets["deviation"])], axis=1).astype(np.float32)

@@ -10,31 +10,33 @@ from tunesmith.recipe import Recipe
 from tunesmith.tasks import TASKS, LossOptions
 from tunesmith.training.resolving import balanced_weights, choose_max_length, resolve_training
 
+TASK = TASKS.get("text-classification")
+
 
 @pytest.fixture
 def loaded(tiny_model):
-    task = TASKS.get("text-classification")
     return load_for_training(
-        resolve_model(str(tiny_model)), task, {"labels": ["a", "b"]}, pooling="mean", seed=1
+        resolve_model(str(tiny_model)), TASK, {"labels": ["a", "b"]}, pooling="mean", seed=1
     )
 
 
 def resolved(loaded, rows=4000, **train):
     recipe = Recipe.model_validate({"data": {"train": ["a"]}, "train": train})
     lengths = np.random.default_rng(0).integers(5, 40, rows)
-    return resolve_training(recipe, lengths, loaded.model, max_length=64, device="cpu", world=1)
+    return resolve_training(recipe, lengths, loaded.model, TASK, max_length=64, device="cpu", world=1)
 
 
 def test_every_auto_becomes_a_value_and_settles(loaded):
     used, plan, settings = resolved(loaded)
     assert (used.train.num_train_epochs, used.train.pooling) == (3, "mean")
     assert plan.first_epoch_steps == pytest.approx(4000 / 32, rel=0.2)
-    assert settings.learning_rate == pytest.approx(1.5e-4, rel=0.2)
+    assert settings.learning_rate == pytest.approx(1e-3, rel=0.2)
     assert settings.eval_steps == settings.save_steps == plan.first_epoch_steps
     again, _, same = resolve_training(
         used,
         np.random.default_rng(0).integers(5, 40, 4000),
         loaded.model,
+        TASK,
         max_length=64,
         device="cpu",
         world=1,
@@ -47,6 +49,20 @@ def test_small_data_get_more_epochs_and_smaller_batches(loaded):
     used, plan, _ = resolved(loaded, rows=300)
     assert used.train.num_train_epochs == 6
     assert plan.first_epoch_steps > 15
+
+
+def test_a_task_may_want_more_passes_and_another_rate(loaded):
+    class Eager(type(TASK)):
+        rows_wanted, most_epochs, rate_factor = 20_000, 30, 4.0
+
+    recipe = Recipe.model_validate({"data": {"train": ["a"]}})
+    how = {"max_length": 64, "device": "cpu", "world": 1}
+    for rows, epochs, usual in ((300, 30, 6), (1000, 20, 6), (2000, 10, 5), (50_000, 3, 3)):
+        lengths = np.random.default_rng(0).integers(5, 40, rows)
+        eager, _, fast = resolve_training(recipe, lengths, loaded.model, Eager(), **how)
+        plain, _, slow = resolve_training(recipe, lengths, loaded.model, TASK, **how)
+        assert (eager.train.num_train_epochs, plain.train.num_train_epochs) == (epochs, usual)
+        assert fast.learning_rate > 2 * slow.learning_rate
 
 
 def test_rows_instead_of_tokens(loaded):
@@ -78,7 +94,7 @@ def test_settings_hold_what_the_recipe_says(loaded):
     recipe = Recipe.model_validate({"data": {"train": ["a"]}, "train": asked})
     lengths = np.random.default_rng(0).integers(5, 40, 400)
     how = {"max_length": 64, "device": "cpu", "world": 1}
-    used, _, settings = resolve_training(recipe, lengths, loaded.model, class_weights=(0.5, 1.5), **how)
+    used, _, settings = resolve_training(recipe, lengths, loaded.model, TASK, class_weights=(0.5, 1.5), **how)
     assert settings.loss == LossOptions(0.1, 2.0, (0.5, 1.5), 0.3, 0.3, True)
     assert (settings.r_drop_alpha, settings.neftune_noise_alpha, settings.layer_lr_decay) == (0.5, 5.0, 0.9)
     assert {key: getattr(used.train, key) for key in asked} == asked

@@ -29,7 +29,13 @@ def test_linear_ends_near_zero_and_constant_at_one():
 
 
 def test_the_peak_falls_with_size_and_grows_with_the_batch():
+    assert auto_learning_rate(700_000, 32) == 1e-3
     assert auto_learning_rate(22_000_000, 32) == 1.5e-4
     assert auto_learning_rate(110_000_000, 32) == 5e-5
     assert auto_learning_rate(340_000_000, 32) == 2e-5
     assert auto_learning_rate(22_000_000, 128) == 3e-4
+
+
+def test_a_task_may_learn_faster():
+    assert auto_learning_rate(22_000_000, 32, 4.0) == 6e-4
+    assert auto_learning_rate(22_000_000, 128, 0.5) == 1.5e-4

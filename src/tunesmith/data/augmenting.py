@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from tunesmith.tasks import Task
 _WORD = re.compile(r"\S+|\s+")
 
 
-def augmented(train: Examples, shares: Mapping[str, float], task: Task, seed: int) -> Examples:
+def augmented(train: Examples, shares: Mapping[Any, float], task: Task, seed: int) -> Examples:
     """The rows, and after them one noisy copy of each.
 
     Args:
@@ -43,7 +44,7 @@ def augmented(train: Examples, shares: Mapping[str, float], task: Task, seed: in
     )
 
 
-def noisy(text: str, shares: Mapping[str, float], rng: np.random.Generator) -> str:
+def noisy(text: str, shares: Mapping[Any, float], rng: np.random.Generator) -> str:
     """One text with noise; never empty, and no longer the same words where a share says so."""
     parts = _WORD.findall(text)
     kept = [part for part in parts if part.isspace() or rng.random() >= shares.get("word_dropout", 0.0)]

@@ -127,7 +127,8 @@ def read_examples(
         _read_source(builder, source, named)
     if not builder.lines and not builder.faults:
         raise DataError(
-            f"`{', '.join(map(source_name, sources))}` has no rows.", remedy="Give a file with rows below its header."
+            f"`{', '.join(map(source_name, sources))}` has no rows.",
+            remedy="Give a file with rows below its header.",
         )
     return builder.finish()
 

@@ -57,13 +57,14 @@ def find_splits(recipe: Recipe) -> Recipe:
     if len(data.train) != 1 or not os.path.isdir(data.train[0]):
         return recipe
     folder = Path(data.train[0])
-    found = {split: _split_file(folder, split) for split in _SPLIT_NAMES}
-    if found["train"] is None:
+    found = {split: [file] for split in _SPLIT_NAMES if (file := _split_file(folder, split))}
+    if "train" not in found:
         return recipe
-    named = {"train": [found["train"]]}
-    for split in ("validation", "test"):
-        if found[split] and split not in data.model_fields_set:
-            named[split] = [found[split]]
+    named = {
+        split: files
+        for split, files in found.items()
+        if split == "train" or split not in data.model_fields_set
+    }
     return recipe.replace(data=named)
 
 

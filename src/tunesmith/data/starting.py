@@ -32,7 +32,9 @@ def starting_recipe(task_name: str, source: str, named: Mapping[str, str]) -> tu
     rows = list(itertools.islice(read_rows(data.train[0]), _SAMPLE_ROWS))
     sample = [row.values for _, row in rows if not row.fault]
     if not sample:
-        raise DataError(f"`{source_name(data.train[0])}` has no row that can be read.", remedy="Check the file's format.")
+        raise DataError(
+            f"`{source_name(data.train[0])}` has no row that can be read.", remedy="Check the file's format."
+        )
     view = choose_view(task, sample, named, place=source_name(data.train[0]))
     # A format that was recognised is recognised again in training.
     chosen = {} if "rows" in view.chosen else view.chosen

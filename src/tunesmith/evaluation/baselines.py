@@ -125,9 +125,19 @@ def _looked_up(
         if size:
             start, end = words[at][0], words[at + size - 1][1]
             label = names[tuple(folded[at : at + size])]
-            found.append({"entity_group": label, "score": 1.0, "word": text[start:end], "start": start, "end": end})
+            found.append(
+                {"entity_group": label, "score": 1.0, "word": text[start:end], "start": start, "end": end}
+            )
         at += size or 1
     return found
+
+
+def longer_reply(train: TrainingRows, seen: Seen) -> Seen:
+    """Prefers the longer of two replies."""
+    chosen, rejected = (seen.encoded.ragged[name].lengths for name in ("input_ids", "rejected_input_ids"))
+    lengths = np.stack([chosen, rejected], axis=1).astype(np.float32)
+    without = {name: values for name, values in seen.encoded.dense.items() if name != "reference"}
+    return replace(seen, kept=lengths, encoded=replace(seen.encoded, dense=without))
 
 
 BASELINES: dict[str, Callable[[TrainingRows, Seen], Seen]] = {
@@ -137,6 +147,7 @@ BASELINES: dict[str, Callable[[TrainingRows, Seen], Seen]] = {
     "tfidf_logistic_regression": tfidf_logistic_regression,
     "tfidf_ridge": tfidf_ridge,
     "dictionary": dictionary,
+    "longer_reply": longer_reply,
     "copy_source": copy_source,
     "first_sentence": first_sentence,
 }

@@ -38,7 +38,7 @@ def score(
     texts = None
     if with_texts and task.scores_texts:
         texts = generate(model, tokenizer, encoded, advance=advance)
-    return Seen(columns, encoded, kept, texts)
+    return Seen(columns, encoded, kept, texts, tokenizer)
 
 
 def answer(task: Task, model: Any, tokenizer: Any, columns: Values, encoded: Encoded) -> Seen:
@@ -52,8 +52,9 @@ def answer(task: Task, model: Any, tokenizer: Any, columns: Values, encoded: Enc
         encoded: their sequences, encoded to predict.
     """
     if task.generates:
-        return Seen(columns, encoded, None, generate(model, tokenizer, encoded))
-    return Seen(columns, encoded, forward(task, model, encoded, pad_token_id=tokenizer.pad_token_id))
+        return Seen(columns, encoded, None, generate(model, tokenizer, encoded), tokenizer)
+    kept = forward(task, model, encoded, pad_token_id=tokenizer.pad_token_id)
+    return Seen(columns, encoded, kept, None, tokenizer)
 
 
 def with_samples(
@@ -73,6 +74,7 @@ def with_samples(
     if not task.generates or seen.texts is not None or not n:
         return seen
     columns = {name: seen.columns[name][:n] for name in task.inputs if name in seen.columns}
+    columns = dict(task.sample_prompts(columns))
     prompts = task.encode(columns, tokenizer, EncodeOptions(max_length, "predict"), targets)
     texts = generate(model, tokenizer, prompts)
     return replace(seen, texts=texts)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith.encoded import Encoded
 from tunesmith.models.loading import position_limit
@@ -13,6 +14,7 @@ from tunesmith.recipe import Recipe
 from tunesmith.tasks import IGNORED, Task
 
 _USUAL_NEW_TOKENS = 256
+_BANNED = -100.0
 _ROOM = 1.2
 """Answers to come may be longer than those of the training rows."""
 
@@ -53,3 +55,24 @@ def _longest_answer(model: Any, train: Encoded, limit: int) -> int:
     labels = train.ragged["labels"]
     longest = int(np.max((labels.sums((labels.values != IGNORED).astype(np.int64))), initial=1))
     return min(math.ceil(_ROOM * longest) + 1, limit - 1)
+
+
+def allow_tokens(model: Any, tokens: NDArray[np.int64]) -> list[int]:
+    """Lifts the model's ban on tokens that the training texts contain.
+
+    Models of BART's family carry a bias on their output; one of -10000 says that a token is never written, and
+    as the bias is no weight, no training would change that.
+
+    Args:
+        model: of transformers.
+        tokens: that must be possible.
+
+    Returns:
+        The tokens that were banned.
+    """
+    bias = getattr(model, "final_logits_bias", None)
+    if bias is None:
+        return []
+    banned = [int(token) for token in np.unique(tokens) if float(bias[0, token]) < _BANNED]
+    bias[0, banned] = 0.0
+    return banned

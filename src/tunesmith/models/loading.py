@@ -15,7 +15,7 @@ from tunesmith.errors import ModelError
 from tunesmith.models import heads
 from tunesmith.models.adapters import is_adapter, merge_adapter
 from tunesmith.models.resolve import ADAPTER_FILE, ModelFiles, resolve_model
-from tunesmith.tasks import Targets, Task
+from tunesmith.tasks import Targets, Task, Values
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,11 +33,13 @@ class LoadedModel:
         model: a stock model of transformers, float32, on the CPU.
         tokenizer: its fast tokenizer.
         head_is_new: whether the head was not among the weights.
+        added_tokens: that the tokenizer got for the task.
     """
 
     model: Any
     tokenizer: Any
     head_is_new: bool
+    added_tokens: tuple[str, ...] = ()
 
 
 def load_tokenizer(files: ModelFiles) -> Any:
@@ -68,13 +70,39 @@ def load_tokenizer(files: ModelFiles) -> Any:
             f"the tokenizer of `{files.name}` has no fast version (tokenizer.json).",
             remedy="Convert it once with `AutoTokenizer` and `save_pretrained` of transformers.",
         )
+    tokenizer = _with_unknown_token(tokenizer, files)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
 
 
+def _with_unknown_token(tokenizer: Any, files: ModelFiles) -> Any:
+    """The tokenizer as its file says, where transformers builds one that has lost its unknown token.
+
+    Version 5 makes every `LlamaTokenizer` anew, without one: it then drops characters that it does not know,
+    and says nothing.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    file = files.path / "tokenizer.json"
+    if not file.is_file() or tokenizer.unk_token is None:
+        return tokenizer
+    stated = json.loads(file.read_text(encoding="utf-8"))["model"].get("unk_token")
+    built = json.loads(tokenizer.backend_tokenizer.to_str())["model"].get("unk_token")
+    if stated is None or built is not None:
+        return tokenizer
+    return PreTrainedTokenizerFast.from_pretrained(files.path, local_files_only=True)
+
+
 def load_for_training(
-    files: ModelFiles, task: Task, targets: Targets, *, pooling: str, seed: int, chat_template: str = "auto"
+    files: ModelFiles,
+    task: Task,
+    targets: Targets,
+    *,
+    pooling: str,
+    seed: int,
+    chat_template: str = "auto",
+    train: Values | None = None,
 ) -> LoadedModel:
     """A model with a head for the targets.
 
@@ -85,6 +113,7 @@ def load_for_training(
         pooling: `auto`, `mean` or `first`, as in the recipe.
         seed: of the new head's weights.
         chat_template: the name of one, or `auto` for the model's own.
+        train: the training rows, for what the tokenizer lacks.
 
     Raises:
         ModelError: the model does not fit the task, lacks weights, or cannot pool as asked.
@@ -92,7 +121,7 @@ def load_for_training(
     import torch
 
     tokenizer = load_tokenizer(files)
-    added = task.prepare_tokenizer(tokenizer, chat_template=chat_template)
+    added = task.prepare_tokenizer(tokenizer, train or {}, chat_template=chat_template)
     before = files.config()
     wanted = task.config(targets)
     keep_head = _same_labels(before, wanted)
@@ -113,7 +142,8 @@ def load_for_training(
         model, missing = _load(files, task, config)
         _refuse_foreign_tokenizer(files, model, len(tokenizer) - len(added))
         if added and len(tokenizer) > model.get_input_embeddings().num_embeddings:
-            model.resize_token_embeddings(len(tokenizer))
+            with quiet():
+                model.resize_token_embeddings(len(tokenizer))
     _refuse_holes(files, model, missing, config.num_hidden_layers - 1 if add_layer else None)
     if add_layer:
         heads.make_pooling_layer(model)
@@ -123,7 +153,7 @@ def load_for_training(
     head_is_new = not keep_head or add_layer or any(_is_head(model, name) for name in missing)
     if head_is_new and heads.has_head(wanted):
         _renew_head(model, wanted["num_labels"], seed, *task.head_scale(targets))
-    return LoadedModel(model, tokenizer, head_is_new)
+    return LoadedModel(model, tokenizer, head_is_new, tuple(added))
 
 
 def load_trained(files: ModelFiles, task: Task, *, device: Any = None) -> LoadedModel:

@@ -2,6 +2,7 @@
 
 from tunesmith.recipe.draft import SYNONYMS, RecipeDraft
 from tunesmith.recipe.schema import (
+    METHODS,
     DataRecipe,
     EvaluateRecipe,
     GenerateRecipe,
@@ -13,6 +14,7 @@ from tunesmith.recipe.schema import (
 )
 
 __all__ = [
+    "METHODS",
     "SYNONYMS",
     "DataRecipe",
     "EvaluateRecipe",

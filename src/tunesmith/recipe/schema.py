@@ -8,12 +8,14 @@ those of `TrainingArguments` and the Hub.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Auto = Literal["auto"]
+Method = Literal["probe", "full", "lora"]
+METHODS: tuple[str, ...] = get_args(Method)
 
 
 def _as_list(value: Any) -> Any:
@@ -65,7 +67,7 @@ class DataRecipe(_Section):
 class TrainRecipe(_Section):
     """How the model is trained."""
 
-    method: Literal["probe", "full", "lora"] = Field(
+    method: Method = Field(
         "full", description="probe: a head on the frozen model; full: the whole model; lora: an adapter"
     )
     pooling: Literal["auto", "mean", "first"] = Field(

@@ -119,12 +119,14 @@ def _confusion(details: dict[str, Any]) -> dict[str, Any]:
 
 def _shown(run: Run, task: Task, split: str) -> dict[str, Any]:
     """Wrong answers, the worst first; where answers are neither right nor wrong, the furthest off."""
+    if task.shown_as == "nothing":
+        return {"title": "", "header": (), "rows": []}
     with (run.predictions / f"{split}.jsonl").open(encoding="utf-8") as handle:
         lines = [line for line in map(json.loads, handle) if line["correct"] is not True]
     # Rows whose text was not generated have nothing to show.
     judged = [line for line in lines if line["correct"] is False or task.shown_as != "texts"]
     are_errors = bool(judged)
-    chosen = judged or [line for line in lines if any(v is not None for v in line["prediction"].values())]
+    chosen = judged or [line for line in lines if shown.has_text(line)]
     if are_errors:
         chosen = sorted(chosen, key=lambda line: -task.error_of(line["prediction"], line["gold"]))
     return {

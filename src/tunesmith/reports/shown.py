@@ -26,6 +26,11 @@ def cells(shown_as: str, line: Mapping[str, Any], inputs: Sequence[str]) -> list
     return _SHOWN[shown_as][1](line, inputs)
 
 
+def has_text(line: Mapping[str, Any]) -> bool:
+    """Whether a text was generated for the row, or none was called for."""
+    return "bits_per_byte" not in line["prediction"] or len(line["prediction"]) > 1
+
+
 def _labels(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
     prediction = line["prediction"]
     if "labels" in prediction:
@@ -33,10 +38,17 @@ def _labels(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
         return [
             _text(line, inputs),
             [(label, "label", "") for label in line["gold"]],
-            [(label, "label" if label in line["gold"] else "wrong", f"{score:.2f}") for label, score in given],
+            [
+                (label, "label" if label in line["gold"] else "wrong", f"{score:.2f}")
+                for label, score in given
+            ],
         ]
     if prediction["label"] == "score":
-        return [_text(line, inputs), [(f"{line['gold']:.3g}", "", "")], [(f"{prediction['score']:.3g}", "", "")]]
+        return [
+            _text(line, inputs),
+            [(f"{line['gold']:.3g}", "", "")],
+            [(f"{prediction['score']:.3g}", "", "")],
+        ]
     return [
         _text(line, inputs),
         [(line["gold"], "label", "")],
@@ -61,7 +73,8 @@ def _answers(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
     context = marked(line["context"], [(start, end, "", style)]) if end > start else []
     return [
         [(line["question"], "", "")],
-        [(text, "missed" if not line["correct"] else "right", "") for text in gold] or [("no answer", "soft", "")],
+        [(text, "missed" if not line["correct"] else "right", "") for text in gold]
+        or [("no answer", "soft", "")],
         _around(context) if context else [("no answer", style, "")],
     ]
 

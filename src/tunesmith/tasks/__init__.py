@@ -121,12 +121,14 @@ class Seen:
         encoded: their sequences.
         kept: what `Task.keep` kept of each sequence: [sequences, …], or of each token.
         texts: generated, one a row, where the task generates.
+        tokenizer: of the model, for answers that are tokens.
     """
 
     columns: Values
     encoded: Encoded
     kept: Any = None
     texts: Sequence[str] | None = None
+    tokenizer: Any = None
     memo: dict[str, Any] = field(init=False, default_factory=dict, compare=False)
     """What a task has computed of it already."""
 
@@ -163,6 +165,11 @@ class Task:
     """Whether the metrics need generated texts."""
     item: str = ""
     """What the loss counts, where `max_length` can take some of it: `summary tokens`."""
+    rows_wanted: int = 10_000
+    """About so many rows should be seen in training, within `most_epochs`."""
+    most_epochs: int = 6
+    rate_factor: float = 1.0
+    """How much larger the learning rate is than is usual for a model of its size."""
     packs: bool = False
     """Whether several short texts can share one sequence."""
     pairs: bool = False
@@ -172,7 +179,7 @@ class Task:
     """The values of a row that predictions are made from, as `read` names them; the text comes first."""
     outputs: tuple[str, ...] = ()
     """The values that shall be predicted, as `read` names them."""
-    shown_as: Literal["labels", "entities", "answers", "texts"] = "labels"
+    shown_as: Literal["labels", "entities", "answers", "texts", "nothing"] = "labels"
     """How the report shows answers."""
 
     def __init_subclass__(cls) -> None:
@@ -209,8 +216,8 @@ class Task:
         """The targets a saved model's config tells."""
         return {}
 
-    def prepare_tokenizer(self, tokenizer: Any, *, chat_template: str) -> list[str]:
-        """Makes a tokenizer fit for the task; returns the tokens that were added to it."""
+    def prepare_tokenizer(self, tokenizer: Any, train: Values, *, chat_template: str) -> list[str]:
+        """Makes a tokenizer fit for the training rows; returns the tokens that were added to it."""
         return []
 
     def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
@@ -259,6 +266,10 @@ class Task:
     def gold(self, columns: Values, targets: Targets) -> list[Any]:
         """The true answers, one a row, in the spelling of the data."""
         return list(columns[self.outputs[0]])
+
+    def sample_prompts(self, columns: Values) -> Values:
+        """What the texts shown in the report continue, where the scores need none."""
+        return columns
 
     def is_correct(self, prediction: Prediction, gold: Any) -> bool | None:
         """Whether an answer is right, for the list of errors; None where that is no question."""

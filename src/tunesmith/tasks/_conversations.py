@@ -14,11 +14,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from tunesmith.tasks import RowError
+from tunesmith.tasks import Recognised, RowError
 
 Message = dict[str, Any]
 Row = Mapping[str, Any]
@@ -34,21 +33,6 @@ _CONVERSATIONS = ("messages", "conversations", "conversation")
 _PAIRS = {"chosen", "rejected"}
 _KEPT = ("name", "tool_call_id", "reasoning_content")
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):")
-
-
-@dataclass(frozen=True)
-class Recognised:
-    """A format that rows are in.
-
-    Args:
-        name: of the format.
-        columns: that it reads.
-        convert: makes the task's values of a row; raises RowError where the row has another shape.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    convert: Callable[[Row], dict[str, Any]]
 
 
 def recognise(header: Collection[str], sample: Row) -> Recognised | None:

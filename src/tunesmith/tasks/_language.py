@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.tasks import IGNORED, Batch, Encoded, LossOptions, Seen
+from tunesmith.metrics import Statistics, language_modelling
+from tunesmith.tasks import IGNORED, Batch, Encoded, LossOptions, Prediction, Seen
 from tunesmith.tasks._texts import classification_loss
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
+
+_MOST_ADDED = 200
 
 
 def summed_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -46,6 +51,65 @@ def supervised(encoded: Encoded) -> NDArray[np.int64]:
     return labels.sums(counted)
 
 
+def windows(
+    ids: Sequence[int], labels: Sequence[int], max_length: int | None, overlap: int
+) -> list[tuple[list[int], list[int]]]:
+    """A long sequence in windows of at most `max_length`; what two share has its label in the first only.
+
+    So every token is predicted once, with at least `overlap` tokens before it (strided evaluation).
+    """
+    if max_length is None or len(ids) <= max_length:
+        return [(list(ids), list(labels))]
+    found = []
+    step = max(max_length - overlap, 1)
+    for start in range(0, max(len(ids) - overlap, 1), step):
+        new = labels[start : start + max_length]
+        seen_before = min(overlap if start else 0, len(new))
+        found.append(
+            (list(ids[start : start + max_length]), [IGNORED] * seen_before + list(new[seen_before:]))
+        )
+    return found
+
+
+def encoded_windows(
+    rows: Sequence[tuple[Sequence[int], Sequence[int], int]], max_length: int | None, overlap: int
+) -> Encoded:
+    """Rows of (ids, labels, bytes) in windows; the bytes of a row stand with its first window."""
+    parts = [
+        (number, window, n_bytes * (position == 0))
+        for number, (ids, labels, n_bytes) in enumerate(rows)
+        for position, window in enumerate(windows(ids, labels, max_length, overlap))
+    ]
+    return Encoded.of(
+        {"input_ids": [ids for _, (ids, _), _ in parts], "labels": [labels for _, (_, labels), _ in parts]},
+        {"n_bytes": np.array([n for _, _, n in parts], dtype=np.int64)},
+        rows=[number for number, _, _ in parts],
+        n_rows=len(rows),
+    )
+
+
+def statistics_of_texts(seen: Seen) -> Statistics:
+    """[rows, 4], what `language_modelling.formula` needs."""
+    nll, tokens = by_row(seen).T
+    return language_modelling.statistics(nll, tokens, seen.encoded.sum_by_row(seen.encoded.dense["n_bytes"]))
+
+
+def bits_per_byte(seen: Seen) -> NDArray[np.float64]:
+    """[rows], of each row alone."""
+    nll, _ = by_row(seen).T
+    n_bytes = seen.encoded.sum_by_row(seen.encoded.dense["n_bytes"])
+    return np.asarray(nll / np.log(2) / np.maximum(n_bytes, 1.0))
+
+
+def scored_texts(seen: Seen, key: str) -> list[Prediction]:
+    """One answer a row with its bits a byte, and the generated text where there is one."""
+    texts = list(seen.texts or ())
+    return [
+        {"bits_per_byte": round(float(bits), 4)} | ({key: texts[row]} if row < len(texts) else {})
+        for row, bits in enumerate(bits_per_byte(seen))
+    ]
+
+
 def by_row(seen: Seen) -> NDArray[np.float64]:
     """[rows, 2]: negative log-likelihood and scored tokens, over all windows of each row."""
     return seen.encoded.sum_by_row(np.asarray(seen.kept, dtype=np.float64)[:, :2])
@@ -54,3 +118,13 @@ def by_row(seen: Seen) -> NDArray[np.float64]:
 def mean_nll(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Nats a token from sums [..., (nll, tokens, …)]; 0 where nothing was scored."""
     return np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1.0))
+
+
+def unknown_characters(rows: Sequence[str], tokenizer: Any) -> list[str]:
+    """Characters that stand in two rows or more, and that the tokenizer turns into its unknown token."""
+    if tokenizer.unk_token_id is None or not rows:
+        return []
+    counts = Counter(character for text in rows for character in set(text) if not character.isspace())
+    often = sorted(character for character, n in counts.items() if n > 1)
+    encoded = tokenizer(often, add_special_tokens=False, verbose=False)["input_ids"] if often else []
+    return [c for c, ids in zip(often, encoded, strict=True) if tokenizer.unk_token_id in ids][:_MOST_ADDED]

@@ -15,8 +15,8 @@ from tunesmith.metrics import Scores, Statistics, overlap, total
 from tunesmith.tasks import (
     Batch,
     Column,
-    EncodeOptions,
     Encoded,
+    EncodeOptions,
     LossOptions,
     Prediction,
     RowError,
@@ -52,6 +52,8 @@ class SequenceToSequence(Task):
     generates = True
     scores_texts = True
     item = "target tokens"
+    rows_wanted = 40_000
+    most_epochs = 8
     heeds = ("label_smoothing_factor", "r_drop_alpha", "augment")
 
     def __init__(
@@ -75,9 +77,21 @@ class SequenceToSequence(Task):
         example: dict[str, Any] = {source: text_of(row[source], source)}
         return {**example, target: _references(row[target], target)} if target in row else example
 
+    def prepare_tokenizer(self, tokenizer: Any, train: Values, *, chat_template: str) -> list[str]:
+        """See Task: characters of the targets that the tokenizer does not know could never be written."""
+        texts_of_rows = [text for row in train.get(self.outputs[0], ()) for text in row]
+        missing = language.unknown_characters(texts_of_rows, tokenizer)
+        if missing:
+            tokenizer.add_tokens(missing)
+        return missing
+
     def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
         """See Task; in training, each reference of a row is a sequence of its own."""
-        how = {"truncation": options.max_length is not None, "max_length": options.max_length, "verbose": False}
+        how = {
+            "truncation": options.max_length is not None,
+            "max_length": options.max_length,
+            "verbose": False,
+        }
         sources = list(batch[self.inputs[0]])
         read = tokenizer(sources, return_attention_mask=False, **how)["input_ids"]
         if not texts.has_column(batch, self.outputs[0]):
@@ -166,5 +180,3 @@ def _ended(ids: Sequence[int], eos: int | None, max_length: int | None) -> list[
     if eos is None or ids[-1] == eos or len(ids) == max_length:
         return list(ids)
     return [*ids, eos]
-
-

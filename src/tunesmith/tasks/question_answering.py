@@ -19,8 +19,8 @@ from tunesmith.metrics import Scores, Statistics, squad
 from tunesmith.tasks import (
     Batch,
     Column,
-    EncodeOptions,
     Encoded,
+    EncodeOptions,
     LossOptions,
     Prediction,
     RowError,

@@ -8,7 +8,12 @@ task = SequenceToSequence(
     "what a document says, in a few words",
     (
         Column("document", "text", ("document", "text", "article", "dialogue", "body", "source", "content")),
-        Column("summary", "text", ("summary", "summaries", "highlights", "abstract", "tldr", "target"), target=True),
+        Column(
+            "summary",
+            "text",
+            ("summary", "summaries", "highlights", "abstract", "tldr", "target"),
+            target=True,
+        ),
     ),
     measures=("rougeL", "rouge1", "rouge2", "chrf"),
     answer_key="summary_text",

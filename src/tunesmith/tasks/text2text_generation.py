@@ -8,7 +8,9 @@ task = SequenceToSequence(
     "one text from another: corrections, transcriptions, queries",
     (
         Column("source", "text", ("source", "input", "input_text", "text", "question", "word")),
-        Column("target", "text", ("target", "output", "target_text", "label", "answer", "phonemes"), target=True),
+        Column(
+            "target", "text", ("target", "output", "target_text", "label", "answer", "phonemes"), target=True
+        ),
     ),
     measures=("exact_match", "chrf"),
     answer_key="generated_text",

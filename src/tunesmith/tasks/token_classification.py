@@ -10,7 +10,8 @@ Hub's `TokenClassificationOutput`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,8 +22,8 @@ from tunesmith.tasks import (
     IGNORED,
     Batch,
     Column,
-    EncodeOptions,
     Encoded,
+    EncodeOptions,
     LossOptions,
     Prediction,
     RowError,
@@ -91,7 +92,7 @@ class TokenClassification(Task):
             return []
         scheme, repaired = scheme_of(tags)
         found = [f"the tags are {scheme}"]
-        return found + [f"{repaired} entities that begin with I- are read as B-"] if repaired else found
+        return [*found, f"{repaired} entities that begin with I- are read as B-"] if repaired else found
 
     def check_targets(self, row: Values, targets: Targets) -> None:
         """See Task."""
@@ -124,14 +125,18 @@ class TokenClassification(Task):
             verbose=False,
         )
         rows = encoded["overflow_to_sample_mapping"]
-        words = [_words_of_tokens(o, batch["words"][r]) for o, r in zip(encoded["offset_mapping"], rows, strict=True)]
+        words = [
+            _words_of_tokens(o, batch["words"][r])
+            for o, r in zip(encoded["offset_mapping"], rows, strict=True)
+        ]
         _keep_best_window(words, rows)
         fields: dict[str, Any] = {"input_ids": encoded["input_ids"], "word_of_token": words}
         lost = {}
         if texts.has_column(batch, "entities"):
             tags, misfits = _tags_of_words(batch, targets)
             fields["labels"] = [
-                np.where(w > 0, np.append(tags[r], IGNORED)[w - 1], IGNORED) for w, r in zip(words, rows, strict=True)
+                np.where(w > 0, np.append(tags[r], IGNORED)[w - 1], IGNORED)
+                for w, r in zip(words, rows, strict=True)
             ]
             lost = {"entities (no border of a word)": (misfits, sum(map(len, batch["entities"])))}
         return Encoded.of(fields, rows=rows, n_rows=len(batch["text"]), lost=lost)
@@ -222,7 +227,7 @@ def _read_text(row: Values) -> dict[str, Any]:
     if "entities" not in row:
         return example
     entities = sorted(_entity(value, text) for value in list_of(row["entities"], "entities"))
-    for one, other in zip(entities, entities[1:], strict=False):
+    for one, other in pairwise(entities):
         if one[1] > other[0]:
             raise RowError(f"entities overlap: `{text[one[0] : one[1]]}` and `{text[other[0] : other[1]]}`.")
     return {**example, "entities": [list(span) for span in entities]}
@@ -342,7 +347,7 @@ def _logits_of_words(seen: Seen) -> list[tuple[NDArray[np.int64], NDArray[np.flo
     borders = np.searchsorted(row[order], np.arange(seen.encoded.n_rows + 1))
     return [
         (word[order[a:b]].astype(np.int64), kept.values[stands[order[a:b]]])
-        for a, b in zip(borders[:-1], borders[1:], strict=True)
+        for a, b in pairwise(borders.tolist())
     ]
 
 

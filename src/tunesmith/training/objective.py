@@ -43,7 +43,7 @@ class Objective:
             process: rank of this process.
         """
         outputs = self._forward(batch, step, part, process, 0)
-        loss = self.task.loss(outputs, batch, self.settings.loss)
+        loss: torch.Tensor = self.task.loss(outputs, batch, self.settings.loss)
         if not self.settings.r_drop_alpha:
             return loss
         again = self._forward(batch, step, part, process, 1)
@@ -65,14 +65,17 @@ class Objective:
 
 def divergence(one: torch.Tensor, other: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
     """The symmetric Kullback-Leibler divergence of two outputs [..., k], summed over the items that count."""
-    from torch.nn import functional as F
-
     p, q = one.float().log_softmax(-1), other.float().log_softmax(-1)
-    each = sum(F.kl_div(a, b, reduction="none", log_target=True).sum(-1) for a, b in ((p, q), (q, p))) / 2
+    each = (_divergence(p, q) + _divergence(q, p)) / 2
     if labels is not None and labels.shape == each.shape:
         each = each.masked_fill(labels == IGNORED, 0.0)
-    total: torch.Tensor = each.sum()
-    return total
+    return each.sum()
+
+
+def _divergence(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    from torch.nn import functional as F
+
+    return F.kl_div(q, p, reduction="none", log_target=True).sum(-1)
 
 
 @contextlib.contextmanager

@@ -252,7 +252,7 @@ def _linear(
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
-        optimizer.step(closure)
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
         return scale * weight.detach().double().numpy(), centre + scale * bias.detach().double().numpy()
 
     return solve

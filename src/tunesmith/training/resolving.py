@@ -15,7 +15,7 @@ from tunesmith.models import heads
 from tunesmith.models.loading import position_limit
 from tunesmith.models.memory import longest_that_fits
 from tunesmith.recipe import Recipe
-from tunesmith.tasks import LossOptions
+from tunesmith.tasks import LossOptions, Task
 from tunesmith.training.loop import Settings
 from tunesmith.training.plan import BatchSize, Plan
 from tunesmith.training.schedule import auto_learning_rate
@@ -24,9 +24,7 @@ _ROWS_PER_BATCH = 32
 _ROWS_PER_SMALL_BATCH = 16
 _SMALL_DATA_ROWS = 1000
 _MOST_TOKENS_PER_BATCH = 8192
-# Small data need more passes: so many that about this many rows are seen, within these bounds.
-_WANTED_ROWS_SEEN = 10_000
-_EPOCHS = (3, 6)
+_LEAST_EPOCHS = 3
 _MOST_STEPS_BETWEEN_LOOKS = 1000
 _USUAL_MAX_LENGTH = 512
 
@@ -61,6 +59,7 @@ def resolve_training(
     recipe: Recipe,
     lengths: NDArray[np.int64],
     model: Any,
+    task: Task,
     *,
     max_length: int,
     device: str,
@@ -73,13 +72,14 @@ def resolve_training(
         recipe: as asked for.
         lengths: [sequences], tokens of each training sequence.
         model: that will be trained.
+        task: that it learns.
         max_length: that was chosen.
         device: `cpu`, `cuda`, ….
         world: processes that train together.
         class_weights: of the loss, by label.
     """
     train = recipe.train
-    epochs = _epochs(len(lengths)) if train.num_train_epochs == "auto" else train.num_train_epochs
+    epochs = _epochs(len(lengths), task) if train.num_train_epochs == "auto" else train.num_train_epochs
     size, tokens_per_batch = _batch_size(recipe, lengths, world)
     plan = Plan(lengths, size, epochs=float(epochs), max_steps=train.max_steps, seed=recipe.seed)
     rows_per_batch = len(lengths) / plan.first_epoch_steps
@@ -90,7 +90,7 @@ def resolve_training(
         train={
             "pooling": "mean" if heads.has_pooling_layer(model) else "first",
             "num_train_epochs": epochs,
-            "learning_rate": auto_learning_rate(model.num_parameters(), rows_per_batch)
+            "learning_rate": auto_learning_rate(model.num_parameters(), rows_per_batch, task.rate_factor)
             if rate == "auto"
             else rate,
             "tokens_per_batch": tokens_per_batch,
@@ -141,8 +141,9 @@ def _settings(used: Recipe, class_weights: tuple[float, ...] | None) -> Settings
     )
 
 
-def _epochs(rows: int) -> int:
-    return int(np.clip(round(_WANTED_ROWS_SEEN / rows), *_EPOCHS))
+def _epochs(rows: int, task: Task) -> int:
+    """Small data need more passes: so many that about as many rows are seen as the task wants."""
+    return int(np.clip(round(task.rows_wanted / rows), _LEAST_EPOCHS, task.most_epochs))
 
 
 def _batch_size(recipe: Recipe, lengths: NDArray[np.int64], world: int) -> tuple[BatchSize, int | str]:

@@ -6,6 +6,7 @@ Where `learning_rate: auto` peaks, at 32 rows a batch:
 
 | parameters of the model | peak   | source |
 |-------------------------|--------|--------|
+| below 5 million        | 1e-3   | measured: a BART and two Llamas, see docs/training.md |
 | below 50 million        | 1.5e-4 | measured: all-MiniLM-L6-v2, see docs/training.md |
 | below 200 million       | 5e-5   | BERT-base: Devlin et al. 2019, appendix A.3 (2e-5 to 5e-5) |
 | above                   | 2e-5   | RoBERTa-large: Liu et al. 2019, table 10 (1e-5 to 3e-5) |
@@ -18,14 +19,14 @@ from __future__ import annotations
 
 import math
 
-_PEAKS = ((50_000_000, 1.5e-4), (200_000_000, 5e-5), (math.inf, 2e-5))
+_PEAKS = ((5_000_000, 1e-3), (50_000_000, 1.5e-4), (200_000_000, 5e-5), (math.inf, 2e-5))
 _REFERENCE_ROWS = 32
 
 
-def auto_learning_rate(n_parameters: int, rows_per_batch: float) -> float:
-    """The peak learning rate for a model's size and a batch's mean number of rows."""
+def auto_learning_rate(n_parameters: int, rows_per_batch: float, factor: float = 1.0) -> float:
+    """The peak learning rate for a model's size, a batch's mean number of rows, and a task's factor."""
     peak = next(rate for bound, rate in _PEAKS if n_parameters < bound)
-    return float(f"{peak * math.sqrt(rows_per_batch / _REFERENCE_ROWS):.2g}")
+    return float(f"{factor * peak * math.sqrt(rows_per_batch / _REFERENCE_ROWS):.2g}")
 
 
 def learning_rate_factor(step: int, total_steps: int, *, kind: str, warmup_steps: float) -> float:

@@ -11,7 +11,7 @@ def verb(as_json: bool = JSON) -> None:
     from tunesmith.cli.output import print_json, print_line, print_table
     from tunesmith.evaluation.baselines import BASELINES
     from tunesmith.models.packaged import PACKAGED
-    from tunesmith.pipeline import METHODS
+    from tunesmith.recipe import METHODS
     from tunesmith.tasks import TASKS
 
     tasks = {name: TASKS.get(name) for name in TASKS.names()}

@@ -1,0 +1,148 @@
+"""Answering in a conversation: the model learns what the assistant says, and when it is done.
+
+Rows are messages, or one of the formats that people keep them in (`_conversations`). The model's own chat
+template is used, or a named one, saved with the model. Only the assistant's turns are learned and scored, the
+end of each turn with them; what others say is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tunesmith.metrics import Scores, Statistics, language_modelling
+from tunesmith.tasks import (
+    IGNORED,
+    Batch,
+    Column,
+    Encoded,
+    EncodeOptions,
+    LossOptions,
+    Prediction,
+    Recognised,
+    Seen,
+    Targets,
+    Task,
+    Values,
+)
+from tunesmith.tasks import _chat_templates as chat_templates
+from tunesmith.tasks import _conversations as conversations
+from tunesmith.tasks import _language as language
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+
+class Chat(Task):
+    """The task's object."""
+
+    name = "chat"
+    summary = "answering in a conversation"
+    columns = (
+        Column("messages", "list", ("messages", "conversation", "conversations", "dialogue", "turns")),
+        Column("tools", "list", ("tools",), required=False),
+    )
+    auto_class = "AutoModelForCausalLM"
+    primary_metric = "bits_per_byte"
+    greater_is_better = False
+    shown_as = "texts"
+    baselines = ("untouched",)
+    heeds = ("label_smoothing_factor", "r_drop_alpha")
+    item = "assistant tokens"
+    max_length = 1024
+    windows = True
+    generates = True
+    packs = True
+
+    def recognise(self, header: Collection[str], sample: Values) -> Recognised | None:
+        """Messages, ShareGPT, Alpaca, prompt and completion, question and answer."""
+        return conversations.recognise(header, sample)
+
+    def read(self, row: Values) -> dict[str, Any]:
+        """See Task; a text alone is what the user says."""
+        messages = row["messages"]
+        if isinstance(messages, str) and not messages.lstrip().startswith("["):
+            messages = [{"role": "user", "content": messages}]
+        example: dict[str, Any] = {"messages": conversations.checked_messages(messages, needs_reply=False)}
+        return {**example, "tools": row["tools"]} if row.get("tools") else example
+
+    def prepare_tokenizer(self, tokenizer: Any, train: Values, *, chat_template: str) -> list[str]:
+        """See Task: gives it a chat template."""
+        return chat_templates.choose_template(tokenizer, chat_template)
+
+    def end_tokens(self, tokenizer: Any) -> list[int]:
+        """See Task: the end of a turn, and the end of the text."""
+        return end_tokens(tokenizer)
+
+    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+        """See Task; a long conversation becomes windows, and every reply is learned once."""
+        tools = batch.get("tools") or [None] * len(batch["messages"])
+        if options.purpose == "predict":
+            prompts = [
+                chat_templates.encode_prompt(messages, tokenizer, row_tools)
+                for messages, row_tools in zip(batch["messages"], tools, strict=True)
+            ]
+            most = None if options.max_length is None else options.max_length // 2
+            return Encoded.of({"input_ids": [ids if most is None else ids[-most:] for ids in prompts]})
+        rows = []
+        for messages, row_tools in zip(batch["messages"], tools, strict=True):
+            ids, is_target, n_bytes = chat_templates.encode_conversation(messages, tokenizer, row_tools)
+            labels = np.where(is_target, ids, IGNORED).tolist()
+            rows.append((ids, labels, n_bytes))
+        return language.encoded_windows(rows, options.max_length, options.overlap)
+
+    def items(self, encoded: Encoded) -> NDArray[np.int64]:
+        """See Task: the assistant's tokens."""
+        return language.supervised(encoded)
+
+    def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
+        """See Task."""
+        return language.next_token_loss(outputs, batch, options)
+
+    def keep(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """See Task: [b, 2], negative log-likelihood and scored tokens."""
+        return language.summed_nll(*language.next_token(outputs, batch["labels"]))
+
+    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+        """See Task: the last reply."""
+        return [last_reply(messages) for messages in columns["messages"]]
+
+    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+        """See Task."""
+        if seen.kept is None:
+            return [{"message": reply(text)} for text in seen.texts or ()]
+        return [
+            {**answer, "message": reply(answer["message"])} if "message" in answer else answer
+            for answer in language.scored_texts(seen, "message")
+        ]
+
+    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+        """See Task."""
+        return language.statistics_of_texts(seen)
+
+    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+        """See Task."""
+        return language_modelling.formula(sums, with_bytes=True)
+
+
+task = Chat()
+
+
+def reply(text: str) -> dict[str, str]:
+    """A message of the assistant."""
+    return {"role": "assistant", "content": text.strip()}
+
+
+def last_reply(messages: Collection[Mapping[str, Any]]) -> str:
+    """What the assistant says last."""
+    said = [message.get("content") or "" for message in messages if message["role"] == "assistant"]
+    return str(said[-1]) if said else ""
+
+
+def end_tokens(tokenizer: Any) -> list[int]:
+    """The tokens that end a reply."""
+    ends = [chat_templates.end_of_turn_id(tokenizer), tokenizer.eos_token_id]
+    return list(dict.fromkeys(end for end in ends if end is not None))

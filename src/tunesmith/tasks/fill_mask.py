@@ -1,0 +1,223 @@
+"""Filling in hidden words: how a body is made fit for a field's language, before it learns a task.
+
+Masks are drawn anew each time a text is trained on, as a function of (seed, step); those that scores are
+computed with stay the same. Of the tokens chosen, 80 % are hidden, 10 % replaced by another and 10 % left (Devlin
+et al. 2019, section 3.1); with `whole_word_masking` all pieces of a word are chosen together. Answers have the
+shape of the Hub's `FillMaskOutputElement`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tunesmith.errors import DataError
+from tunesmith.metrics import Scores, Statistics, language_modelling
+from tunesmith.tasks import (
+    IGNORED,
+    PLAIN_LOSS,
+    Batch,
+    Column,
+    Encoded,
+    EncodeOptions,
+    LossOptions,
+    Prediction,
+    Ragged,
+    RowError,
+    Seen,
+    Targets,
+    Task,
+    Values,
+)
+from tunesmith.tasks import _texts as texts
+from tunesmith.tasks._values import text_of
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+_HIDDEN, _REPLACED = 0.8, 0.1
+_ANSWERS = 5
+_USERS_MASKS = ("<mask>", "[MASK]")
+
+
+class FillMask(Task):
+    """The task's object."""
+
+    name = "fill-mask"
+    summary = "hidden words: makes a model fit for the language of a field"
+    columns = (Column("text", "text", ("text", "content", "document", "body", "sentence")),)
+    auto_class = "AutoModelForMaskedLM"
+    primary_metric = "loss"
+    greater_is_better = False
+    shown_as = "nothing"
+    baselines = ("untouched",)
+    heeds = ("mlm_probability", "whole_word_masking", "label_smoothing_factor")
+    max_length = 512
+    windows = True
+    keeps_tokens = True
+
+    def read(self, row: Values) -> dict[str, Any]:
+        """See Task."""
+        return {"text": text_of(row["text"], "text")}
+
+    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+        """See Task; `word_of_token` counts words from 1, special tokens are 0."""
+        if tokenizer.mask_token_id is None:
+            raise DataError(
+                "the model's tokenizer has no mask token.",
+                remedy="Use a model of BERT's kind, or `text-generation`.",
+            )
+        rows = list(batch["text"])
+        if options.purpose == "predict":
+            rows = [_with_own_mask(text, tokenizer.mask_token) for text in rows]
+        encoded = tokenizer(
+            rows,
+            truncation=options.max_length is not None,
+            max_length=options.max_length,
+            return_overflowing_tokens=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        n = len(encoded["input_ids"])
+        words = [[0 if w is None else w + 1 for w in encoded.word_ids(sequence)] for sequence in range(n)]
+        fields = {"input_ids": encoded["input_ids"], "word_of_token": words}
+        found = Encoded.of(fields, rows=encoded["overflow_to_sample_mapping"], n_rows=len(rows))
+        if options.purpose != "score":
+            return found
+        return self.vary(found, np.random.default_rng(0), tokenizer, PLAIN_LOSS)
+
+    def items(self, encoded: Encoded) -> NDArray[np.int64]:
+        """See Task: chosen tokens; before any are chosen, one for each text that has words."""
+        if "labels" in encoded.ragged:
+            labels = encoded.ragged["labels"]
+            return labels.sums((labels.values != IGNORED).astype(np.int64))
+        words = encoded.ragged["word_of_token"]
+        return (words.sums((words.values > 0).astype(np.int64)) > 0).astype(np.int64)
+
+    def vary(
+        self, encoded: Encoded, rng: np.random.Generator, tokenizer: Any, options: LossOptions
+    ) -> Encoded:
+        """See Task: chooses tokens, hides them, and makes them the labels."""
+        ids, words = encoded.ragged["input_ids"], encoded.ragged["word_of_token"]
+        chosen = _chosen(words, options.mlm_probability, rng, whole_words=options.whole_word_masking)
+        fate = rng.random(len(ids.values))
+        hidden = chosen & (fate < _HIDDEN)
+        replaced = chosen & (fate >= _HIDDEN) & (fate < _HIDDEN + _REPLACED)
+        others = rng.integers(len(tokenizer), size=len(ids.values))
+        read = np.where(hidden, tokenizer.mask_token_id, np.where(replaced, others, ids.values))
+        labels = np.where(chosen, ids.values, IGNORED)
+        fields = {
+            **encoded.ragged,
+            "input_ids": Ragged(read.astype(np.int32), ids.offsets),
+            "labels": Ragged(labels.astype(np.int32), ids.offsets),
+        }
+        return replace(encoded, ragged=fields)
+
+    def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
+        """See Task."""
+        return texts.classification_loss(outputs, batch["labels"], options)
+
+    def keep(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """See Task: of each token, in scoring its loss and whether it was the first choice; else the best ones."""
+        import torch
+        from torch.nn import functional as F
+
+        logits = outputs.float()
+        if "labels" not in batch:
+            best = logits.softmax(-1).topk(_ANSWERS, dim=-1)
+            return torch.cat([best.values, best.indices.float()], dim=-1)
+        labels = batch["labels"]
+        each = F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
+        return torch.stack([each, (logits.argmax(-1) == labels).float()], dim=-1)
+
+    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+        """See Task; the answers for the first mask of each text, the best first."""
+        if "labels" in seen.encoded.ragged:
+            nll, tokens, _ = _sums(seen).T
+            return [{"loss": round(float(a / max(n, 1)), 4)} for a, n in zip(nll, tokens, strict=True)]
+        return [_filled(seen, row) for row in range(seen.encoded.n_rows)]
+
+    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+        """See Task: the text itself."""
+        return [None] * len(columns["text"])
+
+    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+        """See Task."""
+        nll, tokens, correct = _sums(seen).T
+        return language_modelling.statistics(nll, tokens, correct=correct)
+
+    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+        """See Task."""
+        return language_modelling.formula(sums, with_accuracy=True)
+
+
+task = FillMask()
+
+
+def _filled(seen: Seen, row: int) -> Prediction:
+    """The best tokens for the first mask of a row."""
+    tokenizer = seen.tokenizer
+    for sequence in np.flatnonzero(seen.encoded.rows == row).tolist():
+        ids = seen.encoded.ragged["input_ids"][sequence]
+        masks = np.flatnonzero(ids == tokenizer.mask_token_id)
+        if len(masks):
+            found = seen.kept[sequence][masks[0]]
+            top = [
+                _fill(ids, int(masks[0]), int(token), float(score), tokenizer)
+                for score, token in zip(found[:_ANSWERS], found[_ANSWERS:], strict=True)
+            ]
+            return {**top[0], "top": top}
+    raise RowError(f"the text has no mask; write {_USERS_MASKS[0]} for the word that is hidden.")
+
+
+def _fill(ids: NDArray[np.int32], at: int, token: int, score: float, tokenizer: Any) -> Prediction:
+    filled = np.where(np.arange(len(ids)) == at, token, ids)
+    return {
+        "token_str": tokenizer.decode([token]).strip(),
+        "token": token,
+        "score": score,
+        "sequence": tokenizer.decode(filled, skip_special_tokens=True),
+    }
+
+
+def _with_own_mask(text: str, mask: str) -> str:
+    for written in _USERS_MASKS:
+        text = text.replace(written, mask)
+    return text
+
+
+def _chosen(words: Ragged, share: float, rng: np.random.Generator, *, whole_words: bool) -> NDArray[np.bool_]:
+    """[tokens], whether each is chosen: about the share of every sequence's tokens, at least one.
+
+    Tokens get random keys, or words do, and the smallest keys of each sequence are taken.
+    """
+    n_tokens = len(words.values)
+    sequence = np.repeat(np.arange(len(words)), words.lengths)
+    usable = words.values > 0
+    keys = rng.random(n_tokens)
+    if whole_words:
+        starts = np.ones(n_tokens, dtype=bool)
+        starts[1:] = (words.values[1:] != words.values[:-1]) | (sequence[1:] != sequence[:-1])
+        word = np.cumsum(starts) - 1
+        keys = keys[np.flatnonzero(starts)][word]
+    keys = np.where(usable, keys, 2.0)
+    order = np.lexsort((keys, sequence))
+    rank = np.empty(n_tokens, dtype=np.int64)
+    rank[order] = np.arange(n_tokens) - np.repeat(words.offsets[:-1], words.lengths)
+    wanted = np.maximum(np.rint(share * words.sums(usable.astype(np.int64))), 1)[sequence]
+    chosen = usable & (rank < wanted)
+    if whole_words:  # a word of which one piece is chosen is chosen whole
+        chosen = usable & (np.bincount(word, weights=chosen, minlength=word[-1] + 1)[word] > 0)
+    return np.asarray(chosen)
+
+
+def _sums(seen: Seen) -> NDArray[np.float64]:
+    """[rows, 3]: negative log-likelihood, tokens and right ones, of the hidden tokens."""
+    labels, kept = seen.encoded.ragged["labels"], seen.kept
+    counted = (labels.values != IGNORED).astype(np.float64)
+    parts = (kept.values[:, 0] * counted, counted, kept.values[:, 1] * counted)
+    return seen.encoded.sum_by_row(np.stack([labels.sums(part) for part in parts], axis=1))

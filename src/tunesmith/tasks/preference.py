@@ -1,0 +1,206 @@
+"""Learning from comparisons: of two replies, the one that people chose.
+
+Direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290): the loss is -log σ(β·margin), the margin
+how much more likely the chosen reply has become than the rejected one, compared with the model before training.
+That model's likelihoods are computed once. The reward of a reply is β times its gain in log-likelihood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tunesmith.metrics import Scores, Statistics, preference
+from tunesmith.tasks import (
+    IGNORED,
+    Batch,
+    Column,
+    Encoded,
+    EncodeOptions,
+    LossOptions,
+    Prediction,
+    Recognised,
+    RowError,
+    Seen,
+    Targets,
+    Task,
+    Values,
+)
+from tunesmith.tasks import _chat_templates as chat_templates
+from tunesmith.tasks import _conversations as conversations
+from tunesmith.tasks import _language as language
+from tunesmith.tasks.chat import end_tokens, last_reply, reply
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+
+class Preference(Task):
+    """The task's object."""
+
+    name = "preference"
+    summary = "the better of two replies, learned from what people chose"
+    columns = (
+        Column("prompt", "text", ("prompt", "question", "instruction", "input", "query")),
+        Column("chosen", "text", ("chosen", "preferred", "accepted", "winner"), target=True),
+        Column("rejected", "text", ("rejected", "dispreferred", "loser"), target=True),
+    )
+    auto_class = "AutoModelForCausalLM"
+    primary_metric = "reward_accuracy"
+    look_metric = "loss"
+    shown_as = "texts"
+    baselines = ("longer_reply",)
+    heeds = ("dpo_beta",)
+    item = "pairs"
+    rate_factor = 0.1
+    max_length = 1024
+    generates = True
+    pairs = True
+
+    def recognise(self, header: Collection[str], sample: Values) -> Recognised | None:
+        """Pairs of replies as TRL, ShareGPT or Alpaca keep them."""
+        return conversations.recognise_preference(header, sample)
+
+    def read(self, row: Values) -> dict[str, Any]:
+        """See Task; all three are messages."""
+        example = {"prompt": conversations.checked_messages(_said(row["prompt"], "user"), needs_reply=False)}
+        for name in self.outputs:
+            if name in row:
+                example[name] = conversations.checked_messages(
+                    _said(row[name], "assistant"), needs_reply=True
+                )
+        if "chosen" in example and example["chosen"] == example.get("rejected"):
+            raise RowError("the chosen and the rejected reply are the same.")
+        return example
+
+    def prepare_tokenizer(self, tokenizer: Any, train: Values, *, chat_template: str) -> list[str]:
+        """See Task: gives it a chat template."""
+        return chat_templates.choose_template(tokenizer, chat_template)
+
+    def end_tokens(self, tokenizer: Any) -> list[int]:
+        """See Task."""
+        return end_tokens(tokenizer)
+
+    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+        """See Task: the chosen conversation, and the rejected one beside it under `rejected_…`."""
+        prompts = [chat_templates.encode_prompt([*p, reply("-")], tokenizer) for p in batch["prompt"]]
+        if options.purpose == "predict":
+            most = None if options.max_length is None else options.max_length // 2
+            return Encoded.of({"input_ids": [ids if most is None else ids[-most:] for ids in prompts]})
+        fields: dict[str, list[list[int]]] = {}
+        for prefix, name in (("", "chosen"), ("rejected_", "rejected")):
+            both = [
+                _encode_reply([*prompt, *said], len(ids), tokenizer, options.max_length)
+                for prompt, said, ids in zip(batch["prompt"], batch[name], prompts, strict=True)
+            ]
+            fields[f"{prefix}input_ids"] = [ids for ids, _ in both]
+            fields[f"{prefix}labels"] = [labels for _, labels in both]
+        return Encoded.of(fields)
+
+    def items(self, encoded: Encoded) -> NDArray[np.int64]:
+        """See Task: pairs of which something of both replies is left."""
+        left = [
+            labels.sums((labels.values != IGNORED).astype(np.int64)) > 0
+            for labels in (encoded.ragged["labels"], encoded.ragged["rejected_labels"])
+        ]
+        return (left[0] & left[1]).astype(np.int64)
+
+    def forward(self, model: Any, batch: Batch) -> torch.Tensor:
+        """See Task: log-likelihoods [b, 2] of the chosen and the rejected reply, in one pass."""
+        import torch
+
+        joined = {
+            name: _stacked(batch[name], batch[f"rejected_{name}"], padding)
+            for name, padding in (("input_ids", 0), ("attention_mask", 0), ("labels", IGNORED))
+        }
+        logits = model(input_ids=joined["input_ids"], attention_mask=joined["attention_mask"]).logits
+        nll = language.summed_nll(*language.next_token(logits, joined["labels"]))[:, 0]
+        return torch.stack(nll.neg().chunk(2), dim=1)
+
+    def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
+        """See Task."""
+        from torch.nn import functional as F
+
+        gains = outputs - batch["reference"]
+        return -F.logsigmoid(options.dpo_beta * (gains[:, 0] - gains[:, 1])).sum()
+
+    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+        """See Task: the reply that was chosen."""
+        return [last_reply(messages) for messages in columns["chosen"]]
+
+    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+        """See Task; in scoring, by how much each reply has gained."""
+        said = list(seen.texts or ())
+        if seen.kept is None:
+            return [{"message": reply(text)} for text in said]
+        return [
+            {"chosen_gain": round(float(chosen), 4), "rejected_gain": round(float(rejected), 4)}
+            | ({"message": reply(said[row])} if row < len(said) else {})
+            for row, (chosen, rejected) in enumerate(_gains(seen))
+        ]
+
+    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+        """See Task."""
+        return bool(prediction["chosen_gain"] > prediction["rejected_gain"])
+
+    def error_of(self, prediction: Prediction, gold: Any) -> float:
+        """See Task."""
+        return float(prediction["rejected_gain"] - prediction["chosen_gain"])
+
+    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+        """See Task; margins are in nats, not multiplied by β."""
+        gains = _gains(seen)
+        return preference.statistics(gains[:, 0] - gains[:, 1])
+
+    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+        """See Task."""
+        return preference.formula(sums)
+
+    def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
+        """See Task; the loss at β = 0.1 chooses the best step: accuracy on a few pairs is too coarse."""
+        gains = _gains(seen)
+        loss = np.logaddexp(0.0, -0.1 * (gains[:, 0] - gains[:, 1])).mean()
+        return {**super().look(seen, targets), "loss": float(loss)}
+
+
+task = Preference()
+
+
+def _gains(seen: Seen) -> NDArray[np.float64]:
+    """[rows, 2], log-likelihood gained since before training."""
+    reference = seen.encoded.dense.get("reference")
+    kept = np.asarray(seen.kept, dtype=np.float64)
+    return kept if reference is None else kept - np.asarray(reference, dtype=np.float64)
+
+
+def _said(value: Any, role: str) -> Any:
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        return [{"role": role, "content": value}]
+    return value
+
+
+def _encode_reply(
+    messages: Sequence[Any], n_prompt: int, tokenizer: Any, max_length: int | None
+) -> tuple[list[int], list[int]]:
+    """Ids and labels of a conversation; a long prompt loses its beginning, then the reply its end."""
+    ids, is_target, _ = chat_templates.encode_conversation(messages, tokenizer)
+    labels = [
+        token if target and i >= n_prompt else IGNORED
+        for i, (token, target) in enumerate(zip(ids, is_target, strict=True))
+    ]
+    if max_length is None or len(ids) <= max_length:
+        return ids, labels
+    dropped = min(len(ids) - max_length, max(n_prompt - max_length // 2, 0))
+    return ids[dropped:][:max_length], labels[dropped:][:max_length]
+
+
+def _stacked(one: torch.Tensor, other: torch.Tensor, padding: int) -> torch.Tensor:
+    """Both [b, …] padded to one width, one above the other: [2b, …]."""
+    import torch
+    from torch.nn import functional as F
+
+    width = max(one.shape[1], other.shape[1])
+    return torch.cat([F.pad(part, (0, width - part.shape[1]), value=padding) for part in (one, other)])

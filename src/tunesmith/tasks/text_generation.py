@@ -1,0 +1,126 @@
+"""Going on from a text: the model learns to predict each token from those before it.
+
+A document longer than the model reads is cut into blocks; short documents share a sequence, kept apart. Scores
+are per byte, so that models with different tokenizers compare, and every token but the first has at least a
+quarter of a window before it. The document's end is learned, but not scored: it is no byte of the text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tunesmith.metrics import Scores, Statistics, language_modelling
+from tunesmith.tasks import (
+    IGNORED,
+    Batch,
+    Column,
+    Encoded,
+    EncodeOptions,
+    LossOptions,
+    Prediction,
+    Seen,
+    Targets,
+    Task,
+    Values,
+)
+from tunesmith.tasks import _language as language
+from tunesmith.tasks._values import text_of
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+_PROMPT_CHARACTERS = 200
+_SHOWN_CHARACTERS = 400
+
+
+class TextGeneration(Task):
+    """The task's object."""
+
+    name = "text-generation"
+    summary = "going on from a text, in the manner of the texts it learned from"
+    columns = (Column("text", "text", ("text", "content", "document", "body", "story")),)
+    auto_class = "AutoModelForCausalLM"
+    primary_metric = "bits_per_byte"
+    greater_is_better = False
+    shown_as = "texts"
+    baselines = ("untouched",)
+    heeds = ("label_smoothing_factor", "r_drop_alpha")
+    max_length = 1024
+    windows = True
+    generates = True
+    packs = True
+
+    def read(self, row: Values) -> dict[str, Any]:
+        """See Task."""
+        return {"text": text_of(row["text"], "text")}
+
+    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+        """See Task; a prompt is as much of the end of a text as leaves room for an answer."""
+        how = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
+        encoded = tokenizer(list(batch["text"]), return_offsets_mapping=True, **how)
+        first = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        if options.purpose == "predict":
+            most = None if options.max_length is None else options.max_length // 2
+            return Encoded.of({"input_ids": [_prompt(first, ids, most) for ids in encoded["input_ids"]]})
+        last = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        rows = []
+        for text, ids, offsets in zip(
+            batch["text"], encoded["input_ids"], encoded["offset_mapping"], strict=True
+        ):
+            unscored = 0 if first or not offsets else len(text[: offsets[0][1]].encode())
+            labels = [*first, *ids, *(last if options.purpose == "train" else [IGNORED] * len(last))]
+            rows.append(([*first, *ids, *last], labels, len(text.encode()) - unscored))
+        overlap = 0 if options.purpose == "train" else options.overlap
+        return language.encoded_windows(rows, options.max_length, overlap)
+
+    def items(self, encoded: Encoded) -> NDArray[np.int64]:
+        """See Task: tokens that are predicted."""
+        return language.supervised(encoded)
+
+    def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
+        """See Task."""
+        return language.next_token_loss(outputs, batch, options)
+
+    def keep(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """See Task: [b, 2], negative log-likelihood and scored tokens."""
+        return language.summed_nll(*language.next_token(outputs, batch["labels"]))
+
+    def sample_prompts(self, columns: Values) -> Values:
+        """See Task: the beginning of each text."""
+        return {"text": [_beginning(text) for text in columns["text"]]}
+
+    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+        """See Task: how the text truly goes on."""
+        return [text[len(_beginning(text)) :][:_SHOWN_CHARACTERS] for text in columns["text"]]
+
+    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+        """See Task; in scoring, each text has its bits a byte, and the first ones a continuation."""
+        if seen.kept is None:
+            return [{"generated_text": text} for text in seen.texts or ()]
+        return language.scored_texts(seen, "generated_text")
+
+    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+        """See Task."""
+        return language.statistics_of_texts(seen)
+
+    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+        """See Task."""
+        return language_modelling.formula(sums, with_bytes=True)
+
+
+task = TextGeneration()
+
+
+def _prompt(first: list[int], ids: list[int], most: int | None) -> list[int]:
+    kept = ids if most is None or len(ids) + len(first) <= most else ids[-max(most - len(first), 1) :]
+    return [*first, *kept]
+
+
+def _beginning(text: str) -> str:
+    """The first words of a text, at most half of it."""
+    most = min(_PROMPT_CHARACTERS, max(len(text) // 2, 1))
+    cut = text[:most]
+    return cut[: cut.rfind(" ")] if " " in cut.strip() and len(cut) < len(text) else cut

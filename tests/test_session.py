@@ -1,0 +1,62 @@
+import pytest
+
+from tunesmith.errors import RecipeError
+from tunesmith.recipe import Recipe
+from tunesmith.session import refuse_options_without_effect
+from tunesmith.tasks import TASKS, Task
+
+
+class Bare(Task):
+    """Heeds nothing, has no probe, reads no windows, packs nothing."""
+
+    name = "bare"
+
+
+class Windows(Task):
+    name, windows, probe, packs = "windows", True, "linear", True
+    heeds = ("mlm_probability",)
+
+
+def refused(task, **sections):
+    recipe = Recipe.model_validate({"data": {"train": ["a"], **sections.pop("data", {})}, **sections})
+    with pytest.raises(RecipeError) as caught:
+        refuse_options_without_effect(task, recipe)
+    return str(caught.value)
+
+
+SPECIAL = {
+    "class_weights": "balanced", "focal_gamma": 2.0, "label_smoothing_factor": 0.1, "r_drop_alpha": 1.0,
+    "augment": {"typos": 0.1}, "mlm_probability": 0.3, "whole_word_masking": True, "dpo_beta": 0.2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), SPECIAL.items())
+def test_an_option_without_effect_is_refused(key, value):
+    assert f"train.{key} has no effect on `bare`" in refused(Bare(), train={key: value})
+    recipe = Recipe.model_validate({"data": {"train": ["a"]}, "train": {key: value}})
+
+    class Heeding(Bare):
+        heeds = (key,)
+
+    refuse_options_without_effect(Heeding(), recipe)
+
+
+def test_what_the_task_does_heed_is_told():
+    assert "This task heeds: mlm_probability." in refused(Windows(), train={"focal_gamma": 1.0})
+
+
+def test_a_probe_windows_and_packing_need_a_task_that_has_them():
+    assert "needs a linear head, and `bare` has none" in refused(Bare(), train={"method": "probe"})
+    assert "data.too_long `window` is not for `bare`" in refused(Bare(), data={"too_long": "window"})
+    assert "data.too_long `cut` is not for `windows`" in refused(Windows(), data={"too_long": "cut"})
+    assert "data.packing is not for `bare`" in refused(Bare(), data={"packing": True})
+
+
+@pytest.mark.parametrize("name", TASKS.names())
+def test_the_defaults_are_for_every_task(name):
+    refuse_options_without_effect(TASKS.get(name), Recipe.model_validate({"data": {"train": ["a"]}}))
+
+
+@pytest.mark.parametrize("name", TASKS.names())
+def test_a_task_heeds_what_there_is(name):
+    assert set(TASKS.get(name).heeds) <= set(SPECIAL)
