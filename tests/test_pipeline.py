@@ -396,7 +396,6 @@ def test_noisy_copies_are_trained_on_and_nothing_else_is_changed(tiny_recipe, ti
 
 
 def test_baselines_learn_from_the_rows_as_they_are(tiny_recipe, tmp_path):
-    # Fails: with `augment`, TF-IDF gets the texts of the rows and the labels of rows and copies (IndexError).
     noisy = with_train(tiny_recipe, tmp_path / "noisy", augment={"typos": 0.3}, max_steps=2)
     plain = with_train(tiny_recipe, tmp_path / "plain", max_steps=2)
     name = "tfidf_logistic_regression"

@@ -66,7 +66,9 @@ class Ragged:
     def sums(self, values: NDArray[Any] | None = None) -> NDArray[Any]:
         """[sequences], the sum of each sequence's values (its own, or others of the same shape)."""
         flat = self.values if values is None else values
-        running = np.concatenate([[0], np.cumsum(flat)])
+        wide = np.float64 if flat.dtype.kind == "f" else np.int64
+        running = np.zeros((len(flat) + 1, *flat.shape[1:]), dtype=wide)
+        np.cumsum(flat, axis=0, dtype=wide, out=running[1:])
         return np.asarray(running[self.offsets[1:]] - running[self.offsets[:-1]])
 
 
@@ -128,12 +130,8 @@ class Encoded:
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """[sequences], tokens the model computes: those it reads, and those a decoder beside it writes."""
-        read = self.ragged["input_ids"]
-        total = read.lengths
-        for name, other in self.ragged.items():
-            if name in _WRITTEN and not np.array_equal(other.offsets, read.offsets):
-                total = total + other.lengths
-        return total
+        computed = [ragged.lengths for name, ragged in self.ragged.items() if name in _COMPUTED]
+        return np.asarray(sum(computed))
 
     def take(self, sequences: NDArray[np.int64]) -> Encoded:
         """The given sequences, in the given order; they still know their rows."""
@@ -151,7 +149,7 @@ class Encoded:
         return sums
 
 
-_WRITTEN = ("labels", "rejected_input_ids")
+_COMPUTED = ("input_ids", "decoder_labels", "rejected_input_ids")
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

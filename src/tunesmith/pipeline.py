@@ -213,7 +213,8 @@ def _allow_targets(session: Session) -> None:
     """Makes every token of the training targets possible; they are written from now on, if learned."""
     if not session.task.generates:
         return
-    labels = session.splits["train"].ragged["labels"].values
+    train = session.splits["train"].ragged
+    labels = train["decoder_labels" if "decoder_labels" in train else "labels"].values
     banned = allow_tokens(session.model, labels[labels >= 0])
     if banned:
         named = " ".join(session.tokenizer.convert_ids_to_tokens(banned))
@@ -321,7 +322,8 @@ def _evaluate(session: Session, baselines: dict[str, dict[str, float]], device: 
     if how.baselines:
         train = TrainingRows(
             session.data.splits["train"].columns,
-            session.splits["train"].dense.get("labels", np.empty(0)),
+            # Noisy copies of the rows, if there are any, come after them.
+            session.splits["train"].dense.get("labels", np.empty(0))[: len(session.data.splits["train"])],
             task.inputs,
             int(task.config(targets).get("num_labels", 0)),
         )

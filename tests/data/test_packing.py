@@ -112,8 +112,6 @@ def test_a_packed_sequence_says_of_which_row_its_first_text_is():
 @pytest.mark.parametrize("name", [name for name in TASKS.names() if TASKS.get(name).packs])
 def test_the_loss_of_packed_texts_is_that_of_the_texts_alone(name, attention):
     """No token sees another text; nor does padding, which stands behind the last text."""
-    # Fails: with `use_cache` (every decoder's default) transformers looks at no positions, and the texts see
-    # each other. `Task.forward` must call the model with `use_cache=False` where a batch has `position_ids`.
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)

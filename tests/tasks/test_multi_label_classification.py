@@ -116,8 +116,6 @@ def test_one_column_of_flags_or_a_column_of_lists_is_read_by_columns():
 
 def test_a_running_number_is_no_label():
     """pandas writes one as a column without a name; it begins with 0."""
-    # Fails: `recognise` sees the first row alone, in which the number is 0, and all rows from the third on
-    # become faults (column `id` must be 0 or 1, got `2`).
     rows = [{"id": str(i), **FLAGS[i % 2]} for i in range(6)]
     found = view(rows)
     assert [TASK.read(found.values(row))["labels"] for row in rows] == [[], ["toxic", "rude"]] * 3
@@ -272,7 +270,6 @@ def test_thresholds_as_they_are_saved_are_never_worse_than_a_half(seed, shift):
 
 def test_thresholds_of_tiny_probabilities_keep_their_digits():
     """A rare label of a model that is sure of nothing: it is told apart at 3e-7."""
-    # Fails: thresholds are rounded to six digits; 0.0 gives the label to every row.
     labels = np.zeros((40, 1), np.float32)
     labels[:12] = 1.0
     seen = seen_of(np.where(labels > 0, -14.5, -15.5), labels)

@@ -45,8 +45,6 @@ def test_targets_are_mean_and_deviation():
 
 
 def test_config_round_trip(tiny_model, tmp_path):
-    # Fails: AutoConfig.from_pretrained drops entries that the model's config class does not have, so
-    # `tunesmith_target_scale` never reaches config.json (`_config` in models/loading.py must set it itself).
     loaded = load_for_training(resolve_model(str(tiny_model)), TASK, TARGETS, pooling="mean", seed=1)
     save_model(loaded.model, loaded.tokenizer, tmp_path / "model", max_length=40)
     again = load_trained(resolve_model(str(tmp_path / "model")), TASK).model.config

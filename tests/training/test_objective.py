@@ -12,13 +12,17 @@ from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
 from tunesmith.tasks import IGNORED, PLAIN_LOSS, TASKS, LossOptions
 from tunesmith.testing.tiny import write_tiny_model
-from tunesmith.training.objective import Objective, divergence, noisy_embeddings
+from tunesmith.training.objective import Objective, noisy_embeddings
 
 TASK = TASKS.get("text-classification")
 ENCODED = Encoded.of(
     {"input_ids": [[2, 9, 8, 7, 3], [2, 11, 3], [2, 12, 13, 14, 15, 16, 3]]}, {"labels": np.array([0, 1, 2])}
 )
 BATCH = collate(ENCODED, pad_token_id=0)
+
+
+def divergence(one, other, labels):
+    return TASK.divergence(one, other, {"labels": labels})
 
 
 @dataclass(frozen=True)
@@ -134,8 +138,6 @@ def test_tokens_whose_label_is_ignored_do_not_count():
 
 def test_r_drop_of_several_labels_compares_their_probabilities():
     """Two passes with logits that differ by 4 throughout: every label's probability is another."""
-    # Fails: the softmax over labels, which `divergence` compares, is blind to what is added to all logits,
-    # and with a single label always 1. `multi-label-classification` needs the divergence of its sigmoids.
     task = TASKS.get("multi-label-classification")
     logits = iter([torch.tensor([[-2.0, -1.0]]), torch.tensor([[2.0, 3.0]])] * 2)
 

@@ -79,7 +79,6 @@ def test_several_labels_are_a_logistic_regression_each():
 
 def test_labels_from_the_store_are_read_without_a_warning():
     """They are mapped from the disk and cannot be written to."""
-    # Fails: torch.from_numpy warns of them on standard error, in every training of such a task.
     (features, classes), always = data(3, n=30), torch.is_warn_always_enabled()
     labels = np.eye(3, dtype=np.float32)[classes]
     labels.setflags(write=False)

@@ -122,7 +122,6 @@ def test_balanced_weights_have_a_mean_of_one_over_the_rows_also_where_a_label_is
 
 def test_balanced_weights_of_several_labels_a_row():
     """`multi-label-classification` says that it heeds `class_weights`."""
-    # Fails: np.bincount of labels [rows, k], which are float32, is a TypeError in `balanced_weights`.
     labels = np.array([[1, 0], [1, 0], [1, 1], [1, 0]], dtype=np.float32)
     common, rare = weights_of("multi-label-classification", labels, 2)
     assert rare > common > 0

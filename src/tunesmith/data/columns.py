@@ -54,7 +54,7 @@ def choose_view(
     """
     header = list(dict.fromkeys(name for row in sample for name in row))
     if not named:
-        found = task.recognise(header, sample[0])
+        found = task.recognise(header, sample)
         if found is not None:
             return View(
                 {"rows": f"{found.name} ({', '.join(found.columns)})"},

@@ -7,6 +7,7 @@ know of it. A head that was made for the task is trained and saved whole beside 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +67,9 @@ def add_lora(model: Any, auto_class: str, settings: LoraSettings, *, base: str, 
         use_rslora=settings.use_rslora,
         base_model_name_or_path=base,
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         torch.manual_seed(seed)
+        warnings.simplefilter("ignore", FutureWarning)
         try:
             adapted = peft.get_peft_model(model, config)
         except ValueError as error:
@@ -89,7 +91,10 @@ def merge_adapter(model: Any, folder: Path) -> Any:
     """
     import peft
 
-    return peft.PeftModel.from_pretrained(model, str(folder), local_files_only=True).merge_and_unload()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft's affair with transformers
+        merged = peft.PeftModel.from_pretrained(model, str(folder), local_files_only=True).merge_and_unload()
+    return merged.requires_grad_(True)
 
 
 def is_adapter(folder: Path) -> bool:

@@ -52,7 +52,7 @@ def set_generation(model: Any, tokenizer: Any, task: Task, recipe: Recipe, train
 def _longest_answer(model: Any, train: Encoded, limit: int) -> int:
     if not model.config.is_encoder_decoder:
         return min(_USUAL_NEW_TOKENS, max(limit // 2, 1))
-    labels = train.ragged["labels"]
+    labels = train.ragged["decoder_labels"]
     longest = int(np.max((labels.sums((labels.values != IGNORED).astype(np.int64))), initial=1))
     return min(math.ceil(_ROOM * longest) + 1, limit - 1)
 

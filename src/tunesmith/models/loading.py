@@ -199,19 +199,26 @@ def position_limit(model: Any, tokenizer: Any) -> int:
 def _config(
     files: ModelFiles, task: Task, targets: Targets | None, tokenizer: Any, *, extra_layers: int = 0
 ) -> Any:
-    from transformers import AutoConfig
+    from transformers import CONFIG_MAPPING, AutoConfig
 
     changes: dict[str, Any] = task.config(targets) if targets is not None else {}
     try:
-        config = AutoConfig.from_pretrained(
-            files.path, trust_remote_code=False, local_files_only=True, **changes
-        )
+        if is_adapter(files.path):
+            content = {**files.config(), **changes}
+            config = CONFIG_MAPPING[content["model_type"]].from_dict(content)
+        else:
+            config = AutoConfig.from_pretrained(
+                files.path, trust_remote_code=False, local_files_only=True, **changes
+            )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"`{files.name}` cannot be loaded: {_first_line(error)}",
             remedy="Its architecture must be one of transformers.",
             place=str(files.path),
         ) from None
+    for key, value in changes.items():
+        if not hasattr(config, key):  # what its class does not know, it drops
+            setattr(config, key, value)
     if extra_layers:
         config.num_hidden_layers += extra_layers
     if getattr(config, heads.POOLING_KEY, None) and not task.pools:

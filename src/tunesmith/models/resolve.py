@@ -20,6 +20,8 @@ from tunesmith.models.packaged import packaged_folder
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md", "LICENSE*"]
 ADAPTER_FILE = "adapter_config.json"
 """Says that a folder holds an adapter for another model's weights."""
+ADAPTED_CONFIG_FILE = "adapted_model_config.json"
+"""The config of the adapted model. Under its usual name, tools would look for whole weights beside it."""
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack")
 
@@ -39,8 +41,14 @@ class ModelFiles:
     origin: str
 
     def config(self) -> dict[str, Any]:
-        """What `config.json` says."""
-        return dict(json.loads((self.path / "config.json").read_text(encoding="utf-8")))
+        """What `config.json` says, or what stands for it beside an adapter."""
+        return dict(json.loads(config_file(self.path).read_text(encoding="utf-8")))
+
+
+def config_file(folder: Path) -> Path:
+    """Where the config of a model's folder is."""
+    adapted = folder / ADAPTED_CONFIG_FILE
+    return adapted if adapted.is_file() else folder / "config.json"
 
 
 def resolve_model(name: str) -> ModelFiles:
@@ -124,8 +132,7 @@ def _checked(files: ModelFiles) -> ModelFiles:
 
 
 def _refuse_without_model(files: ModelFiles) -> None:
-    config = files.path / "config.json"
-    if not config.is_file():
+    if not config_file(files.path).is_file():
         raise ModelError(
             f"a model's folder must hold config.json, and `{files.path}` holds none.",
             remedy="Give the folder that `save_pretrained` wrote, or a run folder.",

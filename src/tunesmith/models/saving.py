@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.models.loading import quiet
+from tunesmith.models.resolve import ADAPTED_CONFIG_FILE
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path, *, max_length: int, adapter: Any = None) -> None:
@@ -41,6 +42,6 @@ def _write_weights(model: Any, adapter: Any, folder: Path) -> None:
         model.save_pretrained(folder)
         return
     adapter.save_pretrained(folder)
-    model.config.save_pretrained(folder)
+    model.config.to_json_file(folder / ADAPTED_CONFIG_FILE, use_diff=False)
     if model.can_generate():
         model.generation_config.save_pretrained(folder)

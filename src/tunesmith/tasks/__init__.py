@@ -189,8 +189,8 @@ class Task:
         if "columns" in cls.__dict__ and "outputs" not in cls.__dict__:
             cls.outputs = tuple(column.name for column in cls.columns if column.target)
 
-    def recognise(self, header: Collection[str], sample: Values) -> Recognised | None:
-        """A format of whole rows, when the columns look like one."""
+    def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
+        """A format of whole rows, when the columns look like one; `rows` are some of the file's."""
         return None
 
     def read(self, row: Values) -> dict[str, Any]:
@@ -236,12 +236,26 @@ class Task:
 
     def forward(self, model: Any, batch: Batch) -> torch.Tensor:
         """The model's output for a padded batch: logits [b, …]."""
-        logits: torch.Tensor = model(**{k: v for k, v in batch.items() if k in MODEL_INPUTS}).logits
+        inputs: dict[str, Any] = {k: v for k, v in batch.items() if k in MODEL_INPUTS}
+        if "position_ids" in inputs:
+            # With a cache, transformers would take the positions for those of one long text.
+            inputs["use_cache"] = False
+        logits: torch.Tensor = model(**inputs).logits
         return logits
 
     def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
         """The loss summed over the items of a batch (never a mean)."""
         raise NotImplementedError
+
+    def divergence(self, one: torch.Tensor, other: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """How far two outputs for one batch are apart, summed over its items: Kullback-Leibler, both ways."""
+        p, q = (x.float() if x.dtype.itemsize < 4 else x for x in (one, other))
+        p, q = p.log_softmax(-1), q.log_softmax(-1)
+        each = ((p.exp() - q.exp()) * (p - q)).sum(-1) / 2
+        labels = batch.get("labels")
+        if labels is not None and labels.shape == each.shape:
+            each = each.masked_fill(labels == IGNORED, 0.0)
+        return each.sum()
 
     def keep(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """What scoring needs of the output, [b, …] or [b, s, …]."""

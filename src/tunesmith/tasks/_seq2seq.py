@@ -104,7 +104,9 @@ class SequenceToSequence(Task):
         return Encoded.of(
             {
                 "input_ids": [read[row] for row in rows],
-                "labels": [_ended(ids, tokenizer.eos_token_id, options.max_length) for ids in written],
+                "decoder_labels": [
+                    _ended(ids, tokenizer.eos_token_id, options.max_length) for ids in written
+                ],
             },
             rows=rows,
             n_rows=len(sources),
@@ -112,7 +114,7 @@ class SequenceToSequence(Task):
 
     def items(self, encoded: Encoded) -> NDArray[np.int64]:
         """See Task: target tokens."""
-        return encoded.ragged["labels"].lengths
+        return encoded.ragged["decoder_labels"].lengths
 
     def forward(self, model: Any, batch: Batch) -> torch.Tensor:
         """See Task; the decoder reads the target, shifted by one."""
@@ -120,18 +122,22 @@ class SequenceToSequence(Task):
         logits: torch.Tensor = model(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
-            decoder_input_ids=plain.prepare_decoder_input_ids_from_labels(labels=batch["labels"]),
+            decoder_input_ids=plain.prepare_decoder_input_ids_from_labels(labels=batch["decoder_labels"]),
             use_cache=False,
         ).logits
         return logits
 
     def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
         """See Task."""
-        return texts.classification_loss(outputs, batch["labels"], options)
+        return texts.classification_loss(outputs, batch["decoder_labels"], options)
 
     def keep(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """See Task: [b, 2], the negative log-likelihood and the number of target tokens."""
-        return language.summed_nll(outputs, batch["labels"])
+        return language.summed_nll(outputs, batch["decoder_labels"])
+
+    def divergence(self, one: torch.Tensor, other: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """See Task; over the target's tokens."""
+        return super().divergence(one, other, {"labels": batch["decoder_labels"]})
 
     def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
         """See Task."""

@@ -7,7 +7,7 @@ end of each turn with them; what others say is read.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,16 +50,16 @@ class Chat(Task):
     greater_is_better = False
     shown_as = "texts"
     baselines = ("untouched",)
-    heeds = ("label_smoothing_factor", "r_drop_alpha")
+    heeds = ("label_smoothing_factor",)
     item = "assistant tokens"
     max_length = 1024
     windows = True
     generates = True
     packs = True
 
-    def recognise(self, header: Collection[str], sample: Values) -> Recognised | None:
+    def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
         """Messages, ShareGPT, Alpaca, prompt and completion, question and answer."""
-        return conversations.recognise(header, sample)
+        return conversations.recognise(header, rows[0])
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; a text alone is what the user says."""

@@ -1,6 +1,6 @@
 """Any number of labels a text: emotions, subjects, tags.
 
-Binary cross-entropy for each label, summed over labels and divided by their number, so that an item is a text.
+Binary cross-entropy for each label, summed over the labels, so that an item is a text.
 A label is given where its probability reaches its threshold; the thresholds are fitted on the validation rows
 after training and saved in config.json. Answers have the shape of the Hub's `TextClassificationOutput`, several
 at once.
@@ -8,7 +8,7 @@ at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -57,13 +57,15 @@ class MultiLabelClassification(Task):
     probe: Literal["logistic_regression", "linear"] | None = "linear"
     baselines = ("all_frequent", "tfidf_logistic_regression")
 
-    def recognise(self, header: Collection[str], sample: Values) -> Recognised | None:
+    def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
         """One column a label: two or more columns of zeros and ones, and no column of lists."""
         names = {name.strip().lower() for name in header}
         text = next(
             (name for name in header if name.strip().lower() in (texts.TEXT.name, *texts.TEXT.aliases)), None
         )
-        flags = tuple(name for name in header if name != text and _is_flag(sample.get(name)))
+        flags = tuple(
+            name for name in header if name != text and all(_is_flag(row.get(name)) for row in rows)
+        )
         if text is None or len(flags) < 2 or names & set(_LABELS):
             return None
         return Recognised(
@@ -138,10 +140,15 @@ class MultiLabelClassification(Task):
         # Summed over labels, so that the loss of a text does not shrink with their number.
         return each.sum()
 
+    def divergence(self, one: torch.Tensor, other: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """See Task; each label is a choice of its own."""
+        p, q = one.float(), other.float()
+        return ((p.sigmoid() - q.sigmoid()) * (p - q)).sum() / 2
+
     def fit_thresholds(self, seen: Seen, targets: Targets) -> Targets:
         """See Task."""
         fitted = multi_label.fit_thresholds(_probabilities(seen), seen.encoded.dense["labels"])
-        return {**targets, "thresholds": [round(float(value), 6) for value in fitted]}
+        return {**targets, "thresholds": [float(value) for value in fitted]}
 
     def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
         """See Task; `labels` are those given, most probable first, `scores` holds every label's probability."""

@@ -60,9 +60,9 @@ class Preference(Task):
     generates = True
     pairs = True
 
-    def recognise(self, header: Collection[str], sample: Values) -> Recognised | None:
+    def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
         """Pairs of replies as TRL, ShareGPT or Alpaca keep them."""
-        return conversations.recognise_preference(header, sample)
+        return conversations.recognise_preference(header, rows[0])
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; all three are messages."""

@@ -47,7 +47,7 @@ class TextGeneration(Task):
     greater_is_better = False
     shown_as = "texts"
     baselines = ("untouched",)
-    heeds = ("label_smoothing_factor", "r_drop_alpha")
+    heeds = ("label_smoothing_factor",)
     max_length = 1024
     windows = True
     generates = True

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.inference.forward import arithmetic
-from tunesmith.tasks import IGNORED, Task
+from tunesmith.tasks import Task
 from tunesmith.training.randomness import seed_torch
 
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ class Objective:
             return loss
         again = self._forward(batch, step, part, process, 1)
         both = (loss + self.task.loss(again, batch, self.settings.loss)) / 2
-        return both + self.settings.r_drop_alpha * divergence(outputs, again, batch.get("labels"))
+        regularised: torch.Tensor = both + self.settings.r_drop_alpha * self.task.divergence(
+            outputs, again, batch
+        )
+        return regularised
 
     def _forward(
         self, batch: dict[str, torch.Tensor], step: int, part: int, process: int, draw: int
@@ -61,21 +64,6 @@ class Objective:
             arithmetic(self.plain, bf16=self.settings.bf16),
         ):
             return self.task.forward(self.model, batch)
-
-
-def divergence(one: torch.Tensor, other: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-    """The symmetric Kullback-Leibler divergence of two outputs [..., k], summed over the items that count."""
-    p, q = one.float().log_softmax(-1), other.float().log_softmax(-1)
-    each = (_divergence(p, q) + _divergence(q, p)) / 2
-    if labels is not None and labels.shape == each.shape:
-        each = each.masked_fill(labels == IGNORED, 0.0)
-    return each.sum()
-
-
-def _divergence(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    from torch.nn import functional as F
-
-    return F.kl_div(q, p, reduction="none", log_target=True).sum(-1)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+_EPSILON = 1e-8
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -51,6 +52,7 @@ def make_optimizer(
                 "params": parameters,
                 # Decay is relative to the rate, which the scale has made larger.
                 "weight_decay": weight_decay / scale if is_matrix else 0.0,
+                "eps": _EPSILON / scale,  # gradients of larger outputs are smaller
                 "lr_factor": layer_lr_decay**depth * scale,
             }
             for (depth, is_matrix, scale), parameters in sorted(groups.items(), key=lambda group: group[0])

@@ -235,7 +235,7 @@ def _linear(
     """Whatever the task's loss is, with L2: L-BFGS over all items at once."""
     import torch
 
-    x, y = torch.from_numpy(np.ascontiguousarray(scaled)), torch.from_numpy(np.ascontiguousarray(labels))
+    x, y = torch.from_numpy(np.ascontiguousarray(scaled)), torch.from_numpy(np.array(labels))
     weight = torch.zeros(n_outputs, x.shape[1], requires_grad=True)
     bias = torch.zeros(n_outputs, requires_grad=True)
     centre, scale = unit

@@ -26,6 +26,7 @@ def save_reference(path: Path, reference: NDArray[np.float32]) -> None:
     """Writes the likelihoods into a safetensors file that holds their SHA-256."""
     from safetensors.numpy import save
 
+    reference = np.ascontiguousarray(reference)
     write_atomically(path, save({"reference": reference}, metadata={"sha256": _sum(reference)}))
 
 
@@ -44,4 +45,4 @@ def load_reference(path: Path) -> NDArray[np.float32] | None:
 
 
 def _sum(reference: NDArray[np.float32]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(reference).tobytes()).hexdigest()
+    return hashlib.sha256(reference.tobytes()).hexdigest()

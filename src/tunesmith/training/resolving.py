@@ -18,7 +18,7 @@ from tunesmith.recipe import Recipe
 from tunesmith.tasks import LossOptions, Task
 from tunesmith.training.loop import Settings
 from tunesmith.training.plan import BatchSize, Plan
-from tunesmith.training.schedule import auto_learning_rate
+from tunesmith.training.schedule import METHOD_RATE_FACTORS, auto_learning_rate
 
 _ROWS_PER_BATCH = 32
 _ROWS_PER_SMALL_BATCH = 16
@@ -90,7 +90,9 @@ def resolve_training(
         train={
             "pooling": "mean" if heads.has_pooling_layer(model) else "first",
             "num_train_epochs": epochs,
-            "learning_rate": auto_learning_rate(model.num_parameters(), rows_per_batch, task.rate_factor)
+            "learning_rate": auto_learning_rate(
+                model.num_parameters(), rows_per_batch, task.rate_factor * METHOD_RATE_FACTORS[train.method]
+            )
             if rate == "auto"
             else rate,
             "tokens_per_batch": tokens_per_batch,
@@ -106,7 +108,10 @@ def balanced_weights(recipe: Recipe, train: Encoded, config: dict[str, Any]) -> 
     """Weights by label, 1 / frequency, with a mean of 1 over the training items; none unless asked for."""
     if recipe.train.class_weights == "none":
         return None
-    labels = train.dense["labels"] if "labels" in train.dense else train.ragged["labels"].values
+    labels = np.asarray(train.dense["labels"] if "labels" in train.dense else train.ragged["labels"].values)
+    if labels.ndim == 2:  # each label a choice of its own: the given weigh as much as those not given
+        given = np.maximum(labels.sum(0), 1)
+        return tuple(float(weight) for weight in np.maximum(len(labels) - given, 1) / given)
     counts = np.bincount(labels[labels >= 0], minlength=config["num_labels"])
     weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     return tuple(float(weight) for weight in weights)
