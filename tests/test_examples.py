@@ -8,6 +8,7 @@ import pytest
 
 from tunesmith.data.splits import normalised
 from tunesmith.examples import example_folder
+from tunesmith.testing.tiny import write_rows, write_tiny_model
 
 FOLDER = example_folder("support")
 SPLITS = ("train", "validation", "test")
@@ -64,8 +65,131 @@ def test_spans_are_spans(splits):
     assert set(labels) == {"product", "order_number", "date", "amount", "place"}
 
 
-def test_every_recipe_of_the_example_is_valid():
-    from tunesmith.api import build_recipe
+RECIPES = sorted(FOLDER.glob("*.yaml"))
+DATA_FILES = sorted(FOLDER.glob("*.jsonl"))
+DECODERS = {"chat": "llama", "preference": "llama", "text-generation": "llama"}
+ENCODER_DECODERS = dict.fromkeys(("summarization", "text2text-generation", "translation"), "bart")
+ROWS_OF_AN_INTENT = {"train": 2, "validation": 1, "test": 1}
+OTHER_ROWS = 32
 
-    for file in FOLDER.glob("*.yaml"):
-        assert build_recipe(file).data.train == [str(FOLDER / "train.jsonl")]
+
+def test_there_is_one_recipe_a_task():
+    from tunesmith.api import build_recipe
+    from tunesmith.tasks import TASKS
+
+    assert sorted(build_recipe(file).task for file in RECIPES) == sorted(TASKS.names())
+    assert [file.stem for file in RECIPES] == sorted(TASKS.names())
+
+
+def test_topics_are_those_of_messages_of_the_corpus(splits):
+    texts = {row["id"]: row["text"] for row in splits["train"]}
+    rows = read_rows("topics")
+    counts = Counter(topic for row in rows for topic in row["topics"])
+    assert all(texts[row["id"]] == row["text"] for row in rows)
+    assert all(len(set(row["topics"])) == len(row["topics"]) for row in rows)
+    assert len(rows) >= 100
+    assert len(counts) == 8
+    assert min(counts.values()) >= 10
+    assert sum(len(row["topics"]) > 1 for row in rows) > 30
+
+
+def test_conversations_are_the_messages_and_their_replies(splits):
+    rows = [row for split in SPLITS for row in splits[split]]
+    said = [{"id": row["id"], "prompt": row["text"], "completion": row["reply"]} for row in rows]
+    assert read_rows("conversations") == said
+
+
+def test_translations_are_pairs():
+    rows = read_rows("replies-de")
+    assert len(rows) >= 60
+    assert all(set(row) == {"en", "de"} and all(row.values()) for row in rows)
+    assert len({row["en"] for row in rows}) == len({row["de"] for row in rows}) == len(rows)
+
+
+def test_preferences_are_not_told_by_their_length():
+    rows = read_rows("preferences")
+    longer = sum(len(row["chosen"]) > len(row["rejected"]) for row in rows)
+    assert len({row["prompt"] for row in rows}) == len(rows) >= 60
+    assert 0.4 < longer / len(rows) < 0.6
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_data_of_a_recipe_can_be_read(file):
+    """All of it, with the columns that the recipe names."""
+    from tunesmith.api import build_recipe
+    from tunesmith.data.preparing import prepare
+    from tunesmith.tasks import TASKS
+
+    recipe = build_recipe(file)
+    data = prepare(TASKS.get(recipe.task), recipe)
+    assert set(data.splits) == {"train", "validation", "test"}
+    assert not data.faults
+    assert recipe.output_dir.startswith("runs/")
+
+
+@pytest.fixture(scope="module")
+def few_rows(tmp_path_factory):
+    """The examples with a few rows of each file: of the splits, the first of each intent."""
+    folder = tmp_path_factory.mktemp("examples") / "support"
+    folder.mkdir()
+    for file in RECIPES:
+        (folder / file.name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+    for file in DATA_FILES:
+        rows, seen = read_rows(file.stem), Counter()
+        most = ROWS_OF_AN_INTENT.get(file.stem)
+        kept = [
+            row for row in rows if most and not seen.update([row["intent"]]) and seen[row["intent"]] <= most
+        ]
+        write_rows(folder / file.name, kept or rows[:OTHER_ROWS])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny_models(tmp_path_factory):
+    """A decoder, and an encoder with a decoder, in the place of those of the Hub."""
+    folder = tmp_path_factory.mktemp("models")
+    return {family: str(write_tiny_model(folder / family, family=family)) for family in ("llama", "bart")}
+
+
+@pytest.mark.parametrize("task", [file.stem for file in RECIPES])
+def test_a_recipe_runs_and_its_run_predicts(task, few_rows, tiny_models, tmp_path):
+    """A few steps on a few rows: encoders are the real default model, others tiny ones in its place."""
+    import tunesmith
+
+    overrides = {"output_dir": str(tmp_path / "run"), "train.max_steps": 4, "evaluate.bootstrap_samples": 100}
+    family = {**DECODERS, **ENCODER_DECODERS}.get(task)
+    if family is not None:
+        overrides |= {"model": tiny_models[family], "data.max_length": 128, "generate.max_new_tokens": 8}
+        overrides |= {"evaluate.baselines": False, "evaluate.samples": 2}
+    run = tunesmith.train(few_rows / f"{task}.yaml", overrides=overrides)
+    metrics = run.metrics()
+    assert metrics["task"] == task
+    assert metrics["primary"]["split"] == "test"
+    assert metrics["train"]["steps"] == 4
+    assert run.report_file.is_file()
+    answer = tunesmith.predict(run.path, ASKED.get(task, "Where is my parcel?"))
+    assert set(answer) >= ANSWERED[task], answer
+
+
+ASKED = {
+    "question-answering": {"question": "What is late?", "context": "My parcel is late again."},
+    "fill-mask": "Where is my [MASK]?",
+}
+ANSWERED = {
+    "chat": {"message"},
+    "fill-mask": {"token_str", "sequence", "score"},
+    "multi-label-classification": {"labels"},
+    "preference": {"message"},
+    "question-answering": {"answer", "score", "start", "end"},
+    "summarization": {"summary_text"},
+    "text-classification": {"label", "score"},
+    "text-generation": {"generated_text"},
+    "text-regression": {"score"},
+    "text2text-generation": {"generated_text"},
+    "token-classification": {"entities"},
+    "translation": {"translation_text"},
+}
+
+
+def read_rows(name):
+    return [json.loads(line) for line in (FOLDER / f"{name}.jsonl").read_text().splitlines()]

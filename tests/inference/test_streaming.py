@@ -13,7 +13,10 @@ from tunesmith.inference.streaming import (
     write_csv,
     write_json_lines,
 )
+from tunesmith.tasks import TASKS
 from tunesmith.testing.tiny import tiny_rows, write_rows
+
+TASK = TASKS.get("text-classification")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def test_a_file_gives_a_line_a_row(predictor, tmp_path):
 
 
 def test_lines_of_a_pipe(predictor):
-    found = lines(predictor, rows_of_lines(["a cat\n", "\n", "red\r\n"], "text"), top_k=2)
+    found = lines(predictor, rows_of_lines(["a cat\n", "\n", "red\r\n"], TASK), top_k=2)
     assert [line["row"] for line in found] == ["standard input:1", "standard input:3"]
     assert found[0]["top"][0]["label"] == found[0]["label"]
     assert len(found[0]["top"]) == 2
@@ -55,11 +58,11 @@ def test_a_bad_row_stops_by_default_and_is_kept_on_demand(predictor, tmp_path):
 
 def test_no_rows_is_an_error(predictor):
     with pytest.raises(DataError, match="no text to predict for"):
-        lines(predictor, rows_of_lines(["\n"], "text"))
+        lines(predictor, rows_of_lines(["\n"], TASK))
 
 
 def test_output_formats(predictor):
-    found = lines(predictor, rows_of_lines(["a cat, and a dog", "red"], "text"), top_k=2)
+    found = lines(predictor, rows_of_lines(["a cat, and a dog", "red"], TASK), top_k=2)
     as_json, as_csv = io.StringIO(), io.StringIO()
     assert write_json_lines(found, as_json) == write_csv(iter(found), as_csv) == 2
     assert json.loads(as_json.getvalue().splitlines()[0])["text"] == "a cat, and a dog"
@@ -78,6 +81,23 @@ def test_rows_are_read_as_they_are_needed(predictor):
             read.append(number)
             yield "a cat"
 
-    stream = predict_rows(predictor, rows_of_lines(endless(), "text"), {}, keep_bad_rows=False)
+    stream = predict_rows(predictor, rows_of_lines(endless(), TASK), {}, keep_bad_rows=False)
     assert next(stream)["label"]
     assert len(read) <= 2048 + 500
+
+
+def test_a_task_that_needs_more_than_a_text_reads_json_objects():
+    task = TASKS.get("question-answering")
+    lines = ['{"question": "who?", "context": "it was the cat"}', "who?"]
+    (_, row), (_, wrong) = rows_of_lines(lines, task)
+    assert row.values == {"question": "who?", "context": "it was the cat"}
+    assert 'needs a JSON object like {"question"' in wrong.fault
+
+
+def test_a_header_waits_for_the_first_answer():
+    """With more rows at fault than a chunk holds, the answers after them still find their columns."""
+    faults = [{"row": f"a:{i}", "error": "no text."} for i in range(3000)]
+    out = io.StringIO()
+    assert write_csv([*faults, {"row": "a:3000", "text": "t", "label": "x"}], out) == 3001
+    last = list(csv.DictReader(io.StringIO(out.getvalue())))[-1]
+    assert last["label"] == "x"

@@ -104,9 +104,15 @@ class Predictor:
         options = EncodeOptions(max_length, "predict", overlap)
         return encode(self.task, examples, self.tokenizer, options, self.targets)
 
+    def _text_column(self) -> str:
+        if not self.task.text_column:
+            needed = ", ".join(c.name for c in self.task.columns if c.required and not c.target)
+            raise RowError(f"{self.task.name} needs more than a text: give a row with {needed}.")
+        return self.task.text_column
+
     def _row(self, text: str | Values) -> dict[str, Any]:
         required = {c.name: None for c in self.task.columns if c.required and not c.target}
-        row = text if isinstance(text, Mapping) else {self.task.inputs[0]: text}
+        row = text if isinstance(text, Mapping) else {self._text_column(): text}
         unknown = row.keys() - {c.name for c in self.task.columns if not c.target}
         if unknown:
             raise RowError(f"`{sorted(unknown)[0]}` is no column of {self.task.name}.")

@@ -13,7 +13,7 @@ from tunesmith.data.columns import View, choose_view
 from tunesmith.data.reading import Row, read_rows
 from tunesmith.errors import DataError
 from tunesmith.inference.predictor import CHUNK_ROWS, Predictor
-from tunesmith.tasks import HIDDEN_KEYS, Prediction, RowError
+from tunesmith.tasks import HIDDEN_KEYS, Prediction, RowError, Task
 
 _SAMPLE_ROWS = 500
 
@@ -25,17 +25,32 @@ def rows_of_files(sources: Sequence[str]) -> Source:
     return itertools.chain.from_iterable(read_rows(source) for source in sources)
 
 
-def rows_of_texts(texts: Sequence[str], column: str) -> Source:
-    """Texts that were given as arguments."""
+def rows_of_texts(texts: Sequence[str], task: Task) -> Source:
+    """Texts that were given as arguments; where a text is not enough, each a row as a JSON object."""
     for number, text in enumerate(texts, start=1):
-        yield "argument", Row(number, {column: text})
+        yield "argument", _row_of(number, text, task)
 
 
-def rows_of_lines(lines: Iterable[str], column: str) -> Source:
-    """The lines of a pipe, each a text; blank lines are not texts."""
+def rows_of_lines(lines: Iterable[str], task: Task) -> Source:
+    """The lines of a pipe, each a text or a row as a JSON object; blank lines are not texts."""
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            yield "standard input", Row(number, {column: line.rstrip("\r\n")})
+            yield "standard input", _row_of(number, line.rstrip("\r\n"), task)
+
+
+def _row_of(number: int, text: str, task: Task) -> Row:
+    if task.text_column:
+        return Row(number, {task.text_column: text})
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if isinstance(values, dict):
+        return Row(number, values)
+    needed = {c.name: "…" for c in task.columns if c.required and not c.target}
+    return Row(
+        number, fault=f"{task.name} needs a JSON object like {json.dumps(needed, ensure_ascii=False)}."
+    )
 
 
 def predict_rows(

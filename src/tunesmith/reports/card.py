@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from tunesmith.models.adapters import is_adapter
 from tunesmith.recipe import yaml_value
 from tunesmith.run import Run, write_atomically
+from tunesmith.tasks import TASKS, Task
 
 
 def write_card(run: Run) -> None:
     """Writes the card from what the run folder holds."""
     manifest, metrics = run.manifest(), run.metrics()
     primary, used = metrics["primary"], manifest["used"]
+    task = TASKS.get(metrics["task"])
     scores = "\n".join(
         f"| {split} | {name} | {score['value']:.4f} | {score['low']:.4f} to {score['high']:.4f} |"
         for split, found in metrics["splits"].items()
@@ -22,7 +27,7 @@ def write_card(run: Run) -> None:
     write_atomically(
         run.model / "README.md",
         _CARD.format(
-            task=metrics["task"],
+            task=task.name,
             base=used["model"],
             base_yaml=yaml_value(used["model"]),
             title=run.path.name,
@@ -37,12 +42,48 @@ def write_card(run: Run) -> None:
             rate=used["train"]["learning_rate"],
             epochs=used["train"]["num_train_epochs"],
             seed=used["seed"],
-            labels=", ".join(f"`{label}`" for label in manifest["targets"].get("labels", [])),
+            labels=_labels(manifest["targets"]),
+            tag=task.pipeline_tag or task.name,
+            usage=_usage(task, used, adapted=is_adapter(run.model)),
             pooling=_POOLING if used["train"]["pooling"] == "mean" else "",
             version=manifest["versions"]["tunesmith"],
         ),
     )
 
+
+def _labels(targets: dict[str, Any]) -> str:
+    labels = targets.get("labels", [])
+    return " Labels: " + ", ".join(f"`{label}`" for label in labels) + "." if labels else ""
+
+
+def _usage(task: Task, used: dict[str, Any], *, adapted: bool) -> str:
+    """How other tools load the model."""
+    if adapted:
+        return (
+            f"from peft import PeftModel\nfrom transformers import {task.auto_class}\n\n"
+            f"base = {task.auto_class}.from_pretrained({used['model']!r})\n"
+            'model = PeftModel.from_pretrained(base, "PATH/TO/THIS/FOLDER")'
+        )
+    if task.auto_class in _PIPELINES:
+        kind, more = _PIPELINES[task.auto_class]
+        return (
+            "from transformers import pipeline\n\n"
+            f'answer = pipeline("{kind}", model="PATH/TO/THIS/FOLDER")\nanswer("a text"{more})'
+        )
+    return (
+        f"from transformers import AutoTokenizer, {task.auto_class}\n\n"
+        'tokenizer = AutoTokenizer.from_pretrained("PATH/TO/THIS/FOLDER")\n'
+        f'model = {task.auto_class}.from_pretrained("PATH/TO/THIS/FOLDER")'
+    )
+
+
+# Pipelines that transformers 5 has.
+_PIPELINES = {
+    "AutoModelForSequenceClassification": ("text-classification", ", truncation=True"),
+    "AutoModelForTokenClassification": ("token-classification", ', aggregation_strategy="first"'),
+    "AutoModelForMaskedLM": ("fill-mask", ""),
+    "AutoModelForCausalLM": ("text-generation", ""),
+}
 
 _POOLING = """
 The last layer of this model is a pooling layer: its attention is uniform, so that the classifier reads the
@@ -51,20 +92,17 @@ mean over all tokens. It is an ordinary layer of the architecture and needs no c
 
 _CARD = """---
 library_name: transformers
-pipeline_tag: {task}
+pipeline_tag: {tag}
 base_model: {base_yaml}
 tags: [tunesmith]
 ---
 
 # {title}
 
-`{base}` fine-tuned for {task}. Labels: {labels}.
+`{base}` fine-tuned for {task}.{labels}
 
 ```python
-from transformers import pipeline
-
-classify = pipeline("{task}", model="PATH/TO/THIS/FOLDER")
-classify("a text", truncation=True)
+{usage}
 ```
 
 ## How good it is

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from tunesmith.recipe import yaml_value
 from tunesmith.reports import shown
 from tunesmith.reports.charts import curves
 from tunesmith.run import Run, write_atomically
-from tunesmith.tasks import TASKS, Task
+from tunesmith.tasks import FRACTIONS, TASKS, Task, best_metric
 
 _SHOWN_ERRORS = 20
 _SHOWN_CONFUSIONS = 15
@@ -19,7 +18,15 @@ _LARGEST_MATRIX = 24
 _NAMES = {
     "majority": "always the most frequent label",
     "tfidf_logistic_regression": "TF-IDF + logistic regression",
-    "probe": "probe (frozen model + logistic regression)",
+    "probe": "probe (frozen model + linear head)",
+    "untouched": "the model before training",
+    "dictionary": "dictionary of the training entities",
+    "copy_source": "the source itself",
+    "first_sentence": "the first sentence",
+    "longer_reply": "always the longer reply",
+    "all_frequent": "always the frequent labels",
+    "mean": "always the mean",
+    "tfidf_ridge": "TF-IDF + ridge regression",
 }
 
 
@@ -34,8 +41,13 @@ def write_report(run: Run) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, duration=duration, value=yaml_value)
+    environment.filters.update(score=score, duration=duration, value=yaml_value, percent=percent)
     write_atomically(run.report_file, environment.get_template("report.html.jinja").render(**_facts(run)))
+
+
+def score(value: float, name: str) -> str:
+    """A metric as people read it: fractions as percentages, anything else with three digits."""
+    return percent(value) if name in FRACTIONS else f"{value:.3f}"
 
 
 def percent(value: float) -> str:
@@ -64,8 +76,8 @@ def _facts(run: Run) -> dict[str, Any]:
         "metrics": metrics,
         "primary": primary,
         "recipe": manifest["used"],
-        "compared": list(_compared(metrics)),
-        "chart": curves(run.events(), primary["name"], metrics["train"]["best_step"]),
+        "compared": _compared(metrics, task),
+        "chart": curves(run.events(), best_metric(task)[0], metrics["train"]["best_step"]),
         "classes": _classes(metrics["details"]),
         "confusion": _confusion(metrics["details"]),
         "examples": _shown(run, task, primary["split"]),
@@ -73,7 +85,7 @@ def _facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _compared(metrics: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _compared(metrics: dict[str, Any], task: Task) -> list[dict[str, Any]]:
     """The result and its baselines, weakest first."""
     name = metrics["primary"]["name"]
     rows = [
@@ -81,7 +93,9 @@ def _compared(metrics: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for baseline, scores in metrics["baselines"].items()
     ]
     rows.append({"name": "this model", "value": metrics["primary"]["value"], "is_result": True})
-    yield from sorted(rows, key=lambda row: row["value"])
+    full = 1.0 if name in FRACTIONS else max(max(row["value"] for row in rows), 1e-9)
+    shown = [{**row, "width": 100 * max(row["value"], 0.0) / full} for row in rows]
+    return sorted(shown, key=lambda row: row["value"], reverse=not task.greater_is_better)
 
 
 def _classes(details: dict[str, Any]) -> list[dict[str, Any]]:

@@ -139,6 +139,8 @@ class Task:
     name: str
     summary: str
     columns: tuple[Column, ...]
+    pipeline_tag: str = ""
+    """The Hub's name for models of this kind, where it is not the task's own."""
     auto_class: str
     """The class of transformers that loads the model: `AutoModelForSequenceClassification`."""
     primary_metric: str
@@ -179,6 +181,8 @@ class Task:
     """The values of a row that predictions are made from, as `read` names them; the text comes first."""
     outputs: tuple[str, ...] = ()
     """The values that shall be predicted, as `read` names them."""
+    text_column: str = ""
+    """The column that a text without a name belongs to; empty where one text is not enough."""
     shown_as: Literal["labels", "entities", "answers", "texts", "nothing"] = "labels"
     """How the report shows answers."""
 
@@ -188,6 +192,8 @@ class Task:
             cls.inputs = tuple(column.name for column in cls.columns if not column.target)
         if "columns" in cls.__dict__ and "outputs" not in cls.__dict__:
             cls.outputs = tuple(column.name for column in cls.columns if column.target)
+        if "text_column" not in cls.__dict__ and cls.inputs:
+            cls.text_column = cls.inputs[0]
 
     def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
         """A format of whole rows, when the columns look like one; `rows` are some of the file's."""
@@ -313,6 +319,13 @@ class Task:
 MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "position_ids"})
 """What a batch holds for the model; the rest is for the loss."""
 
+FRACTIONS = frozenset({
+    "accuracy", "f1", "f1_macro", "f1_micro", "f1_weighted", "precision", "recall", "precision_micro",
+    "recall_micro", "exact_match", "f1_answerable", "accuracy_unanswerable", "rouge1", "rouge2", "rougeL", "chrf",
+    "bleu", "reward_accuracy",
+})  # fmt: skip
+"""Metrics that people read as percentages."""
+
 HIDDEN_KEYS = frozenset({"scores", "top"})
 """Entries of a prediction that are shown only when more than the best answer is asked for."""
 
@@ -333,7 +346,8 @@ def best_metric(task: Task) -> tuple[str, bool]:
 
 
 __all__ = [
-    "HIDDEN_KEYS", "IGNORED", "MODEL_INPUTS", "PLAIN_LOSS", "TASKS", "Batch", "Column", "EncodeOptions", "Encoded",
+    "FRACTIONS", "HIDDEN_KEYS", "IGNORED", "MODEL_INPUTS", "PLAIN_LOSS", "TASKS", "Batch", "Column",
+    "EncodeOptions", "Encoded",
     "LossOptions", "Prediction", "Ragged", "Recognised", "RowError", "Seen", "Targets", "Task", "Values",
     "best_metric", "point_scores",
 ]  # fmt: skip

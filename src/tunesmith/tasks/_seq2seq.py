@@ -70,6 +70,7 @@ class SequenceToSequence(Task):
         self.measures, self.answer_key, self.baselines = measures, answer_key, baselines
         self.primary_metric = measures[0]
         self.inputs, self.outputs = (columns[0].name,), (columns[1].name,)
+        self.text_column = columns[0].name
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; the target is a list of one or several references."""

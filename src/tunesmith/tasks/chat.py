@@ -45,6 +45,7 @@ class Chat(Task):
         Column("messages", "list", ("messages", "conversation", "conversations", "dialogue", "turns")),
         Column("tools", "list", ("tools",), required=False),
     )
+    pipeline_tag = "text-generation"
     auto_class = "AutoModelForCausalLM"
     primary_metric = "bits_per_byte"
     greater_is_better = False

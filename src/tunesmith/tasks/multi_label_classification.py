@@ -50,6 +50,7 @@ class MultiLabelClassification(Task):
     name = "multi-label-classification"
     summary = "any number of labels for each text"
     columns = (texts.TEXT, texts.TEXT_PAIR, Column("labels", "list", _LABELS, target=True))
+    pipeline_tag = "text-classification"
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "f1_micro"
     pools = True

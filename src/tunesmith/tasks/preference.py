@@ -48,6 +48,7 @@ class Preference(Task):
         Column("chosen", "text", ("chosen", "preferred", "accepted", "winner"), target=True),
         Column("rejected", "text", ("rejected", "dispreferred", "loser"), target=True),
     )
+    pipeline_tag = "text-generation"
     auto_class = "AutoModelForCausalLM"
     primary_metric = "reward_accuracy"
     look_metric = "loss"

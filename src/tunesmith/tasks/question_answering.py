@@ -54,6 +54,7 @@ class QuestionAnswering(Task):
         Column("context", "text", ("context", "passage", "document", "text"), together=True),
         Column("answers", "list", ("answers", "answer"), target=True),
     )
+    text_column = ""
     auto_class = "AutoModelForQuestionAnswering"
     primary_metric = "f1"
     shown_as = "answers"

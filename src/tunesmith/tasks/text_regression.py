@@ -42,6 +42,7 @@ class TextRegression(Task):
     name = "text-regression"
     summary = "a number for each text, or pair of texts"
     columns = (texts.TEXT, texts.TEXT_PAIR, Column("score", "number", _SCORE, target=True))
+    pipeline_tag = "text-classification"
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "pearson"
     pools = True

@@ -43,10 +43,10 @@ def verb(
     if data:
         rows, named = streaming.rows_of_files(data), parse_columns(column)
     else:
-        name = predictor.task.columns[0].name
+        task = predictor.task
         if not texts and sys.stdin.isatty():
             typer.echo("Reading texts, one a line; Ctrl-D ends.", err=True)
-        read = streaming.rows_of_texts(texts, name) if texts else streaming.rows_of_lines(sys.stdin, name)
+        read = streaming.rows_of_texts(texts, task) if texts else streaming.rows_of_lines(sys.stdin, task)
         rows, named = read, {}
     lines = streaming.predict_rows(predictor, rows, named, keep_bad_rows=bad_rows == "keep", top_k=top_k)
     _write(lines, output, output_format, as_json)
