@@ -430,3 +430,33 @@ def test_named_parameters_stay_as_they_are(tiny_recipe, tiny_model, tmp_path):
         if "pooler" not in name:
             still = "LayerNorm" in name or name.startswith("embeddings.")
             assert torch.equal(tensor, after[f"bert.{name}"]) == still, name
+
+
+def test_going_on_keeps_the_record_of_the_beginning_and_tells_of_changes(tiny_recipe, monkeypatch):
+    from tunesmith import environment, pipeline
+    from tunesmith.progress import Silent
+    from tunesmith.training.loop import Loop
+
+    class Listening(Silent):
+        said: list[str] = []  # noqa: RUF012
+
+        def warn(self, text):
+            self.said.append(text)
+
+    def interrupt(loop):
+        raise InterruptedRunError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_step", interrupt)
+        with pytest.raises(InterruptedRunError):
+            pipeline.train(tiny_recipe)
+    run = Run(tiny_recipe.output_dir)
+    began = run.manifest()["started"]
+    found = environment.machine()
+    monkeypatch.setattr(environment, "machine", lambda: {**found, "threads": 77})
+    pipeline.train(tiny_recipe, progress=Listening())
+    manifest = run.manifest()
+    assert manifest["started"] == began
+    assert manifest["machine"] == found
+    assert manifest["continued"][0]["machine"]["threads"] == 77
+    assert any("the number of threads changed" in text for text in Listening.said)

@@ -9,11 +9,12 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 _PACKAGES = (
     "tunesmith", "torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors",
-    "huggingface-hub", "scikit-learn", "numpy", "pydantic",
+    "huggingface-hub", "peft", "scikit-learn", "sacrebleu", "numpy", "pydantic",
 )  # fmt: skip
 
 
@@ -50,12 +51,18 @@ def machine() -> dict[str, Any]:
 def describe_environment() -> dict[str, Any]:
     """What the manifest of a run says about where it was made; no user, host or network name."""
     return {
-        "command": shlex.join(["tunesmith", *sys.argv[1:]]),
+        "command": shlex.join([_program(), *sys.argv[1:]]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "machine": machine(),
         "git_commit": _git_commit(),
     }
+
+
+def _program() -> str:
+    """What was called: `tunesmith`, or the script that uses the package."""
+    name = Path(sys.argv[0]).name
+    return "tunesmith" if name == "__main__.py" else name
 
 
 def _processor() -> str:

@@ -87,7 +87,7 @@ def _record(session: Session, requested: Recipe, data_fingerprint: str, *, goes_
         session.recipe = Recipe.model_validate({**before["used"], "output_dir": str(run.path)})
     run.update_manifest(
         requested=before.get("requested") or requested.model_dump(mode="json"),
-        **describe(session, requested, data_fingerprint),
+        **describe(session, requested, data_fingerprint, before),
     )
     write_json(run.data / "splits.json", data.row_ids())
     if data.faults:
@@ -153,7 +153,8 @@ def _encode(session: Session) -> None:
                 remedy="Give a larger `data.max_length`, shorten the texts, or accept it with `auto`.",
             )
     write_json(
-        session.run.data / "supervision.json", {n: asdict(found) for n, found in encoded.supervision.items()}
+        session.run.data / "supervision.json",
+        {n: {**asdict(found), "is_whole": found.is_whole} for n, found in encoded.supervision.items()},
     )
     session.splits = dict(encoded.splits)
     session.splits["train"] = with_something_to_learn(task, encoded.splits["train"])

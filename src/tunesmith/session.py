@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,6 @@ from tunesmith.environment import describe_environment
 from tunesmith.errors import RecipeError
 from tunesmith.evaluation.result import final_split
 from tunesmith.inference.answering import score
-from tunesmith.inference.forward import has_bf16
 from tunesmith.models import heads
 from tunesmith.models.adapters import LoraSettings, add_lora
 from tunesmith.models.loading import LoadedModel, load_for_training
@@ -181,8 +180,17 @@ _SPECIAL_KEYS = (
 )  # fmt: skip
 
 
-def describe(session: Session, requested: Recipe, data_fingerprint: str) -> dict[str, Any]:
-    """The manifest's entries that say what the run is made from."""
+def describe(
+    session: Session, requested: Recipe, data_fingerprint: str, before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The manifest's entries that say what the run is made from.
+
+    Args:
+        session: with its data and model.
+        requested: the recipe as asked for.
+        data_fingerprint: SHA-256 over the data.
+        before: the manifest of a run that goes on; empty for a new one.
+    """
     data = session.data
     return {
         "data": {
@@ -195,13 +203,28 @@ def describe(session: Session, requested: Recipe, data_fingerprint: str) -> dict
         "targets": data.targets,
         "model": {"name": requested.model, "parameters": session.model.num_parameters()},
         "seed": requested.seed,
-        **describe_environment(),
+        **_environment(before, session.progress),
     }
 
 
-def bf16_for_features(recipe: Recipe, device: str) -> bool:
-    """Whether frozen passes may run in bfloat16."""
-    return has_bf16(device) if recipe.train.bf16 == "auto" else recipe.train.bf16
+def _environment(before: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Where the run began stays on record; where it goes on is noted beside it."""
+    now = describe_environment()
+    if "started" not in before:
+        return now
+    changed = [
+        name
+        for name, then, here in (
+            ("torch", before["versions"].get("torch"), now["versions"]["torch"]),
+            ("the number of threads", before["machine"].get("threads"), now["machine"]["threads"]),
+        )
+        if then != here
+    ]
+    if changed:
+        progress.warn(
+            f"{' and '.join(changed)} changed since the run began: the weights may differ in the last bits"
+        )
+    return {"continued": [*before.get("continued", []), now]}
 
 
 def _tell_data(data: Prepared, progress: Progress) -> None:

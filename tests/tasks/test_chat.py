@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, RowError, Seen
+from tunesmith.tasks._chat_templates import NAMES
+from tunesmith.testing.tiny import tiny_task_rows, write_tiny_model
+
+TASK = TASKS.get("chat")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "llama", family="llama")
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def tokenizer(request, folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    TASK.prepare_tokenizer(tokenizer, {}, chat_template=request.param)
+    return tokenizer
+
+
+def turns(*said):
+    return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(said)]
+
+
+def encode(conversations, tokenizer, purpose="train", max_length=None, overlap=0):
+    batch = {"messages": [TASK.read({"messages": messages})["messages"] for messages in conversations]}
+    return batch, TASK.encode(batch, tokenizer, EncodeOptions(max_length, purpose, overlap), {})
+
+
+def learned(encoded, tokenizer, sequence=0):
+    """The text of each stretch of tokens that have a label."""
+    ids, labels = (encoded.ragged[name][sequence] for name in ("input_ids", "labels"))
+    stretches, open_before = [], False
+    for token, label in zip(ids.tolist(), labels.tolist(), strict=True):
+        assert label in (IGNORED, token)
+        if label != IGNORED:
+            stretches = stretches if open_before else [*stretches, []]
+            stretches[-1].append(token)
+        open_before = label != IGNORED
+    return [tokenizer.decode(stretch) for stretch in stretches]
+
+
+CONVERSATIONS = [
+    turns("the cat", "it is here"),
+    turns("is it", "yes", "is it", "yes", "yes", "no"),
+    [{"role": "system", "content": "say yes"}, *turns("the 🙂 猫", "the 🙂 猫 is here")],
+    turns("the cat", "line one\n\nline two"),
+]
+
+
+@pytest.mark.parametrize("messages", CONVERSATIONS, ids=["short", "repeated", "emoji", "lines"])
+def test_only_the_assistant_is_learned_with_the_end_of_each_turn(tokenizer, messages):
+    batch, encoded = encode([messages], tokenizer)
+    end = tokenizer.convert_ids_to_tokens(TASK.end_tokens(tokenizer)[0])
+    replies = [m["content"] for m in messages if m["role"] == "assistant"]
+    assert learned(encoded, tokenizer) == [reply + end for reply in replies]
+    assert encoded.dense["n_bytes"].tolist() == [sum(len(reply.encode()) for reply in replies)]
+    assert TASK.items(encoded)[0] == (encoded.ragged["labels"].values != IGNORED).sum()
+    assert TASK.gold(batch, {}) == [replies[-1]]
+
+
+SAID = st.text(alphabet=st.sampled_from("ab \n🙂猫<|>é."), min_size=1, max_size=12).filter(lambda t: t.strip())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(SAID, min_size=2, max_size=6))
+def test_whatever_is_said_the_users_words_are_not_learned(tokenizer, said):
+    messages = turns(*said)[: len(said) // 2 * 2]
+    _, encoded = encode([messages], tokenizer)
+    end = tokenizer.convert_ids_to_tokens(TASK.end_tokens(tokenizer)[0])
+    stretches = learned(encoded, tokenizer)
+    replies = [m["content"].strip() for m in messages if m["role"] == "assistant"]
+    assert [stretch.removesuffix(end).strip() for stretch in stretches] == replies
+    assert all(stretch.endswith(end) for stretch in stretches)
+
+
+def test_a_prompt_ends_where_the_reply_begins(tokenizer):
+    messages = turns("the cat", "it is here", "is it", "yes")
+    _, whole = encode([messages], tokenizer)
+    _, prompt = encode([messages], tokenizer, "predict")
+    ids, labels = (whole.ragged[name][0] for name in ("input_ids", "labels"))
+    n = len(prompt.ragged["input_ids"][0])
+    assert prompt.ragged["input_ids"][0].tolist() == ids[:n].tolist()
+    assert labels[n] != IGNORED
+    assert tokenizer.decode(labels[n:][labels[n:] != IGNORED]).startswith("yes")
+    assert set(prompt.ragged) == {"input_ids"}
+
+
+def test_a_long_prompt_loses_its_beginning(tokenizer):
+    _, prompt = encode([turns("the cat " * 60)], tokenizer, "predict", 40)
+    _, whole = encode([turns("the cat " * 60)], tokenizer, "predict")
+    kept = prompt.ragged["input_ids"][0]
+    assert len(kept) == 20
+    assert kept.tolist() == whole.ragged["input_ids"][0][-20:].tolist()
+
+
+@pytest.mark.parametrize(("max_length", "overlap"), [(24, 6), (40, 10), (64, 1)])
+def test_in_windows_every_reply_is_learned_once(tokenizer, max_length, overlap):
+    conversations = [row["messages"] * 6 for row in tiny_task_rows("chat", 5)]
+    _, whole = encode(conversations, tokenizer)
+    _, cut = encode(conversations, tokenizer, "train", max_length, overlap)
+    assert len(cut) > len(whole) == 5
+    assert cut.ragged["input_ids"].lengths.max() <= max_length
+    for row in range(5):
+        labels = whole.ragged["labels"][row]
+        parts = [cut.ragged["labels"][i] for i in np.flatnonzero(cut.rows == row)]
+        joined = np.concatenate(parts)
+        assert joined[joined != IGNORED].tolist() == labels[labels != IGNORED].tolist()
+        assert all(part[0] == IGNORED for part in parts), "each has a past"
+    assert TASK.items(cut).sum() == TASK.items(whole).sum()
+    assert cut.sum_by_row(cut.dense["n_bytes"]).tolist() == whole.dense["n_bytes"].tolist()
+
+
+def test_the_ends_are_those_that_were_learned(tokenizer):
+    ends = TASK.end_tokens(tokenizer)
+    assert tokenizer.eos_token_id in ends
+    assert len(set(ends)) == len(ends)
+    _, encoded = encode([turns("a", "b")], tokenizer)
+    labels = encoded.ragged["labels"][0]
+    assert labels[labels != IGNORED][-1] == ends[0]
+
+
+@pytest.mark.parametrize("text", ["[CLS] is a token, is it not", "[1] the cat [2]", " [ ", "{the cat}"])
+def test_a_text_that_begins_with_a_bracket_is_a_text(text):
+    # Fails for `[`: what is no JSON list of turns is what the user says.
+    assert TASK.read({"messages": text})["messages"] == [{"role": "user", "content": text}]
+
+
+def test_json_of_turns_is_turns():
+    import json
+
+    messages = turns("a", "b")
+    assert TASK.read({"messages": json.dumps(messages)})["messages"] == messages
+
+
+@pytest.mark.parametrize("messages", ["", None, [], [{"role": "user", "content": ""}], [{"role": "x", "content": "a"}], 3])
+def test_what_is_no_conversation_is_refused(messages):
+    with pytest.raises(RowError):
+        TASK.read({"messages": messages})
+
+
+def test_answers_are_messages_of_the_assistant():
+    seen = Seen({"messages": []}, None, None, ["  it is here\n", ""])
+    assert TASK.decode(seen, {}) == [
+        {"message": {"role": "assistant", "content": "it is here"}},
+        {"message": {"role": "assistant", "content": ""}},
+    ]
