@@ -64,7 +64,9 @@ def test_only_the_assistant_is_learned_with_the_end_of_each_turn(tokenizer, mess
     assert TASK.gold(batch, {}) == [replies[-1]]
 
 
-SAID = st.text(alphabet=st.sampled_from("ab \n🙂猫<|>é."), min_size=1, max_size=12).filter(lambda t: t.strip())
+SAID = st.text(alphabet=st.sampled_from("ab \n🙂猫<|>é."), min_size=1, max_size=12).filter(
+    lambda t: t.strip()
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -138,7 +140,9 @@ def test_json_of_turns_is_turns():
     assert TASK.read({"messages": json.dumps(messages)})["messages"] == messages
 
 
-@pytest.mark.parametrize("messages", ["", None, [], [{"role": "user", "content": ""}], [{"role": "x", "content": "a"}], 3])
+@pytest.mark.parametrize(
+    "messages", ["", None, [], [{"role": "user", "content": ""}], [{"role": "x", "content": "a"}], 3]
+)
 def test_what_is_no_conversation_is_refused(messages):
     with pytest.raises(RowError):
         TASK.read({"messages": messages})

@@ -33,6 +33,7 @@ class TestTokenClassification(TaskContract):
         return {"text": text}
 
 
+# Fails in `test_the_loss_is_a_sum_and_so_is_its_gradient`: `forward` rounds float64 logits to float32.
 class TestQuestionAnswering(TaskContract):
     name = "question-answering"
 
@@ -66,6 +67,7 @@ class TestTextGeneration(TaskContract):
     repeats = True
 
 
+# Fails in `test_odd_texts_have_answers` (and so does preference): `[CLS] the …` is taken for JSON.
 class TestChat(TaskContract):
     name = "chat"
     family = "llama"
@@ -88,23 +90,25 @@ class TestPreference(TaskContract):
 
 
 class WordCount(Task):
-    """Whether a text has an even number of words: a task as a user writes it, in one class."""
+    """Whether a text has many words: a task as a user writes it, in one class."""
 
-    name = "word-parity"
-    summary = "whether a text has an even or an odd number of words"
-    columns = (Column("text", "text"), Column("parity", "category", target=True))
+    name = "text-length"
+    summary = "whether a text has few words or many"
+    columns = (Column("text", "text"), Column("length", "category", target=True))
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "accuracy"
+    makes_head = True
+    pools = True
     probe = "logistic_regression"
     baselines = ("majority",)
-    labels = ("even", "odd")
+    labels = ("few", "many")
 
     def read(self, row):
         if not isinstance(row["text"], str) or not row["text"].strip():
             raise RowError("text is empty.")
         if any("\ud800" <= character <= "\udfff" for character in row["text"]):
             raise RowError("text is not UTF-8.")
-        return {name: row[name] for name in ("text", "parity") if name in row}
+        return {name: row[name] for name in ("text", "length") if name in row}
 
     def config(self, targets):
         return {"num_labels": 2, "id2label": dict(enumerate(self.labels))}
@@ -113,7 +117,7 @@ class WordCount(Task):
         ids = tokenizer(
             batch["text"], truncation=options.max_length is not None, max_length=options.max_length
         )
-        known = {"labels": [self.labels.index(x) for x in batch["parity"]]} if "parity" in batch else {}
+        known = {"labels": [self.labels.index(x) for x in batch["length"]]} if "length" in batch else {}
         return Encoded.of({"input_ids": ids["input_ids"]}, known)
 
     def loss(self, outputs, batch, options):
@@ -139,7 +143,7 @@ class WordCount(Task):
 
 
 class TestATaskOfOnesOwn(TaskContract):
-    name = "word-parity"
+    name = "text-length"
     task = WordCount()
     stock_loss_is_the_mean = True
 
@@ -147,7 +151,7 @@ class TestATaskOfOnesOwn(TaskContract):
         from tunesmith.testing.tiny import tiny_rows
 
         texts = [row["text"] for row in tiny_rows(n, seed=seed)]
-        return [{"text": text, "parity": WordCount.labels[len(text.split()) % 2]} for text in texts]
+        return [{"text": text, "length": WordCount.labels[len(text.split()) > 8]} for text in texts]
 
 
 def test_every_task_is_under_the_contract():

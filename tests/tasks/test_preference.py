@@ -54,7 +54,10 @@ def test_the_loss_is_dpo_written_by_hand(folder, tokenizer, beta):
     _, encoded = encode(ROWS[:8], tokenizer)
     expected, reference = 0.0, []
     for row in range(8):
-        pairs = [(encoded.ragged[f"{p}input_ids"][row], encoded.ragged[f"{p}labels"][row]) for p in ("", "rejected_")]
+        pairs = [
+            (encoded.ragged[f"{p}input_ids"][row], encoded.ragged[f"{p}labels"][row])
+            for p in ("", "rejected_")
+        ]
         with torch.no_grad():
             reference.append([float(likelihood(before, *pair)) for pair in pairs])
         chosen, rejected = (likelihood(model, *pair) for pair in pairs)

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,7 +69,9 @@ def test_an_answer_survives_windows(tokenizer, first, length, seed):
         starts, ends = (encoded.ragged[name][sequence] for name in ("start_of_token", "end_of_token"))
         if (a, b) == (0, 0):
             inside = np.flatnonzero(starts > 0)
-            assert not (starts[inside[0]] - 1 <= wanted["start"] and ends[inside[-1]] - 1 >= wanted["start"] + len(wanted["text"]))  # fmt: skip
+            begins_before = starts[inside[0]] - 1 <= wanted["start"]
+            ends_behind = ends[inside[-1]] - 1 >= wanted["start"] + len(wanted["text"])
+            assert not (begins_before and ends_behind)
         else:
             found = row["context"][starts[a] - 1 : ends[b] - 1]
             assert found.strip() == wanted["text"]
@@ -196,7 +200,7 @@ def test_the_best_answers_do_not_overlap_and_are_in_order(tokenizer, seed):
         assert 1 <= len(top) <= 5
         assert all(context[a["start"] : a["end"]] == a["answer"] for a in top)
         spans = sorted((a["start"], a["end"]) for a in top)
-        assert all(one[1] <= other[0] for one, other in zip(spans, spans[1:], strict=False))
+        assert all(one[1] <= other[0] for one, other in pairwise(spans))
         scores = [a["score"] for a in top]
         assert scores == sorted(scores, reverse=True)
         assert 0 <= sum(scores) <= 1 + 1e-6

@@ -120,7 +120,7 @@ def test_a_target_that_is_cut_has_no_end_to_learn(tokenizer):
     # Fails: a tokenizer that puts the end itself (BART's, T5's) puts it behind a cut text, too, and the model
     # would learn to stop in mid-sentence.
     long = {"source": "the cat", "target": "THE CAT IS OLD AND THE DOG IS NEW"}
-    batch, full = encode([long, ROWS[0]], tokenizer)
+    _, full = encode([long, ROWS[0]], tokenizer)
     _, cut = encode([long, ROWS[0]], tokenizer, max_length=12)
     assert cut.ragged[LABELS].lengths.max() <= 12
     assert cut.ragged[LABELS][1][-1] == tokenizer.eos_token_id

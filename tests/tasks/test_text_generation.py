@@ -59,8 +59,13 @@ def loss_and_gradient(model, encoded):
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 @pytest.mark.parametrize("mode", ["train", "eval"])
-def test_packed_texts_have_the_loss_and_gradient_of_the_texts_alone(folders, tokenizer, family, attention, mode):
-    """In float64 to eight digits and more: no text sees another, no padding is seen, no first token is a target."""
+def test_packed_texts_have_the_loss_and_gradient_of_the_texts_alone(
+    folders, tokenizer, family, attention, mode, monkeypatch
+):
+    """In float64: no text sees another, no padding is seen, no first token is a target."""
+    softmax = torch.nn.functional.softmax
+    # Llama's eager attention asks for a float32 softmax, which would hide what is looked for.
+    monkeypatch.setattr(torch.nn.functional, "softmax", lambda x, dim, dtype=None: softmax(x, dim))
     model = AutoModelForCausalLM.from_pretrained(folders[family], attn_implementation=attention).double()
     model.train(mode == "train")
     for module in model.modules():
@@ -221,6 +226,7 @@ def _gpt2_run(folders, tmp_path_factory):
 def test_a_sample_goes_on_from_the_beginning_of_its_text():
     for text in (*TEXTS, "x", "猫は赤い", "one two", " a b"):
         (start,) = TASK.sample_prompts({"text": [text]})["text"]
-        assert start and text.startswith(start)
+        assert start
+        assert text.startswith(start)
         (rest,) = TASK.gold({"text": [text]}, {})
         assert text.startswith(start + rest)

@@ -114,7 +114,10 @@ def test_spans_may_be_spelt_in_the_usual_ways_and_lose_white_space():
 
 # ---- encoding ----
 
-WORDS = st.sampled_from(["the", "cat", "big", "猫", "赤い", "🙂", "👩‍👩‍👧", "é", "re\u0301d", "a-b", "x_y", "don't", "القط", "qqqqq", "9.5"])  # fmt: skip
+WORDS = st.sampled_from([
+    "the", "cat", "big", "猫", "赤い", "🙂", "👩‍👩‍👧", "é", "re\u0301d",
+    "a-b", "x_y", "don't", "القط", "qqqqq", "9.5",
+])  # fmt: skip
 
 
 @st.composite

@@ -107,6 +107,9 @@ def choose_columns(
         if column.name in (*chosen, *given) or not column.required or (column.target and not need_targets):
             continue
         chosen[column.name] = _choose_by_kind(column, header, sample, chosen, place)
+    lacking = task.lacks([*chosen, *given], need_targets=need_targets)
+    if lacking:
+        raise _missing(lacking, (), header, place)
     return {c.name: chosen[c.name] for c in task.columns if c.name in chosen}
 
 
@@ -148,14 +151,18 @@ def _choose_by_kind(
     candidates = [name for name in free if fits([row.get(name) for row in sample])]
     if len(candidates) == 1:
         return candidates[0]
+    raise _missing(column.name, candidates, header, place)
+
+
+def _missing(name: str, candidates: Sequence[str], header: Sequence[str], place: str) -> DataError:
     found = (
         f"{len(candidates)} columns might be it: {_listed(candidates)}"
         if candidates
         else "none looks like it"
     )
-    raise DataError(
-        f"the task needs a column `{column.name}`, and {found}.",
-        remedy=f"Name it with `--column {column.name}=COLUMN`. The file has: {_listed(header)}.",
+    return DataError(
+        f"the task needs a column `{name}`, and {found}.",
+        remedy=f"Name it with `--column {name}=COLUMN`. The file has: {_listed(header)}.",
         place=place,
     )
 

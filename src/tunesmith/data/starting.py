@@ -40,6 +40,7 @@ def starting_recipe(task_name: str, source: str, named: Mapping[str, str]) -> tu
     chosen = {} if "rows" in view.chosen else view.chosen
     given = {
         "task": task_name,
+        "model": task.suggested_model,
         "output_dir": f"runs/{Path(source_name(source)).stem or 'run'}",
         "data.train": data.train[0] if len(data.train) == 1 else data.train,
         "data.validation": data.validation,

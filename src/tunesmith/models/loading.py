@@ -121,7 +121,6 @@ def load_for_training(
     import torch
 
     tokenizer = load_tokenizer(files)
-    added = task.prepare_tokenizer(tokenizer, train or {}, chat_template=chat_template)
     before = files.config()
     wanted = task.config(targets)
     keep_head = _same_labels(before, wanted)
@@ -140,7 +139,9 @@ def load_for_training(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, missing = _load(files, task, config)
-        _refuse_foreign_tokenizer(files, model, len(tokenizer) - len(added))
+        _refuse_headless(files, task, missing)
+        _refuse_foreign_tokenizer(files, model, len(tokenizer))
+        added = task.prepare_tokenizer(tokenizer, train or {}, chat_template=chat_template)
         if added and len(tokenizer) > model.get_input_embeddings().num_embeddings:
             with quiet():
                 model.resize_token_embeddings(len(tokenizer))
@@ -307,6 +308,15 @@ def _wants_pooling_layer(config: dict[str, Any], pooling: str, *, keep_head: boo
             remedy="Leave `train.pooling` at `auto`.",
         )
     return pooling == "mean" or (pooling == "auto" and possible and not keep_head)
+
+
+def _refuse_headless(files: ModelFiles, task: Task, missing: set[str]) -> None:
+    """A model that was never trained to write would begin with a random vocabulary."""
+    if missing and not task.makes_head:
+        raise ModelError(
+            f"`{files.name}` is no model for {task.name}: its weights lack `{sorted(missing)[0]}`.",
+            remedy=f"Choose a model that writes text, for example `{task.suggested_model}`.",
+        )
 
 
 def _refuse_holes(files: ModelFiles, model: Any, missing: set[str], pooling_layer: int | None) -> None:

@@ -143,6 +143,10 @@ class Task:
     """The Hub's name for models of this kind, where it is not the task's own."""
     auto_class: str
     """The class of transformers that loads the model: `AutoModelForSequenceClassification`."""
+    suggested_model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    """A small model to begin with, for `init` and for messages."""
+    makes_head: bool = False
+    """Whether a head that the model lacks may be new; else its absence means that the model is unfit."""
     primary_metric: str
     greater_is_better: bool = True
     look_metric: str = ""
@@ -202,6 +206,10 @@ class Task:
     def read(self, row: Values) -> dict[str, Any]:
         """One row's values, cleaned, by column name; raises RowError where it cannot be used."""
         raise NotImplementedError
+
+    def lacks(self, chosen: Collection[str], *, need_targets: bool) -> str:
+        """A column that must be there besides the required ones; empty when nothing is missing."""
+        return ""
 
     def learn_targets(self, train: Values) -> Targets:
         """What the model's head needs to know of the training columns; raises DataError if unfit."""

@@ -46,6 +46,7 @@ class SequenceToSequence(Task):
         baselines: that make sense.
     """
 
+    suggested_model = "google-t5/t5-small"
     auto_class = "AutoModelForSeq2SeqLM"
     look_metric = "loss"
     shown_as = "texts"

@@ -46,6 +46,7 @@ class Chat(Task):
         Column("tools", "list", ("tools",), required=False),
     )
     pipeline_tag = "text-generation"
+    suggested_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
     auto_class = "AutoModelForCausalLM"
     primary_metric = "bits_per_byte"
     greater_is_better = False

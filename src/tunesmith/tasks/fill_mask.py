@@ -49,6 +49,8 @@ class FillMask(Task):
     name = "fill-mask"
     summary = "hidden words: makes a model fit for the language of a field"
     columns = (Column("text", "text", ("text", "content", "document", "body", "sentence")),)
+    makes_head = True
+    suggested_model = "distilbert/distilbert-base-uncased"
     auto_class = "AutoModelForMaskedLM"
     primary_metric = "loss"
     greater_is_better = False

@@ -49,6 +49,7 @@ class Preference(Task):
         Column("rejected", "text", ("rejected", "dispreferred", "loser"), target=True),
     )
     pipeline_tag = "text-generation"
+    suggested_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
     auto_class = "AutoModelForCausalLM"
     primary_metric = "reward_accuracy"
     look_metric = "loss"

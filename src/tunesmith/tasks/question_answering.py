@@ -55,6 +55,7 @@ class QuestionAnswering(Task):
         Column("answers", "list", ("answers", "answer"), target=True),
     )
     text_column = ""
+    makes_head = True
     auto_class = "AutoModelForQuestionAnswering"
     primary_metric = "f1"
     shown_as = "answers"

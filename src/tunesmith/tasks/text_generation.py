@@ -42,6 +42,7 @@ class TextGeneration(Task):
     name = "text-generation"
     summary = "going on from a text, in the manner of the texts it learned from"
     columns = (Column("text", "text", ("text", "content", "document", "body", "story")),)
+    suggested_model = "HuggingFaceTB/SmolLM2-135M"
     auto_class = "AutoModelForCausalLM"
     primary_metric = "bits_per_byte"
     greater_is_better = False

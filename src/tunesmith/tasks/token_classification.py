@@ -10,7 +10,7 @@ Hub's `TokenClassificationOutput`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,6 +56,7 @@ class TokenClassification(Task):
     )
     inputs = ("text", "words")
     outputs = ("entities", "tags")
+    makes_head = True
     auto_class = "AutoModelForTokenClassification"
     primary_metric = "f1"
     shown_as = "entities"
@@ -73,6 +74,15 @@ class TokenClassification(Task):
         if row.get("text") is not None:
             return _read_text(row)
         raise RowError("neither `tokens` nor `text`: name one with `--column tokens=COLUMN`.")
+
+    def lacks(self, chosen: Collection[str], *, need_targets: bool) -> str:
+        """See Task: words with tags, or a text with entities."""
+        if not {"tokens", "text"} & set(chosen):
+            return "tokens"
+        has_targets = {"tags", "entities"} & set(chosen)
+        if has_targets or not need_targets:
+            return ""
+        return "tags" if "tokens" in chosen else "entities"
 
     def learn_targets(self, train: Values) -> Targets:
         """See Task."""

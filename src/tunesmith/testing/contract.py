@@ -165,8 +165,10 @@ class TaskContract:
         assert isinstance(task, Task)
         assert task.name == self.name
         assert self.name in TASKS.names()
-        assert task.summary and not task.summary.endswith(".")
-        assert task.columns and task.inputs
+        assert task.summary
+        assert not task.summary.endswith(".")
+        assert task.columns
+        assert task.inputs
         assert task.auto_class.startswith("AutoModel")
 
     def test_rows_are_read(self, make_recipe: Any) -> None:

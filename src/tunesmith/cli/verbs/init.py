@@ -29,5 +29,5 @@ def verb(
         print_json({"recipe": str(output), "columns": chosen})
         return
     for ours, theirs in chosen.items():
-        print_line(f"{ours} = column `{theirs}`")
+        print_line(f"rows are {theirs}" if ours == "rows" else f"{ours} = column `{theirs}`")
     print_line(f"\nwrote {output}; next: tunesmith train {output}")
