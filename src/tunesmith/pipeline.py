@@ -149,7 +149,6 @@ def _encode(session: Session) -> None:
         if how.too_long == "stop" and (found.rows_cut or found.rows_windowed):
             raise DataError(
                 f"data.too_long is `stop`, and of the {name} rows, {found}.",
-                place="data.too_long",
                 remedy="Give a larger `data.max_length`, shorten the texts, or accept it with `auto`.",
             )
     write_json(
@@ -178,6 +177,10 @@ def _resolve(session: Session, accelerator: Any) -> tuple[Plan, Settings]:
         class_weights=balanced_weights(session.recipe, train, session.task.config(session.targets)),
     )
     session.recipe = set_generation(model, session.tokenizer, session.task, session.recipe, train)
+    freeze_bottom(model, session.recipe.train.freeze_layers)
+    if session.recipe.train.freeze_embeddings:
+        freeze_embeddings(model)
+    freeze_named(model, session.recipe.train.freeze)
     write_atomically(session.run.recipe_file, session.recipe.to_yaml())
     session.run.update_manifest(used=session.recipe.model_dump(mode="json"))
     if session.head is not None:
@@ -271,10 +274,6 @@ def _fit(session: Session, plan: Plan, settings: Settings, accelerator: Any) -> 
     if how.method == "probe":
         freeze_body(session.model)
         return State(seconds=session.stages_s["probe"], tokens=int(train.lengths.sum()), examples=len(train))
-    freeze_bottom(session.model, how.freeze_layers)
-    if how.freeze_embeddings:
-        freeze_embeddings(session.model)
-    freeze_named(session.model, how.freeze)
     places = session.data.splits["train"].place
     job = Job(
         model=session.model,

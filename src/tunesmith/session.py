@@ -20,7 +20,7 @@ from tunesmith.models.adapters import LoraSettings, add_lora
 from tunesmith.models.loading import LoadedModel, load_for_training
 from tunesmith.models.resolve import resolve_model
 from tunesmith.progress import Progress
-from tunesmith.recipe import Recipe, TrainRecipe
+from tunesmith.recipe import GenerateRecipe, Recipe, TrainRecipe
 from tunesmith.run import Run
 from tunesmith.tasks import Seen, Targets, Task
 
@@ -127,6 +127,8 @@ def begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
     )
     progress.note(f"{files.origin}; {loaded.model.num_parameters():,} parameters")
     _tell_added_tokens(recipe, loaded, progress)
+    if loaded.head_is_new and "num_labels" not in task.config(data.targets):
+        progress.warn(f"{files.name} was not trained for {task.name}: its head begins from random weights")
     adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
     if heads.has_pooling_layer(loaded.model):
         heads.use_fast_pooling(loaded.model)
@@ -136,43 +138,60 @@ def begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
 
 
 def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
-    """A value that this task would not heed is an error, not ignored.
+    """A value that this task or method would not heed is an error, not ignored.
 
     Raises:
         RecipeError: naming it.
     """
-    asked = recipe.train.model_dump()
-    for key in _SPECIAL_KEYS:
-        if asked[key] != TrainRecipe.model_fields[key].get_default() and key not in task.heeds:
-            raise RecipeError(
-                f"train.{key} has no effect on `{task.name}`.",
-                place=f"train.{key}",
-                remedy="Leave it out." if not task.heeds else f"This task heeds: {', '.join(task.heeds)}.",
-            )
-    if recipe.train.method == "probe" and task.probe is None:
+    train, data = recipe.train, recipe.data
+    useless = {
+        **{f"train.{key}": f"`{task.name}`" for key in _SPECIAL_KEYS if key not in task.heeds},
+        **({} if train.method == "lora" else dict.fromkeys(_LORA_KEYS, f"method `{train.method}`")),
+        **({} if task.pools else {"train.pooling": f"`{task.name}`"}),
+        **({} if task.windows else {"data.overlap_tokens": f"`{task.name}`"}),
+        **({} if task.chats else {"data.chat_template": f"`{task.name}`"}),
+        **({} if task.generates else dict.fromkeys(_GENERATE_KEYS, f"`{task.name}`")),
+    }
+    for key, what in useless.items():
+        if _is_set(recipe, key):
+            raise RecipeError(f"{key} has no effect on {what}.", remedy=_heeded(task, key))
+    if train.method == "probe" and task.probe is None:
         raise RecipeError(
             f"train.method `probe` needs a linear head, and `{task.name}` has none.",
-            place="train.method",
             remedy="Use `full` or `lora`.",
         )
-    if recipe.data.too_long == "window" and not task.windows:
+    if data.too_long == "window" and not task.windows:
         raise RecipeError(
             f"data.too_long `window` is not for `{task.name}`: one answer stands for the whole text.",
-            place="data.too_long",
             remedy="Use `cut` or `stop`.",
         )
-    if recipe.data.too_long == "cut" and task.windows:
+    if data.too_long == "cut" and task.windows:
         raise RecipeError(
             f"data.too_long `cut` is not for `{task.name}`, which reads long texts in windows.",
-            place="data.too_long",
             remedy="Use `window` or `stop`.",
         )
-    if recipe.data.packing is True and not task.packs:
-        raise RecipeError(
-            f"data.packing is not for `{task.name}`.", place="data.packing", remedy="Leave it at `auto`."
-        )
+    if data.packing is True and not task.packs:
+        raise RecipeError(f"data.packing is not for `{task.name}`.", remedy="Leave it at `auto`.")
 
 
+def _is_set(recipe: Recipe, key: str) -> bool:
+    """Whether a key has another value than its default."""
+    section, _, name = key.partition(".")
+    part = getattr(recipe, section)
+    return bool(getattr(part, name) != type(part).model_fields[name].get_default())
+
+
+def _heeded(task: Task, key: str) -> str:
+    if key.removeprefix("train.") in _SPECIAL_KEYS and task.heeds:
+        return f"Leave it out. This task heeds: {', '.join(task.heeds)}."
+    return "Leave it out."
+
+
+_LORA_KEYS = tuple(
+    f"train.{key}"
+    for key in ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_dora", "use_rslora")
+)
+_GENERATE_KEYS = tuple(f"generate.{key}" for key in GenerateRecipe.model_fields)
 # Keys of `train` that only some tasks heed.
 _SPECIAL_KEYS = (
     "class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha", "augment", "mlm_probability",
@@ -242,7 +261,6 @@ def _tell_added_tokens(recipe: Recipe, loaded: LoadedModel, progress: Progress) 
         raise RecipeError(
             f"{len(loaded.added_tokens)} tokens must be added to the model ({named}), and an adapter cannot learn "
             "their embeddings.",
-            place="train.method",
             remedy="Use `train.method=full`, or a chat template whose tokens the model knows (`plain`).",
         )
     progress.warn(f"{len(loaded.added_tokens)} tokens that the model does not know are added to it: {named}")
@@ -254,7 +272,6 @@ def _pooling(train: TrainRecipe) -> str:
     if train.pooling == "mean":
         raise RecipeError(
             "train.pooling `mean` adds a layer to the model, and an adapter must fit the base model as it is.",
-            place="train.pooling",
             remedy="Leave it at `auto`, or use `train.method=full`.",
         )
     return "first"

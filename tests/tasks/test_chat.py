@@ -129,7 +129,6 @@ def test_the_ends_are_those_that_were_learned(tokenizer):
 
 @pytest.mark.parametrize("text", ["[CLS] is a token, is it not", "[1] the cat [2]", " [ ", "{the cat}"])
 def test_a_text_that_begins_with_a_bracket_is_a_text(text):
-    # Fails for `[`: what is no JSON list of turns is what the user says.
     assert TASK.read({"messages": text})["messages"] == [{"role": "user", "content": text}]
 
 

@@ -33,7 +33,6 @@ class TestTokenClassification(TaskContract):
         return {"text": text}
 
 
-# Fails in `test_the_loss_is_a_sum_and_so_is_its_gradient`: `forward` rounds float64 logits to float32.
 class TestQuestionAnswering(TaskContract):
     name = "question-answering"
 
@@ -67,7 +66,6 @@ class TestTextGeneration(TaskContract):
     repeats = True
 
 
-# Fails in `test_odd_texts_have_answers` (and so does preference): `[CLS] the …` is taken for JSON.
 class TestChat(TaskContract):
     name = "chat"
     family = "llama"

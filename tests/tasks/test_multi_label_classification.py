@@ -411,9 +411,7 @@ def test_the_probe_alone(recipe, tmp_path):
         {"neftune_noise_alpha": 5.0},
         {"layer_lr_decay": 0.8},
         {"freeze": ["embeddings"]},
-        # Fails as tests/training/test_resolving.py says.
         {"class_weights": "balanced"},
-        # Fails as tests/test_pipeline.py says: the TF-IDF baseline gets labels of rows and copies.
         {"augment": {"word_dropout": 0.1, "typos": 0.1}},
     ],
 )

@@ -45,7 +45,6 @@ def likelihood(model, ids, labels):
 @pytest.mark.parametrize("beta", [0.1, 0.7])
 def test_the_loss_is_dpo_written_by_hand(folder, tokenizer, beta):
     """Rafailov et al. 2023, equation 7, in float64, each reply in a pass of its own; and its gradient."""
-    # Fails at 1e-8: `summed_nll` computes the likelihoods in float32 even where the model computes in float64.
     model = AutoModelForCausalLM.from_pretrained(folder).double().eval()
     before = AutoModelForCausalLM.from_pretrained(folder).double().eval()
     with torch.no_grad():
@@ -171,7 +170,6 @@ def test_pairs_that_teach_nothing_are_refused(row, reason):
 
 @pytest.mark.parametrize("text", ["[CLS] the cat", "[1] see below", "[citation needed]"])
 def test_a_text_that_begins_with_a_bracket_is_a_text(text):
-    # Fails: it is taken for JSON.
     assert TASK.read({"prompt": text, "chosen": "a", "rejected": text})["prompt"][0]["content"] == text
 
 

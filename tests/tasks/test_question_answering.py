@@ -113,7 +113,6 @@ def test_an_answer_longer_than_what_windows_share_is_counted_as_lost(tokenizer):
     ids=["long", "emoji", "chinese", "one long word"],
 )
 def test_a_question_longer_than_half_the_window_leaves_room(tokenizer, question):
-    # Fails for bytes and for emoji or Chinese: `_short_questions` takes characters for tokens.
     rows = [row_of(words_of(40), (30, 31), question=question), row_of(words_of(5), (0, 1))]
     _, encoded = encode(rows, tokenizer, 48, 12)
     assert encoded.ragged["input_ids"].lengths.max() <= 48

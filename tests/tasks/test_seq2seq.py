@@ -117,8 +117,6 @@ def test_a_target_that_is_none_is_refused(target):
 
 
 def test_a_target_that_is_cut_has_no_end_to_learn(tokenizer):
-    # Fails: a tokenizer that puts the end itself (BART's, T5's) puts it behind a cut text, too, and the model
-    # would learn to stop in mid-sentence.
     long = {"source": "the cat", "target": "THE CAT IS OLD AND THE DOG IS NEW"}
     _, full = encode([long, ROWS[0]], tokenizer)
     _, cut = encode([long, ROWS[0]], tokenizer, max_length=12)
@@ -164,7 +162,6 @@ def test_characters_of_the_targets_are_added_as_tokens(folder, tmp_path):
 
 def test_added_characters_are_written_as_they_were_read(tokenizer, folder):
     """Decoding gives the text back, so that what was learned can be compared with the reference."""
-    # Fails: the decoder puts blanks beside added tokens (`W Ä S`), so generated texts never equal the target.
     fresh = AutoTokenizer.from_pretrained(folder)
     train = {"target": [[row["target"]] for row in UMLAUTS]}
     assert sorted(TASK.prepare_tokenizer(fresh, train, chat_template="auto")) == ["Ä", "🙂"]

@@ -121,16 +121,12 @@ def test_strided_windows_score_every_token_once(n, max_length, overlap):
         for place, token in enumerate(labels):
             if token != IGNORED and place > 0:
                 assert place >= min(overlap, token)
-    if overlap:
-        assert scored == list(range(1, n))
-    else:  # blocks, as in training: the first token of each has no past
-        assert scored == [token for token in range(n) if token % max_length]
+    # Windows share a token at least: the first of each has no past to be predicted from.
+    assert scored == list(range(1, n))
 
 
 @pytest.mark.parametrize("overlap", [1, 4, 10, 0])
 def test_scored_tokens_and_bytes_are_those_of_the_text(tokenizer, overlap):
-    # Fails for 0 (`data.overlap_tokens=0`): the first token of each window is not scored, and its bytes are
-    # counted all the same, so bits a byte look better than they are.
     texts = [" ".join(TEXTS[:6]), "a", "猫🙂"]
     encoded = encode(texts, tokenizer, "score", 20, overlap)
     n_tokens = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
@@ -204,8 +200,6 @@ def recipe_for(folder, path, **train):
 
 @pytest.mark.parametrize("n_tokens", [3, 30, 33, 60, 63, 64, 65, 200])
 def test_a_prompt_of_any_length_is_gone_on_with(folders, tmp_path_factory, n_tokens, request):
-    # Fails between half of max_length and max_length where positions are learned: the prompt is cut to half
-    # only when it is longer than the whole, and prompt and answer together leave the positions (IndexError).
     run = _gpt2_run(folders, tmp_path_factory)
     predictor = load(run)
     prompt = " cat" * n_tokens

@@ -129,8 +129,6 @@ def trained_head(unit, centre, steps=30):
 
 
 @pytest.mark.parametrize(
-    # Fails for the largest unit: the head's gradients are divided by it, and Adam's ε of 1e-8 is no longer
-    # small beside them; the group of the head needs `eps=1e-8 / scale`.
     "unit", [1e-3, 0.2, 37.0, 1e5],
 )  # fmt: skip
 def test_a_head_with_a_unit_learns_as_one_with_outputs_divided_by_it(unit):

@@ -9,7 +9,6 @@ REFERENCE = np.random.default_rng(0).normal(-20, 5, (40, 2)).astype(np.float32)
 
 @pytest.mark.parametrize("array", [REFERENCE, np.asfortranarray(REFERENCE), REFERENCE[::-1]])
 def test_what_is_saved_is_loaded_bit_for_bit(tmp_path, array):
-    # Fails for an array whose rows are not in sequence: safetensors writes its memory as it lies.
     file = tmp_path / "checkpoints" / "reference-train.safetensors"
     save_reference(file, array)
     assert np.array_equal(load_reference(file), array)

@@ -56,9 +56,7 @@ class Scored:
         predictions = self.task.decode(self.seen, self.targets)
         gold = self.task.gold(self.examples.columns, self.targets)
         for row, prediction in enumerate(predictions):
-            inputs = {
-                n: self.examples.columns[n][row] for n in self.task.inputs if n in self.examples.columns
-            }
+            inputs = {n: self.examples.columns[n][row] for n in self.task.shown if n in self.examples.columns}
             answer = {key: value for key, value in prediction.items() if key not in HIDDEN_KEYS}
             yield {
                 "row": self.examples.row_id(row),

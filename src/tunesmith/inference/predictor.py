@@ -70,13 +70,14 @@ class Predictor:
         """Answers for rows that `task.read` made."""
         examples = _as_examples(self.task, rows)
         full = self._encode(examples, None)
-        longest = full.ragged["input_ids"].lengths
-        cut = longest > self.max_length
-        encoded = self._encode(examples, self.max_length) if cut.any() else full
+        lengths = full.ragged["input_ids"].lengths
+        # A prompt must leave room for the answer, so its limit is the task's to know.
+        is_long = bool((lengths > self.max_length).any())
+        encoded = self._encode(examples, self.max_length) if is_long or self.task.generates else full
         seen = answer(self.task, self.model, self.tokenizer, examples.columns, encoded)
         predictions = self.task.decode(seen, self.targets)
-        if not self.task.windows:
-            for sequence in np.flatnonzero(cut):
+        if self.task.generates or not self.task.windows:
+            for sequence in np.flatnonzero(lengths > encoded.ragged["input_ids"].lengths):
                 predictions[full.rows[sequence]]["truncated"] = True
         return predictions
 

@@ -109,7 +109,15 @@ def _predict_chunk(
         if position in faults:
             yield {**place, "error": faults[position]}
         else:
-            yield {**place, **next(read), **answer_line(predictor, next(answers), top_k)}
+            yield {
+                **place,
+                **_shown(predictor.task, next(read)),
+                **answer_line(predictor, next(answers), top_k),
+            }
+
+
+def _shown(task: Task, row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name in task.shown}
 
 
 def _usable(predictor: Predictor, row: Row, view: View) -> dict[str, Any]:

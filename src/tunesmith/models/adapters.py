@@ -75,7 +75,6 @@ def add_lora(model: Any, auto_class: str, settings: LoraSettings, *, base: str, 
         except ValueError as error:
             raise RecipeError(
                 f"train.lora_target_modules fits no module of this model: {targets}.",
-                place="train.lora_target_modules",
                 remedy=f"Leave it at `auto` for every linear layer. ({str(error).splitlines()[0]})",
             ) from None
     adapted.peft_config["default"].base_model_name_or_path = base

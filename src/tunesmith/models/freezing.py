@@ -36,13 +36,14 @@ def freeze_bottom(model: Any, n_layers: int) -> None:
             f"train.freeze_layers must be at most {len(layers)}, the layers of this model, got {n_layers}.",
             remedy="Give a smaller number, or `train.method=probe` to train the head alone.",
         )
-    for module in (heads.embeddings(model), *layers[:n_layers]):
+    for module in (*heads.embeddings(model), *layers[:n_layers]):
         module.requires_grad_(False)
 
 
 def freeze_embeddings(model: Any) -> None:
     """Keeps the embeddings."""
-    heads.embeddings(model).requires_grad_(False)
+    for module in heads.embeddings(model):
+        module.requires_grad_(False)
 
 
 def freeze_named(model: Any, patterns: Sequence[str]) -> None:
@@ -60,7 +61,7 @@ def freeze_named(model: Any, patterns: Sequence[str]) -> None:
         found = [name for name in names if _fits(name, pattern)]
         if not found:
             raise RecipeError(
-                f"train.freeze: no parameter of this model fits `{pattern}`.",
+                f"no parameter of this model fits `{pattern}`.",
                 place="train.freeze",
                 remedy=did_you_mean(pattern, {part for name in names for part in name.split(".")}),
             )
@@ -68,7 +69,7 @@ def freeze_named(model: Any, patterns: Sequence[str]) -> None:
             names[name].requires_grad_(False)
     if not any(parameter.requires_grad for parameter in names.values()):
         raise RecipeError(
-            "train.freeze leaves nothing to train.", place="train.freeze", remedy="Name fewer parameters."
+            "this leaves nothing to train.", place="train.freeze", remedy="Name fewer parameters."
         )
 
 

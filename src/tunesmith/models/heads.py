@@ -126,17 +126,29 @@ def encoder_layers(model: nn.Module) -> list[nn.Module]:
 def depths(model: Any) -> dict[str, int]:
     """How far below the head each parameter lies: 0 in the head, 1 in the top layer, most in the embeddings."""
     layers = encoder_layers(model)
-    found = {id(p): len(layers) + 1 for p in embeddings(model).parameters()}
+    found = {id(p): len(layers) + 1 for module in embeddings(model) for p in module.parameters()}
     for depth, layer in enumerate(reversed(layers), start=1):
         found |= {id(p): depth for p in layer.parameters()}
     return {name: found.get(id(p), 0) for name, p in model.named_parameters()}
 
 
-def embeddings(model: Any) -> nn.Module:
-    """The module below the first layer: all of BERT's embeddings, or a decoder's token table."""
+def embeddings(model: Any) -> list[nn.Module]:
+    """The modules below the first layer: all of BERT's embeddings, or the tables of tokens and positions."""
     body = model.base_model
-    found: nn.Module = getattr(body, "embeddings", None) or model.get_input_embeddings()
-    return found
+    if getattr(body, "embeddings", None) is not None:
+        return [body.embeddings]
+    stacks = [getattr(body, name, None) for name in ("encoder", "decoder")] if _has_both(model) else [body]
+    tables = [getattr(stack, name, None) for stack in stacks for name in _BELOW_LAYERS]
+    return [model.get_input_embeddings(), *(table for table in tables if table is not None)]
+
+
+# What lies between tokens and layers besides the token table: positions of GPT-2, BART and OPT.
+_BELOW_LAYERS = ("wpe", "embed_positions", "layernorm_embedding")
+
+
+def _has_both(model: Any) -> bool:
+    """Whether an encoder and a decoder stand side by side."""
+    return bool(getattr(model.config, "is_encoder_decoder", False))
 
 
 def _pool(layer: Any, hidden_states: torch.Tensor, attention_mask: Any = None, *_: Any, **__: Any) -> Any:
@@ -179,10 +191,17 @@ def _refuse_trained(layer: Any) -> None:
 
 
 def _layers(model: Any) -> list[Any]:
-    """The stack of layers of the body: the longest list of modules in it."""
+    """The layers of the body: the longest list of modules in it; an encoder's lie below its decoder's."""
+    if _has_both(model):
+        body = model.base_model
+        return [*_longest_stack(body.encoder), *_longest_stack(body.decoder)]
+    return _longest_stack(model.base_model)
+
+
+def _longest_stack(body: Any) -> list[Any]:
     from torch import nn
 
-    stacks = [list(m) for m in model.base_model.modules() if isinstance(m, nn.ModuleList)]
+    stacks = [list(m) for m in body.modules() if isinstance(m, nn.ModuleList)]
     return max(stacks, key=len, default=[])
 
 

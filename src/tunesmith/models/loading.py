@@ -139,7 +139,7 @@ def load_for_training(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, missing = _load(files, task, config)
-        _refuse_headless(files, task, missing)
+        _refuse_headless(files, task, missing, wanted)
         _refuse_foreign_tokenizer(files, model, len(tokenizer))
         added = task.prepare_tokenizer(tokenizer, train or {}, chat_template=chat_template)
         if added and len(tokenizer) > model.get_input_embeddings().num_embeddings:
@@ -237,7 +237,12 @@ def _load(files: ModelFiles, task: Task, config: Any) -> tuple[Any, set[str]]:
         return _from_pretrained(files, task, config)
     base = resolve_model(adapter_base(files))
     model, _ = _from_pretrained(base, task, config)
-    return merge_adapter(model, files.path), set()
+    merged = merge_adapter(model, files.path)
+    if (files.path / "generation_config.json").is_file():
+        from transformers import GenerationConfig
+
+        merged.generation_config = GenerationConfig.from_pretrained(files.path, local_files_only=True)
+    return merged, set()
 
 
 def adapter_base(files: ModelFiles) -> str:
@@ -310,9 +315,9 @@ def _wants_pooling_layer(config: dict[str, Any], pooling: str, *, keep_head: boo
     return pooling == "mean" or (pooling == "auto" and possible and not keep_head)
 
 
-def _refuse_headless(files: ModelFiles, task: Task, missing: set[str]) -> None:
+def _refuse_headless(files: ModelFiles, task: Task, missing: set[str], wanted: dict[str, Any]) -> None:
     """A model that was never trained to write would begin with a random vocabulary."""
-    if missing and not task.makes_head:
+    if missing and not (task.makes_head or heads.has_head(wanted)):
         raise ModelError(
             f"`{files.name}` is no model for {task.name}: its weights lack `{sorted(missing)[0]}`.",
             remedy=f"Choose a model that writes text, for example `{task.suggested_model}`.",

@@ -41,7 +41,8 @@ def _write_weights(model: Any, adapter: Any, folder: Path) -> None:
     if adapter is None:
         model.save_pretrained(folder)
         return
-    adapter.save_pretrained(folder)
+    # Tokens are never added to an adapted model, and looking them up would ask the Hub.
+    adapter.save_pretrained(folder, save_embedding_layers=False)
     model.config.to_json_file(folder / ADAPTED_CONFIG_FILE, use_diff=False)
     if model.can_generate():
         model.generation_config.save_pretrained(folder)

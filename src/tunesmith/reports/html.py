@@ -147,7 +147,7 @@ def _shown(run: Run, task: Task, split: str) -> dict[str, Any]:
         "title": "The worst errors" if are_errors else "Some answers",
         "header": shown.header(task.shown_as),
         "rows": [
-            {"row": line["row"], "cells": shown.cells(task.shown_as, line, task.inputs)}
+            {"row": line["row"], "cells": shown.cells(task.shown_as, line, task.shown)}
             for line in chosen[:_SHOWN_ERRORS]
         ],
     }

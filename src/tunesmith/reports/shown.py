@@ -51,8 +51,8 @@ def _labels(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
         ]
     return [
         _text(line, inputs),
-        [(line["gold"], "label", "")],
-        [(prediction["label"], "label", f"{prediction['score']:.3f}")],
+        [(str(line["gold"]), "label", "")],
+        [(str(prediction["label"]), "label", f"{prediction['score']:.3f}" if "score" in prediction else "")],
     ]
 
 

@@ -176,6 +176,8 @@ class Task:
     most_epochs: int = 6
     rate_factor: float = 1.0
     """How much larger the learning rate is than is usual for a model of its size."""
+    chats: bool = False
+    """Whether rows are rendered by a chat template."""
     packs: bool = False
     """Whether several short texts can share one sequence."""
     pairs: bool = False
@@ -185,6 +187,8 @@ class Task:
     """The values of a row that predictions are made from, as `read` names them; the text comes first."""
     outputs: tuple[str, ...] = ()
     """The values that shall be predicted, as `read` names them."""
+    shown: tuple[str, ...] = ()
+    """The inputs that are shown beside an answer."""
     text_column: str = ""
     """The column that a text without a name belongs to; empty where one text is not enough."""
     shown_as: Literal["labels", "entities", "answers", "texts", "nothing"] = "labels"
@@ -196,6 +200,8 @@ class Task:
             cls.inputs = tuple(column.name for column in cls.columns if not column.target)
         if "columns" in cls.__dict__ and "outputs" not in cls.__dict__:
             cls.outputs = tuple(column.name for column in cls.columns if column.target)
+        if "shown" not in cls.__dict__:
+            cls.shown = cls.inputs
         if "text_column" not in cls.__dict__ and cls.inputs:
             cls.text_column = cls.inputs[0]
 

@@ -66,6 +66,16 @@ def recognise_preference(header: Collection[str], sample: Row) -> Recognised | N
     return next((found for reader in readers if (found := reader(header, sample))), None)
 
 
+def as_messages(value: Any, role: str) -> Any:
+    """Messages as they are; a text that holds none is what one role says."""
+    if not isinstance(value, str):
+        return value
+    parsed = _parsed(value)
+    if isinstance(parsed, list) and parsed and all(isinstance(turn, Mapping) for turn in parsed):
+        return parsed
+    return [{"role": role, "content": value}]
+
+
 def checked_messages(value: Any, *, needs_reply: bool) -> list[Message]:
     """A conversation, cleaned, that any chat template can be given.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_ADDED = 200
+_SAMPLES = 100
+_EVERYWHERE, _AT_THE_BEGINNING = '"prepend_scheme":"always"', '"prepend_scheme":"first"'
 
 
 def summed_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -29,8 +32,9 @@ def summed_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     import torch
     from torch.nn import functional as F
 
-    each = F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
-    return torch.stack([each.sum(1), (labels != IGNORED).sum(1).float()], dim=1)
+    precise = logits.float() if logits.dtype.itemsize < 4 else logits
+    each = F.cross_entropy(precise.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
+    return torch.stack([each.sum(1), (labels != IGNORED).sum(1).to(each.dtype)], dim=1)
 
 
 def next_token(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,8 +60,10 @@ def windows(
 ) -> list[tuple[list[int], list[int]]]:
     """A long sequence in windows of at most `max_length`; what two share has its label in the first only.
 
-    So every token is predicted once, with at least `overlap` tokens before it (strided evaluation).
+    So every token is predicted once, with at least `overlap` tokens before it (strided evaluation), and at
+    least one: the first token of a window has no past to be predicted from.
     """
+    overlap = max(overlap, 1)
     if max_length is None or len(ids) <= max_length:
         return [(list(ids), list(labels))]
     found = []
@@ -120,11 +126,52 @@ def mean_nll(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1.0))
 
 
-def unknown_characters(rows: Sequence[str], tokenizer: Any) -> list[str]:
-    """Characters that stand in two rows or more, and that the tokenizer turns into its unknown token."""
+def add_unknown_characters(rows: Sequence[str], tokenizer: Any) -> list[str]:
+    """Adds characters of the texts to a tokenizer that turns them into its unknown token.
+
+    Only characters that stand in two rows or more, and only where texts with them come back from the tokenizer
+    as they went in: some tokenizers put blanks around what is added to them.
+
+    Returns:
+        The characters that were added.
+    """
     if tokenizer.unk_token_id is None or not rows:
         return []
     counts = Counter(character for text in rows for character in set(text) if not character.isspace())
     often = sorted(character for character, n in counts.items() if n > 1)
     encoded = tokenizer(often, add_special_tokens=False, verbose=False)["input_ids"] if often else []
-    return [c for c, ids in zip(often, encoded, strict=True) if tokenizer.unk_token_id in ids][:_MOST_ADDED]
+    missing = [c for c, ids in zip(often, encoded, strict=True) if tokenizer.unk_token_id in ids][
+        :_MOST_ADDED
+    ]
+    if not missing:
+        return []
+    samples = [text for text in rows if set(text) & set(missing)][:_SAMPLES]
+    if _written_as_read(samples, _with_characters(tokenizer, missing)) <= _written_as_read(
+        samples, tokenizer
+    ):
+        return []
+    _with_characters(tokenizer, missing, in_place=True)
+    return missing
+
+
+def _with_characters(tokenizer: Any, characters: Sequence[str], *, in_place: bool = False) -> Any:
+    """The tokenizer, or a copy of it, with characters added.
+
+    Where it writes a blank before every piece of text, it shall do so only at the beginning: what follows an
+    added character is no new word.
+    """
+    from tokenizers import Tokenizer
+
+    changed = tokenizer if in_place else copy.deepcopy(tokenizer)
+    state = tokenizer.backend_tokenizer.to_str()
+    # Only the pre-tokenizer and the decoder have such a key.
+    changed._tokenizer = Tokenizer.from_str(state.replace(_EVERYWHERE, _AT_THE_BEGINNING))
+    changed.add_tokens(list(characters))
+    return changed
+
+
+def _written_as_read(texts: Sequence[str], tokenizer: Any) -> int:
+    """How many texts come back from the tokenizer as they went in."""
+    ids = tokenizer(list(texts), verbose=False)["input_ids"]
+    back = tokenizer.batch_decode(ids, skip_special_tokens=True)
+    return sum(a.split() == b.split() for a, b in zip(texts, back, strict=True))

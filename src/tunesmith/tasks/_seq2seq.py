@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_UNKNOWN = "target tokens (unknown to the tokenizer)"
+
+
 class SequenceToSequence(Task):
     """A task of this kind.
 
@@ -71,7 +74,7 @@ class SequenceToSequence(Task):
         self.measures, self.answer_key, self.baselines = measures, answer_key, baselines
         self.primary_metric = measures[0]
         self.inputs, self.outputs = (columns[0].name,), (columns[1].name,)
-        self.text_column = columns[0].name
+        self.text_column, self.shown = columns[0].name, self.inputs
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; the target is a list of one or several references."""
@@ -82,10 +85,7 @@ class SequenceToSequence(Task):
     def prepare_tokenizer(self, tokenizer: Any, train: Values, *, chat_template: str) -> list[str]:
         """See Task: characters of the targets that the tokenizer does not know could never be written."""
         texts_of_rows = [text for row in train.get(self.outputs[0], ()) for text in row]
-        missing = language.unknown_characters(texts_of_rows, tokenizer)
-        if missing:
-            tokenizer.add_tokens(missing)
-        return missing
+        return language.add_unknown_characters(texts_of_rows, tokenizer)
 
     def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
         """See Task; in training, each reference of a row is a sequence of its own."""
@@ -102,7 +102,9 @@ class SequenceToSequence(Task):
         used = references if options.purpose == "train" else [row[:1] for row in references]
         rows = [i for i, row in enumerate(used) for _ in row]
         flat = [text for row in used for text in row]
-        written = tokenizer(text_target=flat, return_attention_mask=False, **how)["input_ids"]
+        written = tokenizer(text_target=flat, return_attention_mask=False, verbose=False)["input_ids"]
+        unknown = sum(ids.count(tokenizer.unk_token_id) for ids in written)
+        known = {_UNKNOWN: (unknown, sum(map(len, written)))} if tokenizer.unk_token_id is not None else {}
         return Encoded.of(
             {
                 "input_ids": [read[row] for row in rows],
@@ -112,6 +114,7 @@ class SequenceToSequence(Task):
             },
             rows=rows,
             n_rows=len(sources),
+            lost=known,
         )
 
     def items(self, encoded: Encoded) -> NDArray[np.int64]:
@@ -184,7 +187,8 @@ def _references(value: Any, column: str) -> list[str]:
 
 
 def _ended(ids: Sequence[int], eos: int | None, max_length: int | None) -> list[int]:
-    """With the end-of-text token at the end, unless the text was cut: then there is none to learn."""
-    if eos is None or ids[-1] == eos or len(ids) == max_length:
-        return list(ids)
-    return [*ids, eos]
+    """With the end-of-text token at the end, unless the text is cut: then there is none to learn."""
+    whole = list(ids) if eos is None or ids[-1] == eos else [*ids, eos]
+    if max_length is None or len(whole) <= max_length:
+        return whole
+    return whole[:max_length]

@@ -45,6 +45,7 @@ class Chat(Task):
         Column("messages", "list", ("messages", "conversation", "conversations", "dialogue", "turns")),
         Column("tools", "list", ("tools",), required=False),
     )
+    chats = True
     pipeline_tag = "text-generation"
     suggested_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
     auto_class = "AutoModelForCausalLM"
@@ -65,9 +66,7 @@ class Chat(Task):
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; a text alone is what the user says."""
-        messages = row["messages"]
-        if isinstance(messages, str) and not messages.lstrip().startswith("["):
-            messages = [{"role": "user", "content": messages}]
+        messages = conversations.as_messages(row["messages"], "user")
         example: dict[str, Any] = {"messages": conversations.checked_messages(messages, needs_reply=False)}
         return {**example, "tools": row["tools"]} if row.get("tools") else example
 

@@ -51,7 +51,6 @@ class MultiLabelClassification(Task):
     summary = "any number of labels for each text"
     columns = (texts.TEXT, texts.TEXT_PAIR, Column("labels", "list", _LABELS, target=True))
     pipeline_tag = "text-classification"
-    makes_head = True
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "f1_micro"
     pools = True

@@ -48,6 +48,7 @@ class Preference(Task):
         Column("chosen", "text", ("chosen", "preferred", "accepted", "winner"), target=True),
         Column("rejected", "text", ("rejected", "dispreferred", "loser"), target=True),
     )
+    chats = True
     pipeline_tag = "text-generation"
     suggested_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
     auto_class = "AutoModelForCausalLM"
@@ -68,11 +69,15 @@ class Preference(Task):
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; all three are messages."""
-        example = {"prompt": conversations.checked_messages(_said(row["prompt"], "user"), needs_reply=False)}
+        example = {
+            "prompt": conversations.checked_messages(
+                conversations.as_messages(row["prompt"], "user"), needs_reply=False
+            )
+        }
         for name in self.outputs:
             if name in row:
                 example[name] = conversations.checked_messages(
-                    _said(row[name], "assistant"), needs_reply=True
+                    conversations.as_messages(row[name], "assistant"), needs_reply=True
                 )
         if "chosen" in example and example["chosen"] == example.get("rejected"):
             raise RowError("the chosen and the rejected reply are the same.")
@@ -176,12 +181,6 @@ def _gains(seen: Seen) -> NDArray[np.float64]:
     reference = seen.encoded.dense.get("reference")
     kept = np.asarray(seen.kept, dtype=np.float64)
     return kept if reference is None else kept - np.asarray(reference, dtype=np.float64)
-
-
-def _said(value: Any, role: str) -> Any:
-    if isinstance(value, str) and not value.lstrip().startswith("["):
-        return [{"role": role, "content": value}]
-    return value
 
 
 def _encode_reply(

@@ -55,7 +55,6 @@ class QuestionAnswering(Task):
         Column("answers", "list", ("answers", "answer"), target=True),
     )
     text_column = ""
-    makes_head = True
     auto_class = "AutoModelForQuestionAnswering"
     primary_metric = "f1"
     shown_as = "answers"
@@ -131,7 +130,8 @@ class QuestionAnswering(Task):
 
         inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids") if k in batch}
         output = model(**inputs)
-        logits = torch.stack([output.start_logits.float(), output.end_logits.float()], dim=-1)
+        logits = torch.stack([output.start_logits, output.end_logits], dim=-1)
+        logits = logits.float() if logits.dtype.itemsize < 4 else logits
         possible = batch["start_of_token"] > 0
         possible[:, 0] = True
         return logits.masked_fill(~possible.unsqueeze(-1), _HIDDEN)
@@ -237,7 +237,8 @@ def _answer(item: Any, context: str) -> dict[str, Any]:
 
 def _short_questions(questions: Sequence[str], tokenizer: Any, max_length: int | None) -> list[str]:
     """Questions of at most half the length, so that something of the context can be read beside them."""
-    if max_length is None or max(map(len, questions)) < max_length // 2:
+    # No tokenizer makes more tokens than there are bytes, but for a mark or two.
+    if max_length is None or max(len(question.encode()) for question in questions) + 2 < max_length // 2:
         return list(questions)
     encoded = tokenizer(list(questions), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     most = max_length // 2

@@ -45,7 +45,6 @@ class TextClassification(Task):
     name = "text-classification"
     summary = "one label for each text, or pair of texts"
     columns = (texts.TEXT, texts.TEXT_PAIR, Column("label", "category", _LABEL, target=True))
-    makes_head = True
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "accuracy"
     pools = True

@@ -43,7 +43,6 @@ class TextRegression(Task):
     summary = "a number for each text, or pair of texts"
     columns = (texts.TEXT, texts.TEXT_PAIR, Column("score", "number", _SCORE, target=True))
     pipeline_tag = "text-classification"
-    makes_head = True
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "pearson"
     pools = True

@@ -56,7 +56,7 @@ class TokenClassification(Task):
     )
     inputs = ("text", "words")
     outputs = ("entities", "tags")
-    makes_head = True
+    shown = ("text",)
     auto_class = "AutoModelForTokenClassification"
     primary_metric = "f1"
     shown_as = "entities"
@@ -290,7 +290,7 @@ def _keep_best_window(words: list[NDArray[np.int32]], rows: Sequence[int]) -> No
         for sequence in sequences:
             found = words[sequence]
             for position in np.flatnonzero(found).tolist():
-                room = min(position, len(found) - position)
+                room = min(position, len(found) - 1 - position)
                 if room > best.get(int(found[position]), (-1, 0, 0))[0]:
                     best[int(found[position])] = (room, sequence, position)
         kept = {(sequence, position) for _, sequence, position in best.values()}

@@ -88,7 +88,7 @@ def resolve_training(
     used = recipe.replace(
         data={"max_length": max_length},
         train={
-            "pooling": "mean" if heads.has_pooling_layer(model) else "first",
+            "pooling": _pooling(model) if task.pools else train.pooling,
             "num_train_epochs": epochs,
             "learning_rate": auto_learning_rate(
                 model.num_parameters(), rows_per_batch, task.rate_factor * METHOD_RATE_FACTORS[train.method]
@@ -115,6 +115,10 @@ def balanced_weights(recipe: Recipe, train: Encoded, config: dict[str, Any]) -> 
     counts = np.bincount(labels[labels >= 0], minlength=config["num_labels"])
     weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     return tuple(float(weight) for weight in weights)
+
+
+def _pooling(model: Any) -> str:
+    return "mean" if heads.has_pooling_layer(model) else "first"
 
 
 def _settings(used: Recipe, class_weights: tuple[float, ...] | None) -> Settings:
