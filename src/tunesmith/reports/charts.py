@@ -33,6 +33,21 @@ def curves(events: Sequence[dict[str, Any]], metric: str, best_step: int) -> str
     return _svg(figure)
 
 
+def scatter(true: Sequence[float], predicted: Sequence[float]) -> str:
+    """Predicted against true numbers, with the line where both agree."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
+    axes = figure.subplots()
+    ends = [min(*true, *predicted), max(*true, *predicted)]
+    axes.plot(ends, ends, color=GRID, linewidth=2)
+    axes.scatter(true, predicted, s=9, color=BLUE, alpha=0.35, linewidths=0)
+    axes.set_xlabel("true")
+    axes.set_ylabel("predicted")
+    _style(axes)
+    return _svg(figure)
+
+
 def smoothed(values: Sequence[float], keep: float = 0.85) -> list[float]:
     """The exponential moving average, without the pull of its start."""
     average, weight, result = 0.0, 0.0, []

@@ -8,7 +8,7 @@ from typing import Any
 
 from tunesmith.recipe import yaml_value
 from tunesmith.reports import shown
-from tunesmith.reports.charts import curves
+from tunesmith.reports.charts import curves, scatter
 from tunesmith.run import Run, write_atomically
 from tunesmith.tasks import FRACTIONS, TASKS, Task, best_metric
 
@@ -78,6 +78,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "recipe": manifest["used"],
         "compared": _compared(metrics, task),
         "chart": curves(run.events(), best_metric(task)[0], metrics["train"]["best_step"]),
+        "scatter": scatter(**metrics["details"]["scatter"]) if "scatter" in metrics["details"] else "",
         "classes": _classes(metrics["details"]),
         "confusion": _confusion(metrics["details"]),
         "examples": _shown(run, task, primary["split"]),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SCORE = ("score", "similarity_score", "similarity", "rating", "stars", "value", "label", "target", "urgency")
+_MOST_POINTS = 1000
 _SCALE_KEY = "tunesmith_target_scale"
 
 
@@ -110,9 +111,10 @@ class TextRegression(Task):
         return abs(float(prediction["score"]) - float(gold))
 
     def details(self, seen: Seen, targets: Targets) -> dict[str, Any]:
-        """See Task: `scatter`, true and predicted numbers."""
-        scores = seen.encoded.dense["labels"][:, 0]
-        return {"scatter": {"true": scores.tolist(), "predicted": np.asarray(seen.kept)[:, 0].tolist()}}
+        """See Task: `scatter`, true and predicted numbers of at most 1000 rows."""
+        scores, predicted = seen.encoded.dense["labels"][:, 0], np.asarray(seen.kept)[:, 0]
+        rows = np.linspace(0, len(scores) - 1, min(len(scores), _MOST_POINTS)).astype(np.int64)
+        return {"scatter": {"true": scores[rows].tolist(), "predicted": predicted[rows].tolist()}}
 
     def statistics(self, seen: Seen, targets: Targets) -> Statistics:
         """See Task."""
