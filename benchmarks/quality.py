@@ -183,8 +183,8 @@ def table(records: list[dict], facts: dict) -> str:
         f"torch {facts['versions']['torch']}, transformers {facts['versions']['transformers']}; "
         f"{facts['date']}.",
         "",
-        "| data | task | model | metric | value | interval | rows | aimed at | baselines | train | all |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| data | task | model | metric | value | interval | also | rows | aimed at | baselines | train | all |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in records:
         p = r["primary"]
@@ -193,10 +193,16 @@ def table(records: list[dict], facts: dict) -> str:
         times = (f"{r['train_s']:.0f} s", f"{r['total_s']:.0f} s") if "total_s" in r else ("–", "–")
         lines.append(
             f"| {data} | {r['task']} | {r['model']} | {p['name']} | **{p['value']:.4f}** "
-            f"| {p['low']:.3f} to {p['high']:.3f} | {p['n']} | {r['target'] or '–'} | {baselines} "
+            f"| {p['low']:.3f} to {p['high']:.3f} | {others(r)} | {p['n']} | {r['target'] or '–'} | {baselines} "
             f"| {times[0]} | {times[1]} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def others(record: dict) -> str:
+    """Two more metrics, after the primary one."""
+    scores = {key: s["value"] for key, s in record["scores"].items() if key != record["primary"]["name"]}
+    return ", ".join(f"{key} {value:.3f}" for key, value in list(scores.items())[:2])
 
 
 def last_records() -> dict[str, dict]:
