@@ -22,6 +22,7 @@ from tunesmith.tasks import (
     LossOptions,
     Prediction,
     Recognised,
+    RowError,
     Seen,
     Targets,
     Task,
@@ -42,9 +43,19 @@ class Chat(Task):
     name = "chat"
     summary = "answering in a conversation"
     columns = (
-        Column("messages", "list", ("messages", "conversation", "conversations", "dialogue", "turns")),
+        Column(
+            "messages",
+            "list",
+            ("messages", "conversation", "conversations", "dialogue", "turns"),
+            required=False,
+        ),
         Column("tools", "list", ("tools",), required=False),
+        Column("prompt", "text", ("prompt", "instruction"), required=False),
+        Column("completion", "text", ("completion", "response"), required=False, target=True),
     )
+    inputs = ("messages", "tools")
+    outputs = ()
+    shown = ("messages",)
     chats = True
     pipeline_tag = "text-generation"
     suggested_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -64,9 +75,19 @@ class Chat(Task):
         """Messages, ShareGPT, Alpaca, prompt and completion, question and answer."""
         return conversations.recognise(header, rows[0])
 
+    def lacks(self, chosen: Collection[str], *, need_targets: bool) -> str:
+        """See Task: messages, or a prompt and its completion."""
+        if "messages" in chosen:
+            return ""
+        if "prompt" not in chosen:
+            return "messages"
+        return "completion" if need_targets and "completion" not in chosen else ""
+
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; a text alone is what the user says."""
-        messages = conversations.as_messages(row["messages"], "user")
+        messages = conversations.as_messages(_said(row, "messages", "prompt"), "user")
+        if row.get("completion") is not None:
+            messages = [*messages, *conversations.as_messages(row["completion"], "assistant")]
         example: dict[str, Any] = {"messages": conversations.checked_messages(messages, needs_reply=False)}
         return {**example, "tools": row["tools"]} if row.get("tools") else example
 
@@ -130,6 +151,14 @@ class Chat(Task):
 
 
 task = Chat()
+
+
+def _said(row: Values, *names: str) -> Any:
+    """The first of the columns that the row has."""
+    found = next((row[name] for name in names if row.get(name) is not None), None)
+    if found is None:
+        raise RowError(f"no {names[0]}.")
+    return found
 
 
 def reply(text: str) -> dict[str, str]:
