@@ -57,5 +57,18 @@ def _texts(model: Any, tokenizer: Any, prompts: Encoded, sequences: NDArray[np.i
         padding_side="left" if is_decoder else "right",
     )
     tokens = model.generate(**to_device(batch, model), pad_token_id=tokenizer.pad_token_id)
-    new = tokens[:, batch["input_ids"].shape[1] :] if is_decoder else tokens
-    return list(tokenizer.batch_decode(new, skip_special_tokens=True))
+    new = tokens[:, batch["input_ids"].shape[1] :] if is_decoder else tokens[:, 1:]
+    ends = _end_tokens(model)
+    written = [_until_the_end(row, ends) for row in new.tolist()]
+    return list(tokenizer.batch_decode(written, skip_special_tokens=True))
+
+
+def _end_tokens(model: Any) -> set[int]:
+    ends = model.generation_config.eos_token_id
+    return set(ends) if isinstance(ends, list) else {ends}
+
+
+def _until_the_end(tokens: list[int], ends: set[int]) -> list[int]:
+    """What stands before the first token that ends a text; some tokenizers do not know it for a special one."""
+    stop = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
+    return tokens[:stop]

@@ -77,21 +77,23 @@ def load_tokenizer(files: ModelFiles) -> Any:
 
 
 def _with_unknown_token(tokenizer: Any, files: ModelFiles) -> Any:
-    """The tokenizer as its file says, where transformers builds one that has lost its unknown token.
+    """The tokenizer with the unknown token that its file states, where transformers has lost it.
 
     Version 5 makes every `LlamaTokenizer` anew, without one: it then drops characters that it does not know,
     and says nothing.
     """
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Tokenizer
 
     file = files.path / "tokenizer.json"
     if not file.is_file() or tokenizer.unk_token is None:
         return tokenizer
     stated = json.loads(file.read_text(encoding="utf-8"))["model"].get("unk_token")
-    built = json.loads(tokenizer.backend_tokenizer.to_str())["model"].get("unk_token")
-    if stated is None or built is not None:
+    built = json.loads(tokenizer.backend_tokenizer.to_str())
+    if stated is None or built["model"].get("unk_token", stated) is not None:
         return tokenizer
-    return PreTrainedTokenizerFast.from_pretrained(files.path, local_files_only=True)
+    built["model"]["unk_token"] = stated
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(built))
+    return tokenizer
 
 
 def load_for_training(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunesmith.errors import ModelError
 from tunesmith.metrics import Scores, Statistics, language_modelling
 from tunesmith.tasks import (
     IGNORED,
@@ -93,7 +94,7 @@ class Chat(Task):
 
     def prepare_tokenizer(self, tokenizer: Any, train: Values, *, chat_template: str) -> list[str]:
         """See Task: gives it a chat template."""
-        return chat_templates.choose_template(tokenizer, chat_template)
+        return give_template(tokenizer, chat_template)
 
     def end_tokens(self, tokenizer: Any) -> list[int]:
         """See Task: the end of a turn, and the end of the text."""
@@ -151,6 +152,22 @@ class Chat(Task):
 
 
 task = Chat()
+
+
+def give_template(tokenizer: Any, asked: str) -> list[str]:
+    """Gives a tokenizer a chat template, and returns the tokens that were added for it.
+
+    Raises:
+        ModelError: the tokenizer does not know the token that ends a turn when it reads it.
+    """
+    has_own = tokenizer.chat_template is not None and asked == "auto"
+    added = chat_templates.choose_template(tokenizer, asked)
+    if not has_own and chat_templates.end_of_turn_id(tokenizer) is None:
+        raise ModelError(
+            "the tokenizer reads the token that ends a turn as several pieces: no answer would ever end.",
+            remedy="Use a model whose tokenizer.json has its special tokens with `normalized: false`.",
+        )
+    return added
 
 
 def _said(row: Values, *names: str) -> Any:

@@ -31,7 +31,7 @@ from tunesmith.tasks import (
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _conversations as conversations
 from tunesmith.tasks import _language as language
-from tunesmith.tasks.chat import end_tokens, last_reply, reply
+from tunesmith.tasks.chat import end_tokens, give_template, last_reply, reply
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +85,7 @@ class Preference(Task):
 
     def prepare_tokenizer(self, tokenizer: Any, train: Values, *, chat_template: str) -> list[str]:
         """See Task: gives it a chat template."""
-        return chat_templates.choose_template(tokenizer, chat_template)
+        return give_template(tokenizer, chat_template)
 
     def end_tokens(self, tokenizer: Any) -> list[int]:
         """See Task."""
