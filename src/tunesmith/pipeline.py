@@ -8,6 +8,7 @@ loop from what they saved, and the result is bit for bit that of a run that was 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,7 @@ from tunesmith.data.encoding import cache_folder, encode_splits, with_something_
 from tunesmith.data.examples import fingerprint, refuse_faults, set_faults_aside
 from tunesmith.data.packing import pack
 from tunesmith.data.preparing import all_sources, find_splits, read_checked
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, RecipeError
 from tunesmith.evaluation.baselines import TrainingRows
 from tunesmith.evaluation.result import build_metrics, score_baselines, write_predictions
 from tunesmith.evaluation.scoring import Scored
@@ -38,7 +39,7 @@ from tunesmith.recipe import Recipe
 from tunesmith.reports import write_card, write_report
 from tunesmith.run import Run, write_atomically, write_json
 from tunesmith.session import Session, begin, describe
-from tunesmith.tasks import TASKS, Seen, point_scores
+from tunesmith.tasks import TASKS, Seen, Task, point_scores
 from tunesmith.training.checkpoints import Checkpoints, State
 from tunesmith.training.events import EventLog
 from tunesmith.training.loop import Job, Loop, Settings, make_accelerator
@@ -139,7 +140,7 @@ def _encode(session: Session) -> None:
         tokenizer,
         session.targets,
         choose_max_length=lambda longest: choose_max_length(
-            how.max_length, session.model, tokenizer, longest, task.max_length
+            how.max_length, session.model, tokenizer, longest, task.max_length, task.least_length
         ),
         overlap=None if how.overlap_tokens == "auto" else how.overlap_tokens,
         cache=cache_folder(),
@@ -157,10 +158,25 @@ def _encode(session: Session) -> None:
     )
     session.splits = dict(encoded.splits)
     session.splits["train"] = with_something_to_learn(task, encoded.splits["train"])
-    if task.packs and how.packing is not False:
+    if task.packs and how.packing is not False and _can_pack(session):
         session.splits["train"] = pack(session.splits["train"], encoded.max_length)
     session.max_length = encoded.max_length
     session.model.set_attn_implementation("eager" if encoded.longest <= _SHORT_TEXT_TOKENS else "sdpa")
+
+
+def _can_pack(session: Session) -> bool:
+    """Whether the model takes positions, from which the texts of a sequence are told apart.
+
+    Raises:
+        RecipeError: packing is asked for and it does not.
+    """
+    possible = "position_ids" in inspect.signature(session.model.forward).parameters
+    if session.recipe.data.packing is True and not possible:
+        raise RecipeError(
+            f"data.packing needs a model that takes positions, and `{session.recipe.model}` does not.",
+            remedy="Leave it at `auto`.",
+        )
+    return possible
 
 
 def _resolve(session: Session, accelerator: Any) -> tuple[Plan, Settings]:
@@ -197,7 +213,9 @@ def _add_references(session: Session, settings: Settings) -> None:
         file = session.run.checkpoints / f"reference-{name}.safetensors"
         reference = load_reference(file)
         if reference is None:
-            reference = np.asarray(session.see(name, with_texts=False).kept)
+            # In the arithmetic of the passes that it is compared with: looks and scores are in full precision.
+            bf16 = settings.bf16 and name == "train"
+            reference = np.asarray(session.see(name, with_texts=False, bf16=bf16).kept)
             save_reference(file, reference)
         session.splits[name] = with_reference(encoded, reference)
 
@@ -220,6 +238,11 @@ def _allow_targets(session: Session) -> None:
     train = session.splits["train"].ragged
     labels = train["decoder_labels" if "decoder_labels" in train else "labels"].values
     banned = allow_tokens(session.model, labels[labels >= 0])
+    if banned and session.adapter is not None:
+        raise RecipeError(
+            f"the model forbids {len(banned)} tokens of the targets, and an adapter cannot allow them.",
+            remedy="Use `train.method=full`.",
+        )
     if banned:
         named = " ".join(session.tokenizer.convert_ids_to_tokens(banned))
         session.progress.warn(f"the model forbids {len(banned)} tokens of the targets; now allowed: {named}")
@@ -263,7 +286,7 @@ def _features(session: Session, split: str, settings: Settings) -> Any:
         head=session.head,
         pad_token_id=session.tokenizer.pad_token_id,
         bf16=settings.bf16,
-        place=session.data.splits[split].place,
+        place=lambda row: session.data.splits[split].place(row % len(session.data.splits[split])),
         advance=session.advance(f"{split} texts"),
     )
 
@@ -294,7 +317,9 @@ def _fit(session: Session, plan: Plan, settings: Settings, accelerator: Any) -> 
 def _save(session: Session) -> None:
     """Fits what is fitted on the validation rows, and writes the model."""
     task, model = session.task, session.model
-    fitted = task.fit_thresholds(session.see("validation", with_texts=False), session.targets)
+    fits = type(task).fit_thresholds is not Task.fit_thresholds
+    seen = session.see("validation", with_texts=False) if fits else None
+    fitted = task.fit_thresholds(seen, session.targets) if seen is not None else session.targets
     if fitted != session.targets:
         session.targets = fitted
         model.config.update(task.config(fitted))

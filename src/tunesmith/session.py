@@ -17,7 +17,7 @@ from tunesmith.evaluation.result import final_split
 from tunesmith.inference.answering import score
 from tunesmith.models import heads
 from tunesmith.models.adapters import LoraSettings, add_lora
-from tunesmith.models.loading import LoadedModel, load_for_training
+from tunesmith.models.loading import AS_IT_IS, LoadedModel, load_for_training
 from tunesmith.models.resolve import resolve_model
 from tunesmith.progress import Progress
 from tunesmith.recipe import GenerateRecipe, Recipe, TrainRecipe
@@ -123,11 +123,12 @@ def begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
         pooling=_pooling(recipe.train),
         seed=recipe.seed,
         chat_template=recipe.data.chat_template,
-        train=data.splits["train"].columns,
+        # An adapter cannot learn what would be added for characters of the rows.
+        train={} if recipe.train.method == "lora" else data.splits["train"].columns,
     )
     progress.note(f"{files.origin}; {loaded.model.num_parameters():,} parameters")
     _tell_added_tokens(recipe, loaded, progress)
-    if loaded.head_is_new and "num_labels" not in task.config(data.targets):
+    if loaded.head_is_new and loaded.needs_trained_head:
         progress.warn(f"{files.name} was not trained for {task.name}: its head begins from random weights")
     adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
     if heads.has_pooling_layer(loaded.model):
@@ -151,7 +152,12 @@ def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
         **({} if task.windows else {"data.overlap_tokens": f"`{task.name}`"}),
         **({} if task.chats else {"data.chat_template": f"`{task.name}`"}),
         **({} if task.generates else dict.fromkeys(_GENERATE_KEYS, f"`{task.name}`")),
+        **({} if task.probe else {"train.head_start": f"`{task.name}`, which has no probe"}),
     }
+    if train.method == "probe":
+        useless |= dict.fromkeys((f"train.{key}" for key in (*_SPECIAL_KEYS, "layer_lr_decay")), "a probe")
+    if not recipe.generate.do_sample:
+        useless |= dict.fromkeys(("generate.temperature", "generate.top_p"), "answers without `do_sample`")
     for key, what in useless.items():
         if _is_set(recipe, key):
             raise RecipeError(f"{key} has no effect on {what}.", remedy=_heeded(task, key))
@@ -274,12 +280,18 @@ def _pooling(train: TrainRecipe) -> str:
             "train.pooling `mean` adds a layer to the model, and an adapter must fit the base model as it is.",
             remedy="Leave it at `auto`, or use `train.method=full`.",
         )
-    return "first"
+    return AS_IT_IS
 
 
 def _adapter(recipe: Recipe, task: Task, loaded: LoadedModel, *, base: str) -> Any:
     if recipe.train.method != "lora":
         return None
+    if loaded.head_is_new and loaded.needs_trained_head:
+        raise RecipeError(
+            f"`{recipe.model}` has no head for {task.name}, and an adapter cannot learn one.",
+            place="train.method",
+            remedy=f"Use `train.method=full`, or a model such as `{task.suggested_model}`.",
+        )
     train = recipe.train
     settings = LoraSettings(
         train.lora_r,

@@ -116,7 +116,9 @@ def test_a_question_longer_than_half_the_window_leaves_room(tokenizer, question)
     rows = [row_of(words_of(40), (30, 31), question=question), row_of(words_of(5), (0, 1))]
     _, encoded = encode(rows, tokenizer, 48, 12)
     assert encoded.ragged["input_ids"].lengths.max() <= 48
-    assert encoded.lost == {"answers": (0, 2)}
+    assert encoded.lost["answers"] == (0, 2)
+    is_cut = len(tokenizer(question, add_special_tokens=False)["input_ids"]) > 24
+    assert encoded.lost.get("questions (cut)", (0, 2)) == (int(is_cut), 2)
     for sequence in range(len(encoded)):
         assert (encoded.ragged["start_of_token"][sequence] > 0).any()
 

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,6 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from tunesmith import load, pipeline
 from tunesmith.data.batches import collate
 from tunesmith.data.encoding import survey
-from tunesmith.errors import RecipeError
 from tunesmith.inference.forward import forward
 from tunesmith.recipe import Recipe
 from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, RowError, Seen, point_scores
@@ -170,9 +171,11 @@ def test_added_characters_are_written_as_they_were_read(tokenizer, folder):
         assert fresh.batch_decode([ids], skip_special_tokens=True)[0].strip() == text
 
 
-def test_an_adapter_cannot_learn_added_tokens(folder, tmp_path):
-    with pytest.raises(RecipeError, match="2 tokens must be added"):
-        pipeline.train(recipe_for(folder, tmp_path, method="lora"))
+def test_for_an_adapter_nothing_is_added_and_what_cannot_be_written_is_told(folder, tmp_path):
+    run = pipeline.train(recipe_for(folder, tmp_path, method="lora"))
+    assert len(AutoTokenizer.from_pretrained(run.model)) == len(AutoTokenizer.from_pretrained(folder))
+    lost = json.loads((run.data / "supervision.json").read_text())["train"]["lost"]
+    assert lost["target tokens (unknown to the tokenizer)"][0] > 0
 
 
 def test_nothing_is_added_to_a_tokenizer_that_knows_all(folder):

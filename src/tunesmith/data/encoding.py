@@ -24,8 +24,8 @@ import numpy as np
 from tunesmith import tasks
 from tunesmith.data.examples import Examples
 from tunesmith.encoded import Encoded, Lost, Ragged
-from tunesmith.errors import DataError
-from tunesmith.tasks import EncodeOptions, Targets, Task
+from tunesmith.errors import DataError, RecipeError
+from tunesmith.tasks import EncodeOptions, RowError, Targets, Task
 
 _CHUNK_ROWS = 10_000
 _FORMAT = 2
@@ -153,14 +153,20 @@ def encode_splits(
         DataError: no row of a split has anything to learn from, or be scored by.
     """
     full = {
-        name: encode(task, examples, tokenizer, _options(name, None, 0), targets, cache)
+        name: _encoded(task, examples, tokenizer, _options(name, None, 0), targets, cache)
         for name, examples in splits.items()
     }
     longest = max(_longest_part(encoded) for encoded in full.values())
     max_length = choose_max_length(longest)
     shared = max_length // 4 if overlap is None else overlap
+    if task.windows and shared > max_length // 2:
+        raise RecipeError(
+            f"windows must have more of their own than they share: data.overlap_tokens is {shared}, and "
+            f"data.max_length {max_length}.",
+            remedy=f"Give at most {max_length // 2}, or leave it at `auto`.",
+        )
     cut = {
-        name: encode(task, splits[name], tokenizer, _options(name, max_length, shared), targets, cache)
+        name: _encoded(task, splits[name], tokenizer, _options(name, max_length, shared), targets, cache)
         if _longest_part(encoded) > max_length
         else encoded
         for name, encoded in full.items()
@@ -174,6 +180,31 @@ def encode_splits(
                 remedy="Give a larger `data.max_length`, or a model that reads longer texts.",
             )
     return EncodedSplits(cut, supervision, max_length)
+
+
+def _encoded(
+    task: Task, examples: Examples, tokenizer: Any, options: EncodeOptions, targets: Targets, cache: Path
+) -> Encoded:
+    """Sequences of the examples; a row that cannot be encoded is named by its place."""
+    try:
+        return encode(task, examples, tokenizer, options, targets, cache)
+    except RowError as error:
+        raise DataError(
+            f"the row cannot be used: {error}",
+            place=_place_of_fault(task, examples, tokenizer, options, targets),
+            remedy="Mend it, or take it out of the file.",
+        ) from None
+
+
+def _place_of_fault(
+    task: Task, examples: Examples, tokenizer: Any, options: EncodeOptions, targets: Targets
+) -> str:
+    for row in range(len(examples)):
+        try:
+            encode(task, examples.take(np.array([row])), tokenizer, options, targets)
+        except RowError:
+            return examples.place(row)
+    return ""
 
 
 def survey(task: Task, full: Encoded, cut: Encoded, max_length: int) -> Supervision:
@@ -258,7 +289,8 @@ def _key(
 def _code_of_tasks() -> str:
     """A sum over the tasks' source files: what an older version encoded is not believed."""
     digest = hashlib.sha256()
-    for path in sorted(Path(tasks.__file__).parent.glob("*.py")):
+    folder = Path(tasks.__file__).parent
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".jinja")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

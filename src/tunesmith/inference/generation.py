@@ -38,8 +38,10 @@ def generate(
     prompts = Encoded({"input_ids": encoded.ragged["input_ids"]}, {}, encoded.rows, encoded.n_rows)
     written = int(model.generation_config.max_new_tokens or 0)
     done = 0
-    with evaluating(model), torch.random.fork_rng(enabled=bool(model.generation_config.do_sample)):
-        torch.manual_seed(_SAMPLING_SEED)
+    draws = bool(model.generation_config.do_sample)
+    with evaluating(model), torch.random.fork_rng(enabled=draws):
+        if draws:
+            torch.manual_seed(_SAMPLING_SEED)
         for sequences in plan_in_order(prompts.lengths + written, tokens_per_batch):
             for sequence, text in zip(sequences, _texts(model, tokenizer, prompts, sequences), strict=True):
                 texts[sequence] = text

@@ -32,12 +32,14 @@ class Predictor:
     Args:
         task: what the model was trained for.
         loaded: the model and its tokenizer.
+        overlap: tokens that windows share; a quarter of what the model reads when None.
     """
 
-    def __init__(self, task: Task, loaded: LoadedModel) -> None:
+    def __init__(self, task: Task, loaded: LoadedModel, overlap: int | None = None) -> None:
         self.task, self.model, self.tokenizer = task, loaded.model, loaded.tokenizer
         self.targets = task.targets_of(loaded.model.config)
         self.max_length = int(loaded.tokenizer.model_max_length)
+        self.overlap = self.max_length // 4 if overlap is None else overlap
 
     @classmethod
     def from_run(cls, path: str | Path) -> Predictor:
@@ -47,8 +49,10 @@ class Predictor:
             RunError: there is no finished run in the folder.
         """
         run = Run.open(path)
-        task = TASKS.get(run.manifest()["used"]["task"])
-        return cls(task, load_trained(resolve_model(str(run.model)), task))
+        used = run.recipe()
+        task = TASKS.get(used.task)
+        overlap = None if used.data.overlap_tokens == "auto" else used.data.overlap_tokens
+        return cls(task, load_trained(resolve_model(str(run.model)), task), overlap)
 
     def __call__(self, texts: str | Values | Iterable[str | Values]) -> Any:
         """One answer for a text (or a row of columns), a list of answers for several.
@@ -97,11 +101,11 @@ class Predictor:
 
     def encode_to_score(self, examples: Examples) -> Encoded:
         """Sequences of examples with their labels."""
-        options = EncodeOptions(self.max_length, "score", self.max_length // 4)
+        options = EncodeOptions(self.max_length, "score", self.overlap)
         return encode(self.task, examples, self.tokenizer, options, self.targets)
 
     def _encode(self, examples: Examples, max_length: int | None) -> Encoded:
-        overlap = max_length // 4 if max_length else 0
+        overlap = self.overlap if max_length else 0
         options = EncodeOptions(max_length, "predict", overlap)
         return encode(self.task, examples, self.tokenizer, options, self.targets)
 

@@ -102,18 +102,32 @@ def _predict_chunk(
                     remedy="Mend it, or give `--bad-rows keep` to get a line with the error in its place.",
                 ) from None
             faults[position] = str(error)
-    answers = iter(predictor.predict_rows(usable) if usable else [])
+    answers = iter(_answers(predictor, usable))
     read = iter(usable)
     for position, (file, row) in enumerate(chunk):
         place = {"row": f"{Path(file).name}:{row.line}"}
         if position in faults:
             yield {**place, "error": faults[position]}
-        else:
-            yield {
-                **place,
-                **_shown(predictor.task, next(read)),
-                **answer_line(predictor, next(answers), top_k),
-            }
+            continue
+        shown, found = _shown(predictor.task, next(read)), next(answers)
+        if isinstance(found, RowError) and not keep_bad_rows:
+            raise DataError(
+                f"the row cannot be used: {found}", place=f"{file}, {row.unit} {row.line}", remedy="Mend it."
+            )
+        answer = (
+            {"error": str(found)} if isinstance(found, RowError) else answer_line(predictor, found, top_k)
+        )
+        yield {**place, **shown, **answer}
+
+
+def _answers(predictor: Predictor, rows: list[dict[str, Any]]) -> list[Prediction | RowError]:
+    """An answer for each row, or why there is none."""
+    try:
+        return list(predictor.predict_rows(rows)) if rows else []
+    except RowError as error:
+        if len(rows) == 1:
+            return [error]
+        return [answer for row in rows for answer in _answers(predictor, [row])]
 
 
 def _shown(task: Task, row: dict[str, Any]) -> dict[str, Any]:

@@ -92,8 +92,20 @@ def merge_adapter(model: Any, folder: Path) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft's affair with transformers
-        merged = peft.PeftModel.from_pretrained(model, str(folder), local_files_only=True).merge_and_unload()
+        # A head for other labels is not taken over; it will be new.
+        adapted = peft.PeftModel.from_pretrained(
+            model, str(folder), local_files_only=True, ignore_mismatched_sizes=True
+        )
+        merged = adapted.merge_and_unload()
     return merged.requires_grad_(True)
+
+
+def adapter_modules(folder: Path) -> set[str]:
+    """Names of the weights that an adapter brings whole, as the model calls them: its head."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "adapter_model.safetensors", framework="np") as file:
+        return {name.removeprefix("base_model.model.") for name in file.keys()}  # noqa: SIM118 (no mapping)
 
 
 def is_adapter(folder: Path) -> bool:

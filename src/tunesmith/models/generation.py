@@ -37,6 +37,7 @@ def set_generation(model: Any, tokenizer: Any, task: Task, recipe: Recipe, train
     settings = model.generation_config
     settings.max_new_tokens = most
     settings.max_length = None
+    settings.min_length = 0  # a model's own may be longer than all answers here
     settings.num_beams = how.num_beams
     settings.do_sample = how.do_sample
     settings.temperature = how.temperature if how.do_sample else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import ModelError
 from tunesmith.models import heads
-from tunesmith.models.adapters import is_adapter, merge_adapter
+from tunesmith.models.adapters import adapter_modules, is_adapter, merge_adapter
 from tunesmith.models.resolve import ADAPTER_FILE, ModelFiles, resolve_model
 from tunesmith.tasks import Targets, Task, Values
 
@@ -25,6 +25,10 @@ _VOCABULARIES = (
 )  # fmt: skip
 
 
+AS_IT_IS = "as it is"
+"""A pooling: whatever the model's own layers do, with nothing added."""
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A model and what belongs to it.
@@ -34,12 +38,14 @@ class LoadedModel:
         tokenizer: its fast tokenizer.
         head_is_new: whether the head was not among the weights.
         added_tokens: that the tokenizer got for the task.
+        needs_trained_head: whether the task's head is one that models bring, not one that is made for labels.
     """
 
     model: Any
     tokenizer: Any
     head_is_new: bool
     added_tokens: tuple[str, ...] = ()
+    needs_trained_head: bool = False
 
 
 def load_tokenizer(files: ModelFiles) -> Any:
@@ -112,7 +118,7 @@ def load_for_training(
         files: from `resolve_model`.
         task: says which class of transformers loads it.
         targets: what the head predicts.
-        pooling: `auto`, `mean` or `first`, as in the recipe.
+        pooling: `auto`, `mean` or `first`, as in the recipe; or as the model has it.
         seed: of the new head's weights.
         chat_template: the name of one, or `auto` for the model's own.
         train: the training rows, for what the tokenizer lacks.
@@ -132,9 +138,8 @@ def load_for_training(
             f"train.pooling is `first`, and `{files.name}` was trained with a layer that takes the mean.",
             remedy="Leave `train.pooling` at `auto`, or begin from the base model.",
         )
-    add_layer = (
-        task.pools and not pools_already and _wants_pooling_layer(before, pooling, keep_head=keep_head)
-    )
+    may_add = task.pools and not pools_already and pooling != AS_IT_IS
+    add_layer = may_add and _wants_pooling_layer(before, pooling, keep_head=keep_head)
     config = _config(files, task, targets, tokenizer, extra_layers=int(add_layer))
     if add_layer:
         setattr(config, heads.POOLING_KEY, "mean")
@@ -156,7 +161,7 @@ def load_for_training(
     head_is_new = not keep_head or add_layer or any(_is_head(model, name) for name in missing)
     if head_is_new and heads.has_head(wanted):
         _renew_head(model, wanted["num_labels"], seed, *task.head_scale(targets))
-    return LoadedModel(model, tokenizer, head_is_new, tuple(added))
+    return LoadedModel(model, tokenizer, head_is_new, tuple(added), not heads.has_head(wanted))
 
 
 def load_trained(files: ModelFiles, task: Task, *, device: Any = None) -> LoadedModel:
@@ -237,19 +242,31 @@ def _load(files: ModelFiles, task: Task, config: Any) -> tuple[Any, set[str]]:
     """The model, and the names of the weights that its files lack; an adapter is merged into its base."""
     if not is_adapter(files.path):
         return _from_pretrained(files, task, config)
-    base = resolve_model(adapter_base(files))
-    model, _ = _from_pretrained(base, task, config)
-    merged = merge_adapter(model, files.path)
+    model, missing = _load(resolve_model(adapter_base(files)), task, config)
+    try:
+        merged = merge_adapter(model, files.path)
+    except (ValueError, RuntimeError, KeyError, AttributeError) as error:
+        raise ModelError(
+            f"the adapter of `{files.name}` cannot be added to its base model: {_first_line(error)}",
+            remedy="It must be a LoRA adapter of this base model.",
+            place=str(files.path),
+        ) from None
     if (files.path / "generation_config.json").is_file():
         from transformers import GenerationConfig
 
         merged.generation_config = GenerationConfig.from_pretrained(files.path, local_files_only=True)
-    return merged, set()
+    return merged, missing - adapter_modules(files.path)
 
 
 def adapter_base(files: ModelFiles) -> str:
     """The name of the model that an adapter was trained on."""
     content = json.loads((files.path / ADAPTER_FILE).read_text(encoding="utf-8"))
+    if not content.get("base_model_name_or_path"):
+        raise ModelError(
+            f"`{files.name}` is an adapter and does not say of which model.",
+            place=str(files.path / ADAPTER_FILE),
+            remedy="Add `base_model_name_or_path`.",
+        )
     return str(content["base_model_name_or_path"])
 
 

@@ -161,6 +161,8 @@ class Task:
     """Whether one vector stands for the whole text, so that the body may end in a pooling layer."""
     max_length: int | None = None
     """What `auto` is for `data.max_length`; None is as long as the longest text."""
+    least_length: int = 4
+    """The smallest `data.max_length` that leaves something to read."""
     windows: bool = False
     """Whether a text longer than `max_length` becomes several sequences instead of being cut."""
     keeps_tokens: bool = False

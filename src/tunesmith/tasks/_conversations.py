@@ -105,7 +105,7 @@ def _messages_format(header: Collection[str], sample: Row) -> Recognised | None:
     extra = tuple(name for name in ("system", "tools") if name in header)
 
     def convert(row: Row) -> dict[str, Any]:
-        return _with_tools(_with_system(row, _normal(row[column])), row)
+        return _with_tools(_with_system(row, _normal(row.get(column))), row)
 
     return Recognised("sharegpt" if is_sharegpt else "messages", (column, *extra), convert)
 
@@ -119,7 +119,7 @@ def _alpaca_format(header: Collection[str], sample: Row) -> Recognised | None:
 
     def convert(row: Row) -> dict[str, Any]:
         asked = [*_history(row.get("history")), _instruction(row, context)]
-        return {"messages": _with_system(row, [*asked, _turn("assistant", row[reply])])}
+        return {"messages": _with_system(row, [*asked, _turn("assistant", row.get(reply))])}
 
     columns = ("instruction", *((context,) if context else ()), reply, *extra)
     return Recognised("alpaca", columns, convert)
@@ -144,7 +144,7 @@ def _two_columns(
     extra = tuple(column for column in ("system", "tools") if column in header)
 
     def convert(row: Row) -> dict[str, Any]:
-        messages = [*_said(row[asked], "user"), *_said(row[reply], "assistant")]
+        messages = [*_said(row.get(asked), "user"), *_said(row.get(reply), "assistant")]
         return _with_tools(_with_system(row, messages), row)
 
     return Recognised(name, (asked, reply, *extra), convert)
@@ -157,7 +157,7 @@ def _sharegpt_pairs(header: Collection[str], sample: Row) -> Recognised | None:
     extra = ("system",) if "system" in header else ()
 
     def convert(row: Row) -> dict[str, Any]:
-        return _pair(_with_system(row, _normal(row[column])), row)
+        return _pair(_with_system(row, _normal(row.get(column))), row)
 
     return Recognised("sharegpt-pairs", (column, "chosen", "rejected", *extra), convert)
 
@@ -170,7 +170,7 @@ def _prompt_pairs(header: Collection[str], sample: Row) -> Recognised | None:
     extra = tuple(name for name in (context, "system") if name and name in header)
 
     def convert(row: Row) -> dict[str, Any]:
-        prompt = [_instruction(row, context)] if asked == "instruction" else _said(row[asked], "user")
+        prompt = [_instruction(row, context)] if asked == "instruction" else _said(row.get(asked), "user")
         return _pair(_with_system(row, prompt), row)
 
     name = "alpaca-pairs" if asked == "instruction" else "prompt-pairs"
@@ -183,7 +183,7 @@ def _whole_pairs(header: Collection[str], sample: Row) -> Recognised | None:
         return None
 
     def convert(row: Row) -> dict[str, Any]:
-        chosen, rejected = (_normal(_split_hh(row[name])) for name in ("chosen", "rejected"))
+        chosen, rejected = (_normal(_split_hh(row.get(name))) for name in ("chosen", "rejected"))
         if not isinstance(chosen, list) or not isinstance(rejected, list):
             raise RowError("without a prompt, chosen and rejected must be whole conversations.")
         n = _common_length(chosen, rejected)
@@ -193,7 +193,7 @@ def _whole_pairs(header: Collection[str], sample: Row) -> Recognised | None:
 
 
 def _pair(prompt: Any, row: Row) -> dict[str, Any]:
-    replies = {name: _without(prompt, _said(row[name], "assistant")) for name in ("chosen", "rejected")}
+    replies = {name: _without(prompt, _said(row.get(name), "assistant")) for name in ("chosen", "rejected")}
     return {"prompt": prompt, **replies}
 
 
@@ -264,7 +264,7 @@ def _history(value: Any) -> list[Message]:
 
 
 def _instruction(row: Row, context: str | None) -> Message:
-    asked, given = row["instruction"], row.get(context) if context else None
+    asked, given = row.get("instruction"), row.get(context) if context else None
     if _is_missing(given):
         return _turn("user", asked)
     if _is_missing(asked):

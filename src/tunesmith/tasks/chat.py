@@ -89,7 +89,10 @@ class Chat(Task):
         messages = conversations.as_messages(_said(row, "messages", "prompt"), "user")
         if row.get("completion") is not None:
             messages = [*messages, *conversations.as_messages(row["completion"], "assistant")]
-        example: dict[str, Any] = {"messages": conversations.checked_messages(messages, needs_reply=False)}
+        checked = conversations.checked_messages(messages, needs_reply=False)
+        if all(message["role"] == "assistant" for message in checked):
+            raise RowError("nothing is said before the assistant's turn.")
+        example: dict[str, Any] = {"messages": checked}
         return {**example, "tools": row["tools"]} if row.get("tools") else example
 
     def prepare_tokenizer(self, tokenizer: Any, train: Values, *, chat_template: str) -> list[str]:

@@ -144,7 +144,7 @@ class FillMask(Task):
         return [_filled(seen, row) for row in range(seen.encoded.n_rows)]
 
     def gold(self, columns: Values, targets: Targets) -> list[Any]:
-        """See Task: the text itself."""
+        """See Task: nothing; what was hidden is in the text."""
         return [None] * len(columns["text"])
 
     def statistics(self, seen: Seen, targets: Targets) -> Statistics:

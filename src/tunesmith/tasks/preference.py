@@ -100,12 +100,12 @@ class Preference(Task):
         fields: dict[str, list[list[int]]] = {}
         for prefix, name in (("", "chosen"), ("rejected_", "rejected")):
             both = [
-                _encode_reply([*prompt, *said], len(ids), tokenizer, options.max_length)
+                _encode_reply([*prompt, *said], len(ids), tokenizer)
                 for prompt, said, ids in zip(batch["prompt"], batch[name], prompts, strict=True)
             ]
             fields[f"{prefix}input_ids"] = [ids for ids, _ in both]
             fields[f"{prefix}labels"] = [labels for _, labels in both]
-        return Encoded.of(fields)
+        return Encoded.of(_cut_alike(fields, [len(ids) for ids in prompts], options.max_length))
 
     def items(self, encoded: Encoded) -> NDArray[np.int64]:
         """See Task: pairs of which something of both replies is left."""
@@ -183,19 +183,28 @@ def _gains(seen: Seen) -> NDArray[np.float64]:
     return kept if reference is None else kept - np.asarray(reference, dtype=np.float64)
 
 
-def _encode_reply(
-    messages: Sequence[Any], n_prompt: int, tokenizer: Any, max_length: int | None
-) -> tuple[list[int], list[int]]:
-    """Ids and labels of a conversation; a long prompt loses its beginning, then the reply its end."""
+def _encode_reply(messages: Sequence[Any], n_prompt: int, tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Ids and labels of a conversation; only what follows the prompt has labels."""
     ids, is_target, _ = chat_templates.encode_conversation(messages, tokenizer)
-    labels = [
-        token if target and i >= n_prompt else IGNORED
-        for i, (token, target) in enumerate(zip(ids, is_target, strict=True))
+    learned = (target and place >= n_prompt for place, target in enumerate(is_target))
+    return ids, [token if learn else IGNORED for token, learn in zip(ids, learned, strict=True)]
+
+
+def _cut_alike(
+    fields: dict[str, list[list[int]]], n_prompts: Sequence[int], max_length: int | None
+) -> dict[str, list[list[int]]]:
+    """Both replies of a pair after the same prompt: a long one loses its beginning, then the replies their end."""
+    if max_length is None:
+        return fields
+    lengths = (map(len, fields[name]) for name in ("input_ids", "rejected_input_ids"))
+    dropped = [
+        min(max(*pair, max_length) - max_length, max(n_prompt - max_length // 2, 0))
+        for *pair, n_prompt in zip(*lengths, n_prompts, strict=True)
     ]
-    if max_length is None or len(ids) <= max_length:
-        return ids, labels
-    dropped = min(len(ids) - max_length, max(n_prompt - max_length // 2, 0))
-    return ids[dropped:][:max_length], labels[dropped:][:max_length]
+    return {
+        name: [row[n:][:max_length] for row, n in zip(rows, dropped, strict=True)]
+        for name, rows in fields.items()
+    }
 
 
 def _stacked(one: torch.Tensor, other: torch.Tensor, padding: int) -> torch.Tensor:

@@ -60,6 +60,7 @@ class QuestionAnswering(Task):
     shown_as = "answers"
     # The head begins at random, without a probe, and needs more passes than others.
     rows_wanted = 20_000
+    least_length = 32
     max_length = 384
     windows = True
     keeps_tokens = True
@@ -98,12 +99,14 @@ class QuestionAnswering(Task):
     def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
         """See Task; `start_of_token` and `end_of_token` are a token's characters in the context, from 1."""
         with_types = "token_type_ids" in tokenizer.model_input_names
+        questions = _short_questions(batch["question"], tokenizer, options.max_length)
         encoded = tokenizer(
-            _short_questions(batch["question"], tokenizer, options.max_length),
+            questions,
             list(batch["context"]),
             truncation="only_second" if options.max_length else False,
             max_length=options.max_length,
-            stride=options.overlap if options.max_length else 0,
+            # A question may take half of a window, and marks take three tokens more.
+            stride=max(min(options.overlap, options.max_length // 2 - 8), 0) if options.max_length else 0,
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
             return_attention_mask=False,
@@ -124,6 +127,9 @@ class QuestionAnswering(Task):
             return Encoded.of(fields, rows=rows, n_rows=n)
         labels = np.array([_label(batch["answers"][r], *p) for r, p in zip(rows, places, strict=True)])
         lost = _lost_answers(batch["answers"], rows, labels)
+        cut = sum(a != b for a, b in zip(questions, batch["question"], strict=True))
+        if cut:
+            lost["questions (cut)"] = (cut, n)
         return Encoded.of(fields, {"labels": labels.reshape(-1, 2)}, rows=rows, n_rows=n, lost=lost)
 
     def forward(self, model: Any, batch: Batch) -> torch.Tensor:
@@ -321,6 +327,9 @@ def _best_of_row(seen: Seen, sequences: Sequence[int], context: str, targets: Ta
             top.append({"answer": context[start:end], "score": float(share), "start": start, "end": end})
         if len(top) == _ALTERNATIVES:
             break
+    if not top:  # the tokenizer knows nothing of the context
+        nothing: Prediction = {"answer": "", "score": 1.0, "start": 0, "end": 0}
+        return _Row("", -np.inf, float(null), 1.0, [nothing])
     return _Row(top[0]["answer"], found[0][0], float(null), float(shares[-1]), top)
 
 

@@ -69,7 +69,8 @@ class TokenClassification(Task):
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task: the text, where its words are, its entities in characters, and its tags if it has them."""
-        if row.get("tokens") is not None:
+        spans_are_of_text = "entities" in row and "tags" not in row
+        if row.get("tokens") is not None and not (spans_are_of_text and row.get("text") is not None):
             return _read_tokens(row)
         if row.get("text") is not None:
             return _read_text(row)
@@ -79,8 +80,8 @@ class TokenClassification(Task):
         """See Task: words with tags, or a text with entities."""
         if not {"tokens", "text"} & set(chosen):
             return "tokens"
-        has_targets = {"tags", "entities"} & set(chosen)
-        if has_targets or not need_targets:
+        pairs = ({"tokens", "tags"}, {"text", "entities"})
+        if not need_targets or any(pair <= set(chosen) for pair in pairs):
             return ""
         return "tags" if "tokens" in chosen else "entities"
 

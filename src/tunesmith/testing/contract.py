@@ -121,7 +121,7 @@ class TaskContract:
                 "model": str(base),
                 "output_dir": str(tmp_path_factory.mktemp("runs") / "run"),
                 "data": {split: [str(file)] for split, file in files.items()},
-                "train": {"max_steps": 8, "learning_rate": 5e-3, "per_device_train_batch_size": 8},
+                "train": {"max_steps": 8, "learning_rate": 2e-3, "per_device_train_batch_size": 8},
                 "generate": {"max_new_tokens": 6} if TASKS.get(self.name).generates else {},
                 "evaluate": {"bootstrap_samples": 100, "samples": 3},
             }

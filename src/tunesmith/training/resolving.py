@@ -30,7 +30,12 @@ _USUAL_MAX_LENGTH = 512
 
 
 def choose_max_length(
-    asked: int | str, model: Any, tokenizer: Any, longest_text: int, usual: int | None = None
+    asked: int | str,
+    model: Any,
+    tokenizer: Any,
+    longest_text: int,
+    usual: int | None = None,
+    least: int = 4,
 ) -> int:
     """Tokens a text may have: as asked, or all of the longest text there is, if model and memory allow it.
 
@@ -40,13 +45,18 @@ def choose_max_length(
     than those trained on, and as padding goes to the longest of a batch, a high limit costs nothing.
 
     Raises:
-        RecipeError: more is asked for than the model can read.
+        RecipeError: more is asked for than the model can read, or less than the task needs.
     """
     limit = position_limit(model, tokenizer)
     if asked == "auto" and usual is not None:
         return min(usual, limit)
     if asked == "auto":
         return min(max(_USUAL_MAX_LENGTH, longest_text), limit, longest_that_fits(model.config))
+    if int(asked) < least:
+        raise RecipeError(
+            f"data.max_length must be at least {least} for this task, got {asked}.",
+            remedy="Give a larger number, or leave it at `auto`.",
+        )
     if int(asked) > limit:
         raise RecipeError(
             f"data.max_length must be at most {limit}, what this model can read, got {asked}.",
