@@ -93,12 +93,6 @@ def test_topics_are_those_of_messages_of_the_corpus(splits):
     assert sum(len(row["topics"]) > 1 for row in rows) > 30
 
 
-def test_conversations_are_the_messages_and_their_replies(splits):
-    rows = [row for split in SPLITS for row in splits[split]]
-    said = [{"id": row["id"], "prompt": row["text"], "completion": row["reply"]} for row in rows]
-    assert read_rows("conversations") == said
-
-
 def test_translations_are_pairs():
     rows = read_rows("replies-de")
     assert len(rows) >= 60

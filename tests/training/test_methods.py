@@ -92,6 +92,7 @@ def test_an_adapter_leaves_the_base_as_it_is(lora_run, tiny_model):
     assert any(bool(tensor.any()) for name, tensor in after.items() if "lora_B" in name)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft's affair with transformers
 def test_an_adapter_is_small_and_loads_in_plain_peft(lora_run, tiny_model):
     import peft
     import transformers

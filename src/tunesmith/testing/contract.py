@@ -474,7 +474,7 @@ class _Bench:
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         zeros = (torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
-        return float(loss), torch.cat([gradient.flatten() for gradient in zeros]).numpy()
+        return float(loss.detach()), torch.cat([gradient.flatten() for gradient in zeros]).numpy()
 
 
 def _without_gradient() -> Any:
