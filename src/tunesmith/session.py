@@ -130,9 +130,9 @@ def begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
     _tell_added_tokens(recipe, loaded, progress)
     if loaded.head_is_new and loaded.needs_trained_head:
         progress.warn(f"{files.name} was not trained for {task.name}: its head begins from random weights")
-    adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
     if heads.has_pooling_layer(loaded.model):
         heads.use_fast_pooling(loaded.model)
+    adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
     session = Session(run, recipe, task, progress, data, loaded, adapter, dict(data.targets))
     session.stages_s["prepare"] = round(time.perf_counter() - began, 3)
     return session
@@ -289,7 +289,6 @@ def _adapter(recipe: Recipe, task: Task, loaded: LoadedModel, *, base: str) -> A
     if loaded.head_is_new and loaded.needs_trained_head:
         raise RecipeError(
             f"`{recipe.model}` has no head for {task.name}, and an adapter cannot learn one.",
-            place="train.method",
             remedy=f"Use `train.method=full`, or a model such as `{task.suggested_model}`.",
         )
     train = recipe.train
@@ -301,7 +300,10 @@ def _adapter(recipe: Recipe, task: Task, loaded: LoadedModel, *, base: str) -> A
         train.use_dora,
         train.use_rslora,
     )
-    return add_lora(loaded.model, task.auto_class, settings, base=base, seed=recipe.seed)
+    adapter = add_lora(loaded.model, task.auto_class, settings, base=base, seed=recipe.seed)
+    if heads.has_pooling_layer(loaded.model):
+        heads.freeze_pooling_layer(loaded.model)
+    return adapter
 
 
 def _name_for_others(name: str, path: Path) -> str:

@@ -139,6 +139,17 @@ def test_training_goes_on_from_an_adapter(lora_run, tiny_recipe, tmp_path):
     assert run.metrics()["primary"]["n"] == 60
 
 
+def test_an_adapter_for_a_run_with_a_pooling_layer(finished_run, tiny_recipe, tmp_path):
+    """The layer keeps pooling: the adapter leaves it alone, and the recipe as used runs again."""
+    recipe = tiny_recipe.model_copy(
+        update={"model": str(finished_run.path), "output_dir": str(tmp_path / "one")}
+    )
+    run = trained(recipe, method="lora", num_train_epochs=1)
+    assert run.metrics()["primary"]["value"] > 0.6
+    again = run.recipe().model_copy(update={"output_dir": str(tmp_path / "two")})
+    assert pipeline.train(again).metrics()["primary"]["value"] == run.metrics()["primary"]["value"]
+
+
 def test_an_adapter_and_a_pooling_layer_exclude_each_other(tiny_recipe):
     with pytest.raises(RecipeError, match="adds a layer to the model"):
         trained(tiny_recipe, method="lora", pooling="mean")

@@ -87,9 +87,10 @@ def test_labels_from_the_store_are_read_without_a_warning():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             task = TASKS.get("multi-label-classification")
-            fitted(task, {"labels": list("abc")}, (features, labels), (features, labels))
+            head = fitted(task, {"labels": list("abc")}, (features, labels), (features, labels))
     finally:
         torch.set_warn_always(always)
+    assert head.weight.any()
 
 
 @pytest.mark.parametrize("unit", [0.01, 1.0, 1000.0])

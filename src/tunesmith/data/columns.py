@@ -24,12 +24,10 @@ class View:
     Args:
         chosen: the file's column (or columns) for each of the task's, as people read it.
         values: from a row of the file to values by the task's columns.
-        notices: what the user should know of it.
     """
 
     chosen: dict[str, str]
     values: Callable[[Mapping[str, Any]], dict[str, Any]]
-    notices: tuple[str, ...] = ()
 
 
 def choose_view(
@@ -56,11 +54,7 @@ def choose_view(
     if not named:
         found = task.recognise(header, sample)
         if found is not None:
-            return View(
-                {"rows": f"{found.name} ({', '.join(found.columns)})"},
-                found.convert,
-                (),
-            )
+            return View({"rows": f"{found.name} ({', '.join(found.columns)})"}, found.convert)
     lists = {ours: theirs for ours, theirs in named.items() if isinstance(theirs, list)}
     for ours, theirs in lists.items():
         for name in theirs:

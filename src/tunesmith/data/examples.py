@@ -101,7 +101,6 @@ class Reading:
     examples: Examples
     faults: list[Fault]
     chosen: dict[str, str]
-    notices: list[str] = field(default_factory=list)
 
 
 def read_examples(
@@ -150,7 +149,6 @@ def _read_source(builder: _Builder, source: str, named: Mapping[str, Any]) -> No
             place=place,
         )
     builder.chosen = builder.chosen or view.chosen
-    builder.notices |= dict.fromkeys(view.notices)
     builder.add(itertools.chain(head, rows), view)
 
 
@@ -164,7 +162,6 @@ class _Builder:
         self.columns: dict[str, list[Any]] = {}
         self.extra: dict[str, list[Any]] = {name: [] for name in extra}
         self.faults: list[Fault] = []
-        self.notices: dict[str, None] = {}
         self.units: dict[str, str] = {}
         self._shared: dict[str, Any] = {}
         self._categories = {column.name for column in task.columns if column.kind == "category"}
@@ -205,7 +202,7 @@ class _Builder:
             tuple(name for name in self.task.inputs if name in self.columns),
             tuple(self.units[file] for file in self.files) or ("line",),
         )
-        return Reading(examples, self.faults, self.chosen, list(self.notices))
+        return Reading(examples, self.faults, self.chosen)
 
 
 def refuse_faults(faults: Sequence[Fault], n_usable: int, *, remedy: str) -> None:

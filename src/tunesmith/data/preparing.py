@@ -118,7 +118,6 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
         refuse_faults(faults, left, remedy=_SET_ASIDE)
     splits = _held_out(task, usable, data, recipe.seed)
     prepared = Prepared(splits, targets, readings["train"].chosen, faults)
-    prepared.notices += readings["train"].notices
     prepared.notices += task.notices(splits["train"].columns, targets)
     prepared.notices += _notices(prepared)
     return prepared

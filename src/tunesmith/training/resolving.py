@@ -98,7 +98,7 @@ def resolve_training(
     used = recipe.replace(
         data={"max_length": max_length},
         train={
-            "pooling": _pooling(model) if task.pools else train.pooling,
+            "pooling": _pooling(model) if task.pools and train.method != "lora" else train.pooling,
             "num_train_epochs": epochs,
             "learning_rate": auto_learning_rate(
                 model.num_parameters(), rows_per_batch, task.rate_factor * METHOD_RATE_FACTORS[train.method]
