@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # CUDA libraries would be chosen.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench bench-quality lock docs clean
+.PHONY: demo test check bench bench-speed bench-quality bench-gpu lock docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/tunesmith demo
@@ -22,7 +22,15 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
 
-bench: bench-quality
+bench: bench-speed
+
+# Alone on the machine, about 25 minutes; needs the data sets beside the checkout (docs/performance.md).
+bench-speed: $(INSTALLED)
+	$(BIN)/python benchmarks/speed.py
+
+# Skips where there is no CUDA device.
+bench-gpu: $(INSTALLED)
+	$(BIN)/python benchmarks/speed_gpu.py
 
 bench-quality: $(INSTALLED)
 	$(BIN)/python benchmarks/quality.py

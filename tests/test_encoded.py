@@ -142,3 +142,14 @@ def test_a_sequence_has_the_same_length_in_every_selection():
     encoded = Encoded.of({"input_ids": [[1, 2, 3], [4, 5]], "decoder_labels": [[7], [8, 9]]})
     assert encoded.lengths.tolist() == [4, 4]
     assert encoded.take(np.array([1])).lengths.tolist() == [4]
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_sums_are_the_same_in_blocks(monkeypatch, dtype):
+    rng = np.random.default_rng(0)
+    sequences = [rng.integers(0, 9, n).astype(dtype) for n in rng.integers(0, 5, 50)]
+    ragged = Ragged.of(sequences, dtype=dtype)
+    whole = ragged.sums()
+    monkeypatch.setattr("tunesmith.encoded._BLOCK_SEQUENCES", 7)
+    assert ragged.sums().tolist() == whole.tolist() == [s.sum() for s in sequences]
+    assert ragged.sums(ragged.values * 2).tolist() == (2 * whole).tolist()

@@ -66,3 +66,18 @@ def test_a_damaged_file_is_an_error_of_the_run(tmp_path):
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(RunError, match="cannot be read"):
         read_json(tmp_path / "manifest.json")
+
+
+def test_pieces_are_one_file_and_a_failing_piece_leaves_the_old_one(tmp_path):
+    file = tmp_path / "a.txt"
+    write_atomically(file, (f"line {i}\n" for i in range(3)))
+    assert file.read_text() == "line 0\nline 1\nline 2\n"
+
+    def failing():
+        yield "half"
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        write_atomically(file, failing())
+    assert file.read_text() == "line 0\nline 1\nline 2\n"
+    assert os.listdir(tmp_path) == ["a.txt"]

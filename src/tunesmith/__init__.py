@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tunesmith.api import evaluate, load, predict, train
+    from tunesmith.api import evaluate, export, load, predict, train
     from tunesmith.recipe import Recipe
 
-__all__ = ["Recipe", "__version__", "evaluate", "load", "predict", "train"]
+__all__ = ["Recipe", "__version__", "evaluate", "export", "load", "predict", "train"]
 
 _HOMES = {"Recipe": "tunesmith.recipe"}
 

@@ -137,3 +137,46 @@ def evaluate(
 
     sources = [data] if isinstance(data, str) else list(data)
     return pipeline.evaluate(run, sources, columns=columns, progress=progress)
+
+
+def export(
+    run: str | Path,
+    to: str,
+    *,
+    output_dir: str | Path | None = None,
+    data: str | Sequence[str] = (),
+    columns: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """A run in another format, checked against the run; `load` takes its folder like a run's.
+
+    Args:
+        run: the run folder.
+        to: `merged`, `onnx` or `onnx-int8`.
+        output_dir: the folder to write; beside the run, with the format's name after its own, when None.
+        data: a file, or several, to check with, where those of the run are gone.
+        columns: the file's column for each of the task's; those of the run when None.
+        overrides: what the export may lose: `{"export.max_metric_drop": 0.02}`.
+        force: replace an earlier export.
+        progress: told of what is done.
+
+    Returns:
+        What the folder's `export.json` says, and `path`.
+
+    Raises:
+        UserError: the run or its data cannot be used, or the export loses more than is allowed.
+    """
+    from tunesmith import exporting
+
+    return exporting.export(
+        run,
+        to,
+        output_dir=output_dir,
+        data=[data] if isinstance(data, str) else data,
+        columns=columns,
+        overrides=overrides or {},
+        force=force,
+        progress=progress,
+    )

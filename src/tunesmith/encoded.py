@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_BLOCK_SEQUENCES = 65_536
+
 Lost = dict[str, tuple[int, int]]
 """What `max_length` takes away, by what it is: (lost, of so many)."""
 
@@ -67,9 +69,14 @@ class Ragged:
         """[sequences], the sum of each sequence's values (its own, or others of the same shape)."""
         flat = self.values if values is None else values
         wide = np.float64 if flat.dtype.kind == "f" else np.int64
-        running = np.zeros((len(flat) + 1, *flat.shape[1:]), dtype=wide)
-        np.cumsum(flat, axis=0, dtype=wide, out=running[1:])
-        return np.asarray(running[self.offsets[1:]] - running[self.offsets[:-1]])
+        found = np.zeros((len(self), *flat.shape[1:]), dtype=wide)
+        for start in range(0, len(self), _BLOCK_SEQUENCES):
+            ends = self.offsets[start : start + _BLOCK_SEQUENCES + 1]
+            block = flat[ends[0] : ends[-1]]
+            running = np.zeros((len(block) + 1, *flat.shape[1:]), dtype=wide)
+            np.cumsum(block, axis=0, dtype=wide, out=running[1:])
+            found[start : start + len(ends) - 1] = running[ends[1:] - ends[0]] - running[ends[:-1] - ends[0]]
+        return found
 
 
 @dataclass(frozen=True)
@@ -113,9 +120,7 @@ class Encoded:
         first = np.cumsum([0, *(part.n_rows for part in parts)])
         lost: Lost = {}
         for part in parts:
-            for name, (gone, total) in part.lost.items():
-                before = lost.get(name, (0, 0))
-                lost[name] = (before[0] + gone, before[1] + total)
+            lost = add_losses(lost, part.lost)
         return cls(
             {name: Ragged.join([part.ragged[name] for part in parts]) for name in parts[0].ragged},
             {name: np.concatenate([part.dense[name] for part in parts]) for name in parts[0].dense},
@@ -147,6 +152,15 @@ class Encoded:
         sums = np.zeros((self.n_rows, *values.shape[1:]), dtype=np.float64)
         np.add.at(sums, self.rows, values)
         return sums
+
+
+def add_losses(one: Lost, other: Lost) -> Lost:
+    """What both have lost, together."""
+    both = dict(one)
+    for name, (gone, total) in other.items():
+        before = both.get(name, (0, 0))
+        both[name] = (before[0] + gone, before[1] + total)
+    return both
 
 
 _COMPUTED = ("input_ids", "decoder_labels", "rejected_input_ids")

@@ -9,18 +9,21 @@ loop from what they saved, and the result is bit for bit that of a run that was 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith.data.augmenting import augmented
 from tunesmith.data.encoding import cache_folder, encode_splits, with_something_to_learn
 from tunesmith.data.examples import fingerprint, refuse_faults, set_faults_aside
 from tunesmith.data.packing import pack
 from tunesmith.data.preparing import all_sources, find_splits, read_checked
+from tunesmith.data.states import free_bytes
+from tunesmith.encoded import Encoded
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.evaluation.baselines import TrainingRows
 from tunesmith.evaluation.result import build_metrics, score_baselines, write_predictions
@@ -28,10 +31,13 @@ from tunesmith.evaluation.scoring import Scored
 from tunesmith.inference.answering import with_samples
 from tunesmith.inference.forward import forward
 from tunesmith.inference.predictor import Predictor
+from tunesmith.inference.prefix import FrozenPrefix, in_words, without_prefix
 from tunesmith.models import heads
+from tunesmith.models.arithmetic import spare_memory
 from tunesmith.models.freezing import freeze_body, freeze_bottom, freeze_embeddings, freeze_named
 from tunesmith.models.generation import allow_tokens, set_generation
 from tunesmith.models.loading import load_for_training, load_trained
+from tunesmith.models.memory import use_checkpointing
 from tunesmith.models.resolve import resolve_model
 from tunesmith.models.saving import save_model
 from tunesmith.progress import Progress, Silent
@@ -43,12 +49,21 @@ from tunesmith.tasks import TASKS, Seen, Task, point_scores
 from tunesmith.training.checkpoints import Checkpoints, State
 from tunesmith.training.events import EventLog
 from tunesmith.training.loop import Job, Loop, Settings, make_accelerator
+from tunesmith.training.micro_batches import choose_micro_batch, measure_training
 from tunesmith.training.plan import Plan
-from tunesmith.training.probe import ProbeHead, fit_probe, probe_answers, put_head, take_features
+from tunesmith.training.probe import (
+    Features,
+    ProbeHead,
+    fit_probe,
+    probe_answers,
+    put_head,
+    take_features,
+)
 from tunesmith.training.reference import load_reference, save_reference, with_reference
 from tunesmith.training.resolving import balanced_weights, choose_max_length, resolve_training
 
 _SHORT_TEXT_TOKENS = 128
+_BLOCK_TOKENS = 2**20
 
 
 def train(recipe: Recipe, *, force: bool = False, progress: Progress | None = None) -> Run:
@@ -66,6 +81,7 @@ def train(recipe: Recipe, *, force: bool = False, progress: Progress | None = No
     """
     progress = progress or Silent()
     task = TASKS.get(recipe.task)
+    spare_memory()
     run, requested = Run(recipe.output_dir), recipe
     recipe = find_splits(recipe)
     data_fingerprint = fingerprint(all_sources(recipe.data))
@@ -90,7 +106,7 @@ def _record(session: Session, requested: Recipe, data_fingerprint: str, *, goes_
         requested=before.get("requested") or requested.model_dump(mode="json"),
         **describe(session, requested, data_fingerprint, before),
     )
-    write_json(run.data / "splits.json", data.row_ids())
+    write_atomically(run.data / "splits.json", data.row_ids_as_json())
     if data.faults:
         set_faults_aside(data.faults, run.data / "bad_rows.jsonl")
 
@@ -113,6 +129,8 @@ def _train(session: Session) -> None:
         _save(session)
     with session.stage("evaluate", "Evaluating the saved model"):
         metrics = _evaluate(session, baselines, accelerator.device)
+    if session.prefix is not None:
+        session.prefix.close()
     metrics["train"] = {
         "seconds": round(state.seconds, 3),
         "steps": state.step,
@@ -197,12 +215,94 @@ def _resolve(session: Session, accelerator: Any) -> tuple[Plan, Settings]:
     if session.recipe.train.freeze_embeddings:
         freeze_embeddings(model)
     freeze_named(model, session.recipe.train.freeze)
+    model.to(accelerator.device)
+    _share_frozen_layers(session, plan, settings)
+    settings = _within_memory(session, plan, settings, accelerator)
     write_atomically(session.run.recipe_file, session.recipe.to_yaml())
     session.run.update_manifest(used=session.recipe.model_dump(mode="json"))
     if session.head is not None:
         heads.keep_head_precise(session.head)
-    model.to(accelerator.device)
     return plan, settings
+
+
+def _share_frozen_layers(session: Session, plan: Plan, settings: Settings) -> None:
+    """Decides whether what the frozen layers compute is kept on disk, and tells why not.
+
+    Raises:
+        RecipeError: it is asked for and cannot be.
+    """
+    asked = session.recipe.train.cache_frozen_layers
+    if asked is not False:
+        prefix, reason = _find_prefix(session, plan, settings)
+        if reason and asked is True:
+            raise RecipeError(
+                f"train.cache_frozen_layers is true, and {reason}.",
+                remedy="Leave it at `auto`, or mend that.",
+            )
+        if reason and session.recipe.train.freeze_layers:
+            session.progress.note(f"what the frozen layers compute is not kept: {reason}")
+        session.prefix = None if reason else prefix
+    session.recipe = session.recipe.replace(train={"cache_frozen_layers": session.prefix is not None})
+
+
+def _find_prefix(session: Session, plan: Plan, settings: Settings) -> tuple[FrozenPrefix | None, str]:
+    """What the frozen layers compute, to be kept; or why it is not."""
+    task, recipe, train = session.task, session.recipe, session.splits["train"]
+    if recipe.train.method == "probe":
+        return None, "a probe reads each text only once"
+    passes = plan.epochs_done(plan.total_steps) + _wants_probe(session)
+    reason = without_prefix(task, session.model, noise=settings.neftune_noise_alpha, passes=passes)
+    if reason:
+        return None, reason
+    prefix = FrozenPrefix(
+        task,
+        session.model,
+        folder=cache_folder() / "frozen",
+        pad_token_id=session.tokenizer.pad_token_id,
+        bf16=settings.bf16,
+        tell=session.progress.note,
+    )
+    fault = prefix.fault(train)
+    if fault:
+        return None, fault
+    needed, free = prefix.make_room(session.splits), free_bytes(prefix.folder)
+    if 2 * needed > free:
+        return (
+            None,
+            f"it takes {in_words(needed)} of disk, and only {in_words(free)} are free in {prefix.folder}",
+        )
+    return prefix, ""
+
+
+def _within_memory(session: Session, plan: Plan, settings: Settings, accelerator: Any) -> Settings:
+    """Tells what training takes of the memory, and bounds the forward passes so that it fits."""
+    train = session.recipe.train
+    if train.method == "probe":
+        return settings
+    if train.gradient_checkpointing:  # the fast encoder leaves these layers to the stock arithmetic
+        use_checkpointing(session.model)
+    memory = measure_training(
+        session.task,
+        session.model,
+        session.splits["train"],
+        pad_token_id=session.tokenizer.pad_token_id,
+        bf16=settings.bf16,
+        passes=2 if settings.r_drop_alpha else 1,
+    )
+    tokens, notices = choose_micro_batch(
+        session.recipe,
+        plan,
+        memory,
+        world=accelerator.num_processes,
+        device=accelerator.device.type,
+    )
+    largest = min(tokens, plan.most_tokens(train.gradient_accumulation_steps * accelerator.num_processes))
+    session.progress.note(f"memory: {memory.describe(largest, plan.longest)}")
+    session.run.update_manifest(memory=memory.to_json(largest, plan.longest))
+    for notice in notices:
+        session.progress.warn(notice)
+    session.recipe = session.recipe.replace(train={"tokens_per_micro_batch": tokens})
+    return replace(settings, tokens_per_micro_batch=tokens)
 
 
 def _add_references(session: Session, settings: Settings) -> None:
@@ -257,7 +357,7 @@ def _probe(session: Session, settings: Settings) -> dict[str, dict[str, float]]:
     recipe, task = session.recipe, session.task
     is_start = recipe.train.head_start or recipe.train.method == "probe"
     wants_score = recipe.evaluate.baselines and recipe.train.method != "probe"
-    if task.probe is None or not session.loaded.head_is_new or not (is_start or wants_score):
+    if not _wants_probe(session):
         session.progress.note("no probe")
         return {}
     file = session.run.checkpoints / "probe.safetensors"
@@ -275,28 +375,53 @@ def _probe(session: Session, settings: Settings) -> dict[str, dict[str, float]]:
         scores["probe"] = point_scores(task, answered, session.targets)
     if is_start:
         put_head(session.model, probe)
+    if recipe.train.method != "probe":  # else the scores are made from them
+        session.features.clear()
     return scores
 
 
-def _features(session: Session, split: str, settings: Settings) -> Any:
-    return take_features(
-        session.task,
-        session.model,
-        session.splits[split],
-        head=session.head,
-        pad_token_id=session.tokenizer.pad_token_id,
-        bf16=settings.bf16,
-        place=lambda row: session.data.splits[split].place(row % len(session.data.splits[split])),
-        advance=session.advance(f"{split} texts"),
-    )
+def _wants_probe(session: Session) -> bool:
+    train = session.recipe.train
+    is_useful = train.head_start or train.method == "probe" or session.recipe.evaluate.baselines
+    return session.task.probe is not None and session.loaded.head_is_new and is_useful
+
+
+def _features(session: Session, split: str, settings: Settings) -> Features:
+    """What the head sees of a split; taken once, and in full precision where the result is scored by it."""
+    if split in session.features:
+        return session.features[split]
+    is_scored = session.recipe.train.method == "probe" and split != "train"
+    with session.reading(split) as encoded:
+        features = take_features(
+            session.task,
+            session.model,
+            encoded,
+            head=session.head,
+            pad_token_id=session.tokenizer.pad_token_id,
+            bf16=settings.bf16 and not is_scored,
+            place=lambda row: session.data.splits[split].place(row % len(session.data.splits[split])),
+            advance=session.advance(f"{split} texts"),
+        )
+    if split != "train":
+        session.features[split] = features
+    return features
 
 
 def _fit(session: Session, plan: Plan, settings: Settings, accelerator: Any) -> State:
     """The loop; with `method: probe` the model already is what it will be."""
-    train, how = session.splits["train"], session.recipe.train
-    if how.method == "probe":
+    if session.recipe.train.method == "probe":
+        train = session.splits["train"]
         freeze_body(session.model)
         return State(seconds=session.stages_s["probe"], tokens=int(train.lengths.sum()), examples=len(train))
+    if session.prefix is not None:  # else the first look would find the model without its frozen layers
+        session.prefix.open("validation", session.splits["validation"], session.advance("validation texts"))
+    with session.reading("train") as train:
+        return _loop(session, train, plan, settings, accelerator)
+
+
+def _loop(session: Session, train: Encoded, plan: Plan, settings: Settings, accelerator: Any) -> State:
+    from tunesmith.models.embedding_rows import training_rows
+
     places = session.data.splits["train"].place
     job = Job(
         model=session.model,
@@ -311,7 +436,17 @@ def _fit(session: Session, plan: Plan, settings: Settings, accelerator: Any) -> 
         head_scale=session.task.head_scale(session.targets)[1],
     )
     checkpoints = Checkpoints(session.run.checkpoints)
-    return Loop(job, checkpoints, EventLog(session.run.events_file), session.progress, accelerator).run()
+    with training_rows(session.model, _token_ids(session, train)):
+        return Loop(job, checkpoints, EventLog(session.run.events_file), session.progress, accelerator).run()
+
+
+def _token_ids(session: Session, train: Encoded) -> Iterator[NDArray[np.int64]] | None:
+    """Every id that training will read; none if the task draws ids anew at every step."""
+    if type(session.task).vary is not Task.vary:
+        return None
+    found = [ragged.values for name, ragged in train.ragged.items() if name.endswith("input_ids")]
+    found.append(np.array([session.tokenizer.pad_token_id]))
+    return (ids[i : i + _BLOCK_TOKENS] for ids in found for i in range(0, len(ids), _BLOCK_TOKENS))
 
 
 def _save(session: Session) -> None:

@@ -14,7 +14,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -182,14 +182,20 @@ def _lock_or_refuse(fcntl: Any, handle: Any, path: Path) -> None:
         ) from None
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file so that a reader, or a crash, finds the old one or the new one whole."""
+def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
+    """Writes a file so that a reader, or a crash, finds the old one or the new one whole.
+
+    Args:
+        path: of the file.
+        content: of the file; pieces of text are written as they come, and never stand in memory together.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    pieces: Iterable[str | bytes] = [content] if isinstance(content, (str, bytes)) else content
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
         temporary = Path(handle.name)
         try:
-            handle.write(data)
+            for piece in pieces:
+                handle.write(piece.encode("utf-8") if isinstance(piece, str) else piece)
             handle.flush()
             os.fsync(handle.fileno())
             os.fchmod(handle.fileno(), 0o644)

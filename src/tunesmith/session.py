@@ -15,14 +15,19 @@ from tunesmith.environment import describe_environment
 from tunesmith.errors import RecipeError
 from tunesmith.evaluation.result import final_split
 from tunesmith.inference.answering import score
+from tunesmith.inference.forward import Kept, forward
+from tunesmith.inference.prefix import FrozenPrefix
 from tunesmith.models import heads
 from tunesmith.models.adapters import LoraSettings, add_lora
+from tunesmith.models.arithmetic import use_fast_arithmetic
 from tunesmith.models.loading import AS_IT_IS, LoadedModel, load_for_training
+from tunesmith.models.prefix import body_tensors, fingerprint
 from tunesmith.models.resolve import resolve_model
 from tunesmith.progress import Progress
 from tunesmith.recipe import GenerateRecipe, Recipe, TrainRecipe
 from tunesmith.run import Run
 from tunesmith.tasks import Seen, Targets, Task
+from tunesmith.training.probe import Features, head_outputs
 
 
 @dataclass
@@ -40,6 +45,8 @@ class Session:
         targets: what the task learned, thresholds included once they are fitted.
         splits: sequences by split.
         max_length: tokens of a sequence.
+        prefix: what the frozen layers make of the splits, where that is kept.
+        features: what the head sees, by split, where nothing but the head learns.
         stages_s: seconds by stage.
     """
 
@@ -53,6 +60,8 @@ class Session:
     targets: Targets = field(default_factory=dict)
     splits: dict[str, Encoded] = field(default_factory=dict)
     max_length: int = 0
+    prefix: FrozenPrefix | None = None
+    features: dict[str, Features] = field(default_factory=dict)
     stages_s: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -91,16 +100,51 @@ class Session:
 
     def see(self, split: str, model: Any = None, *, with_texts: bool = True, bf16: bool = False) -> Seen:
         """A split as the model in training sees it, or another model."""
+        model = self.model if model is None else model
         return score(
             self.task,
-            self.model if model is None else model,
+            model,
             self.tokenizer,
             self.data.splits[split].columns,
             self.splits[split],
-            bf16=bf16,
             with_texts=with_texts,
+            kept=self._kept(split, model, bf16=bf16),
             advance=self.advance(f"{split} texts"),
         )
+
+    @contextmanager
+    def reading(self, split: str, model: Any = None) -> Iterator[Encoded]:
+        """A split's sequences as the model is to be given them while this lasts: see `FrozenPrefix`."""
+        if self.prefix is None:
+            yield self.splits[split]
+            return
+        model = self.model if model is None else model
+        advance = self.advance(f"{split} texts")
+        with self.prefix.reading(split, self.splits[split], model, advance) as encoded:
+            yield encoded
+
+    def _kept(self, split: str, model: Any, *, bf16: bool) -> Kept:
+        """What the task keeps of the model's output; no part of it is computed that is known already."""
+        if split in self.features and self._has_same_body(model):
+            return head_outputs(heads.find_head(model, model.config.num_labels), self.features[split])
+        with self.reading(split, model) as encoded:
+            return forward(
+                self.task,
+                model,
+                encoded,
+                pad_token_id=self.tokenizer.pad_token_id,
+                bf16=bf16,
+                advance=self.advance(f"{split} texts"),
+            )
+
+    def _has_same_body(self, model: Any) -> bool:
+        """Whether a model differs from the one in training by its head alone."""
+        if model is self.model:
+            return True
+        one, other = (
+            fingerprint(body_tensors(m, heads.find_head(m, m.config.num_labels))) for m in (self.model, model)
+        )
+        return one == other
 
 
 def begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
@@ -130,8 +174,7 @@ def begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
     _tell_added_tokens(recipe, loaded, progress)
     if loaded.head_is_new and loaded.needs_trained_head:
         progress.warn(f"{files.name} was not trained for {task.name}: its head begins from random weights")
-    if heads.has_pooling_layer(loaded.model):
-        heads.use_fast_pooling(loaded.model)
+    use_fast_arithmetic(loaded.model)
     adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
     session = Session(run, recipe, task, progress, data, loaded, adapter, dict(data.targets))
     session.stages_s["prepare"] = round(time.perf_counter() - began, 3)
@@ -155,7 +198,8 @@ def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
         **({} if task.probe else {"train.head_start": f"`{task.name}`, which has no probe"}),
     }
     if train.method == "probe":
-        useless |= dict.fromkeys((f"train.{key}" for key in (*_SPECIAL_KEYS, "layer_lr_decay")), "a probe")
+        of_loop = (*_SPECIAL_KEYS, "layer_lr_decay", "gradient_checkpointing")
+        useless |= dict.fromkeys((f"train.{key}" for key in of_loop), "a probe")
     if not recipe.generate.do_sample:
         useless |= dict.fromkeys(("generate.temperature", "generate.top_p"), "answers without `do_sample`")
     for key, what in useless.items():

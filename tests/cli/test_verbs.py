@@ -119,5 +119,33 @@ def test_version_and_help(tunesmith):
     import tunesmith as package
 
     assert tunesmith("--version").out.strip() == package.__version__
-    for verb in ("train", "predict", "evaluate", "init", "demo", "list", "env"):
+    for verb in ("train", "predict", "evaluate", "export", "init", "demo", "list", "env"):
         assert tunesmith(verb, "--help").code == 0
+
+
+def test_export_and_predict_from_it(tunesmith, finished_run, tmp_path):
+    target = tmp_path / "onnx"
+    done = tunesmith("export", finished_run.path, "--to", "onnx", "--output-dir", target)
+    assert done.code == 0, done.err
+    assert "100.00% of 40 answers are the run's" in done.out
+    assert str(target) in done.out
+    ours, theirs = (
+        json.loads(tunesmith("predict", place, "the cat is red").out) for place in (finished_run.path, target)
+    )
+    assert theirs["label"] == ours["label"]
+    again = tunesmith("export", finished_run.path, "--to", "onnx", "--output-dir", target)
+    assert again.code == 2
+    assert "--force" in again.err
+
+
+def test_export_as_json_with_what_may_be_lost(tunesmith, finished_run, tmp_path):
+    done = tunesmith(
+        "export", finished_run.path, "--to", "merged", "--output-dir", tmp_path / "m", "--json",
+        "export.max_metric_drop=0.5",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    facts = json.loads(done.out)
+    assert facts["path"] == str(tmp_path / "m")
+    assert facts["check"]["allowed"]["max_metric_drop"] == 0.5
+    wrong = tunesmith("export", finished_run.path, "--to", "merged", "train.seed=1")
+    assert wrong.code == 2

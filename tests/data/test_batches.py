@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from tunesmith.data.batches import (
     collate,
     cut_by_tokens,
+    cut_to_fit,
     plan_epoch,
     plan_in_order,
     split_batch,
@@ -108,3 +109,23 @@ def test_parts_are_nearly_equal_and_complete():
     parts = split_batch(np.arange(11), 4)
     assert [len(p) for p in parts] == [3, 3, 3, 2]
     assert np.concatenate(parts).tolist() == list(range(11))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=40), st.integers(1, 4), st.integers(1, 300))
+def test_a_batch_is_cut_into_as_few_passes_as_fit(lengths, parts, most):
+    lengths = np.array(lengths)
+    cut = cut_to_fit(lengths, parts, most)
+    assert np.concatenate(cut).tolist() == list(range(len(lengths)))
+    assert len(cut) % parts == 0
+
+    def fits(pieces):
+        return all(len(p) <= 1 or len(p) * lengths[p].max() <= most for p in pieces)
+
+    assert fits(cut)
+    fewer = len(cut) - parts
+    assert fewer == 0 or not all(
+        len(p) * lengths[p].max(initial=0) <= most for p in np.array_split(np.arange(len(lengths)), fewer)
+    )
+    whole = cut_to_fit(lengths, parts, None)
+    assert [p.tolist() for p in whole] == [p.tolist() for p in np.array_split(np.arange(len(lengths)), parts)]

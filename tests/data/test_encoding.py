@@ -240,3 +240,23 @@ def test_splits_share_one_max_length(tokenizer, tmp_path):
 def test_take_picks_rows_in_order(tokenizer):
     encoded = made(examples(TEXTS), tokenizer)
     assert rows(encoded.take(np.array([2, 0, 2]))) == [rows(encoded)[i] for i in (2, 0, 2)]
+
+
+def test_parts_in_the_store_are_what_they_are_together(tokenizer, tmp_path, monkeypatch):
+    """Chunk by chunk onto the disk, as a million rows are, and all at once."""
+    data = examples(
+        [f"{'the cat is red ' * (i % 3)}dog {i % 7}" for i in range(25)], labels=["x", "y"] * 12 + ["x"]
+    )
+    monkeypatch.setattr("tunesmith.data.encoding._CHUNK_ROWS", 4)
+    whole = encode(Windows(), data, tokenizer, EncodeOptions(6, overlap=1), {})
+    stored = encode(Windows(), data, tokenizer, EncodeOptions(6, overlap=1), {}, tmp_path)
+    assert (stored.n_rows, stored.lost, stored.rows.tolist()) == (
+        whole.n_rows,
+        whole.lost,
+        whole.rows.tolist(),
+    )
+    for name, ragged in whole.ragged.items():
+        assert stored.ragged[name].offsets.tolist() == ragged.offsets.tolist()
+        assert stored.ragged[name].values.tolist() == ragged.values.tolist()
+    assert {n: a.tolist() for n, a in stored.dense.items()} == {n: a.tolist() for n, a in whole.dense.items()}
+    assert not [path for path in (tmp_path / "encoded").iterdir() if path.name.startswith(".new")]

@@ -6,6 +6,7 @@ import pytest
 from tunesmith.data.examples import fingerprint, read_examples, refuse_faults, set_faults_aside
 from tunesmith.errors import DataError
 from tunesmith.tasks import TASKS
+from tunesmith.testing.tiny import tiny_rows, write_rows
 
 TASK = TASKS.get("text-classification")
 
@@ -118,3 +119,25 @@ def test_fingerprint_is_of_the_content(messy, tmp_path):
     assert before == fingerprint([str(messy)])
     messy.write_bytes(messy.read_bytes() + b"more,a,north\n")
     assert before != fingerprint([str(messy)])
+
+
+def test_a_column_that_begins_late_is_missing_before(tmp_path):
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    rows = [{"messages": messages}, {"messages": messages, "tools": [{"name": "f"}]}]
+    file = write_rows(tmp_path / "a.jsonl", [*rows, rows[0]])
+    columns = read_examples(
+        TASKS.get("chat"), [str(file)], {"messages": "messages", "tools": "tools"}
+    ).examples.columns
+    assert columns["messages"] == [messages] * 3
+    assert columns["tools"] == [None, [{"name": "f"}], None]
+
+
+def test_rows_and_their_names_in_order(tmp_path):
+    rows = tiny_rows(7)
+    examples = read_examples(TASK, [str(write_rows(tmp_path / "a.csv", rows))], {}).examples
+    assert list(examples.rows()) == rows
+    assert (
+        list(examples.row_ids())
+        == [examples.row_id(i) for i in range(7)]
+        == [f"a.csv:{i}" for i in range(2, 9)]
+    )

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from tunesmith.data.preparing import all_sources, find_splits, prepare
@@ -22,7 +24,7 @@ def test_shares_are_held_out_of_the_training_rows(tmp_path):
         "validation": 8,
         "test": 20,
     }
-    ids = data.row_ids()
+    ids = json.loads("".join(data.row_ids_as_json()))
     assert len({row for rows in ids.values() for row in rows}) == 100
 
 

@@ -15,7 +15,7 @@ import typer
 from tunesmith.cli import VERBS
 from tunesmith.errors import InterruptedRunError, TunesmithError, UserError
 
-_ORDER = ("demo", "init", "train", "evaluate", "predict", "list", "env")
+_ORDER = ("demo", "init", "train", "evaluate", "predict", "export", "list", "env")
 
 
 def build_app() -> typer.Typer:

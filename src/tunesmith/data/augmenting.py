@@ -6,14 +6,15 @@ Word dropout after Iyyer et al. 2015 (Deep Averaging Networks), swapped letters 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tunesmith.data.examples import Examples
+from tunesmith.data.stored import Column
 from tunesmith.tasks import Task
 
 _WORD = re.compile(r"\S+|\s+")
@@ -29,19 +30,14 @@ def augmented(train: Examples, shares: Mapping[Any, float], task: Task, seed: in
         seed: of the noise.
     """
     texts = [c.name for c in task.columns if c.kind == "text" and not c.target and c.name in train.columns]
-    copies = train.take(np.arange(len(train)))
+    twice = train.take(np.tile(np.arange(len(train)), 2))
     for number, name in enumerate(texts):
-        copies.columns[name] = [
+        copies = (
             noisy(text, shares, np.random.default_rng((seed, row, number)))
             for row, text in enumerate(train.columns[name])
-        ]
-    return replace(
-        train,
-        columns={name: values + copies.columns[name] for name, values in train.columns.items()},
-        extra={name: values + copies.extra[name] for name, values in train.extra.items()},
-        file_index=np.concatenate([train.file_index, copies.file_index]),
-        lines=np.concatenate([train.lines, copies.lines]),
-    )
+        )
+        twice.columns[name] = Column.of(itertools.chain(train.columns[name], copies))
+    return twice
 
 
 def noisy(text: str, shares: Mapping[Any, float], rng: np.random.Generator) -> str:

@@ -73,6 +73,23 @@ def split_batch(batch: NDArray[np.int64], parts: int) -> list[NDArray[np.int64]]
     return np.array_split(batch, parts)
 
 
+def cut_to_fit(lengths: NDArray[np.int64], parts: int, most_tokens: int | None) -> list[NDArray[np.int64]]:
+    """The positions of a batch, in as few forward passes of equal size as hold few enough tokens each.
+
+    Args:
+        lengths: [sequences], tokens of each.
+        parts: at least so many, and always a multiple of it: processes get equally many.
+        most_tokens: of a pass, padding included; a longer sequence is a pass of its own. None is no bound.
+    """
+    positions, n = np.arange(len(lengths)), parts
+    while True:
+        cut = split_batch(positions, n)
+        largest = max(len(part) * int(lengths[part].max(initial=0)) for part in cut)
+        if most_tokens is None or largest <= most_tokens or n >= len(lengths):
+            return cut
+        n += parts
+
+
 def collate(encoded: Encoded, *, pad_token_id: int, padding_side: str = "right") -> dict[str, torch.Tensor]:
     """One padded batch of the given sequences: `input_ids`, `attention_mask`, `labels`, ….
 

@@ -1,33 +1,37 @@
 """Rows to token ids, kept by content: the same rows, tokenizer and options are encoded once.
 
 The key is a SHA-256 over every value, the tokenizer, the options and the code that encodes; the store is one
-folder of plain `.npy` arrays, memory-mapped, so a second run starts at once and a million rows cost no memory.
+folder of plain `.npy` arrays, written a chunk of rows at a time and memory-mapped, so a second run starts at
+once and a million rows cost no memory.
 Everything is encoded in full first, so that what `max_length` takes away (text, and what the model should learn
 from it) is known and told before anything is trained.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache as once
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith import tasks
 from tunesmith.data.examples import Examples
-from tunesmith.encoded import Encoded, Lost, Ragged
+from tunesmith.data.growing import GrowingArray
+from tunesmith.data.stored import cache_folder as cache_folder  # beside the encodings, for who asks for both
+from tunesmith.encoded import Encoded, Lost, Ragged, add_losses
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.tasks import EncodeOptions, RowError, Targets, Task
 
-_CHUNK_ROWS = 10_000
+_CHUNK_ROWS = 2_000  # the tokenizer's own objects take 5 kB a row until they are arrays
 _FORMAT = 2
 _TRAIN_SPLIT = "train"
 
@@ -100,11 +104,12 @@ def encode(
     """
     names = task.inputs if options.purpose == "predict" else (*task.inputs, *task.outputs)
     columns = {name: examples.columns[name] for name in names if name in examples.columns}
+    parts = (task.encode(chunk, tokenizer, options, targets) for chunk in _chunks(columns))
     if cache is None:
-        return _encode(task, columns, tokenizer, options, targets)
+        return Encoded.join(list(parts))
     folder = cache / "encoded" / _key(task, columns, tokenizer, options, targets)
     if not folder.is_dir():
-        _store(folder, _encode(task, columns, tokenizer, options, targets))
+        _store(folder, parts)
     return _load(folder)
 
 
@@ -237,11 +242,6 @@ def with_something_to_learn(task: Task, encoded: Encoded) -> Encoded:
     return encoded if len(kept) == len(encoded) else encoded.take(kept)
 
 
-def cache_folder() -> Path:
-    """Where encodings are kept: `TUNESMITH_CACHE`, else `~/.cache/tunesmith`."""
-    return Path(os.environ.get("TUNESMITH_CACHE") or Path.home() / ".cache" / "tunesmith")
-
-
 def _options(split: str, max_length: int | None, overlap: int) -> EncodeOptions:
     return EncodeOptions(max_length, "train" if split == _TRAIN_SPLIT else "score", overlap)
 
@@ -253,22 +253,14 @@ def _longest_part(encoded: Encoded) -> int:
     )
 
 
-def _encode(
-    task: Task, columns: Mapping[str, list[Any]], tokenizer: Any, options: EncodeOptions, targets: Targets
-) -> Encoded:
-    return Encoded.join([
-        task.encode(chunk, tokenizer, options, targets) for chunk in _chunks(columns)
-    ])  # fmt: skip
-
-
-def _chunks(columns: Mapping[str, list[Any]]) -> Iterator[dict[str, list[Any]]]:
+def _chunks(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Sequence[Any]]]:
     n = len(next(iter(columns.values())))
     for start in range(0, max(n, 1), _CHUNK_ROWS):
         yield {name: values[start : start + _CHUNK_ROWS] for name, values in columns.items()}
 
 
 def _key(
-    task: Task, columns: Mapping[str, list[Any]], tokenizer: Any, options: EncodeOptions, targets: Targets
+    task: Task, columns: Mapping[str, Sequence[Any]], tokenizer: Any, options: EncodeOptions, targets: Targets
 ) -> str:
     digest = hashlib.sha256()
     facts = [
@@ -295,22 +287,44 @@ def _code_of_tasks() -> str:
     return digest.hexdigest()
 
 
-def _store(folder: Path, encoded: Encoded) -> None:
+def _store(folder: Path, parts: Iterable[Encoded]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
     try:
-        arrays = {f"dense.{name}": values for name, values in encoded.dense.items()}
-        for name, ragged in encoded.ragged.items():
-            arrays |= {f"values.{name}": ragged.values, f"offsets.{name}": ragged.offsets}
-        for name, array in {**arrays, "rows": encoded.rows}.items():
-            np.save(aside / f"{name}.npy", array, allow_pickle=False)
-        facts = {"n_rows": encoded.n_rows, "lost": encoded.lost}
+        facts = _write_parts(aside, parts)
         (aside / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
         aside.rename(folder)
     except OSError:
-        shutil.rmtree(aside, ignore_errors=True)
         if not folder.is_dir():  # else another process was faster, and its store is the same
             raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write_parts(folder: Path, parts: Iterable[Encoded]) -> dict[str, Any]:
+    """Appends part after part to the arrays in the folder; returns what else there is to know."""
+    n_rows = 0
+    lost: Lost = {}
+    with contextlib.ExitStack() as stack:
+        files: dict[str, GrowingArray] = {}
+
+        def append(name: str, values: NDArray[Any]) -> None:
+            if name not in files:
+                files[name] = stack.enter_context(GrowingArray(folder / f"{name}.npy", values))
+            files[name].append(values)
+
+        for part in parts:
+            for name, values in part.dense.items():
+                append(f"dense.{name}", values)
+            for name, ragged in part.ragged.items():
+                first = f"offsets.{name}" not in files
+                before = 0 if first else len(files[f"values.{name}"])
+                append(f"values.{name}", ragged.values)
+                append(f"offsets.{name}", ragged.offsets[0 if first else 1 :] + before)
+            append("rows", part.rows + n_rows)
+            n_rows += part.n_rows
+            lost = add_losses(lost, part.lost)
+    return {"n_rows": n_rows, "lost": lost}
 
 
 def _load(folder: Path) -> Encoded:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from tunesmith.data.columns import View, choose_view
 from tunesmith.data.reading import fingerprint_of, read_rows, source_name
+from tunesmith.data.stored import CategoryWriter, Column, ColumnWriter
 from tunesmith.errors import DataError
 from tunesmith.run import write_atomically
 from tunesmith.tasks import RowError, Task
@@ -46,7 +48,7 @@ class Examples:
     """Rows by column, with their origin.
 
     Args:
-        columns: values by the task's column names; `extra` columns keep the file's names.
+        columns: values by the task's column names, as lists or stored; `extra` columns keep the file's names.
         files: the names of the files.
         file_index: [rows], which of the files a row stands in.
         lines: [rows], the line it starts on.
@@ -55,11 +57,11 @@ class Examples:
         units: what the numbers of each file count, for messages: `line`, `row`, `question`.
     """
 
-    columns: dict[str, list[Any]]
+    columns: dict[str, Sequence[Any]]
     files: tuple[str, ...]
     file_index: NDArray[np.int32]
     lines: NDArray[np.int64]
-    extra: dict[str, list[Any]] = field(default_factory=dict)
+    extra: dict[str, Sequence[Any]] = field(default_factory=dict)
     inputs: tuple[str, ...] = ("text",)
     units: tuple[str, ...] = ("line",)
 
@@ -75,15 +77,30 @@ class Examples:
         """A row's name in files of ours: `train.csv:17`."""
         return f"{Path(self.files[self.file_index[row]]).name}:{self.lines[row]}"
 
+    def row_ids(self) -> Iterator[str]:
+        """Every row's name, in order."""
+        names = [Path(file).name for file in self.files]
+        for file, line in zip(self.file_index, self.lines, strict=True):
+            yield f"{names[file]}:{line}"
+
     def row(self, row: int) -> dict[str, Any]:
         """One row's values by column."""
         return {name: values[row] for name, values in self.columns.items()}
 
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every row's values by column, in order."""
+        names = list(self.columns)
+        for values in zip(*self.columns.values(), strict=True):
+            yield dict(zip(names, values, strict=True))
+
     def take(self, rows: NDArray[np.int64]) -> Examples:
         """The given rows, in the given order."""
 
-        def pick(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
-            return {name: [values[i] for i in rows] for name, values in columns.items()}
+        def pick(columns: dict[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+            return {
+                name: values.take(rows) if isinstance(values, Column) else [values[i] for i in rows]
+                for name, values in columns.items()
+            }
 
         return replace(
             self,
@@ -157,13 +174,12 @@ class _Builder:
         self.task = task
         self.chosen: dict[str, str] = {}
         self.files: dict[str, int] = {}
-        self.file_index: list[int] = []
-        self.lines: list[int] = []
-        self.columns: dict[str, list[Any]] = {}
-        self.extra: dict[str, list[Any]] = {name: [] for name in extra}
+        self.file_index = array("i")
+        self.lines = array("q")
+        self.columns: dict[str, ColumnWriter | CategoryWriter] = {}
+        self.extra = {name: ColumnWriter() for name in extra}
         self.faults: list[Fault] = []
         self.units: dict[str, str] = {}
-        self._shared: dict[str, Any] = {}
         self._categories = {column.name for column in task.columns if column.kind == "category"}
 
     def add(self, rows: Iterator[tuple[str, Any]], view: View) -> None:
@@ -181,24 +197,29 @@ class _Builder:
     def _append(self, file: str, row: Any, example: dict[str, Any]) -> None:
         self.units.setdefault(file, row.unit)
         self.file_index.append(self.files.setdefault(file, len(self.files)))
-        for name in example.keys() - self.columns.keys():
-            self.columns[name] = [None] * len(self.lines)
+        for name in example:
+            if name not in self.columns:
+                self.columns[name] = self._writer(name)
         self.lines.append(row.line)
-        for name, values in self.columns.items():
-            value = example.get(name)
-            # A million labels of two names are two strings.
-            is_category = name in self._categories and value is not None
-            values.append(self._shared.setdefault(str(value), value) if is_category else value)
+        for name, writer in self.columns.items():
+            writer.append(example.get(name))
         for name, values in self.extra.items():
             values.append(row.values.get(name))
 
+    def _writer(self, name: str) -> ColumnWriter | CategoryWriter:
+        """For a column that this row is the first to have."""
+        writer = CategoryWriter() if name in self._categories else ColumnWriter()
+        for _ in self.lines:
+            writer.append(None)
+        return writer
+
     def finish(self) -> Reading:
         examples = Examples(
-            self.columns,
+            {name: writer.finish() for name, writer in self.columns.items()},
             tuple(self.files),
             np.array(self.file_index, dtype=np.int32),
             np.array(self.lines, dtype=np.int64),
-            self.extra,
+            {name: writer.finish() for name, writer in self.extra.items()},
             tuple(name for name in self.task.inputs if name in self.columns),
             tuple(self.units[file] for file in self.files) or ("line",),
         )
@@ -232,8 +253,7 @@ def set_faults_aside(faults: Sequence[Fault], path: Path) -> None:
     """Writes rows that cannot be used into a JSON-lines file, with their reasons."""
     lines = ({"file": f.file, "line": f.line, "reason": f.reason, "values": dict(f.values)} for f in faults)
     # Values may hold what JSON or UTF-8 do not: that is why they are here.
-    text = "".join(json.dumps(line, default=str) + "\n" for line in lines)
-    write_atomically(path, text)
+    write_atomically(path, (json.dumps(line, default=str) + "\n" for line in lines))
 
 
 def fingerprint(sources: Sequence[str]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tunesmith.data.examples import Examples, Fault, Reading, read_examples, refuse_faults
-from tunesmith.data.splits import hold_out, overlap
+from tunesmith.data.splits import hold_out, rows_among, text_keys
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe
 from tunesmith.tasks import RowError, Targets, Task
@@ -42,12 +43,16 @@ class Prepared:
     faults: list[Fault] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
-    def row_ids(self) -> dict[str, list[str]]:
-        """The rows of each split, by file and line."""
-        return {
-            name: [examples.row_id(row) for row in range(len(examples))]
-            for name, examples in self.splits.items()
-        }
+    def row_ids_as_json(self) -> Iterator[str]:
+        """The rows of each split by file and line, as the text of a JSON object, piece by piece."""
+        before = "{"
+        for name, examples in self.splits.items():
+            yield f"{before}\n  {json.dumps(name)}: ["
+            for number, row_id in enumerate(examples.row_ids()):
+                yield f"{',' if number else ''}\n    {json.dumps(row_id, ensure_ascii=False)}"
+            yield "\n  ]"
+            before = ","
+        yield "\n}\n"
 
 
 def find_splits(recipe: Recipe) -> Recipe:
@@ -147,17 +152,18 @@ def _train_extra(data: DataRecipe, for_scores: Sequence[str]) -> list[str]:
 
 def _checked(task: Task, reading: Reading, targets: Targets) -> Reading:
     """Moves rows whose target the training rows never showed to the faults."""
-    examples, kept, faults = reading.examples, [], list(reading.faults)
-    for row in range(len(examples)):
+    examples, faults = reading.examples, list(reading.faults)
+    is_known = np.ones(len(examples), dtype=bool)
+    for number, row in enumerate(examples.rows()):
         try:
-            task.check_targets(examples.row(row), targets)
-            kept.append(row)
+            task.check_targets(row, targets)
         except RowError as error:
-            file = examples.files[examples.file_index[row]]
-            faults.append(Fault(file, int(examples.lines[row]), str(error), examples.row(row)))
-    if len(kept) == len(examples):
+            is_known[number] = False
+            file = examples.files[examples.file_index[number]]
+            faults.append(Fault(file, int(examples.lines[number]), str(error), row))
+    if is_known.all():
         return replace(reading, faults=faults)
-    return replace(reading, examples=examples.take(np.array(kept, dtype=np.int64)), faults=faults)
+    return replace(reading, examples=examples.take(np.flatnonzero(is_known)), faults=faults)
 
 
 def _held_out(task: Task, usable: dict[str, Examples], data: DataRecipe, seed: int) -> dict[str, Examples]:
@@ -187,9 +193,9 @@ def _notices(prepared: Prepared) -> list[str]:
         notices.append(
             f"{len(prepared.faults)} rows that cannot be used are set aside in data/bad_rows.jsonl"
         )
-    train = prepared.splits["train"]
+    known = text_keys(prepared.splits["train"])
     for name, examples in prepared.splits.items():
-        shared = 0 if name == "train" else len(overlap(examples, train))
+        shared = 0 if name == "train" else len(rows_among(examples, known))
         if shared:
             notices.append(
                 f"{shared} of {len(examples)} {name} rows have the text of a training row: "

@@ -53,5 +53,5 @@ def score_baselines(train: TrainingRows, final: Scored) -> dict[str, dict[str, f
 
 def write_predictions(run: Run, name: str, scored: Scored) -> None:
     """Writes `predictions/NAME.jsonl`, one line a row."""
-    lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in scored.lines())
+    lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in scored.lines())
     write_atomically(run.predictions / f"{name}.jsonl", lines)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tunesmith.encoded import Encoded
-from tunesmith.inference.forward import Advance, forward
+from tunesmith.inference.forward import Advance, Kept, forward
 from tunesmith.inference.generation import generate
 from tunesmith.tasks import EncodeOptions, Seen, Targets, Task, Values
 
@@ -20,6 +20,7 @@ def score(
     *,
     bf16: bool = False,
     with_texts: bool = True,
+    kept: Kept | None = None,
     advance: Advance | None = None,
 ) -> Seen:
     """Rows with their labels, seen by the model, ready to be scored.
@@ -32,9 +33,11 @@ def score(
         encoded: their sequences, with labels.
         bf16: compute in bfloat16.
         with_texts: generate texts too, where the metrics need them.
+        kept: what the task keeps of the model's output, where that is known already.
         advance: told of the progress.
     """
-    kept = forward(task, model, encoded, pad_token_id=tokenizer.pad_token_id, bf16=bf16, advance=advance)
+    if kept is None:
+        kept = forward(task, model, encoded, pad_token_id=tokenizer.pad_token_id, bf16=bf16, advance=advance)
     texts = None
     if with_texts and task.scores_texts:
         texts = generate(model, tokenizer, encoded, advance=advance)

@@ -17,6 +17,7 @@ from tunesmith.data.encoding import encode
 from tunesmith.data.examples import Examples
 from tunesmith.encoded import Encoded
 from tunesmith.inference.answering import answer, score
+from tunesmith.inference.exported import is_export, load_export
 from tunesmith.inference.forward import Advance
 from tunesmith.models.loading import LoadedModel, load_trained
 from tunesmith.models.resolve import resolve_model
@@ -43,11 +44,14 @@ class Predictor:
 
     @classmethod
     def from_run(cls, path: str | Path) -> Predictor:
-        """The predictor of a finished run.
+        """The predictor of a finished run, or of what `tunesmith export` made of one.
 
         Raises:
-            RunError: there is no finished run in the folder.
+            RunError: there is no finished run and no export in the folder.
+            UserError: a package that runs the export is not installed.
         """
+        if is_export(path):
+            return cls(*load_export(path))
         run = Run.open(path)
         used = run.recipe()
         task = TASKS.get(used.task)

@@ -123,6 +123,11 @@ def encoder_layers(model: nn.Module) -> list[nn.Module]:
     return layers[:-1] if has_pooling_layer(model) else layers
 
 
+def all_layers(model: nn.Module) -> list[nn.Module]:
+    """The layers of the body, bottom first, and the pooling layer where there is one."""
+    return _layers(model)
+
+
 def depths(model: Any) -> dict[str, int]:
     """How far below the head each parameter lies: 0 in the head, 1 in the top layer, most in the embeddings."""
     layers = encoder_layers(model)
@@ -155,25 +160,32 @@ def _pool(layer: Any, hidden_states: torch.Tensor, attention_mask: Any = None, *
     """H' [b, 1, d] of hidden states h [b, s, d]; b batch, s tokens, d features; never in half precision."""
     if hidden_states.dtype.itemsize < 4:
         hidden_states = hidden_states.float()
-    real = _real_tokens(hidden_states, attention_mask)  # [b, s, 1]
+    real = _weights_of_tokens(hidden_states, attention_mask)  # [b, s, 1]
     mean = (hidden_states * real).sum(1, keepdim=True) / real.sum(1, keepdim=True)
     pooled = layer.attention.output.LayerNorm(hidden_states[:, :1] + _MEAN_SCALE * mean)
     return layer.output.LayerNorm(pooled)
 
 
-def _real_tokens(hidden_states: torch.Tensor, mask: Any) -> torch.Tensor:
-    """1 for real tokens and 0 for padding, [b, s, 1], from what transformers hands to a layer.
+def real_tokens(mask: Any) -> torch.Tensor | None:
+    """Where a token is, [b, s], from what transformers hands to a layer; None when no token is padding.
 
-    That is nothing when no token is padding, or a mask [b, 1, q, s]: true or 0.0 where a token is real.
+    That is nothing, or a mask [b, 1, q, s]: true or 0.0 where a token is real.
     """
     import torch
 
     if mask is None:
-        return hidden_states.new_ones(hidden_states.shape[:2]).unsqueeze(-1)
+        return None
     row = mask[:, 0, 0, :]
-    real = row if row.dtype == torch.bool else row == 0
-    weights: torch.Tensor = real.unsqueeze(-1).to(hidden_states.dtype)
-    return weights
+    real: torch.Tensor = row if row.dtype == torch.bool else row == 0
+    return real
+
+
+def _weights_of_tokens(hidden_states: torch.Tensor, mask: Any) -> torch.Tensor:
+    """1 for real tokens and 0 for padding, [b, s, 1]."""
+    real = real_tokens(mask)
+    if real is None:
+        return hidden_states.new_ones(hidden_states.shape[:2]).unsqueeze(-1)
+    return real.unsqueeze(-1).to(hidden_states.dtype)
 
 
 def _refuse_trained(layer: Any) -> None:

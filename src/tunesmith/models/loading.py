@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.errors import ModelError
 from tunesmith.models import heads
 from tunesmith.models.adapters import adapter_modules, is_adapter, merge_adapter
+from tunesmith.models.arithmetic import use_fast_arithmetic
 from tunesmith.models.resolve import ADAPTER_FILE, ModelFiles, resolve_model
 from tunesmith.tasks import Targets, Task, Values
 
@@ -182,8 +183,7 @@ def load_trained(files: ModelFiles, task: Task, *, device: Any = None) -> Loaded
             f"`{files.name}` is not trained for {task.name}: its weights lack `{sorted(missing)[0]}`.",
             remedy="Give the `model` folder of a run.",
         )
-    if heads.has_pooling_layer(model):
-        heads.use_fast_pooling(model)
+    use_fast_arithmetic(model)
     if device is None:
         import torch
 

@@ -1,10 +1,255 @@
-"""How many tokens of one text fit in memory while training."""
+"""What training takes of the memory, known before it begins.
+
+Weights, gradients and the optimizer's two moments are counted. Activations are measured: a forward and a backward
+pass run on three small batches, and every tensor is followed from the operation that makes it until it is let go.
+The three passes are the same sequence of events with other sizes, from which follows for each event what is there
+once, what grows with the tokens, and what grows with their square (attention's shares); so the events of a batch
+of any size are known, and the most that lives at once. Every architecture, frozen layers, adapters, gradient
+checkpointing and the arithmetic in use are in the figure without a formula for each. What the allocator leaves
+unused between tensors is not seen.
+
+Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174) keeps the input of each layer alone and computes the
+layer again in the backward pass, with the same dropout masks: the same gradient for one forward pass more.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tunesmith.models.living import Living
 
 _SHARE_OF_FREE_MEMORY = 0.5
+_SHARE_FOR_TRAINING = 0.85
+"""Of the free memory: the allocator's gaps, the looks at the validation rows and other programs need some."""
+
+_MOMENTS = 2
+_CGROUP = Path("/sys/fs/cgroup")
+
+Forward = Callable[[int, int], tuple[Any, int, int]]
+"""From sequences and most tokens of each to the model's output, the padded tokens and the longest there were."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Bytes that live during a pass besides weights, gradients and moments: one entry an event.
+
+    Args:
+        once: [events], what does not depend on the batch.
+        token: [events], for each token, padding included.
+        pair: [events], for each pair of tokens of one sequence.
+    """
+
+    once: NDArray[np.float64]
+    token: NDArray[np.float64]
+    pair: NDArray[np.float64]
+
+    def of(self, tokens: int, longest: int) -> int:
+        """The most bytes for a batch of so many padded tokens, its longest sequence of `longest`."""
+        return max(
+            0, round(float((self.once + tokens * (self.token + self.pair * longest)).max(initial=0.0)))
+        )
+
+    def tokens_within(self, n_bytes: float, longest: int) -> int:
+        """Padded tokens of the largest batch that needs no more."""
+        slope = self.token + self.pair * longest
+        grows = slope > 0
+        return int(((n_bytes - self.once[grows]) / slope[grows]).min(initial=2**40).clip(min=0))
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What training takes, in bytes.
+
+    Args:
+        weights: of the model; they are in memory already.
+        gradients: of the parameters that learn.
+        optimizer: the moments of AdamW, of the same parameters.
+        activations: of a forward and backward pass.
+        free: memory that is left, with the weights loaded.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: Activations
+    free: int
+
+    def total(self, tokens: int, longest: int) -> int:
+        """Bytes that training takes with batches of so many padded tokens."""
+        return self.weights + self.to_come(tokens, longest)
+
+    def to_come(self, tokens: int, longest: int) -> int:
+        """The same, without what is in memory already."""
+        return self.gradients + self.optimizer + self.activations.of(tokens, longest)
+
+    def tokens_that_fit(self, longest: int) -> int:
+        """Padded tokens of the largest pass that fits, when sequences may have `longest` tokens."""
+        left = self.free * _SHARE_FOR_TRAINING - self.gradients - self.optimizer
+        return self.activations.tokens_within(left, longest)
+
+    def to_json(self, tokens: int, longest: int) -> dict[str, int]:
+        """As `manifest.json` holds it, for batches of so many padded tokens."""
+        return {
+            "weights": self.weights,
+            "gradients": self.gradients,
+            "optimizer": self.optimizer,
+            "activations": self.activations.of(tokens, longest),
+            "free": self.free,
+            "tokens": tokens,
+            "longest": longest,
+        }
+
+    def describe(self, tokens: int, longest: int) -> str:
+        """One line of what takes how much."""
+        activations = self.activations.of(tokens, longest)
+        return (
+            f"about {in_gb(self.total(tokens, longest))}: weights {in_gb(self.weights)}, "
+            f"gradients {in_gb(self.gradients)}, optimizer {in_gb(self.optimizer)}, activations "
+            f"{in_gb(activations)} (up to {tokens:,} tokens at {activations / tokens / 1e3:,.0f} kB); "
+            f"{in_gb(self.free)} free"
+        )
+
+
+def in_gb(n_bytes: float) -> str:
+    """As people say it: `1.2 GB`, `45 MB`."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
+
+
+def measure_memory(model: Any, forward: Forward, *, longest: int, passes: int = 1) -> Memory:
+    """What training this model takes.
+
+    Args:
+        model: of transformers, with everything frozen that shall be.
+        forward: runs the model on a batch of a size.
+        longest: tokens of the longest training sequence.
+        passes: forward passes that one backward pass goes through.
+    """
+    trainable = sum(_bytes(p) for p in model.parameters() if p.requires_grad)
+    return Memory(
+        weights=sum(map(_bytes, [*model.parameters(), *model.buffers()])),
+        gradients=trainable,
+        optimizer=_MOMENTS * trainable,
+        activations=_activations(model, forward, longest, passes),
+        free=free_memory(next(model.parameters()).device),
+    )
+
+
+def _activations(model: Any, forward: Forward, longest: int, passes: int) -> Activations:
+    n = max(1, min(32, longest // 2))
+    with _in_training(model):
+        copies = _pass(model, forward, 1, n)[0].remaining()  # what a first pass makes for all that follow
+        passed = [_pass(model, forward, *size) for size in ((1, n), (2, n), (1, 2 * n))]
+    changes = [living.changes() for living, _, _ in passed]
+    if (
+        len({len(change) for change in changes}) > 1
+    ):  # not the same operations: their peaks alone are compared
+        changes = [np.array([living.peak()]) for living, _, _ in passed]
+    known = np.array([(1, tokens, tokens * length) for _, tokens, length in passed], dtype=np.float64)
+    parts = np.linalg.lstsq(known, np.stack(changes), rcond=None)[0]  # [3, events]
+    once, token, pair = passes * parts.cumsum(1)
+    return Activations(once + copies, token, pair)
+
+
+def _pass(model: Any, forward: Forward, sequences: int, tokens: int) -> tuple[Living, int, int]:
+    """What lives in a forward and backward pass, its padded tokens, the longest sequence."""
+    from torch.nn import functional as F
+
+    from tunesmith.models.encoder_blocks import exact_shapes
+    from tunesmith.models.living import Living
+
+    living = Living()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    hooks = [p.register_post_accumulate_grad_hook(living.drop_gradient) for p in parameters]
+    try:
+        with living, exact_shapes():
+            output, padded, longest = forward(sequences, tokens)
+            # As the loss of the tasks whose output is large, which is of a part of each text's logits: a copy.
+            scores = output.float().reshape(-1, output.shape[-1])
+            scores = scores.clone() if output.ndim > 2 else scores
+            loss = F.cross_entropy(scores, scores.new_zeros(len(scores)).long(), reduction="sum")
+            del output, scores
+            loss.backward()  # type: ignore[no-untyped-call]
+            del loss
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return living, padded, longest
+
+
+@contextlib.contextmanager
+def _in_training(model: Any) -> Iterator[None]:
+    """Training mode, frozen parts still, and random numbers as they were afterwards."""
+    import torch
+
+    from tunesmith.models.freezing import keep_frozen_parts_still
+    from tunesmith.models.loading import quiet
+
+    was_training = model.training
+    # Quiet: that it leaves its cache out while checkpointing is said by transformers once, here.
+    with torch.random.fork_rng(), torch.enable_grad(), quiet():
+        model.train()
+        keep_frozen_parts_still(model)
+        try:
+            yield
+        finally:
+            model.train(was_training)
+
+
+def use_checkpointing(model: Any) -> None:
+    """Keeps the inputs of layers alone for the backward pass, and computes the rest again.
+
+    The inputs need no gradient of their own for that, so adapters and frozen embeddings are right as they are.
+
+    Raises:
+        RecipeError: the model cannot.
+    """
+    from tunesmith.errors import RecipeError
+
+    if not getattr(model, "supports_gradient_checkpointing", False):
+        raise RecipeError(
+            f"train.gradient_checkpointing is not for models of the type `{model.config.model_type}`.",
+            remedy="Leave it out; `train.tokens_per_micro_batch` bounds the memory, too.",
+        )
+    ours = {"use_reentrant": False}
+    if hasattr(model, "activation_checkpointing_enable"):  # its name in later versions
+        model.activation_checkpointing_enable(ours)
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=ours)
+    if getattr(model, "_require_grads_hooks", None):  # else the backward pass goes through what is frozen
+        model.disable_input_require_grads()
+
+
+def free_memory(device: Any = None) -> int:
+    """Bytes that are left on a device; of the machine, or of what this process's group may have of it."""
+    import psutil
+
+    if device is not None and device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    return min(int(psutil.virtual_memory().available), _left_in_group(_CGROUP))
+
+
+def _left_in_group(folder: Path) -> int:
+    """What a container may still take; files that it has read are given back when need be."""
+    try:
+        limit, used = ((folder / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+        facts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return max(0, int(limit) - int(used) + int(facts["inactive_file"]))
+    except (OSError, ValueError, KeyError):  # no group, or no limit
+        return 2**63 - 1
+
+
+def _bytes(tensor: Any) -> int:
+    return int(tensor.numel() * tensor.element_size())
 
 
 def longest_that_fits(config: Any, free_bytes: int | None = None) -> int:
@@ -15,12 +260,10 @@ def longest_that_fits(config: Any, free_bytes: int | None = None) -> int:
 
     Args:
         config: of the model.
-        free_bytes: memory to plan with; the machine's free memory when None.
+        free_bytes: memory to plan with; what is free when None.
     """
     if free_bytes is None:
-        import psutil
-
-        free_bytes = int(psutil.virtual_memory().available)
+        free_bytes = free_memory()
     layers = int(getattr(config, "num_hidden_layers", 12))
     width = int(getattr(config, "hidden_size", 768))
     attention_heads = int(getattr(config, "num_attention_heads", 12))

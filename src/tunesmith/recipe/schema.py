@@ -75,6 +75,10 @@ class TrainRecipe(_Section):
     )
     head_start: bool = Field(True, description="start from the head that a probe fitted")
     freeze_layers: int = Field(0, ge=0, description="bottom layers (and embeddings) kept as they are")
+    cache_frozen_layers: Auto | bool = Field(
+        "auto",
+        description="compute what frozen layers make of a text once, and keep it on disk; auto: if it helps",
+    )
     freeze_embeddings: bool = Field(False, description="the embeddings kept as they are")
     freeze: Sources = Field([], description="names of parameters kept as they are; `*` stands for anything")
     layer_lr_decay: float = Field(
@@ -110,6 +114,14 @@ class TrainRecipe(_Section):
         None, description="rows of one forward pass on one device, instead of tokens_per_batch"
     )
     gradient_accumulation_steps: int = Field(1, ge=1, description="forward passes to one optimizer step")
+    tokens_per_micro_batch: Auto | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="most tokens of one forward pass, padding included; larger batches take several; "
+        "auto: what fits the free memory",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations again in the backward pass: less memory, more time"
+    )
     bf16: Auto | bool = Field("auto", description="bfloat16 arithmetic; auto: where the processor has it")
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: rare labels weigh more, by 1 / their frequency"
@@ -175,6 +187,17 @@ class EvaluateRecipe(_Section):
     groups: list[str] = Field([], description="columns of groups of people: scored, with the largest gap")
 
 
+class ExportRecipe(_Section):
+    """What an export of the run may lose."""
+
+    min_agreement: float = Field(
+        0.99, ge=0, le=1, description="least share of validation rows with the same answer as the run's"
+    )
+    max_metric_drop: float = Field(
+        0.01, ge=0, description="most that the primary metric may get worse, in its own unit"
+    )
+
+
 class Recipe(_Section):
     """Everything one run is made from."""
 
@@ -188,6 +211,7 @@ class Recipe(_Section):
     train: TrainRecipe = TrainRecipe()
     generate: GenerateRecipe = GenerateRecipe()
     evaluate: EvaluateRecipe = EvaluateRecipe()
+    export: ExportRecipe = ExportRecipe()
 
     def to_yaml(self) -> str:
         """Every value, none left out."""

@@ -209,7 +209,7 @@ class TaskContract:
         from tunesmith.tasks import EncodeOptions
 
         options = EncodeOptions(bench.max_length, "predict", bench.max_length // 4)
-        inputs = {name: values for name, values in bench.columns.items() if name in bench.task.inputs}
+        inputs = {name: list(values) for name, values in bench.columns.items() if name in bench.task.inputs}
         encoded = bench.task.encode(inputs, bench.loaded.tokenizer, options, bench.targets)
         assert set(encoded.rows.tolist()) == set(range(encoded.n_rows))
         assert encoded.n_rows == len(next(iter(inputs.values())))

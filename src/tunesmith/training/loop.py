@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.batches import collate, split_batch
+from tunesmith.data.batches import collate, cut_to_fit
 from tunesmith.encoded import Encoded
 from tunesmith.errors import InterruptedRunError
 from tunesmith.inference.forward import to_device
@@ -29,6 +29,7 @@ from tunesmith.training.gradient import Part, accumulate_gradient
 from tunesmith.training.guards import require_finite
 from tunesmith.training.objective import Objective
 from tunesmith.training.optimizer import (
+    clip_gradient,
     load_optimizer_tensors,
     make_optimizer,
     optimizer_tensors,
@@ -63,6 +64,7 @@ class Settings:
     r_drop_alpha: float = 0.0
     neftune_noise_alpha: float = 0.0
     loss: LossOptions = PLAIN_LOSS
+    tokens_per_micro_batch: int | None = None
 
 
 @dataclass
@@ -181,7 +183,7 @@ class Loop:
         )
         set_learning_rate(self.optimizer, rate)
         loss = self._gradient(batch, step)
-        norm = float(self.accelerator.clip_grad_norm_(self.trainable, settings.max_grad_norm))
+        norm = clip_gradient(self.optimizer, self.trainable, settings.max_grad_norm)
         require_finite(
             {"loss": loss, "gradient norm": norm},
             step=step + 1,
@@ -205,7 +207,11 @@ class Loop:
             self.job.tokenizer,
             self.settings.loss,
         )
-        cut = split_batch(np.arange(len(batch)), self.settings.gradient_accumulation_steps * world)
+        cut = cut_to_fit(
+            drawn.lengths,
+            self.settings.gradient_accumulation_steps * world,
+            self.settings.tokens_per_micro_batch,
+        )
         loss = accumulate_gradient(
             self.accelerator,
             self.model,

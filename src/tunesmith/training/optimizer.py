@@ -46,7 +46,7 @@ def make_optimizer(
         if parameter.requires_grad:
             kind = (depths.get(name, 0), parameter.ndim >= 2, scaled.get(id(parameter), 1.0))
             groups.setdefault(kind, []).append(parameter)
-    return torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         [
             {
                 "params": parameters,
@@ -60,12 +60,35 @@ def make_optimizer(
         lr=0.0,
         fused=True,
     )
+    optimizer.register_step_post_hook(_count_versions)
+    return optimizer
+
+
+def _count_versions(optimizer: Any, *_: Any) -> None:
+    """Marks the parameters as changed: the fused update does not, and copies of weights would seem fresh."""
+    import torch
+
+    torch.autograd.graph.increment_version([p for group in optimizer.param_groups for p in group["params"]])
 
 
 def set_learning_rate(optimizer: Any, rate: float) -> None:
     """Sets the rate of every group."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr_factor"]
+
+
+def clip_gradient(optimizer: Any, parameters: list[Any], max_norm: float) -> float:
+    """The norm of the gradient, over all parameters; the next step divides by what exceeds `max_norm`.
+
+    The division is done by the fused update itself, which reads every gradient anyway.
+    """
+    import torch
+
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    excess = norm / max_norm
+    inner = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it
+    inner.grad_scale = excess.float() if excess > 1 else None
+    return float(norm)
 
 
 def optimizer_tensors(model: nn.Module, optimizer: Any) -> dict[str, torch.Tensor]:

@@ -53,6 +53,17 @@ class Plan:
         return max(1, self._starts[whole] - last + round(last * (epochs - (whole - 1))))
 
     @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return int(self._lengths.max())
+
+    def most_tokens(self, passes: int) -> int:
+        """Padded tokens that no forward pass exceeds, when a batch takes so many passes."""
+        if self._size.rows is not None:
+            return math.ceil(self._size.rows / passes) * self.longest
+        return max(self._size.tokens or 0, self.longest)
+
+    @property
     def first_epoch_steps(self) -> int:
         """Steps of the first epoch."""
         return self._starts[1]

@@ -141,6 +141,17 @@ def take_features(
     return features
 
 
+def head_outputs(head: nn.Linear, features: Features) -> Features:
+    """What the head makes of features, in full precision."""
+    import torch
+
+    flat = features.values if isinstance(features, Ragged) else features
+    with torch.inference_mode():
+        given = torch.from_numpy(np.asarray(flat)).to(head.weight.device)
+        outputs = torch.nn.functional.linear(given, head.weight, head.bias).float().cpu().numpy()
+    return Ragged(outputs, features.offsets) if isinstance(features, Ragged) else outputs
+
+
 class _passing_features_through:  # noqa: N801 (reads as a verb in `with`)
     """While this lasts, the head returns its input: the model's logits are its features."""
 

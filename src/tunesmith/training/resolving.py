@@ -149,6 +149,9 @@ def _settings(used: Recipe, class_weights: tuple[float, ...] | None) -> Settings
         layer_lr_decay=train.layer_lr_decay,
         r_drop_alpha=train.r_drop_alpha,
         neftune_noise_alpha=train.neftune_noise_alpha,
+        tokens_per_micro_batch=None
+        if train.tokens_per_micro_batch == "auto"
+        else train.tokens_per_micro_batch,
         loss=LossOptions(
             label_smoothing=train.label_smoothing_factor,
             focal_gamma=train.focal_gamma,

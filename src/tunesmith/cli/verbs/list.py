@@ -6,10 +6,11 @@ from tunesmith.cli.arguments import JSON
 
 
 def verb(as_json: bool = JSON) -> None:
-    """Show what there is: tasks, methods, baselines, packaged models, verbs."""
+    """Show what there is: tasks, methods, baselines, export formats, packaged models, verbs."""
     from tunesmith.cli import VERBS
     from tunesmith.cli.output import print_json, print_line, print_table
     from tunesmith.evaluation.baselines import BASELINES
+    from tunesmith.exporters import EXPORTERS
     from tunesmith.models.packaged import PACKAGED
     from tunesmith.recipe import METHODS
     from tunesmith.tasks import TASKS
@@ -20,6 +21,7 @@ def verb(as_json: bool = JSON) -> None:
             "tasks": {name: task.summary for name, task in tasks.items()},
             "methods": list(METHODS),
             "baselines": list(BASELINES),
+            "exporters": {name: EXPORTERS.get(name).summary for name in EXPORTERS.names()},
             "packaged_models": list(PACKAGED),
             "verbs": VERBS.names(),
         })  # fmt: skip
@@ -30,6 +32,7 @@ def verb(as_json: bool = JSON) -> None:
     for title, names in (
         ("methods", METHODS),
         ("baselines", BASELINES),
+        ("export formats", EXPORTERS.names()),
         ("packaged models", PACKAGED),
         ("verbs", VERBS.names()),
     ):

@@ -1,0 +1,69 @@
+"""`tunesmith export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Optional
+
+import typer
+
+from tunesmith.cli.arguments import COLUMN, FORCE, JSON, RUN, parse_columns
+
+
+def verb(
+    run: str = RUN,
+    arguments: list[str] = typer.Argument(
+        None, metavar="KEY=VALUE", help="What may be lost: export.min_agreement, export.max_metric_drop."
+    ),
+    to: str = typer.Option(..., "--to", help="The format: merged, onnx or onnx-int8."),
+    output_dir: Optional[Path] = typer.Option(
+        None, help="The folder to write; else beside the run, as RUN-FORMAT."
+    ),
+    data: list[str] = typer.Option(
+        [], "--data", help="Rows to check with, where those of the run are gone. Repeatable."
+    ),
+    column: list[str] = COLUMN,
+    force: bool = FORCE,
+    as_json: bool = JSON,
+) -> None:
+    """Write a run in another format, checked against the run on its validation rows.
+
+    Refused, with nothing left behind, when it loses more than the recipe's `export` section allows.
+    """
+    from tunesmith import exporting
+    from tunesmith.cli.output import print_json, progress_on_stderr
+
+    with progress_on_stderr() as progress:
+        facts = exporting.export(
+            run,
+            to,
+            output_dir=output_dir,
+            data=data,
+            columns=parse_columns(column) or None,
+            overrides=arguments or [],
+            force=force,
+            progress=progress,
+        )
+    if as_json:
+        print_json(facts)
+    else:
+        _print(facts)
+
+
+def _print(facts: dict[str, Any]) -> None:
+    from tunesmith.cli.output import print_line, print_table
+
+    check, path = facts["check"], facts["path"]
+    rows = [
+        [
+            name,
+            f"{check[name]['value']:.4f}",
+            f"{check[name]['low']:.4f} to {check[name]['high']:.4f}",
+            f"{check['texts_per_s'][name]:,.0f}",
+        ]
+        for name in ("run", "export")
+    ]
+    print_table(["", check["metric"], "interval", "texts/s"], rows)
+    print_line(f"\n{check['agreement']:.2%} of {check['rows']:,} answers are the run's")
+    print_line(f"export  {path}  ({facts['bytes'] / 1e6:,.1f} MB)")
+    print_line(f'next    tunesmith predict {path} "a text"')

@@ -1,0 +1,61 @@
+"""An array in a `.npy` file that grows along its first axis, so that it need not be whole in memory first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class GrowingArray:
+    """A `.npy` file to append to; a context, at the end of which its header tells the length.
+
+    Args:
+        path: of the file.
+        like: an array of the dtype and of the shape, but for the first axis.
+    """
+
+    def __init__(self, path: Path, like: NDArray[Any]) -> None:
+        self._path, self._dtype, self._shape = path, like.dtype, like.shape[1:]
+        self._rows = 0
+
+    def __enter__(self) -> GrowingArray:
+        self._handle: IO[bytes] = self._path.open("wb")
+        self._start = self._write_header()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._handle:
+            if kind is None:
+                self._handle.seek(0)
+                # numpy leaves room in a header for the first axis to grow.
+                if self._write_header() != self._start:
+                    raise OSError(f"the header of `{self._path}` has outgrown its place")
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Adds rows.
+
+        Raises:
+            TypeError: they are of another kind than the first ones.
+        """
+        same = np.asarray(values).astype(self._dtype, order="C", casting="safe" if len(values) else "unsafe")
+        if same.shape[1:] != self._shape:
+            raise TypeError(f"rows of {same.shape[1:]} cannot follow rows of {self._shape}")
+        self._handle.write(same.tobytes())
+        self._rows += len(same)
+
+    def _write_header(self) -> int:
+        np.lib.format.write_array_header_1_0(
+            self._handle,
+            {
+                "descr": np.lib.format.dtype_to_descr(self._dtype),
+                "fortran_order": False,
+                "shape": (self._rows, *self._shape),
+            },
+        )
+        return self._handle.tell()

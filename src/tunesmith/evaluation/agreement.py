@@ -1,0 +1,149 @@
+"""How near one model's answers are to another's, on the same rows: as answers, as scores, as a metric.
+
+Two answers agree when what is not a number in them is equal: the label, the labels, the entities, the passage, the
+text. Where the answers of all rows differ in numbers alone (a score, a loss), they agree when the number is off by
+at most a twentieth of its standard deviation over the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.evaluation.intervals import Interval, bootstrap
+from tunesmith.evaluation.scoring import Scored
+from tunesmith.recipe import EvaluateRecipe
+from tunesmith.run import finite
+
+_NEAR = 0.05
+_LEFT_OUT = "top"
+"""The next best answers are not compared."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Two models on the same rows.
+
+    Args:
+        rows: that were compared.
+        share: of them on which the answers agree.
+        largest_difference: of any two numbers of an answer: probabilities, in most tasks.
+        metric: the task's primary one.
+        first: its value for the first model.
+        second: for the second.
+        drop: by how much the second is worse; its interval is paired, from resampling rows of both.
+    """
+
+    rows: int
+    share: float
+    largest_difference: float
+    metric: str
+    first: Interval
+    second: Interval
+    drop: Interval
+
+    def to_json(self, first: str, second: str) -> dict[str, Any]:
+        """As `export.json` holds it, under the names of both models."""
+        return {
+            "rows": self.rows,
+            "agreement": self.share,
+            "largest_difference": finite(self.largest_difference),
+            "metric": self.metric,
+            first: _finite(self.first),
+            second: _finite(self.second),
+            "drop": _finite(self.drop),
+        }
+
+
+def compare(first: Scored, second: Scored, how: EvaluateRecipe, seed: int) -> Agreement:
+    """How near the second model is to the first.
+
+    Args:
+        first: rows as one model sees them.
+        second: the same rows, seen by another.
+        how: resamples and confidence.
+        seed: of the resampling.
+    """
+    share, largest = _answers(first, second)
+    task, metric = first.task, first.task.primary_metric
+    width = first.statistics.shape[1]
+
+    def formula(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        ours = task.formula(sums[..., :width], first.targets)[metric]
+        theirs = task.formula(sums[..., width:], second.targets)[metric]
+        return {
+            "first": ours,
+            "second": theirs,
+            "drop": ours - theirs if task.greater_is_better else theirs - ours,
+        }
+
+    found = bootstrap(
+        _beside(first.statistics, second.statistics),
+        formula,
+        samples=how.bootstrap_samples,
+        confidence=how.confidence,
+        seed=seed,
+    )
+    return Agreement(len(first.examples), share, largest, metric, **found)
+
+
+def _answers(first: Scored, second: Scored) -> tuple[float, float]:
+    """The share of rows that agree, and the largest difference of numbers."""
+    pairs = [_parts(one.task.decode(one.seen, one.targets)) for one in (first, second)]
+    same, differences = [], []
+    for (words, numbers), (other_words, other_numbers) in zip(*pairs, strict=True):
+        same.append(words == other_words)
+        alike = numbers.shape == other_numbers.shape
+        differences.append(np.abs(numbers - other_numbers).max(initial=0.0) if alike else 0.0)
+    if len({words for words, _ in pairs[0]}) == 1 and len(same) > 1:
+        spread = np.std([numbers for _, numbers in pairs[0]], axis=0)
+        near = [
+            bool(np.all(np.abs(a - b) <= _NEAR * spread))
+            for (_, a), (_, b) in zip(*pairs, strict=True)
+        ]  # fmt: skip
+        same = [one and other for one, other in zip(same, near, strict=True)]
+    return float(np.mean(same)), float(max(differences, default=0.0))
+
+
+def _parts(predictions: list[Any]) -> list[tuple[str, NDArray[np.float64]]]:
+    """Of each answer: what is not a fraction, written out, and the fractions."""
+    found = []
+    for prediction in predictions:
+        kept = {key: value for key, value in prediction.items() if key != _LEFT_OUT}
+        leaves = list(_leaves(kept))
+        words = repr([leaf for leaf in leaves if not isinstance(leaf, float)])
+        numbers = np.array([leaf for leaf in leaves if isinstance(leaf, float)], dtype=np.float64)
+        found.append((words, numbers))
+    return found
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Keys and values of an answer, one after the other."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _leaves(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _leaves(inner)
+    elif isinstance(value, np.ndarray):
+        yield from map(float, value)
+    else:
+        yield float(value) if isinstance(value, np.floating) else value
+
+
+def _beside(first: Any, second: Any) -> Any:
+    """[rows, 2s] of two statistics [rows, s], sparse where they are."""
+    from scipy import sparse
+
+    if sparse.issparse(first):
+        return sparse.csr_matrix(sparse.hstack([first, second]))
+    return np.concatenate([first, second], axis=1)
+
+
+def _finite(interval: Interval) -> dict[str, float | None]:
+    return {key: finite(value) for key, value in interval.to_json().items()}

@@ -1,0 +1,159 @@
+"""A model of transformers becomes an ONNX graph, with any number of sequences of any length.
+
+torch.onnx.export in its dynamo form: the model is traced once with symbolic sizes, so nothing of the example's
+shape stays in the graph. What comes out is compared with the model on other shapes before anyone sees it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.errors import ModelError
+from tunesmith.inference.onnx import OnnxModel
+from tunesmith.models.loading import position_limit
+
+if TYPE_CHECKING:
+    import torch
+
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_OUTPUTS = ("logits", "start_logits", "end_logits")
+_EXAMPLE = (3, 11)
+# Another number of texts, a single one, a single token, a long batch without padding.
+_OTHER_SHAPES = ((5, 7), (1, 9), (4, 1), (1, 1), (2, 48))
+_TOLERANCE = 1e-4
+_LARGEST_FILE_BYTES = 1_800_000_000
+"""Above this, weights go into a file beside model.onnx: a protobuf message ends at 2 GB."""
+
+
+def write_graph(model: Any, tokenizer: Any, file: Path) -> dict[str, Any]:
+    """Writes a model's forward pass as ONNX.
+
+    Args:
+        model: of transformers, in evaluation mode, with its stock arithmetic.
+        tokenizer: of the model.
+        file: to write.
+
+    Returns:
+        What was written: the names of inputs and outputs, the opset.
+
+    Raises:
+        ModelError: the architecture cannot be exported, or the graph computes something else.
+    """
+    import torch
+
+    names = _inputs_of(model, tokenizer)
+    example = _batch(model, *_EXAMPLE, names)
+    with torch.no_grad():
+        outputs = _outputs_of(model(**example))
+    module = _by_position(model, names, outputs)
+    sizes = {0: "batch", 1: "sequence"}
+    try:
+        with _quietly(), torch.no_grad():
+            program: Any = torch.onnx.export(
+                module,
+                tuple(example[name] for name in names),
+                input_names=names,
+                output_names=outputs,
+                dynamic_shapes={"tensors": tuple(sizes for _ in names)},
+                dynamo=True,
+                verbose=False,
+            )
+            assert program is not None  # with dynamo=True
+            program.save(str(file), external_data=_weights_bytes(model) > _LARGEST_FILE_BYTES)
+    except Exception as error:  # the exporter raises whatever its passes raise
+        raise ModelError(
+            f"a {model.config.model_type} model of this kind cannot be written as ONNX: {_first_line(error)}",
+            remedy="Use `--to merged`.",
+        ) from error
+    _compare(model, names, file, longest=position_limit(model, tokenizer))
+    return {"inputs": names, "outputs": outputs, "opset": program.model.opset_imports[""]}
+
+
+def _inputs_of(model: Any, tokenizer: Any) -> list[str]:
+    """What both the model takes and its tokenizer makes."""
+    taken = inspect.signature(model.forward).parameters
+    made = {"attention_mask", *tokenizer.model_input_names}
+    return [name for name in _INPUTS if name in taken and name in made]
+
+
+def _outputs_of(output: Any) -> list[str]:
+    return [name for name in _OUTPUTS if getattr(output, name, None) is not None]
+
+
+def _batch(model: Any, rows: int, tokens: int, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Any tokens there are; from the second row on, the end is padding."""
+    import torch
+
+    known = int(model.config.vocab_size)
+    ids = (7 * torch.arange(rows * tokens) + 5).remainder(known).reshape(rows, tokens)
+    mask = torch.ones_like(ids)
+    mask[1:, (tokens + 1) // 2 :] = 0
+    padding = getattr(model.config, "pad_token_id", None) or 0
+    ids = ids.masked_fill(ids == padding, (padding + 1) % known).masked_fill(mask == 0, padding)
+    batch = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    return {name: batch[name] for name in names}
+
+
+def _by_position(model: Any, names: Sequence[str], outputs: Sequence[str]) -> Any:
+    """The model as a module that takes and returns plain tensors."""
+    import torch
+
+    class ByPosition(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            output = self.model(**dict(zip(names, tensors, strict=True)))
+            return tuple(getattr(output, name) for name in outputs)
+
+    return ByPosition().eval()
+
+
+def _compare(model: Any, names: Sequence[str], file: Path, *, longest: int) -> None:
+    """Holds the graph against the model, on shapes that it was not traced with."""
+    import torch
+
+    graph = OnnxModel(file, model.config)
+    for rows, tokens in _OTHER_SHAPES:
+        batch = _batch(model, rows, min(tokens, longest), names)
+        with torch.no_grad():
+            ours, theirs = model(**batch), graph(**batch)
+        for name in graph.outputs:
+            a, b = getattr(ours, name), getattr(theirs, name)
+            if not torch.allclose(a, b, rtol=_TOLERANCE, atol=_TOLERANCE * float(1 + a.abs().max())):
+                far = float((a - b).abs().max())
+                raise ModelError(
+                    f"the ONNX graph of this {model.config.model_type} model computes something else: {name} "
+                    f"differ by up to {far:.2g} for {rows} texts of {tokens} tokens.",
+                    remedy="Use `--to merged`.",
+                )
+
+
+def _weights_bytes(model: Any) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the exporter's remarks on what it does; what matters is compared afterwards."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = logging.root.manager.disable
+        logging.disable(logging.ERROR)
+        try:
+            yield
+        finally:
+            logging.disable(before)
+
+
+def _first_line(error: Exception) -> str:
+    cause = error.__cause__ or error
+    lines = [line for line in str(cause).splitlines() if line.strip()]
+    return (lines or [type(cause).__name__])[0].strip().rstrip(".") + "."

@@ -1,0 +1,52 @@
+"""The run's model as others have it: whole weights, and the arithmetic of transformers instead of ours."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tunesmith.exporters import Source
+from tunesmith.models import heads
+from tunesmith.models.adapters import is_adapter
+from tunesmith.models.loading import load_trained, quiet
+from tunesmith.models.resolve import resolve_model
+from tunesmith.models.saving import save_model
+
+_CARD = "README.md"
+
+
+def write_merged(source: Source, folder: Path) -> None:
+    """Writes a plain folder of transformers, with the model card."""
+    loaded = load_trained(resolve_model(str(source.model)), source.task, device="cpu")
+    length = int(loaded.tokenizer.model_max_length)
+    save_model(loaded.model, loaded.tokenizer, folder, max_length=length)
+    if (source.model / _CARD).is_file():
+        shutil.copyfile(source.model / _CARD, folder / _CARD)
+
+
+def stock_model(source: Source) -> Any:
+    """The model as transformers makes it, in evaluation mode.
+
+    Only the pooling layer of a sentence encoder is computed as the mean that it is: the same result with less
+    work (`tunesmith.models.heads`).
+    """
+    import torch
+    import transformers
+
+    folder = source.model
+    if is_adapter(folder):
+        folder = source.scratch / "merged"
+        write_merged(source, folder)
+    with quiet():
+        model = getattr(transformers, source.task.auto_class).from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation="eager",  # sdpa adds nodes that slice, and look for NaN, in every layer
+        )
+    if heads.has_pooling_layer(model):
+        heads.use_fast_pooling(model)
+    return model.eval()

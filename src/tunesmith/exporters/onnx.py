@@ -1,0 +1,40 @@
+"""One forward pass as an ONNX graph in float32, for onnxruntime and whatever else reads the format.
+
+The folder holds `model.onnx`, the tokenizer and `config.json`. The number of texts and their length are free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunesmith.exporters import Exporter, Source
+from tunesmith.exporters._graph import write_graph
+from tunesmith.exporters._stock import stock_model
+from tunesmith.inference.exported import GRAPH_FILE
+from tunesmith.models.loading import load_tokenizer
+from tunesmith.models.resolve import resolve_model
+
+
+def write_onnx(source: Source, folder: Path) -> tuple[Any, Any, dict[str, Any]]:
+    """Writes graph, tokenizer and config; returns the model, the tokenizer, and what the graph is."""
+    model = stock_model(source)
+    tokenizer = load_tokenizer(resolve_model(str(source.model)))
+    facts = write_graph(model, tokenizer, folder / GRAPH_FILE)
+    tokenizer.save_pretrained(folder)
+    model.config.save_pretrained(folder)
+    return model, tokenizer, facts
+
+
+def _write(source: Source, folder: Path) -> Mapping[str, Any]:
+    return write_onnx(source, folder)[2]
+
+
+exporter = Exporter(
+    summary="an ONNX graph in float32, for onnxruntime",
+    write=_write,
+    runtime="onnxruntime",
+    modules=("onnxscript", "onnxruntime"),
+    extra="onnx",
+)

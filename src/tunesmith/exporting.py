@@ -1,0 +1,327 @@
+"""A finished run becomes a folder in another format, and only if it still answers as the run does.
+
+    rows → write → load → compare → publish
+
+Both models see the same rows of the run, through the same predictor. What the export lost is written into its
+`export.json`; when it is more than the recipe's `export` section allows, nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.data.examples import Examples, fingerprint, refuse_faults
+from tunesmith.data.preparing import all_sources, prepare, read_checked
+from tunesmith.encoded import Encoded
+from tunesmith.environment import versions
+from tunesmith.errors import DataError, ModelError, RecipeError, RunError, UserError
+from tunesmith.evaluation.agreement import Agreement, compare
+from tunesmith.evaluation.scoring import Scored
+from tunesmith.exporters import EXPORTERS, Exporter, Source, refuse_unfit
+from tunesmith.inference.exported import EXPORT_FILE, is_export
+from tunesmith.inference.predictor import Predictor
+from tunesmith.progress import Progress, Silent
+from tunesmith.recipe import ExportRecipe, Recipe, RecipeDraft
+from tunesmith.run import Run, sha256_of, write_json
+from tunesmith.training.reference import load_reference, with_reference
+
+_MOST_ROWS = 10_000
+_MOST_GENERATED_ROWS = 200
+_CALIBRATION_ROWS = 512
+
+
+def export(
+    path: str | Path,
+    to: str,
+    *,
+    output_dir: str | Path | None = None,
+    data: Sequence[str] = (),
+    columns: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Writes a run in another format, checked against the run.
+
+    Args:
+        path: the run folder.
+        to: the format, by its name in `tunesmith.exporters`.
+        output_dir: the folder to write; beside the run, with the format's name after its own, when None.
+        data: rows to check with, where those of the run are gone.
+        columns: the file's column for each of the task's; those of the run when None.
+        overrides: values of the recipe's `export` section that win over the run's:
+            `{"export.min_agreement": 0.98}`, or `["export.min_agreement=0.98"]`.
+        force: replace an earlier export in `output_dir`.
+        progress: told of what is done.
+
+    Returns:
+        What the folder's `export.json` says, and `path`.
+
+    Raises:
+        UserError: the run, its data or the folder cannot be used, or the export loses more than is allowed.
+    """
+    progress = progress or Silent()
+    exporter, run = EXPORTERS.get(to), Run.open(path)
+    limits = _limits(run.recipe(), overrides)
+    home = run.path.resolve()
+    target = Path(output_dir) if output_dir else home.with_name(f"{home.name}-{to}")
+    _refuse_taken(target, force=force)
+    progress.stage(f"Loading {run.path}")
+    predictor = Predictor.from_run(path)
+    refuse_unfit(to, exporter, predictor.task)
+    progress.stage("Reading the data")
+    rows = _Rows(run, predictor, data, columns, progress)
+    aside = _folder_beside(target)
+    try:
+        facts = _write(run, to, exporter, rows, aside, progress)
+        facts["check"] = _check(rows, aside, limits, progress)
+        write_json(aside / EXPORT_FILE, facts)
+        _publish(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return {"path": str(target), **facts}
+
+
+def _limits(recipe: Recipe, overrides: Mapping[str, Any] | Sequence[str]) -> ExportRecipe:
+    """What the export may lose, as the run's recipe says it or the caller."""
+    draft = RecipeDraft(tree=recipe.model_dump(mode="json"))
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            draft.set(key, value, f"override {key}")
+    else:
+        for assignment in overrides:
+            draft.override(assignment)
+    changed = draft.validate()
+    if changed.model_copy(update={"export": recipe.export}) != recipe:
+        raise RecipeError(
+            "the run is trained, and only keys of `export` can be changed now.",
+            remedy=f"Known: {', '.join(f'`export.{key}`' for key in ExportRecipe.model_fields)}.",
+        )
+    return changed.export
+
+
+def _refuse_taken(target: Path, *, force: bool) -> None:
+    """A folder of the user's is never cleared; an earlier export only when that is asked for."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not is_export(target):
+        raise RunError(
+            f"`{target}` is there already, and holds no export.", remedy="Choose another `--output-dir`."
+        )
+    if not force:
+        raise RunError(
+            f"`{target}` holds an export already.", remedy="Choose another `--output-dir`, or give `--force`."
+        )
+
+
+def _folder_beside(target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+
+
+def _publish(aside: Path, target: Path) -> None:
+    """Puts the folder in its place, and the one that was there away, in two renames."""
+    aside.chmod(0o755)
+    if not target.exists():
+        aside.rename(target)
+        return
+    old = _folder_beside(target)
+    target.rename(old / target.name)
+    aside.rename(target)
+    shutil.rmtree(old)
+
+
+@dataclass
+class _Rows:
+    """The rows of a run that an export is made and checked with.
+
+    Args:
+        run: whose rows they are.
+        predictor: of the run.
+        data: files to read instead.
+        columns: of these files.
+        progress: told of what is done.
+    """
+
+    run: Run
+    predictor: Predictor
+    data: Sequence[str]
+    columns: Mapping[str, Any] | None
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        splits = self._given() if self.data else self._of_the_run()
+        generates = self.predictor.task.generates
+        most = _MOST_GENERATED_ROWS if generates else _MOST_ROWS
+        self._picked = _spread(len(splits["validation"]), most)
+        self.checked = splits["validation"].take(self._picked)
+        self._train = splits["train"]
+        self.progress.note(
+            f"{len(self.checked):,} of {len(splits['validation']):,} validation rows check the export"
+        )
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """As the run used it."""
+        return self.run.recipe()
+
+    @cached_property
+    def encoded(self) -> Encoded:
+        """The sequences of the rows that are checked."""
+        encoded = self.predictor.encode_to_score(self.checked)
+        if not self.predictor.task.pairs:
+            return encoded
+        reference = load_reference(self.run.checkpoints / "reference-validation.safetensors")
+        if reference is None or len(reference) <= self._picked.max():
+            raise RunError(
+                f"`{self.run.checkpoints}` no longer holds the likelihoods that the loss compares with.",
+                remedy="Train the run again.",
+            )
+        return with_reference(encoded, reference[self._picked])
+
+    def calibration(self) -> Encoded:
+        """Sequences of some training rows."""
+        return self.predictor.encode_to_score(self._train.take(_spread(len(self._train), _CALIBRATION_ROWS)))
+
+    def seen_by(self, predictor: Predictor, name: str) -> tuple[Scored, float]:
+        """The rows as a predictor sees them, and how many it sees a second."""
+
+        def advance(done: int, total: int) -> None:
+            self.progress.advance(done, total, f"texts by the {name}")
+
+        encoded = self.encoded
+        began = time.perf_counter()
+        seen = predictor.score(self.checked, encoded, advance=advance)
+        rate = len(self.checked) / (time.perf_counter() - began)
+        return Scored(predictor.task, predictor.targets, self.checked, seen), round(rate, 1)
+
+    def _of_the_run(self) -> dict[str, Examples]:
+        """The splits that the run was trained with, read again."""
+        try:
+            now = fingerprint(all_sources(self.recipe.data))
+        except (UserError, OSError) as error:
+            raise DataError(
+                f"an export is checked on the run's validation rows, and they cannot be read: {_rule(error)}",
+                remedy=_OTHER_ROWS,
+            ) from None
+        if now != self.run.manifest()["data"]["fingerprint"]:
+            raise DataError(
+                f"an export is checked on the run's validation rows, and the data files of `{self.run.path}` have "
+                "changed since.",
+                remedy=_OTHER_ROWS,
+            )
+        return prepare(self.predictor.task, self.recipe).splits
+
+    def _given(self) -> dict[str, Examples]:
+        """Rows of the user's own, for the check as for calibration."""
+        task, targets = self.predictor.task, self.predictor.targets
+        if task.pairs:
+            raise DataError(
+                f"`{task.name}` compares with the model before training, which is known for the run's rows only.",
+                remedy="Put the run's data files back, and leave `--data` out.",
+            )
+        reading = read_checked(task, list(self.data), self.columns or self.recipe.data.columns, targets)
+        refuse_faults(
+            reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file."
+        )
+        return {"train": reading.examples, "validation": reading.examples}
+
+
+_OTHER_ROWS = "Put the files back, or give rows with labels that the model has not seen: `--data FILE`."
+
+
+def _spread(n: int, most: int) -> NDArray[np.int64]:
+    """At most so many of n rows, evenly from all of them: a file may be sorted."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))
+
+
+def _rule(error: UserError | OSError) -> str:
+    return error.rule if isinstance(error, UserError) else f"{error}."
+
+
+def _write(
+    run: Run, to: str, exporter: Exporter, rows: _Rows, folder: Path, progress: Progress
+) -> dict[str, Any]:
+    """Fills the folder; `export.json` stands there before the check, which loads the folder by it."""
+    progress.stage(f"Writing {to}")
+    with tempfile.TemporaryDirectory(prefix="tunesmith-export-") as scratch:
+        source = Source(rows.predictor.task, run.model, rows.calibration, Path(scratch), progress.note)
+        made = exporter.write(source, folder)
+    facts = {
+        "format": to,
+        "runtime": exporter.runtime,
+        "task": rows.predictor.task.name,
+        "overlap_tokens": rows.predictor.overlap,
+        "source": _origin(run),
+        "made": dict(made),
+        "versions": versions() | {name: metadata.version(name) for name in exporter.modules},
+        "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+    }
+    write_json(folder / EXPORT_FILE, facts)
+    return facts
+
+
+def _origin(run: Run) -> dict[str, Any]:
+    manifest = run.manifest()
+    return {
+        "run": str(run.path.resolve()),
+        "base_model": manifest["model"]["name"],
+        "data": manifest["data"]["fingerprint"],
+        "weights": {file.name: sha256_of(file) for file in sorted(run.model.glob("*.safetensors"))},
+    }
+
+
+def _check(rows: _Rows, folder: Path, limits: ExportRecipe, progress: Progress) -> dict[str, Any]:
+    """Compares the export with the run on the same rows, and refuses it where it loses too much."""
+    progress.stage("Comparing with the run")
+    first, rate = rows.seen_by(rows.predictor, "run")
+    second, other_rate = rows.seen_by(Predictor.from_run(folder), "export")
+    found = compare(first, second, rows.recipe.evaluate, rows.recipe.seed)
+    progress.note(
+        f"{found.share:.2%} of {found.rows:,} answers are the same; {found.metric} {found.first.value:.4f} → "
+        f"{found.second.value:.4f} (lost {found.drop.value:.4f}, {found.drop.low:.4f} to {found.drop.high:.4f})"
+    )
+    _refuse_loss(found, limits)
+    return {
+        **found.to_json("run", "export"),
+        "texts_per_s": {"run": rate, "export": other_rate},
+        "allowed": limits.model_dump(mode="json"),
+    }
+
+
+def _refuse_loss(found: Agreement, limits: ExportRecipe) -> None:
+    """Raises where an export is not what the run is; NaN passes no limit."""
+    faults = []
+    if not found.share >= limits.min_agreement:
+        faults.append(
+            (
+                f"{found.share:.2%} of its answers are the run's",
+                "min_agreement",
+                f"{limits.min_agreement:.2%}",
+            )
+        )
+    if not found.drop.value <= limits.max_metric_drop:
+        faults.append(
+            (
+                f"its {found.metric} falls by {found.drop.value:.4f}",
+                "max_metric_drop",
+                f"{limits.max_metric_drop}",
+            )
+        )
+    if faults:
+        said = ", and ".join(f"{fact} (export.{key} is {limit})" for fact, key, limit in faults)
+        raise ModelError(
+            f"the export is refused, and nothing of it was kept: {said}, on {found.rows:,} rows.",
+            remedy=f"Use another format, or allow more: `export.{faults[0][1]}=…`.",
+        )

@@ -1,0 +1,85 @@
+"""What an export's folder says of itself, and how its model is loaded.
+
+`export.json` says what runs the model, what it was made from, and how it compared with the run. Names of labels
+and thresholds stand in `config.json`, as in a run's own model folder.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from tunesmith.errors import ModelError, UserError
+from tunesmith.models.loading import LoadedModel, load_tokenizer, load_trained
+from tunesmith.models.resolve import ModelFiles, resolve_model
+from tunesmith.run import read_json
+from tunesmith.tasks import TASKS, Task
+
+EXPORT_FILE = "export.json"
+GRAPH_FILE = "model.onnx"
+
+
+def is_export(path: str | Path) -> bool:
+    """Whether a folder holds what `tunesmith export` wrote."""
+    return (Path(path) / EXPORT_FILE).is_file()
+
+
+def facts_of(path: str | Path) -> dict[str, Any]:
+    """What `export.json` says.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    return read_json(Path(path) / EXPORT_FILE)
+
+
+def load_export(path: str | Path) -> tuple[Task, LoadedModel, int | None]:
+    """The task, the model, and the tokens that windows share (None: the default).
+
+    Args:
+        path: the folder of an export.
+
+    Raises:
+        ModelError: a file is missing or cannot be loaded, or no runtime of ours runs it.
+        UserError: the package that runs it is not installed.
+    """
+    facts = facts_of(path)
+    task = TASKS.get(facts["task"])
+    load = _RUNTIMES.get(facts["runtime"])
+    if load is None:
+        raise ModelError(
+            f"`{path}` is an export for `{facts['runtime']}`, which is not run from here.",
+            remedy=f"Known: {', '.join(_RUNTIMES)}.",
+        )
+    return task, load(Path(path), task), facts["overlap_tokens"]
+
+
+def _with_transformers(path: Path, task: Task) -> LoadedModel:
+    return load_trained(resolve_model(str(path)), task)
+
+
+def _with_onnxruntime(path: Path, task: Task) -> LoadedModel:
+    from transformers import AutoConfig
+
+    from tunesmith.inference.onnx import OnnxModel
+
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise UserError(
+            f"`{path}` is run by the package `onnxruntime`, which is not installed.",
+            remedy="Install it: `pip install 'tunesmith[onnx]'`.",
+        )
+    files = ModelFiles(str(path), path, f"the folder {path}")
+    try:
+        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        model = OnnxModel(path / GRAPH_FILE, config)
+    except Exception as error:  # onnxruntime has a class of its own for every fault, and no common one
+        raise ModelError(
+            f"the export cannot be loaded: {str(error).splitlines()[0]}",
+            place=str(path),
+            remedy="Export the run again.",
+        ) from None
+    return LoadedModel(model, load_tokenizer(files), head_is_new=False)
+
+
+_RUNTIMES = {"transformers": _with_transformers, "onnxruntime": _with_onnxruntime}

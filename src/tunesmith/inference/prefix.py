@@ -1,0 +1,291 @@
+"""What the frozen layers of a model make of a split, computed once and kept: training begins above them.
+
+Every epoch, every look at the validation rows, the probe and the scores of the saved model ask for the same
+hidden states, and the next run on the same rows with the same frozen weights does, too. They are kept on disk by
+content: token ids, frozen weights, arithmetic and versions. The sequences stay as they are in everything but their
+token ids: in place of each stands the token's place in the file.
+
+The training split is computed in the arithmetic of training, and kept in bfloat16 where that is bfloat16; the
+other splits are computed and kept in float32, because they are looked at and scored in float32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.data.batches import collate, plan_in_order
+from tunesmith.data.states import (
+    MOST_KEPT_BYTES,
+    States,
+    bytes_of,
+    load_states,
+    new_states,
+    remove_old,
+)
+from tunesmith.encoded import Encoded, Ragged
+from tunesmith.inference.forward import TOKENS_PER_BATCH, Advance, arithmetic, evaluating, to_device
+from tunesmith.models import prefix
+from tunesmith.models.freezing import keep_frozen_parts_still
+from tunesmith.tasks import MODEL_INPUTS, Task
+
+if TYPE_CHECKING:
+    import torch
+
+_FORMAT = 1  # one more when the arithmetic of our own layers changes
+CHECKED_SEQUENCES = 2
+"""So many sequences go through the model with and without kept states, before they are relied on."""
+
+_TRAIN_SPLIT = "train"
+_RELATIVE, _ABSOLUTE = 1e-4, 1e-5
+
+
+class FrozenPrefix:
+    """The frozen layers of one model, and what they make of each split.
+
+    Args:
+        task: says how the model is called.
+        model: of transformers; what is frozen now stays frozen.
+        folder: of the entries.
+        pad_token_id: of the tokenizer.
+        bf16: train in bfloat16.
+        tell: told what is computed, and how much disk it takes.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: Any,
+        *,
+        folder: Path,
+        pad_token_id: int,
+        bf16: bool,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.task, self.model, self.folder, self.tell = task, model, folder, tell
+        self.pad_token_id, self.bf16 = pad_token_id, bf16
+        self.n_layers = prefix.frozen_layers(model)
+        self._sum = prefix.fingerprint(prefix.frozen_tensors(model, self.n_layers))
+        self._facts = [_FORMAT, self.n_layers, self._sum, pad_token_id, *_circumstances(model)]
+        self._width = int(getattr(model.config, "hidden_size", 0))
+        self._opened: dict[str, States] = {}
+
+    def fault(self, encoded: Encoded) -> str:
+        """Why this model cannot begin above its frozen layers; empty when it can.
+
+        A few sequences go both ways, in training mode with the same dropout masks, and must come out alike. So
+        nothing has to be known of the model's family.
+        """
+        import torch
+
+        sample = encoded.take(np.arange(min(CHECKED_SEQUENCES, len(encoded))))
+        was_training = self.model.training
+        self.model.train()
+        keep_frozen_parts_still(self.model)
+        try:
+            with torch.random.fork_rng():
+                return self._difference(sample)
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+            return f"`{type(self.model).__name__}` has parts that this does not know ({type(error).__name__})"
+        finally:
+            self.model.train(was_training)
+
+    def _difference(self, sample: Encoded) -> str:
+        import torch
+
+        first = self.pad_token_id + 1
+        places = first + np.arange(_n_tokens(sample))
+        placed = _at_places(sample, places)
+        computed_at, computed = self._below(sample, placed)
+        if computed.requires_grad:
+            return "something below the frozen layers learns"
+        states = States(np.zeros((len(places), self._width), dtype=np.float32), places)
+        states.put(computed_at, computed)
+        with torch.no_grad():
+            expected = self._output(sample)
+            with prefix.begin_above(self.model, self.n_layers, states.at):
+                found = self._output(placed)
+        if torch.allclose(found, expected, rtol=_RELATIVE, atol=_ABSOLUTE):
+            return ""
+        return "the layers above see more than what the frozen ones give them, or dropout comes before those"
+
+    def _output(self, encoded: Encoded) -> torch.Tensor:
+        import torch
+
+        torch.manual_seed(0)
+        batch = to_device(collate(encoded, pad_token_id=self.pad_token_id), self.model)
+        output = self.task.forward(self.model, batch)
+        if output.shape[:2] == batch["input_ids"].shape:  # of padding, anything may come out
+            lengths = torch.from_numpy(encoded.ragged["input_ids"].lengths).to(output.device)
+            output = output[torch.arange(output.shape[1], device=output.device) < lengths[:, None]]
+        return output
+
+    def make_room(self, splits: Mapping[str, Encoded]) -> int:
+        """Removes old entries of other runs, and tells the bytes that these splits need besides what is there."""
+        entries = {name: self._entry(name, encoded) for name, encoded in splits.items()}
+        remove_old(self.folder, MOST_KEPT_BYTES, kept=list(entries.values()))
+        return sum(
+            bytes_of(_n_tokens(encoded), self._width, bf16=self._is_rounded(name))
+            for name, encoded in splits.items()
+            if not entries[name].is_dir()
+        )
+
+    @contextlib.contextmanager
+    def reading(
+        self, split: str, encoded: Encoded, model: Any, advance: Advance | None = None
+    ) -> Iterator[Encoded]:
+        """The sequences as the model is to be given them while this lasts.
+
+        Args:
+            split: its name.
+            encoded: its sequences.
+            model: this one, or another; what another's frozen layers would compute is used if it is the same.
+            advance: told of the progress where states are computed.
+        """
+        if model is not self.model and not (split in self._opened and self._is_in(model)):
+            yield encoded
+            return
+        states = self.open(split, encoded, advance)
+        with prefix.begin_above(model, self.n_layers, states.at):
+            yield _at_places(encoded, states.places)
+
+    def close(self) -> None:
+        """Leaves of the folder only what is worth keeping."""
+        self._opened.clear()
+        remove_old(self.folder, MOST_KEPT_BYTES)
+
+    def open(self, split: str, encoded: Encoded, advance: Advance | None = None) -> States:
+        """The states of a split, computed where they are not there yet."""
+        if split not in self._opened:
+            entry = self._entry(split, encoded)
+            self._opened[split] = load_states(entry) or self._compute(split, encoded, entry, advance)
+        return self._opened[split]
+
+    def _compute(self, split: str, encoded: Encoded, entry: Path, advance: Advance | None) -> States:
+        if prefix.is_above(self.model):
+            raise RuntimeError(f"the states of `{split}` must be opened before the model reads others")
+        n, width, bf16 = _n_tokens(encoded), self._width, self._is_rounded(split)
+        size = in_words(bytes_of(n, width, bf16=bf16))
+        self.tell(f"frozen layers: {size} for {n:,} {split} tokens in {self.folder}, once")
+        with new_states(entry, n, width, first=self.pad_token_id + 1, bf16=bf16) as states:
+            placed, done = _at_places(encoded, states.places), 0
+            with evaluating(self.model), arithmetic(self.model, bf16=bf16):
+                for sequences in plan_in_order(placed.lengths, TOKENS_PER_BATCH):
+                    states.put(*self._below(encoded, placed.take(sequences)))
+                    done += len(sequences)
+                    if advance is not None:
+                        advance(done, len(placed))
+        return states
+
+    def _below(self, encoded: Encoded, placed: Encoded) -> tuple[torch.Tensor, torch.Tensor]:
+        """Places [m] of the real tokens of a batch, and their hidden states [m, d]."""
+        batch = to_device(collate(placed, pad_token_id=self.pad_token_id), self.model)
+        places, states = prefix.states_below(
+            self.model,
+            self.n_layers,
+            lambda places: _token_ids(encoded, places, self.pad_token_id),
+            lambda: self.task.forward(self.model, batch),
+        )
+        is_real = places > self.pad_token_id
+        return places[is_real], states[is_real]
+
+    def _entry(self, split: str, encoded: Encoded) -> Path:
+        """Where the states of a split are, or will be."""
+        digest = hashlib.sha256(json.dumps([*self._facts, self._is_rounded(split)]).encode())
+        for name in sorted(name for name in encoded.ragged if _is_read(name)):
+            ragged = encoded.ragged[name]
+            digest.update(f"{name} {ragged.values.dtype};".encode())
+            for array in (ragged.values, ragged.offsets):
+                digest.update(np.ascontiguousarray(array).data)
+        return self.folder / digest.hexdigest()
+
+    def _is_rounded(self, split: str) -> bool:
+        return self.bf16 and split == _TRAIN_SPLIT
+
+    def _is_in(self, model: Any) -> bool:
+        """Whether another model's lowest layers are these."""
+        return prefix.fingerprint(prefix.frozen_tensors(model, self.n_layers)) == self._sum
+
+
+def without_prefix(task: Task, model: Any, *, noise: float, passes: float) -> str:
+    """Why nothing is gained by keeping what frozen layers compute, or it would not be the same; else empty.
+
+    Args:
+        task: that is learned.
+        model: of transformers, its frozen parts frozen.
+        noise: on the embeddings, in training.
+        passes: over the training rows.
+    """
+    if getattr(model.config, "is_encoder_decoder", False):
+        return "this model has an encoder and a decoder"
+    if not prefix.frozen_layers(model):
+        return "no layer is frozen together with the embeddings"
+    if type(task).vary is not Task.vary:
+        return f"`{task.name}` changes its texts each time"
+    if noise:
+        return "train.neftune_noise_alpha changes what the frozen layers see each time"
+    return "" if passes > 1 else "each text is read only once"
+
+
+def in_words(size: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.1f} GB"
+
+
+def _is_read(name: str) -> bool:
+    return name in MODEL_INPUTS or name.endswith("input_ids")
+
+
+def _id_fields(encoded: Encoded) -> list[str]:
+    return [name for name in encoded.ragged if name.endswith("input_ids")]
+
+
+def _n_tokens(encoded: Encoded) -> int:
+    return sum(len(encoded.ragged[name].values) for name in _id_fields(encoded))
+
+
+def _at_places(encoded: Encoded, places: NDArray[Any]) -> Encoded:
+    """The sequences with places instead of token ids."""
+    fields, start = dict(encoded.ragged), 0
+    for name in _id_fields(encoded):
+        n = len(fields[name].values)
+        fields[name] = Ragged(places[start : start + n], fields[name].offsets)
+        start += n
+    return replace(encoded, ragged=fields)
+
+
+def _token_ids(encoded: Encoded, places: torch.Tensor, pad_token_id: int) -> torch.Tensor:
+    """The token ids of places; what is no place stays as it is."""
+    import torch
+
+    ids, rows, start = places.cpu().numpy().copy(), places.cpu().numpy() - pad_token_id - 1, 0
+    for name in _id_fields(encoded):
+        values = encoded.ragged[name].values
+        here = (rows >= start) & (rows < start + len(values))
+        ids[here] = values[rows[here] - start]
+        start += len(values)
+    return torch.from_numpy(ids).to(places.device)
+
+
+def _circumstances(model: Any) -> list[Any]:
+    """What else the last bits of the states depend on."""
+    import torch
+    import transformers
+
+    replaced = [name for name, module in model.base_model.named_modules() if "forward" in module.__dict__]
+    attention = getattr(model.config, "_attn_implementation", None)
+    device = next(model.parameters()).device.type
+    versions = [torch.__version__, transformers.__version__]
+    return [*versions, type(model).__name__, attention, device, torch.get_num_threads(), replaced]

@@ -1,0 +1,100 @@
+"""Training only those rows of the token table whose tokens occur in the training rows.
+
+Half of a small encoder's parameters are its token table, and a data set uses a few thousand of its 30,000 rows.
+The others have no gradient: AdamW would do nothing to them but decay them, at the price of filling, measuring and
+walking through the whole table at every step. Here the rows that occur are the parameter, under the table's
+name, and are updated exactly as in the whole table; the others stay as they were, not even decayed. Checkpoints
+hold the rows alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+_MOST_USED = 0.5
+"""Share of the table from which on nothing is gained."""
+
+
+class EmbeddingRows(nn.Module):
+    """Stands in for an `nn.Embedding`: `weight` [n, d] are the rows that learn, `table` [v, d] holds all.
+
+    Args:
+        whole: the table.
+        tokens: [n] ids of the rows that learn, ascending.
+    """
+
+    def __init__(self, whole: nn.Embedding, tokens: torch.Tensor) -> None:
+        super().__init__()
+        self.whole = [whole]  # in a list: not a module of this one
+        self.tokens = tokens
+        self.weight = nn.Parameter(whole.weight.detach()[tokens])
+        self.place = torch.full((whole.num_embeddings,), -1, dtype=torch.int64, device=tokens.device)
+        self.place[tokens] = torch.arange(len(tokens), device=tokens.device)
+        padding = -1 if whole.padding_idx is None else int(self.place[whole.padding_idx])
+        self.padding_idx = None if padding < 0 else padding
+
+    @property
+    def embedding_dim(self) -> int:
+        """D."""
+        return int(self.weight.shape[1])
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """[…, d] of ids […]; ids that do not learn are read from the whole table."""
+        places = self.place[input_ids]
+        if bool((places >= 0).all()):
+            return F.embedding(places, self.weight, self.padding_idx)
+        learned = F.embedding(places.clamp(min=0), self.weight)
+        others = F.embedding(input_ids, self.whole[0].weight.detach())
+        return torch.where((places >= 0).unsqueeze(-1), learned, others)
+
+    def write_back(self) -> nn.Embedding:
+        """The whole table, with what was learned."""
+        whole = self.whole[0]
+        with torch.no_grad():
+            whole.weight[self.tokens.to(whole.weight.device)] = self.weight.to(whole.weight.device)
+        return whole
+
+
+@contextmanager
+def training_rows(model: Any, ids: Iterable[NDArray[np.int64]] | None) -> Iterator[None]:
+    """While this lasts, the model's token table learns only the rows of these ids, if that is worthwhile.
+
+    Args:
+        model: of transformers.
+        ids: every id that training will read, in any order; None if that is not known.
+    """
+    name = _table(model) if ids is not None else None
+    size = model.get_input_embeddings().num_embeddings
+    counts: Any = sum(np.bincount(some, minlength=size) for some in ids or ()) if name else 0
+    tokens = np.flatnonzero(counts)
+    if name is None or len(tokens) > _MOST_USED * size:
+        yield
+        return
+    parent_name, _, leaf = name.rpartition(".")
+    parent = model.get_submodule(parent_name)
+    whole = getattr(parent, leaf)
+    rows = EmbeddingRows(whole, torch.from_numpy(tokens).to(whole.weight.device))
+    setattr(parent, leaf, rows)
+    try:
+        yield
+    finally:
+        setattr(parent, leaf, rows.write_back())
+
+
+def _table(model: Any) -> str | None:
+    """The name of the token table; None where it is tied to another layer, frozen, or not a plain table."""
+    whole = model.get_input_embeddings()
+    is_plain = type(whole) is nn.Embedding and whole.max_norm is None and not whole.scale_grad_by_freq
+    if not is_plain or whole.sparse or not whole.weight.requires_grad:
+        return None
+    modules = [name for name, module in model.named_modules(remove_duplicate=False) if module is whole]
+    uses = [name for name, p in model.named_parameters(remove_duplicate=False) if p is whole.weight]
+    return modules[0] if len(modules) == 1 and len(uses) == 1 else None

@@ -1,0 +1,273 @@
+"""A faster way through the layers of BERT and its relatives, on a CPU; same weights, same results.
+
+`use_fast_encoder` replaces the arithmetic of a stock encoder while we run it (bert, roberta, xlm-roberta,
+camembert, electra, distilbert): the blocks of `encoder_blocks`, over real tokens only. Names, weights and the
+saved model stay those of the stock class. What the fast way does not know (another activation, an adapter inside a
+layer, another device, gradient checkpointing) takes the stock way.
+"""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from tunesmith.models import heads
+from tunesmith.models.dropout import Masks
+from tunesmith.models.encoder_blocks import (
+    AttentionBlock,
+    AttentionWeights,
+    FeedForwardBlock,
+    FeedForwardWeights,
+    Layout,
+)
+
+_COPIES = "_tunesmith_copies"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The modules of one layer, by their role.
+
+    Args:
+        query: and `key`, `value`, `out`: of the attention.
+        attention_norm: after it.
+        up: and `down`: of the feed-forward block.
+        output_norm: after that.
+        attention_dropout: of the attention's shares.
+        out_dropout: of the attention's output, where the model has it.
+        down_dropout: of the feed-forward block's output.
+        heads: of the attention.
+        activation: between `up` and `down`.
+    """
+
+    query: nn.Module
+    key: nn.Module
+    value: nn.Module
+    out: nn.Module
+    attention_norm: nn.Module
+    up: nn.Module
+    down: nn.Module
+    output_norm: nn.Module
+    attention_dropout: nn.Module
+    out_dropout: nn.Module | None
+    down_dropout: nn.Module
+    heads: int
+    activation: Any
+
+    @property
+    def linear(self) -> tuple[nn.Module, ...]:
+        """The six linear layers."""
+        return self.query, self.key, self.value, self.out, self.up, self.down
+
+    def is_known(self) -> bool:
+        """Whether the blocks compute just this: no module was replaced, and the activation is exact GELU."""
+        norms = (self.attention_norm, self.output_norm)
+        return (
+            all(type(module) is nn.Linear and module.bias is not None for module in self.linear)
+            and all(type(module) is nn.LayerNorm for module in norms)
+            and _is_gelu(self.activation)
+        )
+
+
+def use_fast_encoder(model: Any) -> bool:
+    """Replaces the forward pass of the model's encoder, if it is one that we know; whether it is."""
+    encoder = _encoder(model)
+    if encoder is None or not any(
+        _parts(layer).is_known() for layer in encoder.layer if _is_bert_like(layer)
+    ):
+        return False
+    encoder.forward = types.MethodType(_forward, encoder)
+    return True
+
+
+def use_stock_encoder(model: Any) -> None:
+    """Undoes `use_fast_encoder`."""
+    encoder = _encoder(model)
+    if encoder is not None:
+        encoder.__dict__.pop("forward", None)
+
+
+def _encoder(model: Any) -> Any:
+    """The module that runs one layer after the other."""
+    body = model.base_model
+    encoder = getattr(body, "encoder", None) or getattr(body, "transformer", None)
+    layers = getattr(encoder, "layer", None)
+    if not isinstance(layers, nn.ModuleList) or getattr(model.config, "is_decoder", False):
+        return None
+    return encoder if any(_is_bert_like(layer) for layer in layers) else None
+
+
+def _forward(encoder: Any, hidden_states: torch.Tensor, attention_mask: Any = None, **options: Any) -> Any:
+    """In place of the stock forward pass: hidden states [b, s, d] and a mask as transformers makes it."""
+    if hidden_states.device.type != "cpu" or _is_checkpointing(encoder):
+        return type(encoder).forward(encoder, hidden_states, attention_mask, **options)
+    from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions as Output
+
+    walk = _Walk(hidden_states, attention_mask)
+    for layer in encoder.layer:
+        if getattr(layer, "is_passed_through", False):
+            continue
+        parts = _parts(layer) if _is_bert_like(layer) and "forward" not in layer.__dict__ else None
+        if parts is not None and parts.is_known():
+            walk.through(layer, parts)
+        else:
+            walk.through_stock(layer, **options)
+    return Output(last_hidden_state=walk.padded())
+
+
+class _Walk:
+    """Hidden states on their way through the layers: unpadded until someone wants them padded."""
+
+    def __init__(self, hidden_states: torch.Tensor, attention_mask: Any) -> None:
+        self._padded: torch.Tensor | None = hidden_states
+        self._tokens: torch.Tensor | None = None
+        self._mask, self._shape = attention_mask, hidden_states.shape
+        self.dtype = _arithmetic(hidden_states)
+        real = heads.real_tokens(attention_mask)
+        self.layout = Layout.of(real, self._shape[0], self._shape[1], self.dtype)
+        self.masks: Masks | None = None
+
+    def through(self, layer: Any, parts: Parts) -> None:
+        """The layer by the written-out blocks."""
+        attention, feed_forward = _weights(layer, parts, self.dtype)
+        shares, first, second = self._draw(layer, parts)
+        x = AttentionBlock.apply(  # type: ignore[no-untyped-call]
+            self.tokens(), self.layout, attention, (shares, first),
+            *_of(parts.query), *_of(parts.key), *_of(parts.value), *_of(parts.out), *_of(parts.attention_norm),
+        )  # fmt: skip
+        self._tokens = FeedForwardBlock.apply(  # type: ignore[no-untyped-call]
+            x, feed_forward, second, *_of(parts.up), *_of(parts.down), *_of(parts.output_norm)
+        )
+        self._padded = None
+
+    def through_stock(self, layer: Any, **options: Any) -> None:
+        """The layer as it is."""
+        self._padded, self._tokens = layer(self.padded(), self._mask, **options), None
+
+    def tokens(self) -> torch.Tensor:
+        """[t, d], never in half precision."""
+        if self._tokens is None:
+            assert self._padded is not None
+            flat = self._padded.reshape(-1, self._shape[2])
+            tokens = self.layout.enter(flat)
+            self._tokens = tokens.float() if tokens.dtype.itemsize < 4 else tokens
+        return self._tokens
+
+    def padded(self) -> torch.Tensor:
+        """[b, s, d]."""
+        if self._padded is None:
+            assert self._tokens is not None
+            self._padded = self.layout.leave(self._tokens, self._shape[1]).view(self._shape)
+        return self._padded
+
+    def _draw(self, layer: Any, parts: Parts) -> tuple[torch.Tensor | None, ...]:
+        if not layer.training:
+            return None, None, None
+        self.masks = self.masks or Masks(self.dtype)
+        tokens, longest = self.tokens(), self.layout.longest
+        shares = (self.layout.sequences * parts.heads, longest, longest)
+        return (
+            self.masks.draw(_probability(parts.attention_dropout), *shares),
+            self.masks.draw(_probability(parts.out_dropout), *tokens.shape),
+            self.masks.draw(_probability(parts.down_dropout), *tokens.shape),
+        )
+
+
+def _arithmetic(hidden_states: torch.Tensor) -> torch.dtype:
+    """bfloat16 under autocast, else what the hidden states are in."""
+    if torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu")
+    return hidden_states.dtype
+
+
+def _weights(layer: Any, parts: Parts, dtype: torch.dtype) -> tuple[AttentionWeights, FeedForwardWeights]:
+    """The layer's weights in that arithmetic; copied again only after they changed."""
+    kept: dict[torch.dtype, _Copies] = layer.__dict__.setdefault(_COPIES, {})
+    if dtype not in kept:
+        kept[dtype] = _Copies(parts, dtype)
+    return kept[dtype].fresh(parts)
+
+
+class _Copies:
+    """A layer's weights in the arithmetic of the products, query, key and value in one."""
+
+    def __init__(self, parts: Parts, dtype: torch.dtype) -> None:
+        def room(*modules: Any) -> tuple[torch.Tensor, torch.Tensor]:
+            rows = sum(module.out_features for module in modules)
+            return torch.empty(rows, modules[0].in_features, dtype=dtype), torch.empty(rows, dtype=dtype)
+
+        # Ordinary tensors, also when the first pass is one of inference.
+        with torch.inference_mode(False), torch.no_grad():
+            self.qkv = room(parts.query, parts.key, parts.value)
+            self.others = [room(module) for module in (parts.out, parts.up, parts.down)]
+        self._versions: tuple[Any, ...] = ()
+
+    def fresh(self, parts: Parts) -> tuple[AttentionWeights, FeedForwardWeights]:
+        """The weights as they are now."""
+        versions = tuple((p.data_ptr(), p._version) for module in parts.linear for p in _of(module))
+        if versions != self._versions:
+            with torch.inference_mode(False), torch.no_grad():
+                self._copy(parts)
+            self._versions = versions
+        out, up, down = self.others
+        first, second = parts.attention_norm, parts.output_norm
+        return (
+            AttentionWeights(self.qkv, out, _detached(first), float(first.eps), parts.heads),  # type: ignore[arg-type]
+            FeedForwardWeights(up, down, _detached(second), float(second.eps)),  # type: ignore[arg-type]
+        )
+
+    def _copy(self, parts: Parts) -> None:
+        three = (parts.query, parts.key, parts.value)
+        for which in (0, 1):
+            for room, module in zip(self.qkv[which].chunk(3), three, strict=True):
+                room.copy_(_of(module)[which])
+            for pair, module in zip(self.others, (parts.out, parts.up, parts.down), strict=True):
+                pair[which].copy_(_of(module)[which])
+
+
+def _of(module: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    return module.weight, module.bias
+
+
+def _detached(module: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    return module.weight.detach(), module.bias.detach()
+
+
+def _probability(dropout: Any) -> float:
+    return float(dropout.p) if dropout is not None and dropout.training else 0.0
+
+
+def _is_checkpointing(encoder: Any) -> bool:
+    return any(getattr(layer, "gradient_checkpointing", False) for layer in encoder.layer)
+
+
+def _is_gelu(activation: Any) -> bool:
+    name = type(activation).__name__
+    return name == "GELUActivation" or (name == "GELU" and activation.approximate == "none")
+
+
+def _is_bert_like(layer: Any) -> bool:
+    return hasattr(layer, "sa_layer_norm") or (
+        hasattr(layer, "intermediate") and hasattr(getattr(layer, "attention", None), "self")
+    )
+
+
+def _parts(layer: Any) -> Parts:
+    if hasattr(layer, "sa_layer_norm"):  # DistilBERT
+        attention, inner = layer.attention, layer.ffn
+        return Parts(
+            attention.q_lin, attention.k_lin, attention.v_lin, attention.out_lin, layer.sa_layer_norm,
+            inner.lin1, inner.lin2, layer.output_layer_norm, attention.dropout, None, inner.dropout,
+            attention.n_heads, inner.activation,
+        )  # fmt: skip
+    own, after = layer.attention.self, layer.attention.output
+    return Parts(
+        own.query, own.key, own.value, after.dense, after.LayerNorm,
+        layer.intermediate.dense, layer.output.dense, layer.output.LayerNorm,
+        own.dropout, after.dropout, layer.output.dropout,
+        own.num_attention_heads, layer.intermediate.intermediate_act_fn,
+    )  # fmt: skip

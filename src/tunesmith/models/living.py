@@ -1,0 +1,64 @@
+"""Which tensors live at once: seen as operations make them, and when their storage is let go."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+
+class Living(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A context in which every storage that an operation fills is followed until it is freed."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._events: list[tuple[int, int]] = []  # (number of the storage, bytes more or less)
+        self._alive: dict[int, tuple[int, Any]] = {}
+        self._gradients: set[int] = set()
+        self._made = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Lets an operation run, and notes what it has made."""
+        known = {t.untyped_storage()._cdata for t in tree_iter((args, kwargs)) if isinstance(t, torch.Tensor)}
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_iter(made):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in known:
+                self._note(tensor.untyped_storage())
+        return made
+
+    def drop_gradient(self, parameter: torch.Tensor) -> None:
+        """Frees the gradient of a weight, which does not count."""
+        if parameter.grad is not None:
+            key = parameter.grad.untyped_storage()._cdata
+            if key in self._alive:
+                self._gradients.add(self._alive[key][0])
+        parameter.grad = None
+
+    def changes(self) -> NDArray[np.float64]:
+        """Bytes more or less, event by event, without the gradients of weights."""
+        return np.array([n for number, n in self._events if number not in self._gradients], dtype=np.float64)
+
+    def peak(self) -> int:
+        """Most bytes that were alive at once."""
+        return int(self.changes().cumsum().max(initial=0))
+
+    def remaining(self) -> int:
+        """Bytes that were made and are alive still."""
+        return int(self.changes().sum())
+
+    def _note(self, storage: Any) -> None:
+        key, size = storage._cdata, int(storage.nbytes())
+        if key in self._alive:
+            return
+        number, self._made = self._made, self._made + 1
+        self._events.append((number, size))
+        self._alive[key] = (number, weakref.finalize(storage, self._free, key, number, size))
+
+    def _free(self, key: int, number: int, size: int) -> None:
+        self._events.append((number, -size))
+        self._alive.pop(key, None)

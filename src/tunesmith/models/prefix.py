@@ -1,0 +1,185 @@
+"""The frozen bottom of a model: where it ends, what comes out of it, and the model without it.
+
+Embeddings and layers that do not learn give the same output for a text every time, so it need be computed only
+once. `states_below` computes it and stops there; `begin_above` puts a reader in the place of the embeddings and
+lets hidden states pass through the frozen layers unchanged. Both change the instance for as long as they last:
+names, weights, checkpoints and the saved model know nothing of it.
+
+A frozen layer that is passed through is marked by `is_passed_through`, for a forward pass of ours that walks
+through the layers itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.models import heads
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+PASSED_THROUGH = "is_passed_through"
+"""Attribute of a layer that returns its input."""
+
+Read = Callable[["torch.Tensor"], "torch.Tensor"]
+"""From what stands in the place of token ids, [b, s], to hidden states [b, s, d]."""
+
+
+def frozen_layers(model: nn.Module) -> int:
+    """How many layers from the bottom have no weight that learns; none while the embeddings learn."""
+    if _learns(heads.embeddings(model)):
+        return 0
+    n_layers = 0
+    for layer in heads.encoder_layers(model):
+        if _learns([layer]):
+            break
+        n_layers += 1
+    return n_layers
+
+
+def frozen_tensors(model: nn.Module, n_layers: int) -> Iterator[tuple[str, torch.Tensor]]:
+    """Names and values of all that the embeddings and the lowest layers compute with."""
+    parts = [*heads.embeddings(model), *heads.encoder_layers(model)[:n_layers]]
+    for number, part in enumerate(parts):
+        for name, tensor in part.state_dict().items():
+            yield f"{number}.{name}", tensor
+
+
+def body_tensors(model: nn.Module, head: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Names and values of everything but the head."""
+    of_head = {id(parameter) for parameter in head.parameters()}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in of_head:
+            yield name, tensor.detach()
+
+
+def fingerprint(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """SHA-256 over names, types, shapes and values."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in tensors:
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def states_below(
+    model: nn.Module, n_layers: int, token_ids: Read, compute: Callable[[], Any]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the frozen layers make of one batch; the layers above are not computed.
+
+    Args:
+        model: of transformers.
+        n_layers: how many layers are frozen, at least one.
+        token_ids: from what the batch has in the place of token ids to token ids.
+        compute: runs the model on the batch.
+
+    Returns:
+        What stood in the place of token ids, [b, s], and the hidden states [b, s, d].
+    """
+    layers = heads.encoder_layers(model)
+    first = heads.embeddings(model)[0]
+    embed, given = first.forward, []
+
+    def embed_token_ids(input_ids: Any, *others: Any, **named: Any) -> Any:
+        given.append(input_ids)
+        return embed(token_ids(input_ids), *others, **named)
+
+    def stop(hidden_states: Any, *_: Any, **__: Any) -> Any:
+        raise _ReachedError(hidden_states)
+
+    def stop_after(*inputs: Any, **named: Any) -> Any:
+        output = last_forward(*inputs, **named)
+        raise _ReachedError(output[0] if isinstance(output, tuple) else output)
+
+    above, last = _layer_above(model, n_layers), layers[n_layers - 1]
+    last_forward = last.forward
+    stopping = _with_forward(last, stop_after) if above is None else _with_forward(above, stop)
+    with _with_forward(first, embed_token_ids), stopping:
+        try:
+            compute()
+        except _ReachedError as reached:
+            return given[0], reached.states
+    raise RuntimeError("the model has not gone through its layers")
+
+
+@contextlib.contextmanager
+def begin_above(model: nn.Module, n_layers: int, read: Read) -> Iterator[None]:
+    """While this lasts, the model begins above its frozen layers, from what `read` gives for its `input_ids`.
+
+    Args:
+        model: of transformers.
+        n_layers: how many layers are frozen.
+        read: gives the hidden states.
+    """
+    import torch
+
+    first, *others = heads.embeddings(model)
+
+    def give_states(input_ids: Any, *_: Any, **__: Any) -> torch.Tensor:
+        return read(input_ids)
+
+    def add_nothing(*_: Any, **__: Any) -> torch.Tensor:
+        return torch.zeros((), device=next(model.parameters()).device)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_with_forward(first, give_states))
+        for table in others:  # of positions: the states know theirs
+            stack.enter_context(_with_forward(table, add_nothing))
+        for layer in heads.encoder_layers(model)[:n_layers]:
+            stack.enter_context(_with_forward(layer, _pass_through))
+            stack.enter_context(_with_attribute(layer, PASSED_THROUGH, True))
+        yield
+
+
+def is_above(model: nn.Module) -> bool:
+    """Whether the model begins above its frozen layers now."""
+    return any(getattr(layer, PASSED_THROUGH, False) for layer in heads.encoder_layers(model))
+
+
+class _ReachedError(Exception):
+    """The end of the frozen layers: no fault, but the way out of a forward pass."""
+
+    def __init__(self, states: torch.Tensor) -> None:
+        super().__init__("reached the end of the frozen layers")
+        self.states = states
+
+
+def _learns(modules: Iterable[nn.Module]) -> bool:
+    return any(parameter.requires_grad for module in modules for parameter in module.parameters())
+
+
+def _layer_above(model: nn.Module, n_layers: int) -> Any:
+    """The layer after so many, a pooling layer included; None after the last."""
+    layers = heads.all_layers(model)
+    return layers[n_layers] if n_layers < len(layers) else None
+
+
+def _pass_through(hidden_states: Any, *_: Any, **__: Any) -> Any:
+    return hidden_states
+
+
+def _with_forward(module: Any, forward: Callable[..., Any]) -> Any:
+    return _with_attribute(module, "forward", forward)
+
+
+@contextlib.contextmanager
+def _with_attribute(module: Any, name: str, value: Any) -> Iterator[None]:
+    """Sets an attribute of this instance, and leaves it afterwards as it was."""
+    before = module.__dict__.get(name, _ABSENT)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        if before is _ABSENT:
+            delattr(module, name)
+        else:
+            setattr(module, name, before)
+
+
+_ABSENT = object()

@@ -1,0 +1,184 @@
+"""What every exporter must do, as tests that a new one inherits.
+
+    class TestOnnx(ExporterContract):
+        name = "onnx"
+
+The suite trains a tiny run, exports it, and asks both the same. Subclasses name another task, family of models or
+method of training, and how far numbers may be apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pytest
+
+from tunesmith.testing.tiny import Row, tiny_task_rows, write_rows, write_tiny_model
+
+if TYPE_CHECKING:
+    from tunesmith.inference.predictor import Predictor
+    from tunesmith.run import Run
+
+
+class ExporterContract:
+    """The suite; subclass it as `Test…` and set what differs."""
+
+    name: ClassVar[str]
+    """Of the exporter."""
+    task: ClassVar[str] = "text-classification"
+    family: ClassVar[str] = "bert"
+    """Of the tiny model."""
+    train: ClassVar[dict[str, Any]] = {}
+    """Values of `train` that differ."""
+    allowed: ClassVar[dict[str, float]] = {}
+    """What the export may lose, where that is more than usual."""
+    near: ClassVar[float] = 1e-4
+    """How far the numbers of an answer may be from the run's."""
+
+    def rows(self, n: int, seed: int) -> list[Row]:
+        """Rows of a file."""
+        return tiny_task_rows(self.task, n, seed=seed)
+
+    def questions(self) -> list[Any]:
+        """What both are asked: long and short rows that neither has seen."""
+        from tunesmith.tasks import TASKS
+
+        names = {column.name for column in TASKS.get(self.task).columns if not column.target}
+        return [{k: v for k, v in row.items() if k in names} for row in self.rows(40, seed=9)]
+
+    # ---- made once for all tests of a subclass ----
+
+    @pytest.fixture(scope="class")
+    def files(self, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+        """A file a split."""
+        folder = tmp_path_factory.mktemp("data")
+        rows = self.rows(152, seed=0)
+        parts = {"train": rows[:80], "validation": rows[80:112], "test": rows[112:]}
+        return {name: [str(write_rows(folder / f"{name}.jsonl", part))] for name, part in parts.items()}
+
+    @pytest.fixture(scope="class")
+    def run(self, files: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+        """One finished training."""
+        from tunesmith import pipeline
+        from tunesmith.recipe import Recipe
+
+        base = write_tiny_model(tmp_path_factory.mktemp("model") / self.family, family=self.family)
+        recipe = Recipe.model_validate({
+            "task": self.task,
+            "model": str(base),
+            "output_dir": str(tmp_path_factory.mktemp("runs") / "run"),
+            "data": files,
+            "train": {"max_steps": 30, "learning_rate": 5e-3, "per_device_train_batch_size": 16, **self.train},
+            "evaluate": {"bootstrap_samples": 100, "baselines": False},
+        })  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TUNESMITH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+            yield pipeline.train(recipe)
+
+    @pytest.fixture(scope="class")
+    def facts(self, run: Run) -> dict[str, Any]:
+        """What the export says of itself."""
+        from tunesmith import export
+
+        return export(run.path, self.name, overrides=self.allowed)
+
+    @pytest.fixture(scope="class")
+    def predictors(self, run: Run, facts: dict[str, Any]) -> tuple[Predictor, Predictor]:
+        """Of the run, and of the export."""
+        from tunesmith import load
+
+        return load(run.path), load(facts["path"])
+
+    # ---- the tests ----
+
+    def test_it_is_listed(self) -> None:
+        """By its file's name, with a summary."""
+        from tunesmith.exporters import EXPORTERS
+
+        assert self.name in EXPORTERS.names()
+        summary = EXPORTERS.get(self.name).summary
+        assert summary
+        assert not summary.endswith(".")
+
+    def test_it_says_what_it_was_made_from_and_how_it_compares(self, run: Run, facts: dict[str, Any]) -> None:
+        """The sums of the weights, the rows, the metric of both."""
+        from tunesmith.inference.exported import facts_of
+        from tunesmith.run import sha256_of
+
+        assert {**facts_of(facts["path"]), "path": facts["path"]} == facts
+        assert facts["format"] == self.name
+        assert facts["task"] == self.task
+        weights = {file.name: sha256_of(file) for file in run.model.glob("*.safetensors")}
+        assert facts["source"]["weights"] == weights
+        check = facts["check"]
+        assert check["rows"] == 32
+        assert check["run"]["low"] <= check["run"]["value"] <= check["run"]["high"]
+        worse = abs(check["run"]["value"] - check["export"]["value"])
+        assert abs(check["drop"]["value"]) == pytest.approx(worse)
+
+    def test_it_stands_beside_the_run_and_nothing_else_does(self, run: Run, facts: dict[str, Any]) -> None:
+        """No folder of the work is left."""
+        target = run.path.with_name(f"{run.path.name}-{self.name}")
+        assert Path(facts["path"]) == target
+        assert {path.name for path in run.path.parent.iterdir()} == {run.path.name, target.name}
+        assert target.stat().st_mode & 0o777 == 0o755
+
+    def test_it_answers_as_the_run_does(self, predictors: tuple[Predictor, Predictor]) -> None:
+        """On rows that neither has seen, of many lengths."""
+        ours, theirs = (predictor(self.questions()) for predictor in predictors)
+        _assert_alike(ours, theirs, self.near, self.allowed.get("export.min_agreement", 1.0))
+
+    def test_answers_do_not_depend_on_the_batch(self, predictors: tuple[Predictor, Predictor]) -> None:
+        """One row alone, or among others of other lengths."""
+        theirs = predictors[1]
+        questions = self.questions()[:6]
+        together = theirs(questions)
+        alone = [theirs(question) for question in questions]
+        _assert_alike(together, alone, self.near, self.allowed.get("export.min_agreement", 1.0))
+
+    def test_an_export_is_replaced_only_when_asked(self, run: Run, facts: dict[str, Any]) -> None:
+        """And a folder that is none, never."""
+        from tunesmith import export
+        from tunesmith.errors import RunError
+
+        target = Path(facts["path"])
+        before = (target / "export.json").read_bytes()
+        with pytest.raises(RunError, match="holds an export already"):
+            export(run.path, self.name, overrides=self.allowed)
+        assert (target / "export.json").read_bytes() == before
+        (target / "stale").write_text("")
+        again = export(run.path, self.name, overrides=self.allowed, force=True)
+        assert again["check"]["run"] == facts["check"]["run"]
+        assert not (target / "stale").exists()
+        with pytest.raises(RunError, match="holds no export"):
+            export(run.path, self.name, output_dir=run.path, force=True)
+
+
+def _assert_alike(ours: list[Any], theirs: list[Any], near: float, share: float) -> None:
+    """Equal but for numbers, on the given share of rows; and numbers near, where the rest is equal."""
+    same = [_words(a) == _words(b) for a, b in zip(ours, theirs, strict=True)]
+    assert np.mean(same) >= share
+    for a, b, is_same in zip(ours, theirs, same, strict=True):
+        if is_same:
+            np.testing.assert_allclose(_numbers(a), _numbers(b), atol=near)
+
+
+def _words(answer: Any) -> Any:
+    if isinstance(answer, dict):
+        return {key: _words(value) for key, value in answer.items() if key not in ("top", "scores")}
+    if isinstance(answer, list):
+        return [_words(value) for value in answer]
+    return None if isinstance(answer, float) else answer
+
+
+def _numbers(answer: Any) -> list[float]:
+    if isinstance(answer, dict):
+        inner = [value for key, value in answer.items() if key != "top"]
+    else:
+        inner = list(answer) if isinstance(answer, (list, np.ndarray)) else []
+    if not inner:
+        return [float(answer)] if isinstance(answer, (float, np.floating)) else []
+    return [number for value in inner for number in _numbers(value)]

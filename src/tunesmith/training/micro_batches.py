@@ -1,0 +1,118 @@
+"""How many tokens a forward pass may hold, so that training fits the memory; the global batch stays what it is.
+
+A loss is a sum over the items of the global batch (`gradient`), so cutting a batch into more passes changes
+nothing but the order of additions and the dropout masks. The choice stands in recipe.yaml: a run that goes on, or
+is made again on a machine with more memory, cuts its batches in the same places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tunesmith.data.batches import collate
+from tunesmith.encoded import Encoded, Ragged
+from tunesmith.errors import RecipeError
+from tunesmith.inference.forward import arithmetic, to_device
+from tunesmith.models.memory import Forward, Memory, in_gb, measure_memory
+from tunesmith.recipe import Recipe
+from tunesmith.tasks import Task
+from tunesmith.training.plan import Plan
+
+_BEST_TOKENS = 2048
+"""Of one forward pass: with 2048 instead of 8192, policyqa trains 8 % faster on a CPU and takes less memory."""
+
+
+def measure_training(
+    task: Task, model: Any, encoded: Encoded, *, pad_token_id: int, bf16: bool, passes: int = 1
+) -> Memory:
+    """What training on these sequences takes.
+
+    Args:
+        task: that is learned.
+        model: with everything frozen that shall be.
+        encoded: the training sequences.
+        pad_token_id: of the tokenizer.
+        bf16: compute in bfloat16.
+        passes: forward passes to one backward pass.
+    """
+    forward = _forward_on_cuts(task, model, encoded, pad_token_id=pad_token_id, bf16=bf16)
+    return measure_memory(model, forward, longest=int(encoded.lengths.max()), passes=passes)
+
+
+def _forward_on_cuts(task: Task, model: Any, encoded: Encoded, *, pad_token_id: int, bf16: bool) -> Forward:
+    """Runs the model on beginnings of the longest sequence."""
+    longest = int(encoded.lengths.argmax())
+
+    def forward(sequences: int, tokens: int) -> tuple[Any, int, int]:
+        cut = _beginnings(encoded.take(np.full(sequences, longest)), tokens)
+        batch = to_device(collate(cut, pad_token_id=pad_token_id), model)
+        with arithmetic(model, bf16=bf16):
+            output = task.forward(model, batch)
+        length = int(cut.lengths.max())
+        return output, sequences * length, length
+
+    return forward
+
+
+def _beginnings(encoded: Encoded, tokens: int) -> Encoded:
+    """Every sequence cut after so many tokens."""
+
+    def begin(ragged: Ragged) -> Ragged:
+        sequences: Any = [ragged[i][:tokens] for i in range(len(ragged))]
+        return Ragged.of(sequences, dtype=ragged.values.dtype)
+
+    return replace(encoded, ragged={name: begin(ragged) for name, ragged in encoded.ragged.items()})
+
+
+def choose_micro_batch(
+    recipe: Recipe, plan: Plan, memory: Memory, *, world: int, device: str = "cpu"
+) -> tuple[int, list[str]]:
+    """Most padded tokens of one forward pass, and what the user should know of the choice.
+
+    Args:
+        recipe: with everything but this filled in.
+        plan: of the batches.
+        memory: that training takes.
+        world: processes that train together.
+        device: `cpu`, `cuda`, ….
+
+    Raises:
+        RecipeError: not even the longest sequence fits.
+    """
+    asked, longest = recipe.train.tokens_per_micro_batch, plan.longest
+    passes = recipe.train.gradient_accumulation_steps * world
+    whole = plan.most_tokens(passes)
+    fits = max(memory.tokens_that_fit(longest), 0)
+    if asked != "auto":
+        too_much = memory.to_come(max(min(int(asked), whole), longest), longest) > memory.free
+        return int(asked), [_too_little(memory, longest)] if too_much else []
+    if memory.to_come(longest, longest) > memory.free:
+        raise RecipeError(_too_little(memory, longest), remedy=_remedy(recipe))
+    best = min(max(_BEST_TOKENS, longest), whole) if device == "cpu" else whole
+    if fits >= best:
+        return best, []
+    chosen = max(fits, longest)
+    return chosen, [
+        f"a batch of {whole:,} tokens does not fit: it takes several forward passes of at most {chosen:,} tokens, "
+        "and the same gradient comes out"
+    ]
+
+
+def _too_little(memory: Memory, longest: int) -> str:
+    return (
+        f"training takes {in_gb(memory.to_come(longest, longest))} more with batches of a single sequence of "
+        f"{longest:,} tokens, and {in_gb(memory.free)} are free."
+    )
+
+
+def _remedy(recipe: Recipe) -> str:
+    ways = []
+    if not recipe.train.gradient_checkpointing:
+        ways.append("`train.gradient_checkpointing=true`")
+    if recipe.train.method == "full":
+        ways.append("`train.method=lora`")
+    ways += [f"a `data.max_length` below {recipe.data.max_length}", "a smaller model"]
+    return f"Try {', '.join(ways)}; or give `train.tokens_per_micro_batch` to try it all the same."

@@ -1,0 +1,64 @@
+"""An ONNX graph behaves like the model where a task calls it."""
+
+import sys
+
+import pytest
+import torch
+
+import tunesmith
+from tunesmith.errors import ModelError, RunError, UserError
+from tunesmith.inference.onnx import OnnxModel
+from tunesmith.run import read_json, write_json
+
+
+@pytest.fixture(scope="module")
+def exported(finished_run, tmp_path_factory):
+    return tunesmith.export(finished_run.path, "onnx", output_dir=tmp_path_factory.mktemp("exports") / "onnx")
+
+
+@pytest.fixture(scope="module")
+def graph(exported, finished_run):
+    return OnnxModel(f"{exported['path']}/model.onnx", tunesmith.load(finished_run.path).model.config)
+
+
+def test_inputs_that_are_not_given_are_what_transformers_takes(graph):
+    ids = torch.tensor([[2, 9, 30, 3], [2, 8, 3, 0]])
+    mask = (ids != 0).long()
+    whole = graph(input_ids=ids, attention_mask=mask, token_type_ids=torch.zeros_like(ids)).logits
+    assert torch.equal(graph(input_ids=ids, attention_mask=mask).logits, whole)
+    assert not torch.allclose(graph(input_ids=ids).logits[1], whole[1], atol=1e-3)
+    assert torch.equal(graph(input_ids=ids, attention_mask=mask, position_ids=ids).logits, whole)
+
+
+def test_it_is_a_model_where_one_is_asked_for(graph):
+    assert graph.eval() is graph
+    assert graph.train(True).training is False
+    assert next(graph.parameters()).device.type == "cpu"
+
+
+def test_it_takes_as_many_threads_as_torch(graph):
+    options = graph._session.get_session_options()
+    assert options.intra_op_num_threads == torch.get_num_threads()
+
+
+def test_without_the_package_the_error_names_the_command(exported, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"pip install 'tunesmith\[onnx\]'"):
+        tunesmith.load(exported["path"])
+
+
+def test_a_damaged_export_says_so(exported, tmp_path):
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(exported["path"], broken)
+    (broken / "model.onnx").write_bytes((broken / "model.onnx").read_bytes()[:1000])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        tunesmith.load(broken)
+    (broken / "export.json").write_text("{")
+    with pytest.raises(RunError, match="cannot be read"):
+        tunesmith.load(broken)
+    shutil.copy(f"{exported['path']}/export.json", broken / "export.json")
+    write_json(broken / "export.json", {**read_json(broken / "export.json"), "runtime": "gguf"})
+    with pytest.raises(ModelError, match="not run from here"):
+        tunesmith.load(broken)

@@ -1,0 +1,263 @@
+"""The benchmarks: what is computed from measurements, who takes part, and one stretch of each program for real."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import _child_answers
+import _child_whole
+import _flops
+import _inference
+import _page
+import _plan
+import _quality
+import _training
+from _stretch import Limits, Sizes, Stretch
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+class Ticks:
+    """A clock that goes on a second whenever it is asked."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 1.0
+        return self.now
+
+
+def run_stretch(limits, clock):
+    stretch = Stretch(limits, clock=clock)
+    steps = 0
+    while True:
+        stretch.begin_step()
+        steps += 1
+        if stretch.end_step(Sizes(rows=2, real=10, padded=16)):
+            return stretch, steps
+
+
+def test_a_stretch_times_the_steps_after_the_warm_up():
+    limits = Limits(warm_steps=3, warm_s=1000, steps=5, timed_s=1000, counted_steps=0)
+    stretch, steps = run_stretch(limits, Ticks())
+    assert (stretch.warm_steps, stretch.timed_steps, steps) == (3, 5, 8)
+    assert stretch.timed == Sizes(10, 50, 80)
+    found = stretch.result(matrix_parameters=1)
+    assert found["tokens_per_s"] == pytest.approx(50 / stretch.seconds)
+    assert found["padding"] == pytest.approx(1 - 50 / 80)
+
+
+def test_a_slow_stretch_is_short_but_never_empty():
+    limits = Limits(warm_steps=100, warm_s=0.0, steps=100, timed_s=0.0, least_steps=3, counted_steps=0)
+    stretch, _ = run_stretch(limits, Ticks())
+    assert (stretch.warm_steps, stretch.timed_steps) == (1, 3)
+
+
+@pytest.mark.parametrize(("computed", "share"), [(10, 0.0), (16, 1 - 10 / 16)])
+def test_products_tell_whether_padding_is_computed(computed, share):
+    import torch
+
+    weight = torch.nn.Parameter(torch.randn(8, 4))
+    stretch = Stretch(Limits(warm_steps=2, warm_s=1000, steps=1, least_steps=1, counted_steps=2))
+    over = False
+    while not over:
+        stretch.begin_step()
+        # Forward, and backward to the input and to the weight: 6 operations a token and parameter.
+        (torch.randn(computed, 8, requires_grad=True) @ weight).sum().backward()
+        over = stretch.end_step(Sizes(2, 10, 16))
+    found = stretch.result(matrix_parameters=32)
+    assert found["tokens_counted"] == 2 * computed
+    assert found["padding_computed"] == pytest.approx(share)
+
+
+def test_operations_of_a_token_are_those_of_palm():
+    # Appendix B: 6 N + 12 L H Q T, here with H·Q = 384.
+    assert _flops.flops_per_token(10_616_832, 6, 384, 20) == 6 * 10_616_832 + 12 * 6 * 384 * 20
+    assert _flops.mean_context([1, 3]) == pytest.approx((1 * 1 + 3 * 3) / 4)
+
+
+def test_only_matrices_that_every_token_meets_count(tiny_model):
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=3)
+    width, layers = model.config.hidden_size, model.config.num_hidden_layers
+    assert _flops.matrix_parameters(model) == layers * (4 * width**2 + 2 * width * 2 * width)
+
+
+def test_cells_of_a_round():
+    contenders, absent = _plan.taking_part(_plan.CONTENDERS, [])
+    found = list(_plan.cells(["banking77"], [32, 8], contenders))
+    by_name = {}
+    for cell in found:
+        by_name.setdefault(cell.contender.name, []).append(cell.batch)
+    assert by_name["trainer"] == by_name["ours-same"] == [8, 32]
+    assert by_name["trainer-max-length"] == [8]
+    assert by_name["ours"] == [0]
+    assert "trainer-compile" not in by_name
+    assert all("not installed" in why for why in absent)
+
+
+def test_a_contender_without_its_package_is_left_out_with_the_reason():
+    lacking = _plan.Contender("setfit", "SetFit", "setfit", needs="no_such_package_anywhere")
+    assert _plan.taking_part([lacking], []) == ([], ["setfit: no_such_package_anywhere is not installed"])
+    assert _plan.taking_part([lacking], ["another"]) == ([], [])
+
+
+def test_samples_share_no_row_and_are_the_same_every_time():
+    train, validation = _plan.sample_rows(range(100), 1000, 20)
+    assert sorted(train + validation) == list(range(100))
+    assert len(validation) == 20
+    assert _plan.sample_rows(range(100), 1000, 20) == (train, validation)
+
+
+def a_run(tokens_per_s):
+    return {
+        "tokens_per_s": tokens_per_s,
+        "padding": 0.1,
+        "padding_computed": 0.0,
+        "rows_per_step": 16.0,
+        "peak_bytes": 2**30,
+    }
+
+
+def training_records():
+    contenders = {c.name: c for c in _plan.CONTENDERS}
+    names = ("trainer", "trainer-fast-eager", "trainer-fast-sdpa", "ours-same")
+    todo = [_plan.Cell("sst2", 16, _plan.FACTS), *(_plan.Cell("sst2", 16, contenders[n]) for n in names)]
+    todo.append(_plan.Cell("sst2", 0, contenders["ours"]))
+    facts = {"matrix_parameters": 100, "layers": 1, "width": 5, "mean_tokens": 10.0, "context_tokens": 10.0}
+    rounds = [[facts | {"rates": {"bf16": rate, "fp32": 1e6}}] for rate in (1e6, 2e6)]
+    speeds = ((100, 90, 120), (300,), (400,), (800,), (1000,))
+    runs = [[*rounds[0], *rounds[1]], *([a_run(s) for s in some] for some in speeds)]
+    return _training.training_records(todo, runs)
+
+
+def test_records_have_medians_spreads_and_the_share_of_the_best_rate():
+    facts, trainer, *_ = training_records()
+    assert facts["rates"]["bf16"] == 2e6
+    assert trainer["tokens_per_s"] == {"median": 100, "low": 90, "high": 120}
+    assert trainer["rows_per_s"]["median"] == pytest.approx(10)
+    assert trainer["mfu"]["median"] == pytest.approx(100 * (6 * 100 + 12 * 1 * 5 * 10) / 2e6)
+
+
+def test_the_table_shows_trainer_with_the_faster_attention_and_compares_with_it():
+    records = training_records()
+    about = {
+        "date": "2026-01-01",
+        "machine": {"processor": "P", "device": "cpu", "cores": 2, "threads": 2},
+        "versions": {"torch": "1", "transformers": "2", "tunesmith": "3"},
+    }
+    written = _page.page(records, about)
+    assert "fused AdamW (SDPA)" in written
+    assert "fused AdamW (eager)" not in written
+    ours, ours_default = (line for line in written.splitlines() if "| tunesmith" in line)
+    assert "2.00×" in ours
+    assert "2.50×" in ours_default
+    assert "Time to quality" not in written
+
+
+def test_newer_records_replace_older_ones_of_the_same_kind():
+    old = [
+        {"kind": "training", "data": "a", "batch": 8, "contender": "x", "v": 1},
+        {"kind": "facts", "data": "a"},
+    ]
+    new = [
+        {"kind": "training", "data": "a", "batch": 8, "contender": "x", "v": 2},
+        {"kind": "facts", "data": "b"},
+    ]
+    merged = _page.merged(old, new)
+    assert [record.get("v") for record in merged] == [2, None, None]
+
+
+def test_the_clock_does_not_count_what_is_done_while_it_is_stopped():
+    clock = _child_whole.Clock(ticks := Ticks())
+    with clock.stopped():
+        ticks.now += 100
+    assert clock.seconds < 10
+
+
+def test_time_to_quality_is_the_first_moment_at_the_target():
+    points = [{"seconds": s, "accuracy": a} for s, a in ((5, 0.5), (9, 0.8), (12, 0.7), (15, 0.9))]
+    runs = [
+        [{"points": points[:3], "final": 0.7, "seconds": 12}],
+        [{"points": points, "final": 0.9, "seconds": 15}],
+    ]
+    first, second = _quality.quality_records(_plan.TO_QUALITY[:2], runs)
+    assert (first["target"], first["seconds_to"]["median"]) == (0.7, 9)
+    assert second["seconds_to"]["median"] == 9
+    assert _child_whole.seconds_to(points, 0.95) is None
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.5, 2), (0.99, 4), (0.25, 1), (1.0, 4)])
+def test_percentiles_are_values_that_were_measured(share, value):
+    assert _child_answers.percentile([4, 2, 1, 3], share) == value
+
+
+def test_the_share_of_equal_labels_is_taken_against_the_pipeline():
+    answered = {"texts_per_s": 1.0, "p50_ms": 1.0, "p99_ms": 1.0, "peak_bytes": 1}
+    runs = [[answered | {"labels": ["a", "b", "c", "d"]}], [answered | {"labels": ["a", "b", "c", "x"]}]]
+    contenders = [c for c in _plan.ANSWERING if c.name in ("pipeline", "ours")]
+    records = _inference.inference_records(contenders, runs, 4)
+    assert [record["same"] for record in records] == [1.0, 0.75]
+    assert "labels" not in json.dumps(records)
+
+
+@pytest.mark.parametrize("program", ["trainer", "ours"])
+def test_a_stretch_of_each_program_runs(program, tiny_model, tiny_files, tmp_path):
+    """On a tiny model; this fails when the loop no longer makes its batches where they are counted."""
+    spec = {
+        "program": program,
+        "model": str(tiny_model),
+        "train": str(tiny_files["train"]),
+        "validation": str(tiny_files["validation"]),
+        "folder": str(tmp_path / "out"),
+        "batch": 4,
+        "options": {"fast": True, "attention": "eager"} if program == "trainer" else {},
+        "limits": {"warm_steps": 3, "steps": 4, "timed_s": 100.0},
+    }
+    command = [sys.executable, str(BENCHMARKS / "_child_stretch.py"), json.dumps(spec)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    assert found["steps"] == 4
+    assert found["rows_per_step"] == 4
+    assert found["tokens_per_s"] > 0
+    assert 0 <= found["padding"] < 0.6
+    assert found["tokens_counted"] > 0
+
+
+def test_answers_are_measured(finished_run, tiny_files):
+    from _child_stretch import read_rows
+
+    texts, _ = read_rows(str(tiny_files["test"]))
+    found = {name: _child_answers.PROGRAMS[name](str(finished_run.path)) for name in ("ours", "pipeline")}
+    measured = {name: _child_answers.measure(answer, texts) for name, answer in found.items()}
+    assert measured["ours"]["labels"] == measured["pipeline"]["labels"]
+    assert measured["pipeline"]["batch"] in (1, 8, 32, 128)
+    assert 0 < measured["ours"]["p50_ms"] <= measured["ours"]["p99_ms"]
+
+
+def test_without_data_it_says_what_is_needed():
+    command = [sys.executable, str(BENCHMARKS / "speed.py"), "--data", "/no/such/folder"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "/no/such/folder" in done.stderr
+    assert "--data" in done.stderr
+
+
+def test_the_gpu_benchmark_skips_without_a_device():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here: the benchmark would run")
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "speed_gpu.py")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "skipped" in done.stderr
