@@ -45,7 +45,8 @@ class Registry(Generic[Entry]):
             return self._registered[name]
         if name not in self.names():
             raise UnknownNameError(
-                f"`{name}` is not a {self._kind}.", remedy=did_you_mean(name, self.names())
+                f"`{name}` is not {'an' if self._kind[0] in 'aeiou' else 'a'} {self._kind}.",
+                remedy=did_you_mean(name, self.names()),
             )
         module = importlib.import_module(f"{self._package}.{name.replace('-', '_')}")
         return cast(Entry, getattr(module, self._kind))
