@@ -45,12 +45,7 @@ def build_recipe(
     for name, value in values.items():
         if value is not None:
             draft.set(_DOTTED.get(name, name), value, f"argument {name}")
-    if isinstance(overrides, Mapping):
-        for key, value in overrides.items():
-            draft.set(key, value, f"override {key}")
-    else:
-        for assignment in overrides:
-            draft.override(assignment)
+    draft.override_all(overrides)
     built = draft.validate()
     if notices is not None:
         notices += draft.notices

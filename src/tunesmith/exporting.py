@@ -96,12 +96,7 @@ def export(
 def _limits(recipe: Recipe, overrides: Mapping[str, Any] | Sequence[str]) -> ExportRecipe:
     """What the export may lose, as the run's recipe says it or the caller."""
     draft = RecipeDraft(tree=recipe.model_dump(mode="json"))
-    if isinstance(overrides, Mapping):
-        for key, value in overrides.items():
-            draft.set(key, value, f"override {key}")
-    else:
-        for assignment in overrides:
-            draft.override(assignment)
+    draft.override_all(overrides)
     changed = draft.validate()
     if changed.model_copy(update={"export": recipe.export}) != recipe:
         raise RecipeError(

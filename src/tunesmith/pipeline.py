@@ -33,7 +33,6 @@ from tunesmith.inference.forward import forward
 from tunesmith.inference.predictor import Predictor
 from tunesmith.inference.prefix import FrozenPrefix, in_words, without_prefix
 from tunesmith.models import heads
-from tunesmith.models.arithmetic import spare_memory
 from tunesmith.models.freezing import freeze_body, freeze_bottom, freeze_embeddings, freeze_named
 from tunesmith.models.generation import allow_tokens, set_generation
 from tunesmith.models.loading import load_for_training, load_trained
@@ -81,7 +80,6 @@ def train(recipe: Recipe, *, force: bool = False, progress: Progress | None = No
     """
     progress = progress or Silent()
     task = TASKS.get(recipe.task)
-    spare_memory()
     run, requested = Run(recipe.output_dir), recipe
     recipe = find_splits(recipe)
     data_fingerprint = fingerprint(all_sources(recipe.data))

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from typing import Any
 
 from tunesmith.models import heads
 
 
 def use_fast_arithmetic(model: Any) -> None:
-    """Replaces the arithmetic of pooling, encoder layers and dropout by faster ways to the same results."""
+    """Replaces the arithmetic of pooling, encoder layers and dropout by faster ways to the same results.
+
+    Models that were just loaded come here before they compute, so what libraries keep in memory is set here.
+    """
     from tunesmith.models.dropout import use_fast_dropout
     from tunesmith.models.encoder import use_fast_encoder
 
+    _keep_few_kernels()
+    _keep_freed_memory()
     if heads.has_pooling_layer(model):
         heads.use_fast_pooling(model)
     use_fast_encoder(model)
     use_fast_dropout(model)
 
 
-def spare_memory() -> None:
-    """Sets what the libraries below keep in memory; to be called before anything is computed.
+def _keep_few_kernels() -> None:
+    """Lets oneDNN keep kernels for 128 shapes of a product, not 1024: which is a lot of memory on texts of many lengths.
 
-    oneDNN keeps a kernel for each of the last 1024 shapes of a product, which came to gigabytes on texts of many
-    lengths; 128 are as fast.
+    banking77 trains as fast with either (docs/performance.md). A number that the user has set stays.
     """
-    import os
-
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
-    _keep_freed_memory()
 
 
 def _keep_freed_memory() -> None:
@@ -37,9 +41,6 @@ def _keep_freed_memory() -> None:
     most of what is computed on it: a fifth of a training step. Blocks of 32 MiB and more, the most that glibc
     takes from its heap, are still given back. Without glibc nothing happens.
     """
-    import ctypes
-    import sys
-
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
     if not sys.platform.startswith("linux"):
         return

@@ -142,6 +142,19 @@ class RecipeDraft:
             raise RecipeError("the value is not YAML.", place=place, remedy="Quote it.") from None
         self.set(SYNONYMS.get(key.strip(), key.strip()), value, place)
 
+    def override_all(self, overrides: Mapping[str, Any] | Sequence[str]) -> None:
+        """Applies `{"section.key": value}`, or assignments as of the command line.
+
+        Raises:
+            RecipeError: as `override` and `set`.
+        """
+        if isinstance(overrides, Mapping):
+            for key, value in overrides.items():
+                self.set(key, value, f"override {key}")
+        else:
+            for assignment in overrides:
+                self.override(assignment)
+
     def set(self, dotted: str, value: Any, place: str) -> None:
         """Puts one value at a dotted key; a later call wins over an earlier one."""
         *parents, last = dotted.split(".")

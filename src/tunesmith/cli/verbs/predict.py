@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Literal, Optional
@@ -32,8 +31,6 @@ def verb(
 
     Streams: a file may be larger than the memory.
     """
-    # oneDNN keeps a compiled product for each of the last 1024 shapes, and every batch has another: 170 MB.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
     from tunesmith.errors import RecipeError
     from tunesmith.inference import streaming
     from tunesmith.inference.predictor import Predictor
