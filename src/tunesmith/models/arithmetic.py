@@ -13,7 +13,7 @@ from tunesmith.models import heads
 def use_fast_arithmetic(model: Any) -> None:
     """Replaces the arithmetic of pooling, encoder layers and dropout by faster ways to the same results.
 
-    Models that were just loaded come here before they compute, so what libraries keep in memory is set here.
+    Models come here when they are loaded, before they compute: what libraries keep in memory is set here, too.
     """
     from tunesmith.models.dropout import use_fast_dropout
     from tunesmith.models.encoder import use_fast_encoder
