@@ -27,7 +27,7 @@ def use_fast_arithmetic(model: Any) -> None:
 
 
 def _keep_few_kernels() -> None:
-    """Lets oneDNN keep kernels for 128 shapes of a product, not 1024: which is a lot of memory on texts of many lengths.
+    """Lets oneDNN keep kernels for 128 shapes of a product, not 1024, which take much memory on varied texts.
 
     banking77 trains as fast with either (docs/performance.md). A number that the user has set stays.
     """
