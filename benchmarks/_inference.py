@@ -39,13 +39,13 @@ def measure_inference(bench: Bench) -> list[Record]:
     contenders = [
         c
         for c in contenders_of(ANSWERING, bench.arguments.only)
-        if c.program != "onnx" or exported(bench, run, c)
+        if c.program != "exported" or exported(bench, run, c)
     ]
     runs: list[list[Record]] = [[] for _ in contenders]
     for number in range(1, bench.arguments.rounds + 1):
         say(f"inference, round {number} of {bench.arguments.rounds}")
         for contender, found in zip(contenders, runs, strict=True):
-            options = {**contender.options, "exported": str(export_folder(run, contender))}
+            options = {**contender.options, "folder": str(export_folder(run, contender))}
             spec = {"program": contender.program, "run": str(run), "texts": texts, "options": options}
             result = bench.try_to(f"answers of {contender.name}", "_child_answers.py", spec)
             found += [result] if result else []

@@ -18,6 +18,8 @@ from tunesmith.errors import InterruptedRunError, RecipeError
 from tunesmith.inference import prefix
 from tunesmith.inference.prefix import CHECKED_SEQUENCES
 from tunesmith.recipe import Recipe
+from tunesmith.stages import prefix as prefix_stage
+from tunesmith.stages import probe as probe_stage
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.training import probe
 
@@ -157,9 +159,11 @@ def test_a_probe_is_scored_as_the_saved_model_answers(recipe, tiny_files, tmp_pa
 def test_features_of_the_rows_that_choose_and_count_are_taken_once(recipe, tmp_path, passes, monkeypatch):
     """Without test rows, the validation rows choose the probe and are its score, too."""
     taken = []
-    stock = pipeline.take_features
+    stock = probe_stage.take_features
     monkeypatch.setattr(
-        pipeline, "take_features", lambda *given, **how: taken.append(len(given[2])) or stock(*given, **how)
+        probe_stage,
+        "take_features",
+        lambda *given, **how: taken.append(len(given[2])) or stock(*given, **how),
     )
     assert stock is probe.take_features
     train(recipe.replace(data={"test": None}), tmp_path / "run", freeze_layers=0)
@@ -207,7 +211,7 @@ def test_the_need_of_disk_is_told_before_and_too_little_is_a_notice(recipe, tmp_
     told = [text for text in listener.said if text.startswith("frozen layers: ")]
     assert [text.split(" tokens in ")[0].split()[-1] for text in told] == ["train", "validation", "test"]
     shutil.rmtree(entries()[0].parent)
-    monkeypatch.setattr(pipeline, "free_bytes", lambda _: 500_000)
+    monkeypatch.setattr(prefix_stage, "free_bytes", lambda _: 500_000)
     listener = Listening()
     run = train(recipe, tmp_path / "full", listener)
     assert any("of disk, and only 500 kB are free in" in text for text in listener.said)

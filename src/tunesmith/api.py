@@ -149,7 +149,7 @@ def export(
 
     Args:
         run: the run folder.
-        to: `merged`, `onnx` or `onnx-int8`.
+        to: the format: `merged`, `bf16`, `onnx`, `onnx-int8`.
         output_dir: the folder to write; beside the run, with the format's name after its own, when None.
         data: a file, or several, to check with, where those of the run are gone.
         columns: the file's column for each of the task's; those of the run when None.

@@ -188,21 +188,7 @@ def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
         RecipeError: naming it.
     """
     train, data = recipe.train, recipe.data
-    useless = {
-        **{f"train.{key}": f"`{task.name}`" for key in _SPECIAL_KEYS if key not in task.heeds},
-        **({} if train.method == "lora" else dict.fromkeys(_LORA_KEYS, f"method `{train.method}`")),
-        **({} if task.pools else {"train.pooling": f"`{task.name}`"}),
-        **({} if task.windows else {"data.overlap_tokens": f"`{task.name}`"}),
-        **({} if task.chats else {"data.chat_template": f"`{task.name}`"}),
-        **({} if task.generates else dict.fromkeys(_GENERATE_KEYS, f"`{task.name}`")),
-        **({} if task.probe else {"train.head_start": f"`{task.name}`, which has no probe"}),
-    }
-    if train.method == "probe":
-        of_loop = (*_SPECIAL_KEYS, "layer_lr_decay", "gradient_checkpointing")
-        useless |= dict.fromkeys((f"train.{key}" for key in of_loop), "a probe")
-    if not recipe.generate.do_sample:
-        useless |= dict.fromkeys(("generate.temperature", "generate.top_p"), "answers without `do_sample`")
-    for key, what in useless.items():
+    for key, what in _useless(task, recipe).items():
         if _is_set(recipe, key):
             raise RecipeError(f"{key} has no effect on {what}.", remedy=_heeded(task, key))
     if train.method == "probe" and task.probe is None:
@@ -224,6 +210,24 @@ def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
         raise RecipeError(f"data.packing is not for `{task.name}`.", remedy="Leave it at `auto`.")
 
 
+def _useless(task: Task, recipe: Recipe) -> dict[str, str]:
+    """The keys that have no effect, each with what it has none on."""
+    this, method = f"`{task.name}`", recipe.train.method
+    unheeded = tuple(key for key in _SPECIAL_KEYS if key.removeprefix("train.") not in task.heeds)
+    table = (
+        (True, this, unheeded),
+        (method != "lora", f"method `{method}`", _LORA_KEYS),
+        (not task.pools, this, ("train.pooling",)),
+        (not task.windows, this, ("data.overlap_tokens",)),
+        (not task.chats, this, ("data.chat_template",)),
+        (not task.generates, this, _GENERATE_KEYS),
+        (not task.probe, f"{this}, which has no probe", ("train.head_start",)),
+        (method == "probe", "a probe", (*_SPECIAL_KEYS, *_LOOP_KEYS)),
+        (not recipe.generate.do_sample, "answers without `do_sample`", _SAMPLING_KEYS),
+    )
+    return {key: what for applies, what, keys in table if applies for key in keys}
+
+
 def _is_set(recipe: Recipe, key: str) -> bool:
     """Whether a key has another value than its default."""
     section, _, name = key.partition(".")
@@ -232,7 +236,7 @@ def _is_set(recipe: Recipe, key: str) -> bool:
 
 
 def _heeded(task: Task, key: str) -> str:
-    if key.removeprefix("train.") in _SPECIAL_KEYS and task.heeds:
+    if key in _SPECIAL_KEYS and task.heeds:
         return f"Leave it out. This task heeds: {', '.join(task.heeds)}."
     return "Leave it out."
 
@@ -242,10 +246,15 @@ _LORA_KEYS = tuple(
     for key in ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_dora", "use_rslora")
 )
 _GENERATE_KEYS = tuple(f"generate.{key}" for key in GenerateRecipe.model_fields)
+_SAMPLING_KEYS = ("generate.temperature", "generate.top_p")
+_LOOP_KEYS = ("train.layer_lr_decay", "train.gradient_checkpointing")
 # Keys of `train` that only some tasks heed.
-_SPECIAL_KEYS = (
-    "class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha", "augment", "mlm_probability",
-    "whole_word_masking", "dpo_beta",
+_SPECIAL_KEYS = tuple(
+    f"train.{key}"
+    for key in (
+        "class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha", "augment", "mlm_probability",
+        "whole_word_masking", "dpo_beta",
+    )
 )  # fmt: skip
 
 

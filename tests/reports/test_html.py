@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from tunesmith.reports import shown
 from tunesmith.reports.charts import curves, smoothed
 from tunesmith.reports.html import duration, percent
 
@@ -41,6 +42,34 @@ def test_texts_are_escaped(finished_run, tmp_path):
     text = copy.report_file.read_text()
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)" in text
+
+
+def test_of_a_long_conversation_the_end_is_shown_and_of_a_text_the_beginning():
+    messages = [{"role": "user", "content": f"turn {i} " + "x" * 40} for i in range(40)]
+    line = {"messages": messages, "gold": "yes", "prediction": {"message": "no"}, "correct": None}
+    (((read, _, _),), *_) = shown.cells("texts", line, ("messages",))
+    assert read.startswith("… ")
+    assert "turn 39" in read
+    assert "turn 2 " not in read
+    line = {
+        "text": "first " + "x" * 900 + " last",
+        "gold": "a",
+        "prediction": {"label": "a"},
+        "correct": True,
+    }
+    (((read, _, _),), *_) = shown.cells("labels", line, ("text",))
+    assert read.startswith("first")
+    assert read.endswith(" …")
+
+
+def test_of_a_pair_both_replies_are_shown_and_what_they_gained():
+    line = {"prompt": [{"role": "user", "content": "why?"}], "gold": {"chosen": "so", "rejected": "no"},
+            "prediction": {"chosen_gain": -1.25, "rejected_gain": 3.0}, "correct": False}  # fmt: skip
+    prompt, chosen, rejected = shown.cells("pairs", line, ("prompt",))
+    assert len(shown.header("pairs")) == 3
+    assert prompt[0][0] == "user: why?"
+    assert [piece[0] for piece in chosen] == ["so", " -1.2"]
+    assert [piece[0] for piece in rejected] == ["no", " +3.0"]
 
 
 def test_numbers_as_people_read_them():

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from tokenizers import AddedToken, Tokenizer, models, normalizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from tunesmith.errors import ModelError
 from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, RowError, Seen
 from tunesmith.tasks._chat_templates import NAMES
 from tunesmith.testing.tiny import tiny_task_rows, write_tiny_model
@@ -153,3 +155,24 @@ def test_answers_are_messages_of_the_assistant():
         {"message": {"role": "assistant", "content": "it is here"}},
         {"message": {"role": "assistant", "content": ""}},
     ]
+
+
+def test_an_end_that_the_tokenizer_reads_as_several_pieces_is_refused():
+    """As in old tokenizers of Llama, whose special tokens are normalised like the text around them."""
+    characters = sorted(set("▁abcdefghijklmnopqrstuvwxyz:</>|_\n"))
+    backend = Tokenizer(
+        models.BPE({c: i for i, c in enumerate(["<unk>", *characters])}, [], unk_token="<unk>")
+    )
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    splitting, whole = (
+        PreTrainedTokenizerFast(
+            tokenizer_object=backend,
+            eos_token=AddedToken("</s>", normalized=normalized, special=True),
+            unk_token="<unk>",
+            pad_token="<unk>",
+        )
+        for normalized in (True, False)
+    )
+    with pytest.raises(ModelError, match="as several pieces: no answer would ever end"):
+        TASK.prepare_tokenizer(splitting, {}, chat_template="plain")
+    assert TASK.prepare_tokenizer(whole, {}, chat_template="plain") == []

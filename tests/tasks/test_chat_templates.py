@@ -21,7 +21,7 @@ from tunesmith.tasks._chat_templates import (
     end_of_turn_id,
     split_reply,
 )
-from tunesmith.tasks._conversations import checked_messages
+from tunesmith.tasks._messages import checked_messages
 
 SPECIAL = (
     "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|eot_id|>", "<start_of_turn>", "<end_of_turn>", "[INST]",

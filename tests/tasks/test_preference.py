@@ -81,7 +81,7 @@ def test_only_the_replies_count(folder, tokenizer):
             said = tokenizer.decode(labels[labels != IGNORED])
             assert said == ROWS[row][name] + tokenizer.eos_token
     assert TASK.items(encoded).tolist() == [1] * 5
-    assert TASK.gold(batch, {}) == [row["chosen"] for row in ROWS[:5]]
+    assert TASK.gold(batch, {}) == [{"chosen": r["chosen"], "rejected": r["rejected"]} for r in ROWS[:5]]
 
 
 def test_an_earlier_reply_in_the_prompt_does_not_count(tokenizer):

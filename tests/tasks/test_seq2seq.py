@@ -8,6 +8,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from tunesmith import load, pipeline
 from tunesmith.data.batches import collate
 from tunesmith.data.encoding import survey
+from tunesmith.errors import RecipeError
 from tunesmith.inference.forward import forward
 from tunesmith.recipe import Recipe
 from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, RowError, Seen, point_scores
@@ -176,6 +177,28 @@ def test_for_an_adapter_nothing_is_added_and_what_cannot_be_written_is_told(fold
     assert len(AutoTokenizer.from_pretrained(run.model)) == len(AutoTokenizer.from_pretrained(folder))
     lost = json.loads((run.data / "supervision.json").read_text())["train"]["lost"]
     assert lost["target tokens (unknown to the tokenizer)"][0] > 0
+
+
+@pytest.fixture
+def banning(folder, tmp_path):
+    """The same model, which may never write the letter T."""
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model.final_logits_bias[0, tokenizer.convert_tokens_to_ids("T")] = -10_000.0
+    model.save_pretrained(tmp_path / "banning")
+    tokenizer.save_pretrained(tmp_path / "banning")
+    return tmp_path / "banning"
+
+
+def test_a_ban_on_tokens_of_the_targets_is_lifted_but_not_by_an_adapter(banning, tmp_path):
+    run = pipeline.train(recipe_for(banning, tmp_path))
+    model = AutoModelForSeq2SeqLM.from_pretrained(run.model)
+    assert float(model.final_logits_bias.min()) == 0.0
+    other = tmp_path / "adapter"
+    other.mkdir()
+    with pytest.raises(RecipeError, match="forbids 1 tokens of the targets, and an adapter") as refused:
+        pipeline.train(recipe_for(banning, other, method="lora"))
+    assert "train.method=full" in refused.value.remedy
 
 
 def test_nothing_is_added_to_a_tokenizer_that_knows_all(folder):

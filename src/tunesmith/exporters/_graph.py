@@ -27,7 +27,7 @@ _EXAMPLE = (3, 11)
 # Another number of texts, a single one, a single token, a long batch without padding.
 _OTHER_SHAPES = ((5, 7), (1, 9), (4, 1), (1, 1), (2, 48))
 _TOLERANCE = 1e-4
-_LARGEST_FILE_BYTES = 1_800_000_000
+LARGEST_MESSAGE_BYTES = 1_800_000_000
 """Above this, weights go into a file beside model.onnx: a protobuf message ends at 2 GB."""
 
 
@@ -54,7 +54,7 @@ def write_graph(model: Any, tokenizer: Any, file: Path) -> dict[str, Any]:
     module = _by_position(model, names, outputs)
     sizes = {0: "batch", 1: "sequence"}
     try:
-        with _quietly(), torch.no_grad():
+        with quietly(), torch.no_grad():
             program: Any = torch.onnx.export(
                 module,
                 tuple(example[name] for name in names),
@@ -65,7 +65,7 @@ def write_graph(model: Any, tokenizer: Any, file: Path) -> dict[str, Any]:
                 verbose=False,
             )
             assert program is not None  # with dynamo=True
-            program.save(str(file), external_data=_weights_bytes(model) > _LARGEST_FILE_BYTES)
+            program.save(str(file), external_data=_weights_bytes(model) > LARGEST_MESSAGE_BYTES)
     except Exception as error:  # the exporter raises whatever its passes raise
         raise ModelError(
             f"a {model.config.model_type} model of this kind cannot be written as ONNX: {_first_line(error)}",
@@ -141,8 +141,8 @@ def _weights_bytes(model: Any) -> int:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the exporter's remarks on what it does; what matters is compared afterwards."""
+def quietly() -> Iterator[None]:
+    """Without what the libraries remark on what they do; what matters is compared afterwards."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = logging.root.manager.disable

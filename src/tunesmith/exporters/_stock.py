@@ -16,9 +16,11 @@ from tunesmith.models.saving import save_model
 _CARD = "README.md"
 
 
-def write_merged(source: Source, folder: Path) -> None:
-    """Writes a plain folder of transformers, with the model card."""
+def write_merged(source: Source, folder: Path, *, dtype: Any = None) -> None:
+    """Writes a plain folder of transformers, with the model card; in another precision, if one is given."""
     loaded = load_trained(resolve_model(str(source.model)), source.task, device="cpu")
+    if dtype is not None:
+        loaded.model.to(dtype)
     length = int(loaded.tokenizer.model_max_length)
     save_model(loaded.model, loaded.tokenizer, folder, max_length=length)
     if (source.model / _CARD).is_file():

@@ -9,8 +9,6 @@ What was tried on the default model is in docs/export.md, with its figures.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,12 @@ from typing import Any
 from tunesmith.data.batches import collate, plan_in_order
 from tunesmith.encoded import Encoded
 from tunesmith.exporters import Exporter, Source
+from tunesmith.exporters._graph import LARGEST_MESSAGE_BYTES, quietly
 from tunesmith.exporters._smoothing import find_peaks, products, smooth
 from tunesmith.exporters.onnx import write_onnx
 from tunesmith.inference.exported import GRAPH_FILE
 
 _CALIBRATION_TOKENS = 512
-_LARGEST_MESSAGE_BYTES = 1_800_000_000
 
 
 def _write(source: Source, folder: Path) -> Mapping[str, Any]:
@@ -56,10 +54,10 @@ def _quantize(graph: Any, scratch: Path, file: Path) -> int:
     chosen = [node.name for node in products(graph.graph)]
     # Shapes that the exporter noted contradict those that the quantizer infers for transposed weights.
     del graph.graph.value_info[:]
-    is_large = graph.ByteSize() > _LARGEST_MESSAGE_BYTES
+    is_large = graph.ByteSize() > LARGEST_MESSAGE_BYTES
     smoothed = scratch / "smoothed.onnx"
     onnx.save(graph, str(smoothed), save_as_external_data=is_large, location="smoothed.weights")
-    with _quietly():
+    with quietly():
         quantize_dynamic(
             str(smoothed),
             str(file),
@@ -71,17 +69,6 @@ def _quantize(graph: Any, scratch: Path, file: Path) -> int:
             extra_options={"MatMulConstBOnly": True},
         )
     return len(chosen)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the advice to prepare a graph that is prepared."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 exporter = Exporter(

@@ -40,11 +40,13 @@ def score(
         kept = forward(task, model, encoded, pad_token_id=tokenizer.pad_token_id, bf16=bf16, advance=advance)
     texts = None
     if with_texts and task.scores_texts:
-        texts = generate(model, tokenizer, encoded, advance=advance)
+        texts = generate(model, tokenizer, encoded, bf16=bf16, advance=advance)
     return Seen(columns, encoded, kept, texts, tokenizer)
 
 
-def answer(task: Task, model: Any, tokenizer: Any, columns: Values, encoded: Encoded) -> Seen:
+def answer(
+    task: Task, model: Any, tokenizer: Any, columns: Values, encoded: Encoded, *, bf16: bool = False
+) -> Seen:
     """Rows without labels, seen by the model, ready to be answered.
 
     Args:
@@ -53,10 +55,11 @@ def answer(task: Task, model: Any, tokenizer: Any, columns: Values, encoded: Enc
         tokenizer: of the model.
         columns: the rows.
         encoded: their sequences, encoded to predict.
+        bf16: compute in bfloat16.
     """
     if task.generates:
-        return Seen(columns, encoded, None, generate(model, tokenizer, encoded), tokenizer)
-    kept = forward(task, model, encoded, pad_token_id=tokenizer.pad_token_id)
+        return Seen(columns, encoded, None, generate(model, tokenizer, encoded, bf16=bf16), tokenizer)
+    kept = forward(task, model, encoded, pad_token_id=tokenizer.pad_token_id, bf16=bf16)
     return Seen(columns, encoded, kept, None, tokenizer)
 
 

@@ -7,10 +7,12 @@ and thresholds stand in `config.json`, as in a run's own model folder.
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import ModelError, UserError
+from tunesmith.inference.forward import has_bf16
 from tunesmith.models.loading import LoadedModel, load_tokenizer, load_trained
 from tunesmith.models.resolve import ModelFiles, resolve_model
 from tunesmith.run import read_json
@@ -59,6 +61,11 @@ def _with_transformers(path: Path, task: Task) -> LoadedModel:
     return load_trained(resolve_model(str(path)), task)
 
 
+def _with_bf16(path: Path, task: Task) -> LoadedModel:
+    loaded = _with_transformers(path, task)
+    return replace(loaded, bf16=has_bf16(loaded.model.device.type))
+
+
 def _with_onnxruntime(path: Path, task: Task) -> LoadedModel:
     from transformers import AutoConfig
 
@@ -82,4 +89,8 @@ def _with_onnxruntime(path: Path, task: Task) -> LoadedModel:
     return LoadedModel(model, load_tokenizer(files), head_is_new=False)
 
 
-_RUNTIMES = {"transformers": _with_transformers, "onnxruntime": _with_onnxruntime}
+_RUNTIMES = {
+    "transformers": _with_transformers,
+    "transformers-bf16": _with_bf16,
+    "onnxruntime": _with_onnxruntime,
+}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tunesmith.data.batches import collate, plan_in_order
 from tunesmith.encoded import Encoded
-from tunesmith.inference.forward import Advance, evaluating, to_device
+from tunesmith.inference.forward import Advance, arithmetic, evaluating, to_device
 
 _TOKENS_PER_BATCH = 4096
 _SAMPLING_SEED = 0
@@ -21,6 +21,7 @@ def generate(
     encoded: Encoded,
     *,
     tokens_per_batch: int = _TOKENS_PER_BATCH,
+    bf16: bool = False,
     advance: Advance | None = None,
 ) -> list[str]:
     """One text a sequence, in the order of the sequences, as the model's generation settings say.
@@ -30,6 +31,7 @@ def generate(
         tokenizer: of the model.
         encoded: prompts, or what the encoder reads.
         tokens_per_batch: padded tokens of one batch, with those to come.
+        bf16: compute in bfloat16.
         advance: called with sequences done and sequences in all.
     """
     import torch
@@ -39,7 +41,7 @@ def generate(
     written = int(model.generation_config.max_new_tokens or 0)
     done = 0
     draws = bool(model.generation_config.do_sample)
-    with evaluating(model), torch.random.fork_rng(enabled=draws):
+    with evaluating(model), arithmetic(model, bf16=bf16), torch.random.fork_rng(enabled=draws):
         if draws:
             torch.manual_seed(_SAMPLING_SEED)
         for sequences in plan_in_order(prompts.lengths + written, tokens_per_batch):

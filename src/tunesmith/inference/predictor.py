@@ -38,6 +38,7 @@ class Predictor:
 
     def __init__(self, task: Task, loaded: LoadedModel, overlap: int | None = None) -> None:
         self.task, self.model, self.tokenizer = task, loaded.model, loaded.tokenizer
+        self.bf16 = loaded.bf16
         self.targets = task.targets_of(loaded.model.config)
         self.max_length = int(loaded.tokenizer.model_max_length)
         self.overlap = self.max_length // 4 if overlap is None else overlap
@@ -82,7 +83,7 @@ class Predictor:
         # A prompt must leave room for the answer, so its limit is the task's to know.
         is_long = bool((lengths > self.max_length).any())
         encoded = self._encode(examples, self.max_length) if is_long or self.task.generates else full
-        seen = answer(self.task, self.model, self.tokenizer, examples.columns, encoded)
+        seen = answer(self.task, self.model, self.tokenizer, examples.columns, encoded, bf16=self.bf16)
         predictions = self.task.decode(seen, self.targets)
         if self.task.generates or not self.task.windows:
             for sequence in np.flatnonzero(lengths > encoded.ragged["input_ids"].lengths):
@@ -101,7 +102,15 @@ class Predictor:
         """
         if encoded is None:
             encoded = self.encode_to_score(examples)
-        return score(self.task, self.model, self.tokenizer, examples.columns, encoded, advance=advance)
+        return score(
+            self.task,
+            self.model,
+            self.tokenizer,
+            examples.columns,
+            encoded,
+            bf16=self.bf16,
+            advance=advance,
+        )
 
     def encode_to_score(self, examples: Examples) -> Encoded:
         """Sequences of examples with their labels."""

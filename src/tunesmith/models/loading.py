@@ -40,6 +40,7 @@ class LoadedModel:
         head_is_new: whether the head was not among the weights.
         added_tokens: that the tokenizer got for the task.
         needs_trained_head: whether the task's head is one that models bring, not one that is made for labels.
+        bf16: whether its matrix products shall run in bfloat16.
     """
 
     model: Any
@@ -47,6 +48,7 @@ class LoadedModel:
     head_is_new: bool
     added_tokens: tuple[str, ...] = ()
     needs_trained_head: bool = False
+    bf16: bool = False
 
 
 def load_tokenizer(files: ModelFiles) -> Any:

@@ -135,7 +135,7 @@ def _confusion(details: dict[str, Any]) -> dict[str, Any]:
 def _shown(run: Run, task: Task, split: str) -> dict[str, Any]:
     """Wrong answers, the worst first; where answers are neither right nor wrong, the furthest off."""
     if task.shown_as == "nothing":
-        return {"title": "", "header": (), "rows": []}
+        return {"rows": []}
     with (run.predictions / f"{split}.jsonl").open(encoding="utf-8") as handle:
         lines = [line for line in map(json.loads, handle) if line["correct"] is not True]
     # Rows whose text was not generated have nothing to show.
@@ -146,6 +146,7 @@ def _shown(run: Run, task: Task, split: str) -> dict[str, Any]:
         chosen = sorted(chosen, key=lambda line: -task.error_of(line["prediction"], line["gold"]))
     return {
         "title": "The worst errors" if are_errors else "Some answers",
+        "are_errors": are_errors,
         "header": shown.header(task.shown_as),
         "rows": [
             {"row": line["row"], "cells": shown.cells(task.shown_as, line, task.shown)}

@@ -1,5 +1,7 @@
 """How answers are shown to people: labels as chips, entities and spans marked in their text, texts side by side.
 
+Long texts are cut, and say so; `predictions/SPLIT.jsonl` has them whole.
+
 An example is a list of cells, a cell a list of pieces (text, kind, note), where kind is a style: `right`,
 `missed`, `wrong`, `label`, `soft`, or nothing.
 """
@@ -85,9 +87,23 @@ def _texts(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
     golds = gold if isinstance(gold, list) else [gold]
     return [
         _text(line, inputs),
-        [(_plain(text), "", "") for text in golds if text],
-        [(_plain(written), "right" if line["correct"] else "", "") if written else ("–", "soft", "")],
+        [(_cut(_plain(text)), "", "") for text in golds if text],
+        [(_cut(_plain(written)), "right" if line["correct"] else "", "") if written else ("–", "soft", "")],
     ]
+
+
+def _pairs(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+    return [
+        _text(line, inputs),
+        *(
+            [(_cut(_plain(line["gold"][which])), "", ""), _gain(line["prediction"][f"{which}_gain"])]
+            for which in ("chosen", "rejected")
+        ),
+    ]
+
+
+def _gain(nats: float) -> Piece:
+    return (f" {nats:+.1f}", "soft", "")
 
 
 _SHOWN: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any], Sequence[str]], list[Cell]]]] = {
@@ -95,6 +111,7 @@ _SHOWN: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any], Sequence[s
     "entities": (("true entities", "predicted entities"), _entities),
     "answers": (("question", "true answer", "predicted, in its context"), _answers),
     "texts": (("read", "reference", "generated"), _texts),
+    "pairs": (("prompt", "chosen, and what it gained", "rejected, and what it gained"), _pairs),
 }
 
 
@@ -125,8 +142,17 @@ def _around(pieces: Cell) -> Cell:
 
 
 def _text(line: Mapping[str, Any], inputs: Sequence[str]) -> Cell:
-    shown = " ⏐ ".join(_plain(line[name]) for name in inputs if line.get(name))
-    return [(shown[:_MOST_CHARACTERS] + " …" * (len(shown) > _MOST_CHARACTERS), "", "")]
+    values = [line[name] for name in inputs if line.get(name)]
+    is_conversation = any(isinstance(value, list) for value in values)
+    shown = " ⏐ ".join(map(_plain, values))
+    return [(_cut(shown, keep_end=is_conversation), "", "")]
+
+
+def _cut(text: str, *, keep_end: bool = False) -> str:
+    """Not too much of a text: its beginning; of a conversation its end, which is what is answered."""
+    if len(text) <= _MOST_CHARACTERS:
+        return text
+    return f"… {text[-_MOST_CHARACTERS:]}" if keep_end else f"{text[:_MOST_CHARACTERS]} …"
 
 
 def _plain(value: Any) -> str:

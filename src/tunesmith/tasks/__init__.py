@@ -193,7 +193,7 @@ class Task:
     """The inputs that are shown beside an answer."""
     text_column: str = ""
     """The column that a text without a name belongs to; empty where one text is not enough."""
-    shown_as: Literal["labels", "entities", "answers", "texts", "nothing"] = "labels"
+    shown_as: Literal["labels", "entities", "answers", "texts", "pairs", "nothing"] = "labels"
     """How the report shows answers."""
 
     def __init_subclass__(cls) -> None:

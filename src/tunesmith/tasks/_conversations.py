@@ -1,8 +1,8 @@
 """Conversations, however the file spells them: every format becomes one list of messages.
 
 `recognise` looks at the column names and one row, and says which format the rows are in; its `convert`
-reshapes a row and judges nothing. `checked_messages` judges: what it returns can be given to any chat
-template. The two are apart because messages also arrive without a file, as arguments of `predict`.
+reshapes a row and judges nothing: `_messages` judges, as messages also arrive without a file, as arguments of
+`predict`.
 
 Formats: OpenAI messages, ShareGPT (https://github.com/lm-sys/FastChat), Alpaca
 (https://github.com/tatsu-lab/stanford_alpaca), prompt and completion, question and answer; and for pairs
@@ -11,18 +11,16 @@ of a chosen and a rejected reply TRL's, ShareGPT's, Alpaca's and that of Anthrop
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from tunesmith.tasks import Recognised, RowError
+from tunesmith.tasks._messages import Message, parsed_json, refuse_surrogates, shown
 
-Message = dict[str, Any]
 Row = Mapping[str, Any]
 
-ROLES = ("system", "user", "assistant", "tool")
 _ROLE_NAMES = {
     **dict.fromkeys(("human", "user"), "user"),
     **dict.fromkeys(("gpt", "assistant", "chatgpt", "bing", "bard", "model", "function_call"), "assistant"),
@@ -31,7 +29,6 @@ _ROLE_NAMES = {
 }
 _CONVERSATIONS = ("messages", "conversations", "conversation")
 _PAIRS = {"chosen", "rejected"}
-_KEPT = ("name", "tool_call_id", "reasoning_content")
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):")
 
 
@@ -66,41 +63,13 @@ def recognise_preference(header: Collection[str], sample: Row) -> Recognised | N
     return next((found for reader in readers if (found := reader(header, sample))), None)
 
 
-def as_messages(value: Any, role: str) -> Any:
-    """Messages as they are; a text that holds none is what one role says."""
-    if not isinstance(value, str):
-        return value
-    parsed = _parsed(value)
-    if isinstance(parsed, list) and parsed and all(isinstance(turn, Mapping) for turn in parsed):
-        return parsed
-    return [{"role": role, "content": value}]
-
-
-def checked_messages(value: Any, *, needs_reply: bool) -> list[Message]:
-    """A conversation, cleaned, that any chat template can be given.
-
-    Args:
-        value: turns with `role` and `content`, or their JSON.
-        needs_reply: whether there must be an assistant's turn to learn from.
-
-    Raises:
-        RowError: it is not a conversation.
-    """
-    turns = _parsed(value)
-    if not isinstance(turns, (list, tuple)):
-        raise RowError(f"messages must be a list of turns, and this is {_shown(value)}.")
-    messages = [_checked_turn(turn, f"turn {place}") for place, turn in enumerate(turns, start=1)]
-    _refuse_unfit(messages, needs_reply=needs_reply)
-    return messages
-
-
 def _messages_format(header: Collection[str], sample: Row) -> Recognised | None:
     column = _first(_CONVERSATIONS, header)
     if column is None or not _may_hold_turns(sample.get(column)):
         return None
     if column != "messages" and set(header) >= _PAIRS:
         return None  # what is said before a pair of replies, not a conversation to learn
-    turns = _parsed(sample.get(column))
+    turns = parsed_json(sample.get(column))
     is_sharegpt = "from" in turns[0] if turns else column != "messages"
     extra = tuple(name for name in ("system", "tools") if name in header)
 
@@ -221,7 +190,7 @@ def _split_hh(value: Any) -> Any:
 
 def _said(value: Any, role: str) -> list[Message]:
     """What one side says: a text, one turn, or a list of turns."""
-    parsed = _parsed(value)
+    parsed = parsed_json(value)
     if isinstance(parsed, Mapping):
         parsed = [parsed]
     if isinstance(parsed, list) and parsed and all(isinstance(turn, Mapping) for turn in parsed):
@@ -231,7 +200,7 @@ def _said(value: Any, role: str) -> list[Message]:
 
 def _normal(value: Any) -> Any:
     """Turns with `role` and `content`; what is no list of turns is left for the check to refuse."""
-    turns = _parsed(value)
+    turns = parsed_json(value)
     if not isinstance(turns, (list, tuple)):
         return value
     return [_normal_turn(turn) if isinstance(turn, Mapping) else turn for turn in turns]
@@ -250,14 +219,14 @@ def _normal_turn(turn: Row) -> Message:
 
 def _calls_in(content: Any) -> list[Any]:
     """The calls that ShareGPT writes as JSON text; empty where the text is something else."""
-    parsed = _parsed(content)
+    parsed = parsed_json(content)
     calls = [parsed] if isinstance(parsed, Mapping) else parsed
     named = isinstance(calls, list) and all(isinstance(call, Mapping) and "name" in call for call in calls)
     return list(calls) if named else []
 
 
 def _history(value: Any) -> list[Message]:
-    pairs = [] if _is_missing(value) else _parsed(value)
+    pairs = [] if _is_missing(value) else parsed_json(value)
     if not isinstance(pairs, list) or not all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs):
         raise RowError("history must be a list of pairs: what the user said, and the assistant's reply.")
     return [turn for user, reply in pairs for turn in (_turn("user", user), _turn("assistant", reply))]
@@ -281,12 +250,12 @@ def _with_system(row: Row, messages: Any) -> Any:
 
 
 def _with_tools(messages: Any, row: Row) -> dict[str, Any]:
-    tools = None if _is_missing(row.get("tools")) else _parsed(row["tools"])
+    tools = None if _is_missing(row.get("tools")) else parsed_json(row["tools"])
     if not tools:
         return {"messages": messages}
     if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
-        raise RowError(f"tools must be a list of JSON objects, and this is {_shown(row['tools'])}.")
-    _refuse_surrogates(tools, "tools")
+        raise RowError(f"tools must be a list of JSON objects, and this is {shown(row['tools'])}.")
+    refuse_surrogates(tools, "tools")
     return {"messages": messages, "tools": [_tool(tool) for tool in tools]}
 
 
@@ -295,94 +264,9 @@ def _tool(tool: Row) -> dict[str, Any]:
     return {"type": "function", "function": dict(tool)} if "function" not in tool else dict(tool)
 
 
-def _checked_turn(turn: Any, place: str) -> Message:
-    if not isinstance(turn, Mapping):
-        raise RowError(f"{place} must have a role and content, and it is {_shown(turn)}.")
-    role = "system" if turn.get("role") == "developer" else turn.get("role")
-    if role not in ROLES:
-        known = ", ".join(f"`{name}`" for name in ROLES)
-        raise RowError(f"{place} has the role {_quoted(role)}; it must be one of {known}.")
-    message: Message = {"role": role, "content": _content(turn.get("content"), place)}
-    if role == "assistant" and (calls := _parsed(turn.get("tool_calls"))):
-        message["tool_calls"] = _checked_calls(calls, place)
-    # An empty system turn says something: templates with a system prompt of their own leave it out.
-    if not message["content"].strip() and role != "system" and "tool_calls" not in message:
-        raise RowError(f"{place} ({role}) is empty.")
-    message |= {name: turn[name] for name in _KEPT if isinstance(turn.get(name), str)}
-    _refuse_surrogates(message, place)
-    return message
-
-
-def _content(value: Any, place: str) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, (list, tuple)):
-        return "".join(_part(part, place) for part in value)
-    if not isinstance(value, str):
-        raise RowError(f"{place}: content must be text, and it is {_shown(value)}.")
-    return value
-
-
-def _part(part: Any, place: str) -> str:
-    if not isinstance(part, Mapping):
-        raise RowError(f"{place}: a part of the content must be an object, and it is {_shown(part)}.")
-    if part.get("type", "text") != "text":
-        raise RowError(f"{place} has a part of type {_quoted(part['type'])}; only text can be used.")
-    if not isinstance(part.get("text"), str):
-        raise RowError(f"{place} has a part without text.")
-    return str(part["text"])
-
-
-def _checked_calls(calls: Any, place: str) -> list[dict[str, Any]]:
-    if not isinstance(calls, (list, tuple)):
-        raise RowError(f"{place}: tool_calls must be a list, and it is {_shown(calls)}.")
-    return [_checked_call(call, place) for call in calls]
-
-
-def _checked_call(call: Any, place: str) -> dict[str, Any]:
-    """Arguments become an object: OpenAI sends them as JSON text, which templates would quote again."""
-    function = call.get("function", call) if isinstance(call, Mapping) else None
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise RowError(f"{place}: a tool call must name its function, and this is {_shown(call)}.")
-    arguments = _parsed(function.get("arguments") or {})
-    if not isinstance(arguments, Mapping):
-        raise RowError(f"{place}: the arguments of {_quoted(function['name'])} are not a JSON object.")
-    checked = {"type": "function", "function": {"name": function["name"], "arguments": dict(arguments)}}
-    return {"id": call["id"], **checked} if isinstance(call.get("id"), str) else checked
-
-
-def _refuse_unfit(messages: list[Message], *, needs_reply: bool) -> None:
-    roles = [message["role"] for message in messages]
-    if "user" not in roles and "assistant" not in roles:
-        raise RowError("there is no turn of a user or an assistant.")
-    if "system" in roles[1:]:
-        place = roles.index("system", 1) + 1
-        raise RowError(f"turn {place} is a system turn; there can be one, and it must be the first.")
-    if needs_reply and "assistant" not in roles:
-        raise RowError("there is no turn of the assistant to learn from.")
-
-
-def _refuse_surrogates(value: Any, place: str) -> None:
-    """Bytes that are not UTF-8, and lone surrogates of JSON: no tokenizer and no file can take them."""
-    try:
-        json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
-    except UnicodeEncodeError:
-        raise RowError(f"{place} is not UTF-8.") from None
-
-
-def _parsed(value: Any) -> Any:
-    """The list or object that a text holds as JSON, as in CSV files; anything else as it is."""
-    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-
-
 def _may_hold_turns(value: Any) -> bool:
     """Whether a value is a list of turns; a missing one may be, in another row."""
-    turns = _parsed(value)
+    turns = parsed_json(value)
     return turns is None or (isinstance(turns, list) and all(isinstance(turn, Mapping) for turn in turns))
 
 
@@ -401,13 +285,3 @@ def _is_missing(value: Any) -> bool:
 
 def _turn(role: str, content: Any) -> Message:
     return {"role": role, "content": content}
-
-
-def _shown(value: Any) -> str:
-    return f"{type(value).__name__} {_quoted(value)}"
-
-
-def _quoted(value: Any) -> str:
-    """A value in a message: short, and UTF-8 whatever it holds."""
-    text = str(value).encode("utf-8", "backslashreplace").decode("utf-8")
-    return f"`{text[:40]}{'…' if len(text) > 40 else ''}`"

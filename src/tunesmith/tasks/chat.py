@@ -32,6 +32,7 @@ from tunesmith.tasks import (
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _conversations as conversations
 from tunesmith.tasks import _language as language
+from tunesmith.tasks._messages import as_messages, checked_messages
 
 if TYPE_CHECKING:
     import torch
@@ -86,10 +87,10 @@ class Chat(Task):
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; a text alone is what the user says."""
-        messages = conversations.as_messages(_said(row, "messages", "prompt"), "user")
+        messages = as_messages(_said(row, "messages", "prompt"), "user")
         if row.get("completion") is not None:
-            messages = [*messages, *conversations.as_messages(row["completion"], "assistant")]
-        checked = conversations.checked_messages(messages, needs_reply=False)
+            messages = [*messages, *as_messages(row["completion"], "assistant")]
+        checked = checked_messages(messages, needs_reply=False)
         if all(message["role"] == "assistant" for message in checked):
             raise RowError("nothing is said before the assistant's turn.")
         example: dict[str, Any] = {"messages": checked}

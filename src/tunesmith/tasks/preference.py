@@ -31,6 +31,7 @@ from tunesmith.tasks import (
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _conversations as conversations
 from tunesmith.tasks import _language as language
+from tunesmith.tasks._messages import as_messages, checked_messages
 from tunesmith.tasks.chat import end_tokens, give_template, last_reply, reply
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Preference(Task):
     auto_class = "AutoModelForCausalLM"
     primary_metric = "reward_accuracy"
     look_metric = "loss"
-    shown_as = "texts"
+    shown_as = "pairs"
     baselines = ("longer_reply",)
     heeds = ("dpo_beta",)
     item = "pairs"
@@ -69,16 +70,10 @@ class Preference(Task):
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; all three are messages."""
-        example = {
-            "prompt": conversations.checked_messages(
-                conversations.as_messages(row["prompt"], "user"), needs_reply=False
-            )
-        }
+        example = {"prompt": checked_messages(as_messages(row["prompt"], "user"), needs_reply=False)}
         for name in self.outputs:
             if name in row:
-                example[name] = conversations.checked_messages(
-                    conversations.as_messages(row[name], "assistant"), needs_reply=True
-                )
+                example[name] = checked_messages(as_messages(row[name], "assistant"), needs_reply=True)
         if "chosen" in example and example["chosen"] == example.get("rejected"):
             raise RowError("the chosen and the rejected reply are the same.")
         return example
@@ -135,8 +130,11 @@ class Preference(Task):
         return -F.logsigmoid(options.dpo_beta * (gains[:, 0] - gains[:, 1])).sum()
 
     def gold(self, columns: Values, targets: Targets) -> list[Any]:
-        """See Task: the reply that was chosen."""
-        return [last_reply(messages) for messages in columns["chosen"]]
+        """See Task: both replies."""
+        return [
+            {"chosen": last_reply(chosen), "rejected": last_reply(rejected)}
+            for chosen, rejected in zip(columns["chosen"], columns["rejected"], strict=True)
+        ]
 
     def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
         """See Task; in scoring, by how much each reply has gained."""

@@ -15,7 +15,7 @@ def verb(
     arguments: list[str] = typer.Argument(
         None, metavar="KEY=VALUE", help="What may be lost: export.min_agreement, export.max_metric_drop."
     ),
-    to: str = typer.Option(..., "--to", help="The format: merged, onnx or onnx-int8."),
+    to: str = typer.Option(..., "--to", help="The format: merged, bf16, onnx or onnx-int8."),
     output_dir: Optional[Path] = typer.Option(
         None, help="The folder to write; else beside the run, as RUN-FORMAT."
     ),

@@ -1,0 +1,75 @@
+"""A head fitted on frozen features: where training starts, and a baseline to compare it with."""
+
+from __future__ import annotations
+
+from tunesmith.session import Session
+from tunesmith.tasks import Seen, point_scores
+from tunesmith.training.loop import Settings
+from tunesmith.training.probe import (
+    Features,
+    ProbeHead,
+    fit_probe,
+    probe_answers,
+    put_head,
+    take_features,
+)
+
+
+def start_from_probe(session: Session, settings: Settings) -> dict[str, dict[str, float]]:
+    """Fits a head on frozen features and starts the model from it; a head made for these labels stays.
+
+    Returns:
+        The probe's scores on the rows that count, for its place among the baselines.
+    """
+    recipe, task = session.recipe, session.task
+    is_start = recipe.train.head_start or recipe.train.method == "probe"
+    wants_score = recipe.evaluate.baselines and recipe.train.method != "probe"
+    if not wants_probe(session):
+        session.progress.note("no probe")
+        return {}
+    file = session.run.checkpoints / "probe.safetensors"
+    probe = ProbeHead.load(file)
+    if probe is None:
+        train, validation = (_features(session, name, settings) for name in ("train", "validation"))
+        seen = Seen(session.data.splits["validation"].columns, session.splits["validation"])
+        probe = fit_probe(task, session.targets, (train, session.splits["train"]), (validation, seen))
+        probe.save(file)
+    session.progress.note(f"probe: regularisation C = {probe.strength:g}")
+    scores = {}
+    if wants_score:
+        final = Seen(session.data.splits[session.final].columns, session.splits[session.final])
+        answered = probe_answers(probe, _features(session, session.final, settings), final)
+        scores["probe"] = point_scores(task, answered, session.targets)
+    if is_start:
+        put_head(session.model, probe)
+    if recipe.train.method != "probe":  # else the scores are made from them
+        session.features.clear()
+    return scores
+
+
+def wants_probe(session: Session) -> bool:
+    """Whether there is a head to begin, and a use for what is found."""
+    train = session.recipe.train
+    is_useful = train.head_start or train.method == "probe" or session.recipe.evaluate.baselines
+    return session.task.probe is not None and session.loaded.head_is_new and is_useful
+
+
+def _features(session: Session, split: str, settings: Settings) -> Features:
+    """What the head sees of a split; taken once, and in full precision where the result is scored by it."""
+    if split in session.features:
+        return session.features[split]
+    is_scored = session.recipe.train.method == "probe" and split != "train"
+    with session.reading(split) as encoded:
+        features = take_features(
+            session.task,
+            session.model,
+            encoded,
+            head=session.head,
+            pad_token_id=session.tokenizer.pad_token_id,
+            bf16=settings.bf16 and not is_scored,
+            place=lambda row: session.data.splits[split].place(row % len(session.data.splits[split])),
+            advance=session.advance(f"{split} texts"),
+        )
+    if split != "train":
+        session.features[split] = features
+    return features

@@ -1,0 +1,43 @@
+"""The model as it was saved, and what it must beat, on the rows that count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tunesmith.evaluation.baselines import TrainingRows
+from tunesmith.evaluation.result import build_metrics, score_baselines, write_predictions
+from tunesmith.evaluation.scoring import Scored
+from tunesmith.inference.answering import with_samples
+from tunesmith.models.loading import load_trained
+from tunesmith.models.resolve import resolve_model
+from tunesmith.session import Session
+from tunesmith.tasks import point_scores
+
+
+def score_saved(session: Session, baselines: dict[str, dict[str, float]], device: Any) -> dict[str, Any]:
+    """Scores the model as it was saved, in full precision, and the baselines on the same rows."""
+    how, task, targets = session.recipe.evaluate, session.task, session.targets
+    saved = load_trained(resolve_model(str(session.run.model)), task, device=device)
+    name = session.final
+    examples = session.data.splits[name]
+    seen = session.see(name, saved.model)
+    seen = with_samples(task, saved.model, session.tokenizer, seen, how.samples, session.max_length, targets)
+    final = Scored(task, targets, examples, seen)
+    write_predictions(session.run, name, final)
+    metrics = build_metrics({name: final}, how, session.recipe.seed)
+    if how.baselines:
+        train = TrainingRows(
+            session.data.splits["train"].columns,
+            # Noisy copies of the rows, if there are any, come after them.
+            session.splits["train"].dense.get("labels", np.empty(0))[: len(session.data.splits["train"])],
+            task.inputs,
+            int(task.config(targets).get("num_labels", 0)),
+        )
+        scored = score_baselines(train, final) | baselines
+        if session.recipe.train.method == "probe":
+            scored["probe"] = point_scores(task, seen, targets)
+        baselines = scored
+    metrics["baselines"] = baselines
+    return metrics

@@ -1,0 +1,142 @@
+"""Messages, judged: what comes out can be given to any chat template.
+
+They come from a file's rows (`_conversations`) or as arguments of `predict`, so nothing is known of them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tunesmith.tasks import RowError
+
+Message = dict[str, Any]
+
+_ROLES = ("system", "user", "assistant", "tool")
+_KEPT = ("name", "tool_call_id", "reasoning_content")
+
+
+def as_messages(value: Any, role: str) -> Any:
+    """Messages as they are; a text that holds none is what one role says."""
+    if not isinstance(value, str):
+        return value
+    parsed = parsed_json(value)
+    if isinstance(parsed, list) and parsed and all(isinstance(turn, Mapping) for turn in parsed):
+        return parsed
+    return [{"role": role, "content": value}]
+
+
+def checked_messages(value: Any, *, needs_reply: bool) -> list[Message]:
+    """A conversation, cleaned, that any chat template can be given.
+
+    Args:
+        value: turns with `role` and `content`, or their JSON.
+        needs_reply: whether there must be an assistant's turn to learn from.
+
+    Raises:
+        RowError: it is not a conversation.
+    """
+    turns = parsed_json(value)
+    if not isinstance(turns, (list, tuple)):
+        raise RowError(f"messages must be a list of turns, and this is {shown(value)}.")
+    messages = [_checked_turn(turn, f"turn {place}") for place, turn in enumerate(turns, start=1)]
+    _refuse_unfit(messages, needs_reply=needs_reply)
+    return messages
+
+
+def _checked_turn(turn: Any, place: str) -> Message:
+    if not isinstance(turn, Mapping):
+        raise RowError(f"{place} must have a role and content, and it is {shown(turn)}.")
+    role = "system" if turn.get("role") == "developer" else turn.get("role")
+    if role not in _ROLES:
+        known = ", ".join(f"`{name}`" for name in _ROLES)
+        raise RowError(f"{place} has the role {_quoted(role)}; it must be one of {known}.")
+    message: Message = {"role": role, "content": _content(turn.get("content"), place)}
+    if role == "assistant" and (calls := parsed_json(turn.get("tool_calls"))):
+        message["tool_calls"] = _checked_calls(calls, place)
+    # An empty system turn says something: templates with a system prompt of their own leave it out.
+    if not message["content"].strip() and role != "system" and "tool_calls" not in message:
+        raise RowError(f"{place} ({role}) is empty.")
+    message |= {name: turn[name] for name in _KEPT if isinstance(turn.get(name), str)}
+    refuse_surrogates(message, place)
+    return message
+
+
+def _content(value: Any, place: str) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, (list, tuple)):
+        return "".join(_part(part, place) for part in value)
+    if not isinstance(value, str):
+        raise RowError(f"{place}: content must be text, and it is {shown(value)}.")
+    return value
+
+
+def _part(part: Any, place: str) -> str:
+    if not isinstance(part, Mapping):
+        raise RowError(f"{place}: a part of the content must be an object, and it is {shown(part)}.")
+    if part.get("type", "text") != "text":
+        raise RowError(f"{place} has a part of type {_quoted(part['type'])}; only text can be used.")
+    if not isinstance(part.get("text"), str):
+        raise RowError(f"{place} has a part without text.")
+    return str(part["text"])
+
+
+def _checked_calls(calls: Any, place: str) -> list[dict[str, Any]]:
+    if not isinstance(calls, (list, tuple)):
+        raise RowError(f"{place}: tool_calls must be a list, and it is {shown(calls)}.")
+    return [_checked_call(call, place) for call in calls]
+
+
+def _checked_call(call: Any, place: str) -> dict[str, Any]:
+    """Arguments become an object: OpenAI sends them as JSON text, which templates would quote again."""
+    function = call.get("function", call) if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise RowError(f"{place}: a tool call must name its function, and this is {shown(call)}.")
+    arguments = parsed_json(function.get("arguments") or {})
+    if not isinstance(arguments, Mapping):
+        raise RowError(f"{place}: the arguments of {_quoted(function['name'])} are not a JSON object.")
+    checked = {"type": "function", "function": {"name": function["name"], "arguments": dict(arguments)}}
+    return {"id": call["id"], **checked} if isinstance(call.get("id"), str) else checked
+
+
+def _refuse_unfit(messages: list[Message], *, needs_reply: bool) -> None:
+    roles = [message["role"] for message in messages]
+    if "user" not in roles and "assistant" not in roles:
+        raise RowError("there is no turn of a user or an assistant.")
+    if "system" in roles[1:]:
+        place = roles.index("system", 1) + 1
+        raise RowError(f"turn {place} is a system turn; there can be one, and it must be the first.")
+    if needs_reply and "assistant" not in roles:
+        raise RowError("there is no turn of the assistant to learn from.")
+
+
+def refuse_surrogates(value: Any, place: str) -> None:
+    """Bytes that are not UTF-8, and lone surrogates of JSON: no tokenizer and no file can take them."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
+    except UnicodeEncodeError:
+        raise RowError(f"{place} is not UTF-8.") from None
+
+
+def parsed_json(value: Any) -> Any:
+    """The list or object that a text holds as JSON, as in CSV files; anything else as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def shown(value: Any) -> str:
+    """A value in a message, with its type."""
+    return f"{type(value).__name__} {_quoted(value)}"
+
+
+def _quoted(value: Any) -> str:
+    """A value in a message: short, and UTF-8 whatever it holds."""
+    text = str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    return f"`{text[:40]}{'…' if len(text) > 40 else ''}`"
