@@ -112,7 +112,9 @@ TO_QUALITY = (
 ANSWERING = (
     Contender("pipeline", "transformers pipeline, float32", "pipeline", {"dtype": "float32"}),
     Contender("pipeline-bf16", "transformers pipeline, bfloat16", "pipeline", {"dtype": "bfloat16"}),
-    Contender("onnx-fp32", "ONNX Runtime, fp32 (our export)", "exported", {"to": "onnx"}, needs="onnxruntime"),
+    Contender(
+        "onnx-fp32", "ONNX Runtime, fp32 (our export)", "exported", {"to": "onnx"}, needs="onnxruntime"
+    ),
     Contender(
         "onnx-int8", "ONNX Runtime, int8 (our export)", "exported", {"to": "onnx-int8"}, needs="onnxruntime"
     ),

@@ -13,15 +13,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
+
 from tunesmith.environment import machine, versions
+from tunesmith.evaluation.intervals import bootstrap
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -41,6 +45,9 @@ class Entry:
         after: another entry, whose run is the model instead.
         options: `key=value`, beyond data, columns and model.
         target: the figure that was aimed at, in words.
+        folds: parts that `train`, a JSON file of few rows, is cut into. Each is the test of a training on the
+            others, and the answers of all are scored together: for data too few for a test split of their own,
+            where the primary metric is the share of right answers.
     """
 
     name: str
@@ -52,6 +59,7 @@ class Entry:
     after: str = ""
     options: tuple[str, ...] = ()
     target: str = ""
+    folds: int = 0
 
 
 _SMOKE = ("data.max_length=64", "generate.max_new_tokens=40")
@@ -122,8 +130,9 @@ ENTRIES = (
         "dpo_demo/train.json",
         "preference",
         after="alpaca_demo",
-        options=("data.test=0.25", "data.validation=0.15", "train.num_train_epochs=3"),
+        options=("data.validation=0.2", "train.learning_rate=2e-4", "train.num_train_epochs=4"),
         target="above 0.5",
+        folds=4,
     ),
 )
 _HEAD = """# Quality of the default recipe
@@ -138,6 +147,14 @@ parameters: they show that the task runs and is scored, not how good it can be.
 
 
 def run_entry(entry: Entry, data: Path, models: Path, folder: Path) -> dict:
+    """The entry's line: of one training, or of one a fold."""
+    if not entry.folds:
+        return one_training(entry, data, models, folder)
+    parts = write_folds(data / entry.train, entry, folder)
+    return pooled([one_training(part, folder, models, folder) for part in parts], runs_of(entry, folder))
+
+
+def one_training(entry: Entry, data: Path, models: Path, folder: Path) -> dict:
     """One training in a process of its own, from a cold cache; everything it reports, and its wall time."""
     run = folder / entry.name.replace(" ", "-")
     command = [sys.executable, "-m", "tunesmith", "train", "--task", entry.task, "--output-dir", str(run)]
@@ -152,6 +169,13 @@ def run_entry(entry: Entry, data: Path, models: Path, folder: Path) -> dict:
     subprocess.run([*command, *entry.options], env=environment, stdout=subprocess.PIPE, check=True)
     total_s = time.perf_counter() - began
     return read_run(entry, run) | {"total_s": round(total_s, 1)}
+
+
+def read_entry(entry: Entry, folder: Path) -> dict:
+    """The entry's line, from finished runs."""
+    runs = runs_of(entry, folder)
+    records = [read_run(replace(entry, name=run.name), run) for run in runs]
+    return pooled(records, runs) if entry.folds else records[0]
 
 
 def read_run(entry: Entry, run: Path) -> dict:
@@ -173,6 +197,56 @@ def read_run(entry: Entry, run: Path) -> dict:
         "stages_s": manifest["stages_s"],
         "history": metrics["train"]["history"],
     }
+
+
+def write_folds(file: Path, entry: Entry, folder: Path) -> list[Entry]:
+    """An entry a fold, with files of its own in the folder; rows are shuffled once."""
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    random.Random(0).shuffle(rows)
+    found = []
+    for fold in range(entry.folds):
+        parts = {"test": rows[fold :: entry.folds]}
+        parts["train"] = [row for place, row in enumerate(rows) if place % entry.folds != fold]
+        names = {split: f"{entry.name}-{fold}-{split}.json" for split in parts}
+        for split, part in parts.items():
+            (folder / names[split]).write_text(json.dumps(part), encoding="utf-8")
+        found.append(replace(entry, name=f"{entry.name}-{fold}", train=names["train"], test=names["test"]))
+    return found
+
+
+def runs_of(entry: Entry, folder: Path) -> list[Path]:
+    """The run folders of an entry."""
+    return [folder / f"{entry.name}-{fold}" for fold in range(entry.folds)] or [folder / entry.name]
+
+
+def pooled(records: list[dict], runs: list[Path]) -> dict:
+    """One record of all folds: the share of right answers over all rows; other scores are means of the folds."""
+    lines = [line for run in runs for line in (run / "predictions" / "test.jsonl").open(encoding="utf-8")]
+    right = np.array([[json.loads(line)["correct"]] for line in lines], dtype=np.float64)
+    first, n = records[0], len(right)
+    name, confidence = first["primary"]["name"], first["primary"]["confidence"]
+    found = bootstrap(
+        right, lambda sums: {name: sums[..., 0] / n}, samples=2000, confidence=confidence, seed=0
+    )
+    means = {
+        kind: {key: float(np.mean([_value(r[kind][key]) for r in records])) for key in first[kind]}
+        for kind in ("scores", "baselines")
+    }
+    seconds = {key: sum(r[key] for r in records) for key in ("train_s", "total_s") if key in first}
+    return {
+        **first,
+        "data": first["data"].rpartition("-")[0],
+        "options": [*first["options"], f"{len(records)} folds"],
+        "primary": {**first["primary"], **found[name].to_json(), "n": n},
+        "scores": {key: {"value": value} for key, value in means["scores"].items()},
+        "baselines": means["baselines"],
+        **seconds,
+        "folds": records,
+    }
+
+
+def _value(score: float | dict) -> float:
+    return score["value"] if isinstance(score, dict) else score
 
 
 def table(records: list[dict], facts: dict) -> str:
@@ -230,14 +304,10 @@ def main() -> None:
     wanted = [entry for entry in ENTRIES if entry.name in arguments.only]
     with tempfile.TemporaryDirectory() as folder:
         for entry in wanted:
-            run = arguments.runs / entry.name if arguments.runs else None
-            if run is not None and not (run / "metrics.json").is_file():
-                continue
-            records[entry.name] = (
-                read_run(entry, run)
-                if run is not None
-                else run_entry(entry, arguments.data, arguments.models, Path(folder))
-            )
+            if not arguments.runs:
+                records[entry.name] = run_entry(entry, arguments.data, arguments.models, Path(folder))
+            elif all((run / "metrics.json").is_file() for run in runs_of(entry, arguments.runs)):
+                records[entry.name] = read_entry(entry, arguments.runs)
     shown = [records[entry.name] for entry in ENTRIES if entry.name in records]
     facts = {"date": date.today().isoformat(), "machine": machine(), "versions": versions()}
     RESULTS.mkdir(exist_ok=True)

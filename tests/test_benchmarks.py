@@ -17,6 +17,7 @@ import _page
 import _plan
 import _quality
 import _training
+import quality
 from _stretch import Limits, Sizes, Stretch
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -261,3 +262,34 @@ def test_the_gpu_benchmark_skips_without_a_device():
     )
     assert done.returncode == 0
     assert "skipped" in done.stderr
+
+
+def test_folds_are_scored_together(tmp_path):
+    rows = [{"n": n} for n in range(10)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    entry = quality.Entry("few", "rows.json", folds=4)
+    parts = quality.write_folds(tmp_path / "rows.json", entry, tmp_path)
+    tested = []
+    for part in parts:
+        train, test = (json.loads((tmp_path / name).read_text()) for name in (part.train, part.test))
+        assert sorted(row["n"] for row in train + test) == list(range(10))
+        tested += [row["n"] for row in test]
+    assert sorted(tested) == list(range(10))
+    runs, records = quality.runs_of(entry, tmp_path), []
+    for fold, run in enumerate(runs):
+        (run / "predictions").mkdir(parents=True)
+        right = [True] * (8 - fold) + [False] * fold
+        lines = [json.dumps({"correct": value}) for value in right]
+        (run / "predictions" / "test.jsonl").write_text("\n".join(lines))
+        primary = {"name": "accuracy", "value": 1 - fold / 8, "low": 0, "high": 1, "n": 8, "confidence": 0.95}
+        scores = {"accuracy": {"value": 1 - fold / 8}, "loss": {"value": float(fold)}}
+        records.append({"data": run.name, "options": [], "primary": primary, "scores": scores,
+                        "baselines": {"majority": 0.5}, "train_s": 10.0})  # fmt: skip
+    line = quality.pooled(records, runs)
+    assert line["data"] == "few"
+    assert line["primary"]["value"] == pytest.approx(26 / 32)
+    assert line["primary"]["n"] == 32
+    spread = 1.96 * (26 / 32 * 6 / 32 / 32) ** 0.5
+    assert line["primary"]["high"] - line["primary"]["low"] == pytest.approx(2 * spread, rel=0.15)
+    assert line["scores"]["loss"]["value"] == pytest.approx(1.5)
+    assert line["train_s"] == 40.0

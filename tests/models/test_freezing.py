@@ -114,3 +114,32 @@ def test_no_dropout_where_nothing_learns(model):
     assert not model.bert.encoder.layer[0].output.dropout.training
     assert model.bert.encoder.layer[1].output.dropout.training
     assert model.dropout.training
+
+
+def test_positions_are_embeddings_too():
+    from transformers import OPTConfig, OPTForCausalLM
+
+    opt = OPTForCausalLM(
+        OPTConfig(vocab_size=50, hidden_size=16, word_embed_proj_dim=8, ffn_dim=32, num_hidden_layers=2,
+                  num_attention_heads=2)
+    )  # fmt: skip
+    before = trainable(opt)
+    freeze_bottom(opt, 1)
+    gone = {name.removeprefix("model.decoder.") for name in before - trainable(opt)}
+    assert {name for name in gone if not name.startswith("layers.0.")} == {
+        "embed_tokens.weight", "embed_positions.weight", "project_in.weight",
+    }  # fmt: skip
+
+
+def test_dropout_of_frozen_embeddings_is_off():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=2, n_head=2))
+    gpt2.train()
+    keep_frozen_parts_still(gpt2)
+    assert gpt2.transformer.drop.training
+    freeze_bottom(gpt2, 1)
+    keep_frozen_parts_still(gpt2)
+    assert not gpt2.transformer.drop.training
+    assert not gpt2.transformer.h[0].mlp.dropout.training
+    assert gpt2.transformer.h[1].mlp.dropout.training

@@ -1,12 +1,21 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from tunesmith.errors import RecipeError
 from tunesmith.models import memory as memory_module
 from tunesmith.models.living import Living
-from tunesmith.models.memory import free_memory, in_gb, longest_that_fits, measure_memory, use_checkpointing
+from tunesmith.models.memory import (
+    Activations,
+    Memory,
+    free_memory,
+    in_gb,
+    longest_that_fits,
+    measure_memory,
+    use_checkpointing,
+)
 
 CONFIG = SimpleNamespace(num_hidden_layers=6, hidden_size=384, num_attention_heads=12)
 
@@ -74,6 +83,81 @@ def test_the_square_of_the_length_is_told_apart():
     shares = 4  # bytes of one share of attention, of which some are alive at once
     assert found.of(2000, 1000) - found.of(2000, 100) >= shares * 2000 * 900
     assert found.tokens_within(found.of(2000, 1000), 1000) == pytest.approx(2000, abs=2)
+
+
+def test_what_other_hands_made_is_seen():
+    """A mask by numpy, first read by an operation and kept for the backward pass, as that of dropout."""
+    linear = torch.nn.Linear(64, 64, bias=False)
+
+    def forward_with(is_masked):
+        def forward(sequences, tokens):
+            x = linear(torch.ones(sequences, tokens, 64))
+            mask = np.ones((sequences, tokens, 64), dtype=np.float32)
+            return x * torch.from_numpy(mask) if is_masked else x * 2, sequences * tokens, tokens
+
+        return forward
+
+    with_mask, without = (
+        measure_memory(linear, forward_with(is_masked), longest=100).activations.of(1000, 100)
+        for is_masked in (True, False)
+    )
+    assert with_mask - without >= 0.9 * 1000 * 64 * 4
+
+
+def test_weights_that_are_there_do_not_count():
+    """Neither a weight that does not learn nor a copy that an earlier pass has made."""
+    linear = torch.nn.Linear(512, 512, bias=False)
+    copies = {}
+
+    def forward(sequences, tokens):
+        if not copies:
+            copies["half"] = linear.weight.detach().bfloat16()
+        x = torch.ones(sequences, tokens, 512, dtype=torch.bfloat16) @ copies["half"].t()
+        return x.float() @ linear.weight[:2].t(), sequences * tokens, tokens
+
+    size = 512 * 512
+    first, later = (measure_memory(linear, forward, longest=100).activations.of(1, 1) for _ in range(2))
+    assert first - later == pytest.approx(2 * size, rel=0.01)
+
+
+class Table(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(1000, 8)
+        self.linear = torch.nn.Linear(8, 2, bias=False)
+
+    def get_input_embeddings(self):
+        return self.embedding
+
+
+@pytest.mark.parametrize(("ids", "rows"), [(None, 1000), ([3, 5, 5], 2), (list(range(900)), 1000)])
+def test_rows_of_the_token_table_that_do_not_occur_take_nothing(ids, rows):
+    model = Table()
+    table, before = model.embedding, model.embedding.weight.detach().clone()
+
+    def forward(sequences, tokens):
+        return model.linear(model.embedding(torch.full((sequences, tokens), 5))), sequences * tokens, tokens
+
+    used = None if ids is None else [np.array(ids)]
+    memory = measure_memory(model, forward, longest=100, ids=used)
+    assert memory.gradients == (8 * rows + 16) * 4
+    assert memory.optimizer == 2 * memory.gradients
+    assert memory.weights == (8 * 1000 + 16) * 4
+    assert model.embedding is table
+    assert torch.equal(table.weight, before)
+
+
+def test_what_is_no_tensor_is_counted():
+    activations = Activations(np.zeros(1), np.array([1000.0]), np.array([0.0]))
+    memory = Memory(100, 200, 400, activations, free=10**6, libraries=50_000, gaps=0.5)
+    tensors = 200 + 400 + 1000 * 100
+    assert memory.overhead(100, 10) == 50_000 + tensors / 2
+    assert memory.to_come(100, 10) == tensors + memory.overhead(100, 10)
+    described = memory.to_json(100, 10)
+    parts = sum(described[name] for name in ("gradients", "optimizer", "activations", "overhead"))
+    assert parts == memory.to_come(100, 10)
+    fits = memory.tokens_that_fit(10)
+    assert memory.to_come(fits, 10) <= 0.85 * memory.free < memory.to_come(fits + 2, 10)
 
 
 def test_free_memory_heeds_the_limit_of_a_container(tmp_path, monkeypatch):

@@ -98,6 +98,15 @@ def test_columns_of_zeros_and_ones_are_recognised():
     assert [TASK.read(found.values(row))["labels"] for row in FLAGS] == [[], ["toxic", "rude"]]
 
 
+def test_beside_columns_of_zeros_and_ones_the_second_text_is_read():
+    rows = [{"sentence1": "so it is", "sentence2": "is it so", **{k: row[k] for k in ("toxic", "rude")}}
+            for row in FLAGS]  # fmt: skip
+    found = view(rows)
+    assert found.chosen == {"rows": "one column a label (sentence1, sentence2, toxic, rude)"}
+    read = TASK.read(found.values(rows[1]))
+    assert read == {"text": "so it is", "text_pair": "is it so", "labels": ["toxic", "rude"]}
+
+
 def test_columns_of_zeros_and_ones_can_be_named():
     rows = [{**row, "seen": "1"} for row in FLAGS]
     found = view(rows, {"text": "comment", "labels": ["toxic", "rude"]})

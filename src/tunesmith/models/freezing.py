@@ -79,6 +79,9 @@ def keep_frozen_parts_still(model: Any) -> None:
         parameters = list(module.parameters())
         if parameters and not any(p.requires_grad for p in parameters):
             module.eval()
+    if not any(p.requires_grad for module in heads.embeddings(model) for p in module.parameters()):
+        for dropout in heads.embedding_dropouts(model):
+            dropout.eval()
 
 
 def _fits(name: str, pattern: str) -> bool:

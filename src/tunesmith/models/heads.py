@@ -142,13 +142,20 @@ def embeddings(model: Any) -> list[nn.Module]:
     body = model.base_model
     if getattr(body, "embeddings", None) is not None:
         return [body.embeddings]
-    stacks = [getattr(body, name, None) for name in ("encoder", "decoder")] if _has_both(model) else [body]
+    stacks = [body, *(getattr(body, name, None) for name in ("encoder", "decoder"))]
     tables = [getattr(stack, name, None) for stack in stacks for name in _BELOW_LAYERS]
     return [model.get_input_embeddings(), *(table for table in tables if table is not None)]
 
 
-# What lies between tokens and layers besides the token table: positions of GPT-2, BART and OPT.
-_BELOW_LAYERS = ("wpe", "embed_positions", "layernorm_embedding")
+def embedding_dropouts(model: Any) -> list[nn.Module]:
+    """The dropout between embeddings and first layer, where it is a module beside them, as in GPT-2."""
+    dropout = getattr(model.base_model, "drop", None)
+    return [] if dropout is None else [dropout]
+
+
+# What lies between tokens and layers besides the token table: positions of GPT-2, BART and OPT, and what OPT has
+# where its table is narrower than its layers.
+_BELOW_LAYERS = ("wpe", "embed_positions", "layernorm_embedding", "project_in")
 
 
 def _has_both(model: Any) -> bool:

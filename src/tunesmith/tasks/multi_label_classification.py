@@ -61,19 +61,21 @@ class MultiLabelClassification(Task):
     def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
         """One column a label: two or more columns of zeros and ones, and no column of lists."""
         names = {name.strip().lower() for name in header}
-        text = next(
-            (name for name in header if name.strip().lower() in (texts.TEXT.name, *texts.TEXT.aliases)), None
-        )
+        sources = {column.name: _named(header, column) for column in (texts.TEXT, texts.TEXT_PAIR)}
+        read = {name: source for name, source in sources.items() if source is not None}
         flags = tuple(
-            name for name in header if name != text and all(_is_flag(row.get(name)) for row in rows)
+            name
+            for name in header
+            if name not in read.values() and all(_is_flag(row.get(name)) for row in rows)
         )
-        if text is None or len(flags) < 2 or names & set(_LABELS):
+        if "text" not in read or len(flags) < 2 or names & set(_LABELS):
             return None
-        return Recognised(
-            "one column a label",
-            (text, *flags),
-            lambda row: {"text": row.get(text), "labels": {name: row.get(name) for name in flags}},
-        )
+
+        def convert(row: Values) -> dict[str, Any]:
+            found = {name: row.get(source) for name, source in read.items()}
+            return {**found, "labels": {name: row.get(name) for name in flags}}
+
+        return Recognised("one column a label", (*read.values(), *flags), convert)
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; no label at all is an answer, too."""
@@ -228,6 +230,11 @@ def _split(text: str) -> list[Any]:
     separator = next((mark for mark in (";", "|", ",") if mark in text), None)
     parts = text.split(separator) if separator else [text]
     return [part.strip() for part in parts if part.strip()]
+
+
+def _named(header: Collection[str], column: Column) -> str | None:
+    """The file's column for one of ours, by its name or an alias."""
+    return next((name for name in header if name.strip().lower() in (column.name, *column.aliases)), None)
 
 
 def _is_flag(value: Any) -> bool:
