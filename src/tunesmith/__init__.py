@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tunesmith._threads import share_the_cores
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Recipe", "__version__", "evaluate", "export", "load", "predict", "train"]
 
 _HOMES = {"Recipe": "tunesmith.recipe"}
+
+
+share_the_cores()
 
 
 def __getattr__(name: str) -> Any:
