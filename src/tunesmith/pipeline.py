@@ -10,12 +10,11 @@ loop from what they saved, and the result is bit for bit that of a run that was 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tunesmith.data.examples import fingerprint, refuse_faults, set_faults_aside
 from tunesmith.data.preparing import all_sources, find_splits, read_checked
@@ -45,11 +44,10 @@ from tunesmith.tasks import TASKS, Task, point_scores
 from tunesmith.training.checkpoints import Checkpoints, State
 from tunesmith.training.events import EventLog
 from tunesmith.training.loop import Job, Loop, Settings, make_accelerator
+from tunesmith.training.micro_batches import token_ids
 from tunesmith.training.plan import Plan
 from tunesmith.training.reference import load_reference, save_reference, with_reference
 from tunesmith.training.resolving import balanced_weights, resolve_training
-
-_BLOCK_TOKENS = 2**20
 
 
 def train(recipe: Recipe, *, force: bool = False, progress: Progress | None = None) -> Run:
@@ -231,17 +229,9 @@ def _loop(session: Session, train: Encoded, plan: Plan, settings: Settings, acce
         head_scale=session.task.head_scale(session.targets)[1],
     )
     checkpoints = Checkpoints(session.run.checkpoints)
-    with training_rows(session.model, _token_ids(session, train)):
+    ids = token_ids(session.task, train, session.tokenizer.pad_token_id)
+    with training_rows(session.model, ids):
         return Loop(job, checkpoints, EventLog(session.run.events_file), session.progress, accelerator).run()
-
-
-def _token_ids(session: Session, train: Encoded) -> Iterator[NDArray[np.int64]] | None:
-    """Every id that training will read; none if the task draws ids anew at every step."""
-    if type(session.task).vary is not Task.vary:
-        return None
-    found = [ragged.values for name, ragged in train.ragged.items() if name.endswith("input_ids")]
-    found.append(np.array([session.tokenizer.pad_token_id]))
-    return (ids[i : i + _BLOCK_TOKENS] for ids in found for i in range(0, len(ids), _BLOCK_TOKENS))
 
 
 def _save(session: Session) -> None:

@@ -17,6 +17,22 @@ from tunesmith.models.memory import (
     use_checkpointing,
 )
 
+
+class Transformers:
+    """What is asked of a model of transformers besides what every module has."""
+
+    @property
+    def base_model(self):
+        return self
+
+    def get_input_embeddings(self):
+        return self._modules.get("embedding") or torch.nn.Identity()
+
+
+class Linear(Transformers, torch.nn.Linear):
+    pass
+
+
 CONFIG = SimpleNamespace(num_hidden_layers=6, hidden_size=384, num_attention_heads=12)
 
 
@@ -52,7 +68,7 @@ def test_what_lives_at_once_is_seen():
 def test_a_linear_layer_keeps_its_input():
     """[b, s, 64] → [b, s, 64]: autograd needs the input; the output, its log-softmax and gradients come on top."""
 
-    class Model(torch.nn.Module):
+    class Model(Transformers, torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.linear = torch.nn.Linear(64, 64, bias=False)
@@ -73,7 +89,7 @@ def test_a_linear_layer_keeps_its_input():
 
 
 def test_the_square_of_the_length_is_told_apart():
-    weight = torch.nn.Linear(8, 8)
+    weight = Linear(8, 8)
 
     def forward(sequences, tokens):
         x = weight(torch.ones(sequences, tokens, 8))
@@ -87,7 +103,7 @@ def test_the_square_of_the_length_is_told_apart():
 
 def test_what_other_hands_made_is_seen():
     """A mask by numpy, first read by an operation and kept for the backward pass, as that of dropout."""
-    linear = torch.nn.Linear(64, 64, bias=False)
+    linear = Linear(64, 64, bias=False)
 
     def forward_with(is_masked):
         def forward(sequences, tokens):
@@ -106,7 +122,7 @@ def test_what_other_hands_made_is_seen():
 
 def test_weights_that_are_there_do_not_count():
     """Neither a weight that does not learn nor a copy that an earlier pass has made."""
-    linear = torch.nn.Linear(512, 512, bias=False)
+    linear = Linear(512, 512, bias=False)
     copies = {}
 
     def forward(sequences, tokens):
@@ -120,14 +136,11 @@ def test_weights_that_are_there_do_not_count():
     assert first - later == pytest.approx(2 * size, rel=0.01)
 
 
-class Table(torch.nn.Module):
+class Table(Transformers, torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.embedding = torch.nn.Embedding(1000, 8)
         self.linear = torch.nn.Linear(8, 2, bias=False)
-
-    def get_input_embeddings(self):
-        return self.embedding
 
 
 @pytest.mark.parametrize(("ids", "rows"), [(None, 1000), ([3, 5, 5], 2), (list(range(900)), 1000)])

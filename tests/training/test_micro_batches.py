@@ -108,17 +108,17 @@ def test_checkpointing_needs_less_and_frozen_layers_need_less(family):
     model, tokenizer, encoded = loaded(family, "full")
     how = {"pad_token_id": tokenizer.pad_token_id, "bf16": False}
     whole = measure_training(task, model, encoded, **how)
-    assert (
-        whole.optimizer
-        == 2 * whole.gradients
-        == 2 * sum(p.numel() * 8 for p in model.parameters() if p.requires_grad)
-    )
+    assert whole.optimizer == 2 * whole.gradients
+    # Less than all where rows of the token table do not occur.
+    assert 0 < whole.gradients <= sum(p.numel() * 8 for p in model.parameters() if p.requires_grad)
     longest = int(encoded.lengths.max())
     layers = 3 * 32 * 8  # a hidden state of each layer is the least
     assert whole.activations.of(1000, longest) > 1000 * layers
     state = torch.get_rng_state()
     use_checkpointing(model)
     less = measure_training(task, model, encoded, **how)
+    if name in ("bert", "roberta"):  # the stock layers do not round shapes up
+        assert 0 < whole.libraries < less.libraries
     assert torch.equal(torch.get_rng_state(), state)
     assert all(p.grad is None for p in model.parameters())
     assert model.training

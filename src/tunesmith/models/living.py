@@ -13,22 +13,28 @@ from torch.utils._pytree import tree_iter
 
 
 class Living(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A context in which every storage that an operation fills is followed until it is freed."""
+    """A context in which every storage that an operation fills or first reads is followed until it is freed.
 
-    def __init__(self) -> None:
+    What is first read was made by other hands: a mask of dropout by numpy, a batch.
+
+    Args:
+        before: storages that were there before, by `kept`; they do not count.
+    """
+
+    def __init__(self, before: frozenset[int] = frozenset()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._before = before
         self._events: list[tuple[int, int]] = []  # (number of the storage, bytes more or less)
         self._alive: dict[int, tuple[int, Any]] = {}
         self._gradients: set[int] = set()
+        self._read: set[int] = set()
         self._made = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Lets an operation run, and notes what it has made."""
-        known = {t.untyped_storage()._cdata for t in tree_iter((args, kwargs)) if isinstance(t, torch.Tensor)}
+        self._read.update(self._note_all((args, kwargs)))
         made = func(*args, **(kwargs or {}))
-        for tensor in tree_iter(made):
-            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in known:
-                self._note(tensor.untyped_storage())
+        self._note_all(made)
         return made
 
     def drop_gradient(self, parameter: torch.Tensor) -> None:
@@ -48,12 +54,25 @@ class Living(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return int(self.changes().cumsum().max(initial=0))
 
     def remaining(self) -> int:
-        """Bytes that were made and are alive still."""
-        return int(self.changes().sum())
+        """Bytes that were made, not first read, and are alive still."""
+        apart = self._gradients | self._read
+        return sum(n for number, n in self._events if number not in apart)
+
+    def kept(self) -> frozenset[int]:
+        """Storages that came and are alive still."""
+        return frozenset(self._alive)
+
+    def _note_all(self, tree: Any) -> range:
+        """Notes the storages of all tensors; the numbers that new ones were given."""
+        first = self._made
+        for tensor in tree_iter(tree):
+            if isinstance(tensor, torch.Tensor):
+                self._note(tensor.untyped_storage())
+        return range(first, self._made)
 
     def _note(self, storage: Any) -> None:
         key, size = storage._cdata, int(storage.nbytes())
-        if key in self._alive:
+        if key in self._alive or key in self._before:
             return
         number, self._made = self._made, self._made + 1
         self._events.append((number, size))

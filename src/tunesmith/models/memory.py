@@ -5,8 +5,8 @@ pass run on three small batches, and every tensor is followed from the operation
 The three passes are the same sequence of events with other sizes, from which follows for each event what is there
 once, what grows with the tokens, and what grows with their square (attention's shares); so the events of a batch
 of any size are known, and the most that lives at once. Every architecture, frozen layers, adapters, gradient
-checkpointing and the arithmetic in use are in the figure without a formula for each. What the allocator leaves
-unused between tensors is not seen.
+checkpointing and the arithmetic in use are in the figure without a formula for each. What is not seen on a CPU,
+oneDNN's kernels and the room that they leave unusable between tensors, is added as it was measured.
 
 Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174) keeps the input of each layer alone and computes the
 layer again in the backward pass, with the same dropout masks: the same gradient for one forward pass more.
@@ -15,8 +15,8 @@ layer again in the backward pass, with the same dropout masks: the same gradient
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 _SHARE_OF_FREE_MEMORY = 0.5
 _SHARE_FOR_TRAINING = 0.85
 """Of the free memory: the allocator's gaps, the looks at the validation rows and other programs need some."""
+
+_ROUNDED, _EVERY_SHAPE = 80_000_000, 340_000_000
+"""What a CPU's libraries take over tensors: kernels for the shapes of products, about 0.6 MB each, and the holes
+around those in the heap, which larger tensors do not fit in. Our blocks round shapes up and so have fewer."""
+_GAPS = 0.3
+"""Of what tensors take, on top: gaps between tensors of varied sizes. Measurements: docs/performance.md."""
 
 _MOMENTS = 2
 _CGROUP = Path("/sys/fs/cgroup")
@@ -74,6 +80,8 @@ class Memory:
         optimizer: the moments of AdamW, of the same parameters.
         activations: of a forward and backward pass.
         free: memory that is left, with the weights loaded.
+        libraries: what they keep beside tensors.
+        gaps: what the allocator leaves unused, as a share of what tensors take.
     """
 
     weights: int
@@ -81,6 +89,8 @@ class Memory:
     optimizer: int
     activations: Activations
     free: int
+    libraries: int = 0
+    gaps: float = 0.0
 
     def total(self, tokens: int, longest: int) -> int:
         """Bytes that training takes with batches of so many padded tokens."""
@@ -88,12 +98,16 @@ class Memory:
 
     def to_come(self, tokens: int, longest: int) -> int:
         """The same, without what is in memory already."""
-        return self.gradients + self.optimizer + self.activations.of(tokens, longest)
+        return self._of_tensors(tokens, longest) + self.overhead(tokens, longest)
+
+    def overhead(self, tokens: int, longest: int) -> int:
+        """Of that, what is no tensor: kernels, and gaps between tensors."""
+        return self.libraries + round(self.gaps * self._of_tensors(tokens, longest))
 
     def tokens_that_fit(self, longest: int) -> int:
         """Padded tokens of the largest pass that fits, when sequences may have `longest` tokens."""
-        left = self.free * _SHARE_FOR_TRAINING - self.gradients - self.optimizer
-        return self.activations.tokens_within(left, longest)
+        of_tensors = (self.free * _SHARE_FOR_TRAINING - self.libraries) / (1 + self.gaps)
+        return self.activations.tokens_within(of_tensors - self.gradients - self.optimizer, longest)
 
     def to_json(self, tokens: int, longest: int) -> dict[str, int]:
         """As `manifest.json` holds it, for batches of so many padded tokens."""
@@ -102,6 +116,7 @@ class Memory:
             "gradients": self.gradients,
             "optimizer": self.optimizer,
             "activations": self.activations.of(tokens, longest),
+            "overhead": self.overhead(tokens, longest),
             "free": self.free,
             "tokens": tokens,
             "longest": longest,
@@ -113,9 +128,12 @@ class Memory:
         return (
             f"about {in_gb(self.total(tokens, longest))}: weights {in_gb(self.weights)}, "
             f"gradients {in_gb(self.gradients)}, optimizer {in_gb(self.optimizer)}, activations "
-            f"{in_gb(activations)} (up to {tokens:,} tokens at {activations / tokens / 1e3:,.0f} kB); "
-            f"{in_gb(self.free)} free"
+            f"{in_gb(activations)} (up to {tokens:,} tokens at {activations / tokens / 1e3:,.0f} kB), "
+            f"libraries and gaps {in_gb(self.overhead(tokens, longest))}; {in_gb(self.free)} free"
         )
+
+    def _of_tensors(self, tokens: int, longest: int) -> int:
+        return self.gradients + self.optimizer + self.activations.of(tokens, longest)
 
 
 def in_gb(n_bytes: float) -> str:
@@ -123,7 +141,14 @@ def in_gb(n_bytes: float) -> str:
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
-def measure_memory(model: Any, forward: Forward, *, longest: int, passes: int = 1) -> Memory:
+def measure_memory(
+    model: Any,
+    forward: Forward,
+    *,
+    longest: int,
+    passes: int = 1,
+    ids: Iterable[NDArray[np.int64]] | None = None,
+) -> Memory:
     """What training this model takes.
 
     Args:
@@ -131,46 +156,74 @@ def measure_memory(model: Any, forward: Forward, *, longest: int, passes: int = 
         forward: runs the model on a batch of a size.
         longest: tokens of the longest training sequence.
         passes: forward passes that one backward pass goes through.
+        ids: every token id that training will read, where the table's other rows are left out of it
+            (`training_rows`); None if the whole table learns.
     """
-    trainable = sum(_bytes(p) for p in model.parameters() if p.requires_grad)
+    from tunesmith.models.embedding_rows import training_rows
+
+    device = next(model.parameters()).device
+    weights = sum(map(_bytes, [*model.parameters(), *model.buffers()]))
+    there = {id(p) for p in model.parameters()}
+    with training_rows(model, ids) if ids is not None else contextlib.nullcontext():
+        trainable = sum(_bytes(p) for p in model.parameters() if p.requires_grad)
+        rows = sum(_bytes(p) for p in model.parameters() if id(p) not in there)
+        activations, rounds = _activations(model, forward, longest, passes)
+    on_cpu = device.type == "cpu"  # an accelerator's allocator has not been measured
     return Memory(
-        weights=sum(map(_bytes, [*model.parameters(), *model.buffers()])),
+        weights=weights,
         gradients=trainable,
         optimizer=_MOMENTS * trainable,
-        activations=_activations(model, forward, longest, passes),
-        free=free_memory(next(model.parameters()).device),
+        activations=replace(activations, once=activations.once + rows),
+        free=free_memory(device),
+        libraries=(_ROUNDED if rounds else _EVERY_SHAPE) if on_cpu else 0,
+        gaps=_GAPS if on_cpu else 0.0,
     )
 
 
-def _activations(model: Any, forward: Forward, longest: int, passes: int) -> Activations:
+@dataclass(frozen=True)
+class _Passed:
+    """What lived in a pass, its padded tokens, its longest sequence, whether training rounds its shapes up."""
+
+    living: Living
+    tokens: int
+    longest: int
+    rounds: bool
+
+
+def _activations(model: Any, forward: Forward, longest: int, passes: int) -> tuple[Activations, bool]:
+    """The activations, and whether shapes are rounded up in training."""
     n = max(1, min(32, longest // 2))
     with _in_training(model):
-        copies = _pass(model, forward, 1, n)[0].remaining()  # what a first pass makes for all that follow
-        passed = [_pass(model, forward, *size) for size in ((1, n), (2, n), (1, 2 * n))]
-    changes = [living.changes() for living, _, _ in passed]
+        first = _pass(model, forward, 1, n).living
+        copies, kept = first.remaining(), first.kept()  # what a first pass makes for all that follow
+        passed = [_pass(model, forward, *size, kept) for size in ((1, n), (2, n), (1, 2 * n))]
+    changes = [one.living.changes() for one in passed]
     if (
         len({len(change) for change in changes}) > 1
     ):  # not the same operations: their peaks alone are compared
-        changes = [np.array([living.peak()]) for living, _, _ in passed]
-    known = np.array([(1, tokens, tokens * length) for _, tokens, length in passed], dtype=np.float64)
+        changes = [np.array([one.living.peak()]) for one in passed]
+    known = np.array([(1, one.tokens, one.tokens * one.longest) for one in passed], dtype=np.float64)
     parts = np.linalg.lstsq(known, np.stack(changes), rcond=None)[0]  # [3, events]
     once, token, pair = passes * parts.cumsum(1)
-    return Activations(once + copies, token, pair)
+    return Activations(once + copies, token, pair), passed[0].rounds
 
 
-def _pass(model: Any, forward: Forward, sequences: int, tokens: int) -> tuple[Living, int, int]:
-    """What lives in a forward and backward pass, its padded tokens, the longest sequence."""
+def _pass(
+    model: Any, forward: Forward, sequences: int, tokens: int, before: frozenset[int] = frozenset()
+) -> _Passed:
+    """Runs forward and backward, and follows what was not there before."""
     from torch.nn import functional as F
 
     from tunesmith.models.encoder_blocks import exact_shapes
     from tunesmith.models.living import Living
 
-    living = Living()
+    living = Living(before)
     parameters = [p for p in model.parameters() if p.requires_grad]
     hooks = [p.register_post_accumulate_grad_hook(living.drop_gradient) for p in parameters]
     try:
         with living, exact_shapes():
             output, padded, longest = forward(sequences, tokens)
+            rounds = _has_our_blocks(output)
             # As the loss of the tasks whose output is large, which is of a part of each text's logits: a copy.
             scores = output.float().reshape(-1, output.shape[-1])
             scores = scores.clone() if output.ndim > 2 else scores
@@ -181,7 +234,21 @@ def _pass(model: Any, forward: Forward, sequences: int, tokens: int) -> tuple[Li
     finally:
         for hook in hooks:
             hook.remove()
-    return living, padded, longest
+    return _Passed(living, padded, longest, rounds)
+
+
+def _has_our_blocks(output: Any) -> bool:
+    """Whether the written-out blocks, which round shapes up, are among what made this output."""
+    seen, left = set(), [output.grad_fn]
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        if type(node).__name__ == "AttentionBlockBackward":
+            return True
+        seen.add(node)
+        left += [following for following, _ in node.next_functions]
+    return False
 
 
 @contextlib.contextmanager
