@@ -86,12 +86,14 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     import torch
 
     was_training = model.training
-    model.eval()
+    if was_training:  # to set the mode of every module takes as long as a layer on one text
+        model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.train(was_training)
+        if was_training:
+            model.train()
 
 
 def arithmetic(model: nn.Module, *, bf16: bool) -> Any:

@@ -27,11 +27,13 @@ def use_fast_arithmetic(model: Any) -> None:
 
 
 def _keep_few_kernels() -> None:
-    """Lets oneDNN keep kernels for 128 shapes of a product, not 1024, which take much memory on varied texts.
+    """Lets oneDNN and torch keep kernels for 128 shapes of a product, not 1024, which take much memory.
 
-    banking77 trains as fast with either (docs/performance.md). A number that the user has set stays.
+    Each keeps its own, and reads its number when it makes its first. banking77 trains as fast with either
+    (docs/performance.md). A number that the user has set stays.
     """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+    for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(cache, "128")
 
 
 def _keep_freed_memory() -> None:

@@ -25,8 +25,9 @@ import torch
 from torch.nn import functional as F
 
 # Numbers of tokens, and lengths in attention, are rounded up to these: for every shape of a product that it has
-# not seen, oneDNN first makes a kernel and keeps it, which takes as long as a small product.
-_TOKENS, _LONGEST = 32, 8
+# not seen, oneDNN first makes a kernel and keeps it, which takes as long as a small product. So few tokens are
+# rounded less: a single text.
+_FEW, _FEW_TOKENS, _TOKENS, _LONGEST = 64, 8, 32, 8
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class Layout:
             bias = torch.zeros(sequences, 1, 1, rounded, dtype=dtype)
             bias.masked_fill_(~wider[:, None, None, :], torch.finfo(dtype).min)
         places = [mask.reshape(-1).nonzero().squeeze(1) for mask in (real, wider)]
-        return cls(sequences, rounded, _rounded(len(places[0]), _TOKENS), places[0], places[1], bias)
+        n = len(places[0])
+        rows = _rounded(n, _FEW_TOKENS if n <= _FEW else _TOKENS)
+        return cls(sequences, rounded, rows, places[0], places[1], bias)
 
     def enter(self, padded: torch.Tensor) -> torch.Tensor:
         """[t, n] of [b·s, n]."""
