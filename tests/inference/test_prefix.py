@@ -262,9 +262,9 @@ def custom(name, **options):
         ("Electra", {"intermediate_size": 32, "embedding_size": 16}, ""),
         ("Llama", {"intermediate_size": 32}, ""),
         ("Qwen2", {"intermediate_size": 32, "num_key_value_heads": 1}, ""),
-        ("GPT2", {"embd_pdrop": 0.0}, ""),
+        ("GPT2", {"embd_pdrop": 0.1}, ""),
         # What comes between the embeddings and the layers:
-        ("GPT2", {"embd_pdrop": 0.1}, "dropout"),
+        ("GPTNeoX", {"intermediate_size": 32, "hidden_dropout": 0.1}, "dropout"),
         ("Electra", {"intermediate_size": 32, "embedding_size": 8}, "learns"),
         # Positions that all layers share:
         (
