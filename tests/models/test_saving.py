@@ -23,6 +23,12 @@ def test_an_older_folder_is_replaced_whole(loaded, tmp_path):
     assert "pytorch_model.bin" not in names
 
 
+def test_others_may_read_it(loaded, tmp_path):
+    save_model(loaded.model, loaded.tokenizer, tmp_path / "model", max_length=32)
+    assert (tmp_path / "model").stat().st_mode & 0o777 == 0o755
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "model").iterdir()} == {0o644}
+
+
 def test_a_save_that_fails_leaves_the_older_folder(loaded, tmp_path, monkeypatch):
     save_model(loaded.model, loaded.tokenizer, tmp_path / "model", max_length=32)
     before = (tmp_path / "model" / "model.safetensors").read_bytes()

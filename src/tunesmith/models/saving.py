@@ -28,13 +28,19 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, max_length: int, ada
             _write_weights(model, adapter, aside)
         tokenizer.model_max_length = max_length
         tokenizer.save_pretrained(aside)
-        aside.chmod(0o755)
+        _let_others_read(aside)
         if folder.is_dir():
             shutil.rmtree(folder)
         aside.rename(folder)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def _let_others_read(folder: Path) -> None:
+    """A temporary folder is its owner's alone, and so are the weights that safetensors writes."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _write_weights(model: Any, adapter: Any, folder: Path) -> None:
