@@ -130,7 +130,6 @@ ENTRIES = (
         "dpo_demo/train.json",
         "preference",
         after="alpaca_demo",
-        options=("data.validation=0.2", "train.learning_rate=2e-4", "train.num_train_epochs=4"),
         target="above 0.5",
         folds=4,
     ),
@@ -153,7 +152,8 @@ that way; read as one sequence of both, which is what this task does, it has to 
 is at 0.469.
 
 **dpo_demo** has 300 pairs, too few for a test split that shows anything: four trainings, each scored on the
-quarter it did not see. The rate was chosen by the validation loss of the first fold (2e-4: 0.69, 1e-3: 0.84).
+quarter it did not see. At a rate of 2e-4 with 4 epochs it is 0.573 [0.517, 0.630]; always choosing the longer reply
+gives 0.472.
 """
 
 
