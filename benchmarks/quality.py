@@ -152,8 +152,8 @@ that way; read as one sequence of both, which is what this task does, it has to 
 is at 0.469.
 
 **dpo_demo** has 300 pairs, too few for a test split that shows anything: four trainings, each scored on the
-quarter it did not see. At a rate of 2e-4 with 4 epochs it is 0.573 [0.517, 0.630]; always choosing the longer reply
-gives 0.472.
+quarter it did not see. At a rate of 2e-4 with 4 epochs it is 0.573 [0.517, 0.630]; always choosing the longer
+reply gives 0.472.
 """
 
 
