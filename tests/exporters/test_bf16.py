@@ -44,6 +44,25 @@ class TestBf16(ExporterContract):
         assert products.seen == {expected}
         assert facts["made"]["arithmetic"] == str(expected).removeprefix("torch.")
 
+    def test_without_such_products_it_is_told_and_float32_computes(self, run, tmp_path, monkeypatch):
+        from tunesmith import export, load
+        from tunesmith.progress import Silent
+
+        class Notes(Silent):
+            def __init__(self):
+                self.said = []
+
+            def note(self, text):
+                self.said.append(text)
+
+        for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+            monkeypatch.setattr(torch.cpu, check, lambda: False)
+        notes = Notes()
+        facts = export(run.path, "bf16", output_dir=tmp_path / "plain", progress=notes)
+        assert any("no products in bfloat16" in text for text in notes.said)
+        assert facts["made"]["arithmetic"] == "float32"
+        assert not load(facts["path"]).bf16
+
     def test_plain_transformers_loads_it_in_half_precision(self, facts, predictors):
         from transformers import pipeline
 

@@ -76,6 +76,15 @@ def test_the_output_is_the_same_and_the_layers_below_are_computed_once(
     assert np.array_equal(outputs(model, encoded), expected)
 
 
+def assert_read_alike(model, encoded, task, folder):
+    """The frozen layers' states are kept, and read they give what the whole model gives."""
+    expected = outputs(model, encoded, task)
+    prefix = prefix_of(model, folder, task=task)
+    assert prefix.fault(encoded) == ""
+    with prefix.reading("train", encoded, model) as placed:
+        assert np.allclose(outputs(model, placed, task), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["text-generation", "chat"])
 @pytest.mark.parametrize("n_texts", [1, 3])
 def test_texts_that_share_a_sequence_stay_apart(tmp_path, name, n_texts):
@@ -88,11 +97,7 @@ def test_texts_that_share_a_sequence_stay_apart(tmp_path, name, n_texts):
     rng = np.random.default_rng(0)
     rows = [rng.integers(5, 90, 12).tolist() for _ in range(9)]
     encoded = pack(Encoded.of({"input_ids": rows, "labels": rows}), 12 * n_texts)
-    expected = outputs(model, encoded, task)
-    prefix = prefix_of(model, tmp_path, task=task)
-    assert prefix.fault(encoded) == ""
-    with prefix.reading("train", encoded, model) as placed:
-        assert np.allclose(outputs(model, placed, task), expected, atol=1e-5)
+    assert_read_alike(model, encoded, task, tmp_path)
 
 
 def test_pairs_have_places_of_their_own(tmp_path):
@@ -104,11 +109,7 @@ def test_pairs_have_places_of_their_own(tmp_path):
     encoded = Encoded.of(
         {"input_ids": one, "labels": one, "rejected_input_ids": other, "rejected_labels": other}
     )
-    expected = outputs(model, encoded, task)
-    prefix = prefix_of(model, tmp_path, task=task)
-    assert prefix.fault(encoded) == ""
-    with prefix.reading("train", encoded, model) as placed:
-        assert np.allclose(outputs(model, placed, task), expected, atol=1e-5)
+    assert_read_alike(model, encoded, task, tmp_path)
 
 
 def test_a_label_for_every_token(tmp_path):
