@@ -191,7 +191,7 @@ def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
     for key, what in _useless(task, recipe).items():
         if _is_set(recipe, key):
             raise RecipeError(f"{key} has no effect on {what}.", remedy=_heeded(task, key))
-    if train.method == "probe" and task.probe is None:
+    if train.method == "probe" and not task.has_probe:
         raise RecipeError(
             f"train.method `probe` needs a linear head, and `{task.name}` has none.",
             remedy="Use `full` or `lora`.",
@@ -221,7 +221,7 @@ def _useless(task: Task, recipe: Recipe) -> dict[str, str]:
         (not task.windows, this, ("data.overlap_tokens",)),
         (not task.chats, this, ("data.chat_template",)),
         (not task.generates, this, _GENERATE_KEYS),
-        (not task.probe, f"{this}, which has no probe", ("train.head_start",)),
+        (not task.has_probe, f"{this}, which has no probe", ("train.head_start",)),
         (method == "probe", "a probe", (*_SPECIAL_KEYS, *_LOOP_KEYS)),
         (not recipe.generate.do_sample, "answers without `do_sample`", _SAMPLING_KEYS),
     )

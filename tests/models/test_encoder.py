@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from transformers import (
@@ -15,7 +17,9 @@ from transformers import (
     RobertaModel,
 )
 
+from tunesmith.models import encoder
 from tunesmith.models.encoder import use_fast_encoder, use_stock_encoder
+from tunesmith.models.linear import can_pack
 from tunesmith.training.optimizer import make_optimizer, set_learning_rate
 
 _SIZE = {
@@ -24,7 +28,7 @@ _SIZE = {
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "intermediate_size": 40,
-    "max_position_embeddings": 40,
+    "max_position_embeddings": 80,
 }
 _FAMILIES = {
     "bert": lambda: BertModel(BertConfig(**_SIZE)),
@@ -32,7 +36,7 @@ _FAMILIES = {
     "electra": lambda: ElectraModel(ElectraConfig(**_SIZE, embedding_size=24)),
     "distilbert": lambda: DistilBertModel(
         DistilBertConfig(
-            vocab_size=50, dim=24, n_layers=3, n_heads=4, hidden_dim=40, max_position_embeddings=40
+            vocab_size=50, dim=24, n_layers=3, n_heads=4, hidden_dim=40, max_position_embeddings=80
         )
     ),
 }
@@ -45,19 +49,19 @@ def _model(family: str, attention: str = "eager") -> torch.nn.Module:
     return model
 
 
-def _batch(*, padded: bool) -> dict[str, torch.Tensor]:
+def _batch(*, padded: bool, longest: int = 9) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
-    mask = torch.ones(4, 9, dtype=torch.long)
+    mask = torch.ones(4, longest, dtype=torch.long)
     if padded:
         mask[1, 6:] = 0
         mask[3, 2:] = 0
-    return {"input_ids": torch.randint(5, 50, (4, 9)), "attention_mask": mask}
+    return {"input_ids": torch.randint(5, 50, (4, longest)), "attention_mask": mask}
 
 
 def _output_and_gradients(model: torch.nn.Module, batch: dict[str, torch.Tensor]):
     real = batch["attention_mask"][..., None]
     torch.manual_seed(2)
-    weight = torch.randn(4, 9, 24, dtype=torch.float64) * real
+    weight = torch.randn(4, real.shape[1], 24, dtype=torch.float64) * real
     model.zero_grad()
     output = model(**batch).last_hidden_state
     (output * weight).sum().backward()
@@ -110,18 +114,20 @@ def test_gradients_under_dropout_are_those_of_differences(family):
         assert float((parameter.grad * direction).sum()) == pytest.approx(expected, abs=1e-5, rel=1e-5), name
 
 
-def test_changed_weights_are_seen_at_once():
-    model, batch = _model("bert"), _batch(padded=True)
+@pytest.mark.parametrize(("dtype", "off"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_changed_weights_are_seen_at_once(dtype, off):
+    model, batch = _model("bert").to(dtype), _batch(padded=True)
     use_fast_encoder(model)
     with torch.inference_mode():
         model(**batch)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.1)
-    fast = model(**batch).last_hidden_state
-    use_stock_encoder(model)
     real = batch["attention_mask"][..., None]
-    torch.testing.assert_close(fast * real, model(**batch).last_hidden_state * real, rtol=0, atol=1e-12)
+    with torch.inference_mode():
+        fast = model(**batch).last_hidden_state
+        use_stock_encoder(model)
+        torch.testing.assert_close(fast * real, model(**batch).last_hidden_state * real, rtol=0, atol=off)
 
 
 def test_training_goes_the_way_of_the_stock_encoder():
@@ -151,18 +157,52 @@ def test_frozen_layers_get_no_gradient_and_the_others_the_same():
         torch.testing.assert_close(gradients[name], expected[name], rtol=0, atol=1e-11)
 
 
-def test_bfloat16_is_as_near_to_float64_as_the_stock_encoder():
-    model, batch = _model("bert"), _batch(padded=True)
-    exact, _ = _output_and_gradients(model, batch)
+@pytest.mark.parametrize("longest", [9, 32, 70])
+def test_bfloat16_is_as_near_to_float64_as_the_stock_encoder(longest):
+    """Also of lengths at which softmax is computed in float32, and at which it is not."""
+    model, batch = _model("bert"), _batch(padded=True, longest=longest)
+    exact, exact_gradients = _output_and_gradients(model, batch)
     single = model.float()
     real = batch["attention_mask"][..., None]
     errors = {}
     for name, use in (("stock", use_stock_encoder), ("fast", use_fast_encoder)):
         use(single)
-        with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-            output = single(**batch).last_hidden_state
-        errors[name] = float((output.double() * real - exact).abs().mean())
-    assert errors["fast"] <= 1.25 * errors["stock"]
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                output = single(**batch).last_hidden_state
+            learned, gradients = _output_and_gradients(single, batch)
+        errors[name] = [float((found.double() * real - exact).abs().mean()) for found in (output, learned)]
+        off = [float((gradients[key] - exact_gradients[key]).abs().mean()) for key in gradients]
+        errors[name].append(sum(off))
+    for fast, stock in zip(errors["fast"], errors["stock"], strict=True):
+        assert fast <= 1.25 * stock
+
+
+def test_what_does_not_learn_is_packed_and_the_gradients_of_the_rest_are_the_same():
+    model, batch = _model("bert"), _batch(padded=True)
+    model.embeddings.requires_grad_(False)
+    model.encoder.layer[0].requires_grad_(False)
+    exact, expected = _output_and_gradients(model, batch)
+    model.float()
+    use_fast_encoder(model)
+    output, gradients = _output_and_gradients(model, batch)
+    packed = [encoder._COPIES[layer].kind[1] for layer in model.encoder.layer]
+    assert packed == [can_pack(torch.float32), False, False]
+    torch.testing.assert_close(output.double(), exact, rtol=0, atol=1e-5)
+    assert gradients.keys() == expected.keys()
+    for name in gradients:
+        torch.testing.assert_close(gradients[name].double(), expected[name], rtol=0, atol=1e-4)
+
+
+def test_a_model_that_has_answered_can_be_copied():
+    """A packed weight cannot, so it is not kept in the model."""
+    model, batch = _model("bert").float(), _batch(padded=True)
+    use_fast_encoder(model)
+    with torch.inference_mode():
+        expected = model(**batch).last_hidden_state
+    copied = copy.deepcopy(model)
+    with torch.inference_mode():
+        torch.testing.assert_close(copied(**batch).last_hidden_state, expected)
 
 
 def test_what_it_does_not_know_takes_the_stock_way():

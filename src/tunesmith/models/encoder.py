@@ -9,6 +9,7 @@ layer, another device, gradient checkpointing) takes the stock way.
 from __future__ import annotations
 
 import types
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +19,17 @@ from torch import nn
 from tunesmith.models import heads
 from tunesmith.models.dropout import Masks
 from tunesmith.models.encoder_blocks import (
+    Affine,
     AttentionBlock,
     AttentionWeights,
     FeedForwardBlock,
     FeedForwardWeights,
     Layout,
 )
+from tunesmith.models.linear import Linear, PackedLinear, can_pack
 
-_COPIES = "_tunesmith_copies"
+# Beside the layers, not in them: a packed weight cannot be copied with its model.
+_COPIES: weakref.WeakKeyDictionary[nn.Module, _Copies] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ class _Walk:
 
     def through(self, layer: Any, parts: Parts) -> None:
         """The layer by the written-out blocks."""
-        attention, feed_forward = _weights(layer, parts, self.dtype)
+        attention, feed_forward = _weights(layer, parts, self.dtype, learns=self._learns(layer))
         shares, first, second = self._draw(layer, parts)
         x = AttentionBlock.apply(  # type: ignore[no-untyped-call]
             self.tokens(), self.layout, attention, (shares, first),
@@ -164,6 +168,12 @@ class _Walk:
             self._padded = self.layout.leave(self._tokens, self._shape[1]).view(self._shape)
         return self._padded
 
+    def _learns(self, layer: Any) -> bool:
+        """Whether a backward pass may come through the layer."""
+        if not torch.is_grad_enabled():
+            return False
+        return self.tokens().requires_grad or any(p.requires_grad for p in layer.parameters())
+
     def _draw(self, layer: Any, parts: Parts) -> tuple[torch.Tensor | None, ...]:
         if not layer.training:
             return None, None, None
@@ -184,49 +194,65 @@ def _arithmetic(hidden_states: torch.Tensor) -> torch.dtype:
     return hidden_states.dtype
 
 
-def _weights(layer: Any, parts: Parts, dtype: torch.dtype) -> tuple[AttentionWeights, FeedForwardWeights]:
+def _weights(
+    layer: Any, parts: Parts, dtype: torch.dtype, *, learns: bool
+) -> tuple[AttentionWeights, FeedForwardWeights]:
     """The layer's weights in that arithmetic; copied again only after they changed."""
-    kept: dict[torch.dtype, _Copies] = layer.__dict__.setdefault(_COPIES, {})
-    if dtype not in kept:
-        kept[dtype] = _Copies(parts, dtype)
-    return kept[dtype].fresh(parts)
+    kind = (dtype, not learns and can_pack(dtype))
+    kept = _COPIES.get(layer)
+    if kept is None or kept.kind != kind:
+        kept = _COPIES[layer] = _Copies(*kind)
+    return kept.fresh(parts)
 
 
 class _Copies:
-    """A layer's weights in the arithmetic of the products, query, key and value in one."""
+    """A layer's weights in the arithmetic of the products, query, key and value in one; packed for inference."""
 
-    def __init__(self, parts: Parts, dtype: torch.dtype) -> None:
-        def room(*modules: Any) -> tuple[torch.Tensor, torch.Tensor]:
-            rows = sum(module.out_features for module in modules)
-            return torch.empty(rows, modules[0].in_features, dtype=dtype), torch.empty(rows, dtype=dtype)
-
-        # Ordinary tensors, also when the first pass is one of inference.
-        with torch.inference_mode(False), torch.no_grad():
-            self.qkv = room(parts.query, parts.key, parts.value)
-            self.others = [room(module) for module in (parts.out, parts.up, parts.down)]
+    def __init__(self, dtype: torch.dtype, is_packed: bool) -> None:
+        self.kind = (dtype, is_packed)
+        self._linear: list[Affine] = []
         self._versions: tuple[Any, ...] = ()
 
     def fresh(self, parts: Parts) -> tuple[AttentionWeights, FeedForwardWeights]:
         """The weights as they are now."""
         versions = tuple((p.data_ptr(), p._version) for module in parts.linear for p in _of(module))
         if versions != self._versions:
+            # Ordinary tensors, also when the first pass is one of inference.
             with torch.inference_mode(False), torch.no_grad():
                 self._copy(parts)
             self._versions = versions
-        out, up, down = self.others
+        qkv, out, up, down = self._linear
         first, second = parts.attention_norm, parts.output_norm
         return (
-            AttentionWeights(self.qkv, out, _detached(first), float(first.eps), parts.heads),  # type: ignore[arg-type]
+            AttentionWeights(qkv, out, _detached(first), float(first.eps), parts.heads),  # type: ignore[arg-type]
             FeedForwardWeights(up, down, _detached(second), float(second.eps)),  # type: ignore[arg-type]
         )
 
     def _copy(self, parts: Parts) -> None:
-        three = (parts.query, parts.key, parts.value)
-        for which in (0, 1):
-            for room, module in zip(self.qkv[which].chunk(3), three, strict=True):
-                room.copy_(_of(module)[which])
-            for pair, module in zip(self.others, (parts.out, parts.up, parts.down), strict=True):
-                pair[which].copy_(_of(module)[which])
+        groups = ((parts.query, parts.key, parts.value), (parts.out,), (parts.up,), (parts.down,))
+        dtype, is_packed = self.kind
+        if is_packed:
+            self._linear = [PackedLinear(*_filled(_room(group, dtype), group)) for group in groups]
+        else:
+            rooms = [(kept.weight, kept.bias) for kept in self._linear if isinstance(kept, Linear)]
+            rooms = rooms or [_room(group, dtype) for group in groups]
+            self._linear = [Linear(*_filled(room, group)) for room, group in zip(rooms, groups, strict=True)]
+
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+def _room(modules: Any, dtype: torch.dtype) -> Pair:
+    """For the weights and the biases of linear layers, one under the other."""
+    rows = sum(module.out_features for module in modules)
+    return torch.empty(rows, modules[0].in_features, dtype=dtype), torch.empty(rows, dtype=dtype)
+
+
+def _filled(room: Pair, modules: Any) -> Pair:
+    for which in (0, 1):
+        for place, module in zip(room[which].chunk(len(modules)), modules, strict=True):
+            place.copy_(_of(module)[which])
+    return room
 
 
 def _of(module: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,6 +24,10 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from tunesmith.models.linear import Linear, PackedLinear
+
+Affine = Linear | PackedLinear
+
 # Numbers of tokens, and lengths in attention, are rounded up to these: for every shape of a product that it has
 # not seen, oneDNN first makes a kernel and keeps it, which takes as long as a small product. So few tokens are
 # rounded less: a single text.
@@ -40,7 +44,7 @@ class Layout:
         rows: t, the number of real tokens rounded up; the last rows are zeros and nobody reads them.
         batch: [n] places of the real tokens among b·s.
         attention: [n] places of the same among b·l.
-        bias: [b, 1, 1, l], 0 for real tokens and the least number for others; None if there are no others.
+        bias: [b, 1, l], 0 for real tokens and a number beyond all scores for others; None if there are no others.
     """
 
     sequences: int
@@ -59,8 +63,8 @@ class Layout:
         wider = F.pad(real, (0, rounded - longest))
         bias = None
         if not bool(wider.all()):
-            bias = torch.zeros(sequences, 1, 1, rounded, dtype=dtype)
-            bias.masked_fill_(~wider[:, None, None, :], torch.finfo(dtype).min)
+            bias = torch.zeros(sequences, 1, rounded, dtype=dtype)
+            bias.masked_fill_(~wider[:, None, :], torch.finfo(dtype).min / 2)  # a score more is no infinity
         places = [mask.reshape(-1).nonzero().squeeze(1) for mask in (real, wider)]
         n = len(places[0])
         rows = _rounded(n, _FEW_TOKENS if n <= _FEW else _TOKENS)
@@ -119,15 +123,15 @@ class AttentionWeights:
     """Of one attention block, in the arithmetic of its products; `norm` as it is trained.
 
     Args:
-        qkv: [3·d, d] and [3·d].
+        qkv: weight [3·d, d] and bias [3·d].
         out: [d, d] and [d].
         norm: [d] and [d].
         eps: of the normalisation.
         heads: a.
     """
 
-    qkv: tuple[torch.Tensor, torch.Tensor]
-    out: tuple[torch.Tensor, torch.Tensor]
+    qkv: Affine
+    out: Affine
     norm: tuple[torch.Tensor, torch.Tensor]
     eps: float
     heads: int
@@ -137,8 +141,8 @@ class AttentionWeights:
 class FeedForwardWeights:
     """Of one feed-forward block: `up` [f, d] and [f], `down` [d, f] and [d], `norm` [d] and [d]."""
 
-    up: tuple[torch.Tensor, torch.Tensor]
-    down: tuple[torch.Tensor, torch.Tensor]
+    up: Affine
+    down: Affine
     norm: tuple[torch.Tensor, torch.Tensor]
     eps: float
 
@@ -159,14 +163,11 @@ class AttentionBlock(torch.autograd.Function):
 
         The parameters that learn: query, key, value, out, norm, each with weight and bias.
         """
-        d, heads, inputs = x.shape[1], weights.heads, x.to(weights.out[0].dtype)
-        q, k, v = layout.split(torch.addmm(weights.qkv[1], inputs, weights.qkv[0].t()), 3, heads).unbind()
-        scores = torch.bmm(q, k.transpose(1, 2)).mul_(_scaling(q))
-        if layout.bias is not None:
-            scores.view(layout.sequences, heads, layout.longest, layout.longest).add_(layout.bias)
-        shares = torch.softmax(scores, -1)
+        d, heads, inputs = x.shape[1], weights.heads, x.to(weights.qkv.bias.dtype)
+        q, k, v = layout.split(weights.qkv(inputs), 3, heads).unbind()
+        shares = _softmax(_scores(q, k, layout, heads))
         seen = layout.join(torch.bmm(_times(shares, masks[0]), v)[None], heads)
-        added = x + _dropped(torch.addmm(weights.out[1], seen, weights.out[0].t()), masks[1])
+        added = x + _dropped(weights.out(seen), masks[1])
         y, mean, rstd = torch.native_layer_norm(added, (d,), *weights.norm, weights.eps)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(inputs, q, k, v, shares, seen, added, mean, rstd, *masks)
@@ -180,15 +181,15 @@ class AttentionBlock(torch.autograd.Function):
         layout, weights, needed = ctx.layout, ctx.weights, ctx.needs_input_grad
         dadded, dgamma, dbeta = _norm_backward(dy, added, mean, rstd, weights.norm, any(needed[12:14]))
         dout = _undropped(dadded, seen.dtype, masks[1])
-        dseen = layout.split(dout @ weights.out[0], 1, weights.heads)[0]
+        dseen = layout.split(dout @ weights.out.weight, 1, weights.heads)[0]
         dqkv = torch.empty((3, *q.shape), dtype=q.dtype)
         torch.bmm(_times(shares, masks[0]).transpose(1, 2), dseen, out=dqkv[2])
         dshares = _dropped(torch.bmm(dseen, v.transpose(1, 2)), masks[0])
-        dscores = torch._softmax_backward_data(dshares, shares, -1, shares.dtype).mul_(_scaling(q))
+        dscores = _softmax_backward(dshares, shares).mul_(_scaling(q))
         torch.bmm(dscores, k, out=dqkv[0])
         torch.bmm(dscores.transpose(1, 2), q, out=dqkv[1])
         flat = layout.join(dqkv, weights.heads)
-        dx = dadded + flat @ weights.qkv[0] if needed[0] else None
+        dx = dadded + flat @ weights.qkv.weight if needed[0] else None
         norm = weights.norm[0].dtype
         inner = _linear_backward(flat, inputs, any(needed[4:10]), norm)
         outer = _linear_backward(dout, seen, any(needed[10:12]), norm)
@@ -208,10 +209,9 @@ class FeedForwardBlock(torch.autograd.Function):
         *parameters: torch.Tensor,
     ) -> torch.Tensor:
         """The mask is of the output [t, d]; the parameters that learn: up, down, norm."""
-        inputs = x.to(weights.up[0].dtype)
-        inner = torch.addmm(weights.up[1], inputs, weights.up[0].t())
-        active = F.gelu(inner)
-        added = x + _dropped(torch.addmm(weights.down[1], active, weights.down[0].t()), mask)
+        inputs = x.to(weights.up.bias.dtype)
+        inner, active = weights.up.then_gelu(inputs)
+        added = x + _dropped(weights.down(active), mask)
         y, mean, rstd = torch.native_layer_norm(added, (x.shape[1],), *weights.norm, weights.eps)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(inputs, inner, active, added, mean, rstd, mask)
@@ -225,12 +225,39 @@ class FeedForwardBlock(torch.autograd.Function):
         weights, needed = ctx.weights, ctx.needs_input_grad
         dadded, dgamma, dbeta = _norm_backward(dy, added, mean, rstd, weights.norm, any(needed[7:9]))
         ddown = _undropped(dadded, active.dtype, mask)
-        dinner = torch.ops.aten.gelu_backward(ddown @ weights.down[0], inner)
-        dx = dadded + dinner @ weights.up[0] if needed[0] else None
+        dinner = torch.ops.aten.gelu_backward(ddown @ weights.down.weight, inner)
+        dx = dadded + dinner @ weights.up.weight if needed[0] else None
         norm = weights.norm[0].dtype
         up = _linear_backward(dinner, inputs, any(needed[3:5]), norm)
         down = _linear_backward(ddown, active, any(needed[5:7]), norm)
         return dx, None, None, *up, *down, dgamma, dbeta
+
+
+def _scores(q: torch.Tensor, k: torch.Tensor, layout: Layout, heads: int) -> torch.Tensor:
+    """[b·a, l, l]: scale and bias come with the product, since adding to rows this short costs more than it."""
+    if layout.bias is None:
+        return torch.baddbmm(q.new_empty(1, 1, 1), q, k.transpose(1, 2), beta=0, alpha=_scaling(q))
+    bias = layout.bias.repeat_interleave(heads, 0)
+    return torch.baddbmm(bias, q, k.transpose(1, 2), alpha=_scaling(q))
+
+
+def _softmax(scores: torch.Tensor) -> torch.Tensor:
+    if _is_faster_in_float32(scores):
+        return torch.softmax(scores.float(), -1).to(scores.dtype)
+    return torch.softmax(scores, -1)
+
+
+def _softmax_backward(dshares: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    if not _is_faster_in_float32(shares):
+        return torch._softmax_backward_data(dshares, shares, -1, shares.dtype)
+    found = torch._softmax_backward_data(dshares.float(), shares.float(), -1, torch.float32)
+    return found.to(shares.dtype)
+
+
+def _is_faster_in_float32(shares: torch.Tensor) -> bool:
+    """In bfloat16, torch takes what exceeds a multiple of 32 one by one."""
+    length = shares.shape[-1]
+    return shares.dtype == torch.bfloat16 and length < 64 and length % 32 != 0
 
 
 def _scaling(q: torch.Tensor) -> float:

@@ -67,17 +67,24 @@ class Living(TorchDispatchMode):  # type: ignore[no-untyped-call]
         first = self._made
         for tensor in tree_iter(tree):
             if isinstance(tensor, torch.Tensor):
-                self._note(tensor.untyped_storage())
+                self._note(*_owner(tensor))
         return range(first, self._made)
 
-    def _note(self, storage: Any) -> None:
-        key, size = storage._cdata, int(storage.nbytes())
+    def _note(self, owner: Any, key: int, size: int) -> None:
         if key in self._alive or key in self._before:
             return
         number, self._made = self._made, self._made + 1
         self._events.append((number, size))
-        self._alive[key] = (number, weakref.finalize(storage, self._free, key, number, size))
+        self._alive[key] = (number, weakref.finalize(owner, self._free, key, number, size))
 
     def _free(self, key: int, number: int, size: int) -> None:
         self._events.append((number, -size))
         self._alive.pop(key, None)
+
+
+def _owner(tensor: torch.Tensor) -> tuple[Any, int, int]:
+    """What holds a tensor's bytes, a key of it and their number."""
+    if tensor.is_mkldnn:  # packed by oneDNN: it shares them with no other
+        return tensor, id(tensor), tensor.numel() * tensor.element_size()
+    storage = tensor.untyped_storage()
+    return storage, storage._cdata, int(storage.nbytes())

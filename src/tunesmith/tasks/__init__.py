@@ -151,8 +151,8 @@ class Task:
     greater_is_better: bool = True
     look_metric: str = ""
     """The metric that chooses the best step, where it is not the primary one; smaller is better for `loss`."""
-    probe: Literal["logistic_regression", "linear"] | None = None
-    """What fits the head on frozen features, where it is linear; `linear` minimises the task's own loss."""
+    has_probe: bool = False
+    """Whether the head is linear, so that it can be fitted on frozen features."""
     baselines: tuple[str, ...] = ()
     """Names in `tunesmith.evaluation.baselines` that the result is set beside."""
     heeds: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ at once.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class MultiLabelClassification(Task):
     primary_metric = "f1_micro"
     pools = True
     heeds = ("focal_gamma", "r_drop_alpha", "augment", "label_smoothing_factor", "class_weights")
-    probe: Literal["logistic_regression", "linear"] | None = "linear"
+    has_probe = True
     baselines = ("all_frequent", "tfidf_logistic_regression")
 
     def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:

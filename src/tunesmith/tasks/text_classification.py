@@ -7,7 +7,7 @@ numbers, else alphabetic, so that it does not depend on the order of the rows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class TextClassification(Task):
     primary_metric = "accuracy"
     pools = True
     heeds = ("class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha", "augment")
-    probe: Literal["logistic_regression", "linear"] | None = "logistic_regression"
+    has_probe = True
     baselines = ("majority", "tfidf_logistic_regression")
 
     def read(self, row: Values) -> dict[str, Any]:

@@ -7,7 +7,7 @@ itself, in every tool.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class TextRegression(Task):
     primary_metric = "pearson"
     pools = True
     heeds = ("augment",)
-    probe: Literal["logistic_regression", "linear"] | None = "linear"
+    has_probe = True
     baselines = ("mean", "tfidf_ridge")
 
     def read(self, row: Values) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,7 +60,7 @@ class TokenClassification(Task):
     auto_class = "AutoModelForTokenClassification"
     primary_metric = "f1"
     shown_as = "entities"
-    probe: Literal["logistic_regression", "linear"] | None = "linear"
+    has_probe = True
     baselines = ("dictionary",)
     heeds = ("class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha")
     max_length = 512
