@@ -32,13 +32,15 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 STEPS = 20
 _SAMPLE_EVERY_S = 0.02
+_LEAST_S = 1.0  # less is within what a start varies by
 _MIB = 2**20
 _HEAD = """# Scale of data
 
 Made by `python benchmarks/scale.py`: rows of sst2, each varied, through `train` (20 steps, no probe, no
 baselines, small validation and test files) and `predict --data FILE --output FILE`, with a model of
 {parameters:,} parameters, from a cold cache. `own` is the peak of what the process holds for itself, `all` counts
-pages of mapped files too. `rows/s` is over the time beyond what 200 rows take: imports, loading, 20 steps.
+pages of mapped files too. `rows/s` is over the time beyond what 200 rows take (imports,
+loading, 20 steps), where that is more than a second.
 """
 
 
@@ -205,10 +207,11 @@ def table(records: list[dict], empty: dict[str, float], facts: dict) -> str:
         more = own - first[r["verb"], r["format"]][0]
         stages = r.get("stages_s", {})
         parts = [f"{stages[name]:.1f} s" if name in stages else "–" for name in ("prepare", "encode")]
-        rate = r["rows"] / max(r["total_s"] - empty[r["verb"]], 0.01)
+        beyond_s = r["total_s"] - empty[r["verb"]]
+        rate = f"{r['rows'] / beyond_s:,.0f}" if beyond_s > _LEAST_S else "–"
         lines.append(
             f"| {r['verb']} | {r['rows']:,} | {r['format']} | {r['bytes'] / _MIB:.1f} MiB | {r['total_s']:.1f} s "
-            f"| {rate:,.0f} | {parts[0]} | {parts[1]} | {own / _MIB:.0f} MiB | {more / _MIB:+.0f} MiB "
+            f"| {rate} | {parts[0]} | {parts[1]} | {own / _MIB:.0f} MiB | {more / _MIB:+.0f} MiB "
             f"| {everything / _MIB:.0f} MiB |"
         )
     return "\n".join(lines) + "\n"

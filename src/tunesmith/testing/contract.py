@@ -95,21 +95,24 @@ class TaskContract:
     # ---- made once for all tests of a subclass ----
 
     @pytest.fixture(scope="class")
-    def base(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    @classmethod
+    def base(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """The folder of the untrained model."""
-        return write_tiny_model(tmp_path_factory.mktemp("model") / self.family, family=self.family)
+        return write_tiny_model(tmp_path_factory.mktemp("model") / cls.family, family=cls.family)
 
     @pytest.fixture(scope="class")
-    def files(self, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    @classmethod
+    def files(cls, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         """A file a split."""
         folder = tmp_path_factory.mktemp("data")
-        rows = self.rows(88, seed=0)
+        rows = cls().rows(88, seed=0)
         parts = {"train": rows[:56], "validation": rows[56:72], "test": rows[72:]}
         return {name: write_rows(folder / f"{name}.jsonl", part) for name, part in parts.items()}
 
     @pytest.fixture(scope="class")
+    @classmethod
     def make_recipe(
-        self, base: Path, files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+        cls, base: Path, files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     ) -> Iterator[Any]:
         """From values of `train` to a recipe with a folder of its own; the cache is ours meanwhile."""
         from tunesmith.recipe import Recipe
@@ -117,43 +120,46 @@ class TaskContract:
 
         def make(**train: Any) -> Recipe:
             tree: dict[str, Any] = {
-                "task": self.name,
+                "task": cls.name,
                 "model": str(base),
                 "output_dir": str(tmp_path_factory.mktemp("runs") / "run"),
                 "data": {split: [str(file)] for split, file in files.items()},
                 "train": {"max_steps": 8, "learning_rate": 2e-3, "per_device_train_batch_size": 8},
-                "generate": {"max_new_tokens": 6} if TASKS.get(self.name).generates else {},
+                "generate": {"max_new_tokens": 6} if TASKS.get(cls.name).generates else {},
                 "evaluate": {"bootstrap_samples": 100, "samples": 3},
             }
-            for section, values in (*self.recipe.items(), ("train", train)):
+            for section, values in (*cls.recipe.items(), ("train", train)):
                 tree.setdefault(section, {}).update(values)
             return Recipe.model_validate(tree)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TUNESMITH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-            if self.task is not None:
+            if cls.task is not None:
                 # As `register` does it, but only while these tests last.
-                patch.setitem(TASKS._registered, self.name, self.task)
+                patch.setitem(TASKS._registered, cls.name, cls.task)
             yield make
 
     @pytest.fixture(scope="class")
-    def run(self, make_recipe: Any) -> Run:
+    @classmethod
+    def run(cls, make_recipe: Any) -> Run:
         """One finished training."""
         from tunesmith import pipeline
 
         return pipeline.train(make_recipe())
 
     @pytest.fixture(scope="class")
-    def predictor(self, run: Run) -> Predictor:
+    @classmethod
+    def predictor(cls, run: Run) -> Predictor:
         """Of that training."""
         from tunesmith import load
 
         return load(run.path)
 
     @pytest.fixture(scope="class")
-    def bench(self, make_recipe: Any) -> _Bench:
+    @classmethod
+    def bench(cls, make_recipe: Any) -> _Bench:
         """The untrained model in float64 without dropout, and sequences to train it on."""
-        return _Bench(self, make_recipe())
+        return _Bench(cls(), make_recipe())
 
     # ---- what it says of itself ----
 

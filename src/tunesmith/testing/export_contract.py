@@ -52,26 +52,28 @@ class ExporterContract:
     # ---- made once for all tests of a subclass ----
 
     @pytest.fixture(scope="class")
-    def files(self, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    @classmethod
+    def files(cls, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         """A file a split."""
         folder = tmp_path_factory.mktemp("data")
-        rows = self.rows(152, seed=0)
+        rows = cls().rows(152, seed=0)
         parts = {"train": rows[:80], "validation": rows[80:112], "test": rows[112:]}
         return {name: [str(write_rows(folder / f"{name}.jsonl", part))] for name, part in parts.items()}
 
     @pytest.fixture(scope="class")
-    def run(self, files: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    @classmethod
+    def run(cls, files: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         """One finished training."""
         from tunesmith import pipeline
         from tunesmith.recipe import Recipe
 
-        base = write_tiny_model(tmp_path_factory.mktemp("model") / self.family, family=self.family)
+        base = write_tiny_model(tmp_path_factory.mktemp("model") / cls.family, family=cls.family)
         recipe = Recipe.model_validate({
-            "task": self.task,
+            "task": cls.task,
             "model": str(base),
             "output_dir": str(tmp_path_factory.mktemp("runs") / "run"),
             "data": files,
-            "train": {"max_steps": 30, "learning_rate": 5e-3, "per_device_train_batch_size": 16, **self.train},
+            "train": {"max_steps": 30, "learning_rate": 5e-3, "per_device_train_batch_size": 16, **cls.train},
             "evaluate": {"bootstrap_samples": 100, "baselines": False},
         })  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
@@ -79,14 +81,16 @@ class ExporterContract:
             yield pipeline.train(recipe)
 
     @pytest.fixture(scope="class")
-    def facts(self, run: Run) -> dict[str, Any]:
+    @classmethod
+    def facts(cls, run: Run) -> dict[str, Any]:
         """What the export says of itself."""
         from tunesmith import export
 
-        return export(run.path, self.name, overrides=self.allowed)
+        return export(run.path, cls.name, overrides=cls.allowed)
 
     @pytest.fixture(scope="class")
-    def predictors(self, run: Run, facts: dict[str, Any]) -> tuple[Predictor, Predictor]:
+    @classmethod
+    def predictors(cls, run: Run, facts: dict[str, Any]) -> tuple[Predictor, Predictor]:
         """Of the run, and of the export."""
         from tunesmith import load
 
