@@ -214,7 +214,9 @@ def _fit(session: Session, plan: Plan, settings: Settings, accelerator: Any) -> 
 
 def _loop(session: Session, train: Encoded, plan: Plan, settings: Settings, accelerator: Any) -> State:
     from tunesmith.models.embedding_rows import training_rows
+    from tunesmith.models.linear import let_go_of_packed
 
+    let_go_of_packed(session.model)  # what the probe and the first scores have left
     places = session.data.splits["train"].place
     job = Job(
         model=session.model,

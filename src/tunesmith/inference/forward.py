@@ -85,6 +85,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients, and back to the mode that was."""
     import torch
 
+    from tunesmith.models.linear import let_go_of_packed
+
     was_training = model.training
     if was_training:  # to set the mode of every module takes as long as a layer on one text
         model.eval()
@@ -94,6 +96,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         if was_training:
             model.train()
+            let_go_of_packed(model)
 
 
 def arithmetic(model: nn.Module, *, bf16: bool) -> Any:

@@ -11,12 +11,13 @@ from tunesmith.models import heads
 
 
 def use_fast_arithmetic(model: Any) -> None:
-    """Replaces the arithmetic of pooling, encoder layers and dropout by faster ways to the same results.
+    """Replaces the arithmetic of pooling, layers and dropout by faster ways to the same results.
 
     Models come here when they are loaded, before they compute: what libraries keep in memory is set here, too.
     """
     from tunesmith.models.dropout import use_fast_dropout
     from tunesmith.models.encoder import use_fast_encoder
+    from tunesmith.models.linear import use_packed_linear
 
     _keep_few_kernels()
     _keep_freed_memory()
@@ -24,6 +25,7 @@ def use_fast_arithmetic(model: Any) -> None:
         heads.use_fast_pooling(model)
     use_fast_encoder(model)
     use_fast_dropout(model)
+    use_packed_linear(model)
 
 
 def _keep_few_kernels() -> None:

@@ -84,6 +84,8 @@ def use_fast_encoder(model: Any) -> bool:
         _parts(layer).is_known() for layer in encoder.layer if _is_bert_like(layer)
     ):
         return False
+    if any(parameter.is_inference() for parameter in encoder.parameters()):  # whose changes nobody counts
+        return False
     encoder.forward = types.MethodType(_forward, encoder)
     return True
 

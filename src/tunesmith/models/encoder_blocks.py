@@ -163,7 +163,7 @@ class AttentionBlock(torch.autograd.Function):
 
         The parameters that learn: query, key, value, out, norm, each with weight and bias.
         """
-        d, heads, inputs = x.shape[1], weights.heads, x.to(weights.qkv.bias.dtype)
+        d, heads, inputs = x.shape[1], weights.heads, x.to(weights.qkv.dtype)
         q, k, v = layout.split(weights.qkv(inputs), 3, heads).unbind()
         shares = _softmax(_scores(q, k, layout, heads))
         seen = layout.join(torch.bmm(_times(shares, masks[0]), v)[None], heads)
@@ -209,7 +209,7 @@ class FeedForwardBlock(torch.autograd.Function):
         *parameters: torch.Tensor,
     ) -> torch.Tensor:
         """The mask is of the output [t, d]; the parameters that learn: up, down, norm."""
-        inputs = x.to(weights.up.bias.dtype)
+        inputs = x.to(weights.up.dtype)
         inner, active = weights.up.then_gelu(inputs)
         added = x + _dropped(weights.down(active), mask)
         y, mean, rstd = torch.native_layer_norm(added, (x.shape[1],), *weights.norm, weights.eps)

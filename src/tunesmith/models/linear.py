@@ -7,10 +7,17 @@ that changes every step gains nothing by it, so only what does not learn is laid
 
 from __future__ import annotations
 
+import copy
+import functools
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
+
+_MOST_BYTES = 2 << 30
+_LEAST_WEIGHTS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -19,6 +26,11 @@ class Linear:
 
     weight: torch.Tensor
     bias: torch.Tensor
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the product."""
+        return self.bias.dtype
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """[t, m]."""
@@ -31,13 +43,15 @@ class Linear:
 
 
 class PackedLinear:
-    """The same by a packed copy of the weight, for inference alone."""
+    """The same by a packed copy of the weight, for inference alone; of any leading dimensions."""
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        self.packed, self.bias = torch.ops.mkldnn._reorder_linear_weight(weight), bias
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        self.packed, self.bias = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous()), bias
+        self.dtype = weight.dtype
+        self._multiply = torch.ops.mkldnn._linear_pointwise.default
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """[t, m]."""
+        """[…, m]."""
         return self._product(x, "none", "")
 
     def then_gelu(self, x: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
@@ -45,12 +59,11 @@ class PackedLinear:
         return None, self._product(x, "gelu", "none")
 
     def _product(self, x: torch.Tensor, activation: str, algorithm: str) -> torch.Tensor:
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self.packed, self.bias, activation, [], algorithm
-        )
+        product: torch.Tensor = self._multiply(x, self.packed, self.bias, activation, [], algorithm)
         return product
 
 
+@functools.cache
 def can_pack(dtype: torch.dtype) -> bool:
     """Whether this build of torch and this processor have products of packed weights in that arithmetic."""
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):  # type: ignore[no-untyped-call]
@@ -58,3 +71,67 @@ def can_pack(dtype: torch.dtype) -> bool:
     if dtype == torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return dtype == torch.float32
+
+
+def use_packed_linear(model: nn.Module) -> None:
+    """Lets the large linear layers of a stock model multiply by packed weights whenever no gradient is asked for.
+
+    The packed copy is made when a layer first answers and again after its weight has changed, and takes as much
+    memory as the weight. So models whose layers have more than 2 GiB stay as they are, and so do small layers,
+    whose products take less time than the way to a packed one.
+    """
+    layers: list[Any] = [module for module in model.modules() if _is_worth_packing(module)]
+    if sum(layer.weight.numel() * layer.weight.element_size() for layer in layers) > _MOST_BYTES:
+        return
+    for layer in layers:
+        layer.forward = _Forward(layer)
+
+
+def let_go_of_packed(model: nn.Module) -> None:
+    """Frees the packed copies of a model that goes on to learn."""
+    for module in model.modules():
+        forward = module.__dict__.get("forward")
+        if isinstance(forward, _Forward):
+            forward.kept = None
+
+
+def _is_worth_packing(module: Any) -> bool:
+    """Whether it is a large layer of a stock class; GPT-2's has its weight the other way round."""
+    from transformers.pytorch_utils import Conv1D
+
+    is_large = type(module) in (nn.Linear, Conv1D) and module.weight.numel() >= _LEAST_WEIGHTS
+    return is_large and not module.weight.is_inference()  # whose changes nobody counts
+
+
+class _Forward:
+    """In place of a layer's stock forward pass."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+        self.kept: tuple[Any, PackedLinear] | None = None
+
+    def __call__(self, x: torch.Tensor) -> Any:
+        layer = self.layer
+        if torch.is_grad_enabled() or x.device.type != "cpu":
+            return type(layer).forward(layer, x)
+        in_autocast = torch.is_autocast_enabled("cpu")
+        dtype = torch.get_autocast_dtype("cpu") if in_autocast else layer.weight.dtype
+        if not can_pack(dtype) or (x.dtype != dtype and not in_autocast):
+            return type(layer).forward(layer, x)
+        return self._packed(dtype)(x.to(dtype))
+
+    def __deepcopy__(self, memo: Any) -> _Forward:
+        """Of the copied layer; a packed weight cannot be copied."""
+        return _Forward(copy.deepcopy(self.layer, memo))
+
+    def _packed(self, dtype: torch.dtype) -> PackedLinear:
+        """The layer's weight as it is now."""
+        weight, bias = self.layer.weight, self.layer.bias
+        state = (dtype, weight.data_ptr(), weight._version, None if bias is None else bias._version)
+        if self.kept is None or self.kept[0] != state:
+            # Ordinary tensors, also when the first pass is one of inference.
+            with torch.inference_mode(False), torch.no_grad():
+                turned = weight if isinstance(self.layer, nn.Linear) else weight.t()
+                packed = PackedLinear(turned.to(dtype), None if bias is None else bias.to(dtype))
+            self.kept = state, packed
+        return self.kept[1]
