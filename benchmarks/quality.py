@@ -232,7 +232,8 @@ def runs_of(entry: Entry, folder: Path) -> list[Path]:
 
 def pooled(records: list[dict], runs: list[Path]) -> dict:
     """One record of all folds: the share of right answers over all rows; other scores are means of the folds."""
-    lines = [line for run in runs for line in (run / "predictions" / "test.jsonl").open(encoding="utf-8")]
+    texts = [(run / "predictions" / "test.jsonl").read_text(encoding="utf-8") for run in runs]
+    lines = [line for text in texts for line in text.split("\n") if line]
     right = np.array([[json.loads(line)["correct"]] for line in lines], dtype=np.float64)
     first, n = records[0], len(right)
     name, confidence = first["primary"]["name"], first["primary"]["confidence"]
