@@ -293,3 +293,17 @@ def test_folds_are_scored_together(tmp_path):
     assert line["primary"]["high"] - line["primary"]["low"] == pytest.approx(2 * spread, rel=0.15)
     assert line["scores"]["loss"]["value"] == pytest.approx(1.5)
     assert line["train_s"] == 40.0
+
+
+def test_writing_is_measured_with_packed_layers_and_without():
+    import writing
+
+    (record,) = writing.measure([256], [2], rounds=1)
+    assert record["stock"][0] > 0
+    assert record["packed"][0] > 0
+    assert "| 256 | 2 |" in writing.table([record])
+    model = writing.decoder(256)
+    packed = [m for m in model.modules() if "forward" in m.__dict__]
+    assert len(packed) > 8 * 6
+    writing.use_stock_linear(model)
+    assert not any("forward" in m.__dict__ for m in packed)

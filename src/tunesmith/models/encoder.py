@@ -19,14 +19,13 @@ from torch import nn
 from tunesmith.models import heads
 from tunesmith.models.dropout import Masks
 from tunesmith.models.encoder_blocks import (
-    Affine,
     AttentionBlock,
     AttentionWeights,
     FeedForwardBlock,
     FeedForwardWeights,
     Layout,
 )
-from tunesmith.models.linear import Linear, PackedLinear, can_pack
+from tunesmith.models.linear import Affine, Linear, PackedLinear, can_pack
 
 # Beside the layers, not in them: a packed weight cannot be copied with its model.
 _COPIES: weakref.WeakKeyDictionary[nn.Module, _Copies] = weakref.WeakKeyDictionary()

@@ -24,9 +24,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from tunesmith.models.linear import Linear, PackedLinear
-
-Affine = Linear | PackedLinear
+from tunesmith.models.linear import Affine
 
 # Numbers of tokens, and lengths in attention, are rounded up to these: for every shape of a product that it has
 # not seen, oneDNN first makes a kernel and keeps it, which takes as long as a small product. So few tokens are

@@ -63,6 +63,9 @@ class PackedLinear:
         return product
 
 
+Affine = Linear | PackedLinear
+
+
 @functools.cache
 def can_pack(dtype: torch.dtype) -> bool:
     """Whether this build of torch and this processor have products of packed weights in that arithmetic."""
