@@ -278,6 +278,8 @@ def evaluate(
     recipe = run.recipe()
     how, predictor = recipe.evaluate, Predictor.from_run(path)
     task, targets = predictor.task, predictor.targets
+    for note in predictor.notes:
+        progress.note(note)
     progress.stage("Reading the data")
     extra = [*how.slices, *how.groups]
     reading = read_checked(task, sources, columns or recipe.data.columns, targets, extra=extra)

@@ -174,7 +174,9 @@ def begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
     _tell_added_tokens(recipe, loaded, progress)
     if loaded.head_is_new and loaded.needs_trained_head:
         progress.warn(f"{files.name} was not trained for {task.name}: its head begins from random weights")
-    use_fast_arithmetic(loaded.model)
+    note = use_fast_arithmetic(loaded.model)
+    if note:
+        progress.note(note)
     adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
     session = Session(run, recipe, task, progress, data, loaded, adapter, dict(data.targets))
     session.stages_s["prepare"] = round(time.perf_counter() - began, 3)

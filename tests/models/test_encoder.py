@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+import transformers
 from transformers import (
     BertConfig,
     BertModel,
@@ -18,6 +19,7 @@ from transformers import (
 )
 
 from tunesmith.models import encoder
+from tunesmith.models.arithmetic import use_fast_arithmetic
 from tunesmith.models.encoder import use_fast_encoder, use_stock_encoder
 from tunesmith.models.linear import can_pack
 from tunesmith.training.optimizer import make_optimizer, set_learning_rate
@@ -224,3 +226,55 @@ def test_dropout_keeps_the_expectation_and_follows_the_seed():
 
     torch.testing.assert_close(run(1), run(1), rtol=0, atol=0)
     assert not torch.equal(run(1), run(2))
+
+
+_LOOK_ALIKE = {
+    "RemBert": {"input_embedding_size": 16, "output_embedding_size": 16},
+    "Xmod": {"languages": ["en_XX"], "default_language": "en_XX"},
+    "RoFormer": {},
+    "MegatronBert": {},
+    "RobertaPreLayerNorm": {},
+    "Deberta": {},
+    "DebertaV2": {},
+    "ConvBert": {},
+    "Longformer": {"attention_window": 8},
+    "MobileBert": {},
+}
+
+
+@pytest.mark.parametrize("name", sorted(_LOOK_ALIKE))
+def test_a_family_whose_layers_look_like_berts_computes_as_it_did(name):
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{name}Config")(**_SIZE, **_LOOK_ALIKE[name])
+    model = transformers.AutoModel.from_config(config).double().eval()
+    batch = _batch(padded=True)
+    with torch.no_grad():
+        before = model(**batch)[0]
+        assert use_fast_arithmetic(model) == ""
+        torch.testing.assert_close(model(**batch)[0], before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["Data2VecText", "Ernie", "RoCBert", "XLMRoberta", "Camembert"])
+def test_classes_that_are_berts_by_another_name_are_fast(name):
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{name}Config")(**_SIZE)
+    model = transformers.AutoModel.from_config(config).double().eval()
+    expected = _output_and_gradients(model, _batch(padded=True))
+    assert use_fast_arithmetic(model) == ""
+    assert "forward" in model.encoder.__dict__
+    output, gradients = _output_and_gradients(model, _batch(padded=True))
+    torch.testing.assert_close(output, expected[0], rtol=0, atol=1e-12)
+    for key, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[1][key], rtol=0, atol=1e-11)
+
+
+def test_where_fast_and_stock_differ_the_stock_encoder_is_used_and_a_note_says_so():
+    model = _model("bert")
+    for layer in model.encoder.layer:
+        layer.attention.self.scaling *= 3.0  # what another version of transformers may do
+        layer.attention.self.query.weight.data *= 20.0  # as large as trained weights are
+    with torch.no_grad():
+        before = model(**_batch(padded=True)).last_hidden_state
+        assert "the stock implementation is used" in use_fast_arithmetic(model)
+        torch.testing.assert_close(model(**_batch(padded=True)).last_hidden_state, before, rtol=0, atol=0)
+    assert "forward" not in model.encoder.__dict__

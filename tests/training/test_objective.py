@@ -3,10 +3,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from tunesmith import pipeline
 from tunesmith.data.batches import collate
 from tunesmith.encoded import Encoded
+from tunesmith.errors import RecipeError
 from tunesmith.inference.forward import forward
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
@@ -224,3 +226,40 @@ def test_the_recipe_reaches_the_loop_and_the_bits_are_the_same_twice(tiny_recipe
     one, again, without = weights("one", 2.0), weights("again", 2.0), weights("without", 0.0)
     assert all(torch.equal(tensor, again[name]) for name, tensor in one.items())
     assert any(not torch.equal(tensor, without[name]) for name, tensor in one.items())
+
+
+def _t5():
+    return transformers.T5ForConditionalGeneration(
+        transformers.T5Config(
+            vocab_size=60, d_model=24, d_kv=6, d_ff=40, num_layers=1, num_heads=4, decoder_start_token_id=0
+        )
+    )
+
+
+def _bart():
+    return transformers.BartForConditionalGeneration(
+        transformers.BartConfig(
+            vocab_size=60, d_model=24, encoder_layers=1, decoder_layers=1, encoder_attention_heads=4,
+            decoder_attention_heads=4, encoder_ffn_dim=40, decoder_ffn_dim=40, max_position_embeddings=30,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [_t5, _bart])
+def test_neftune_acts_on_the_text_that_an_encoder_reads(make):
+    torch.manual_seed(0)
+    model = make().eval()
+    batch = {name: BATCH[name] for name in ("input_ids", "attention_mask")}
+    with torch.no_grad():
+        plain = model(**batch, decoder_input_ids=batch["input_ids"]).logits
+        with noisy_embeddings(model, batch, 50.0):
+            noisy = model(**batch, decoder_input_ids=batch["input_ids"]).logits
+        again = model(**batch, decoder_input_ids=batch["input_ids"]).logits
+    assert not torch.equal(noisy, plain)
+    assert torch.equal(again, plain)
+
+
+def test_neftune_is_refused_where_it_would_have_no_effect(calm):
+    unread = pytest.raises(RecipeError, match="neftune_noise_alpha has no effect")
+    with unread, noisy_embeddings(calm, BATCH, 5.0):
+        pass

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import ModelError
 from tunesmith.inference.onnx import OnnxModel
-from tunesmith.models.loading import position_limit
+from tunesmith.models.positions import position_limit
 
 if TYPE_CHECKING:
     import torch

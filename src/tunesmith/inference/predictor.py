@@ -38,7 +38,7 @@ class Predictor:
 
     def __init__(self, task: Task, loaded: LoadedModel, overlap: int | None = None) -> None:
         self.task, self.model, self.tokenizer = task, loaded.model, loaded.tokenizer
-        self.bf16 = loaded.bf16
+        self.bf16, self.notes = loaded.bf16, loaded.notes
         self.targets = task.targets_of(loaded.model.config)
         self.max_length = int(loaded.tokenizer.model_max_length)
         self.overlap = self.max_length // 4 if overlap is None else overlap

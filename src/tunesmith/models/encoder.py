@@ -1,9 +1,9 @@
 """A faster way through the layers of BERT and its relatives, on a CPU; same weights, same results.
 
-`use_fast_encoder` replaces the arithmetic of a stock encoder while we run it (bert, roberta, xlm-roberta,
-camembert, electra, distilbert): the blocks of `encoder_blocks`, over real tokens only. Names, weights and the
-saved model stay those of the stock class. What the fast way does not know (another activation, an adapter inside a
-layer, another device, gradient checkpointing) takes the stock way.
+`use_fast_encoder` replaces the arithmetic of a stock encoder while we run it (the classes of `_LAYERS`): the
+blocks of `encoder_blocks`, over real tokens only. Names, weights and the saved model stay those of the stock
+class. What the fast way does not know (another class, another activation, an adapter inside a layer, another
+device, gradient checkpointing) takes the stock way.
 """
 
 from __future__ import annotations
@@ -26,6 +26,23 @@ from tunesmith.models.encoder_blocks import (
     Layout,
 )
 from tunesmith.models.linear import Affine, Linear, PackedLinear, can_pack
+
+# Encoder classes of transformers and the class of their layers, which compute just what `encoder_blocks` does. A
+# class is known by its name and module: RemBERT, XMOD and RoFormer have modules of the same names and do more.
+_LAYERS = {
+    f"transformers.models.{module}.{encoder}": f"transformers.models.{module}.{layer}"
+    for module, encoder, layer in (
+        ("bert.modeling_bert", "BertEncoder", "BertLayer"),
+        ("camembert.modeling_camembert", "CamembertEncoder", "CamembertLayer"),
+        ("data2vec.modeling_data2vec_text", "Data2VecTextEncoder", "Data2VecTextLayer"),
+        ("distilbert.modeling_distilbert", "Transformer", "TransformerBlock"),
+        ("electra.modeling_electra", "ElectraEncoder", "ElectraLayer"),
+        ("ernie.modeling_ernie", "ErnieEncoder", "ErnieLayer"),
+        ("roberta.modeling_roberta", "RobertaEncoder", "RobertaLayer"),
+        ("roc_bert.modeling_roc_bert", "RoCBertEncoder", "RoCBertLayer"),
+        ("xlm_roberta.modeling_xlm_roberta", "XLMRobertaEncoder", "XLMRobertaLayer"),
+    )
+}
 
 # Beside the layers, not in them: a packed weight cannot be copied with its model.
 _COPIES: weakref.WeakKeyDictionary[nn.Module, _Copies] = weakref.WeakKeyDictionary()
@@ -79,9 +96,7 @@ class Parts:
 def use_fast_encoder(model: Any) -> bool:
     """Replaces the forward pass of the model's encoder, if it is one that we know; whether it is."""
     encoder = _encoder(model)
-    if encoder is None or not any(
-        _parts(layer).is_known() for layer in encoder.layer if _is_bert_like(layer)
-    ):
+    if encoder is None or not any(_parts(layer).is_known() for layer in encoder.layer):
         return False
     if any(parameter.is_inference() for parameter in encoder.parameters()):  # whose changes nobody counts
         return False
@@ -97,13 +112,17 @@ def use_stock_encoder(model: Any) -> None:
 
 
 def _encoder(model: Any) -> Any:
-    """The module that runs one layer after the other."""
+    """The module that runs one layer after the other, if it and its layers are of classes that we know."""
     body = model.base_model
-    encoder = getattr(body, "encoder", None) or getattr(body, "transformer", None)
-    layers = getattr(encoder, "layer", None)
-    if not isinstance(layers, nn.ModuleList) or getattr(model.config, "is_decoder", False):
+    encoder: Any = getattr(body, "encoder", None) or getattr(body, "transformer", None)
+    layer_class = _LAYERS.get(_class_name(encoder))
+    if layer_class is None or getattr(model.config, "is_decoder", False):
         return None
-    return encoder if any(_is_bert_like(layer) for layer in layers) else None
+    return encoder if all(_class_name(layer) == layer_class for layer in encoder.layer) else None
+
+
+def _class_name(module: Any) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
 def _forward(encoder: Any, hidden_states: torch.Tensor, attention_mask: Any = None, **options: Any) -> Any:
@@ -116,7 +135,7 @@ def _forward(encoder: Any, hidden_states: torch.Tensor, attention_mask: Any = No
     for layer in encoder.layer:
         if getattr(layer, "is_passed_through", False):
             continue
-        parts = _parts(layer) if _is_bert_like(layer) and "forward" not in layer.__dict__ else None
+        parts = None if "forward" in layer.__dict__ else _parts(layer)
         if parts is not None and parts.is_known():
             walk.through(layer, parts)
         else:
@@ -275,12 +294,6 @@ def _is_checkpointing(encoder: Any) -> bool:
 def _is_gelu(activation: Any) -> bool:
     name = type(activation).__name__
     return name == "GELUActivation" or (name == "GELU" and activation.approximate == "none")
-
-
-def _is_bert_like(layer: Any) -> bool:
-    return hasattr(layer, "sa_layer_norm") or (
-        hasattr(layer, "intermediate") and hasattr(getattr(layer, "attention", None), "self")
-    )
 
 
 def _parts(layer: Any) -> Parts:

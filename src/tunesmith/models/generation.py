@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.encoded import Encoded
-from tunesmith.models.loading import position_limit
+from tunesmith.models.positions import position_limit
 from tunesmith.recipe import Recipe
 from tunesmith.tasks import IGNORED, Task
 

@@ -41,6 +41,7 @@ class LoadedModel:
         added_tokens: that the tokenizer got for the task.
         needs_trained_head: whether the task's head is one that models bring, not one that is made for labels.
         bf16: whether its matrix products shall run in bfloat16.
+        notes: what the user should know of how it computes.
     """
 
     model: Any
@@ -49,6 +50,7 @@ class LoadedModel:
     added_tokens: tuple[str, ...] = ()
     needs_trained_head: bool = False
     bf16: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def load_tokenizer(files: ModelFiles) -> Any:
@@ -185,25 +187,13 @@ def load_trained(files: ModelFiles, task: Task, *, device: Any = None) -> Loaded
             f"`{files.name}` is not trained for {task.name}: its weights lack `{sorted(missing)[0]}`.",
             remedy="Give the `model` folder of a run.",
         )
-    use_fast_arithmetic(model)
+    note = use_fast_arithmetic(model)
     if device is None:
         import torch
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return LoadedModel(model.to(device).eval(), load_tokenizer(files), head_is_new=False)
-
-
-def position_limit(model: Any, tokenizer: Any) -> int:
-    """The most tokens the model can read at once."""
-    limits = [getattr(model.config, name, None) for name in ("max_position_embeddings", "n_positions")]
-    known = [int(limit) for limit in limits if limit]
-    # RoBERTa counts positions from padding_idx + 1.
-    if known and model.config.model_type in ("roberta", "xlm-roberta", "camembert"):
-        known = [known[0] - model.config.pad_token_id - 1]
-    stated = getattr(tokenizer, "model_max_length", None)
-    if stated and stated < 1_000_000 and not known:
-        known.append(int(stated))
-    return min(known) if known else 1_000_000
+    tokenizer = load_tokenizer(files)
+    return LoadedModel(model.to(device).eval(), tokenizer, head_is_new=False, notes=(note,) if note else ())
 
 
 def _config(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import asdict
 
 from tunesmith.data.augmenting import augmented
 from tunesmith.data.encoding import cache_folder, encode_splits, with_something_to_learn
 from tunesmith.data.packing import pack
 from tunesmith.errors import DataError, RecipeError
+from tunesmith.inference.packed import keeps_packed_texts_apart
+from tunesmith.models.attention import choose_attention
 from tunesmith.run import write_json
 from tunesmith.session import Session
 from tunesmith.training.resolving import choose_max_length
@@ -51,22 +52,25 @@ def encode(session: Session) -> None:
     )
     session.splits = dict(encoded.splits)
     session.splits["train"] = with_something_to_learn(task, encoded.splits["train"])
+    session.max_length = encoded.max_length
+    choose_attention(session.model, "eager" if encoded.longest <= _SHORT_TEXT_TOKENS else "sdpa")
     if task.packs and how.packing is not False and _can_pack(session):
         session.splits["train"] = pack(session.splits["train"], encoded.max_length)
-    session.max_length = encoded.max_length
-    session.model.set_attn_implementation("eager" if encoded.longest <= _SHORT_TEXT_TOKENS else "sdpa")
 
 
 def _can_pack(session: Session) -> bool:
-    """Whether the model takes positions, from which the texts of a sequence are told apart.
+    """Whether the model keeps packed texts apart; where it does not, that is reported.
 
     Raises:
         RecipeError: packing is asked for and it does not.
     """
-    possible = "position_ids" in inspect.signature(session.model.forward).parameters
-    if session.recipe.data.packing is True and not possible:
+    if keeps_packed_texts_apart(session.task, session.model, session.tokenizer.pad_token_id):
+        return True
+    if session.recipe.data.packing is True:
         raise RecipeError(
-            f"data.packing needs a model that takes positions, and `{session.recipe.model}` does not.",
+            "data.packing needs a model in which texts of one sequence do not see each other, and in "
+            f"`{session.recipe.model}` they do.",
             remedy="Leave it at `auto`.",
         )
-    return possible
+    session.progress.note("texts are not packed: in this model, texts of one sequence would see each other")
+    return False

@@ -419,7 +419,8 @@ class _Bench:
 
     def __init__(self, contract: TaskContract, recipe: Recipe) -> None:
         from tunesmith.data.preparing import prepare
-        from tunesmith.models.loading import load_for_training, position_limit
+        from tunesmith.models.loading import load_for_training
+        from tunesmith.models.positions import position_limit
         from tunesmith.models.resolve import resolve_model
 
         self.task = _task(contract)

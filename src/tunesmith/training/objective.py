@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.errors import RecipeError
 from tunesmith.inference.forward import arithmetic
 from tunesmith.tasks import Task
 from tunesmith.training.randomness import seed_torch
@@ -68,7 +69,11 @@ class Objective:
 
 @contextlib.contextmanager
 def noisy_embeddings(model: Any, batch: dict[str, torch.Tensor], alpha: float) -> Iterator[None]:
-    """While this lasts, uniform noise is added to the token embeddings."""
+    """While this lasts, uniform noise is added to the embeddings of the text that is read.
+
+    Raises:
+        RecipeError: the model never read its token table.
+    """
     if not alpha:
         yield
         return
@@ -76,14 +81,31 @@ def noisy_embeddings(model: Any, batch: dict[str, torch.Tensor], alpha: float) -
 
     mask = batch.get("attention_mask")
     tokens = mask.sum(1).clamp(min=1) if mask is not None else None
+    added: list[bool] = []
 
     def add_noise(_: Any, __: Any, embedded: torch.Tensor) -> torch.Tensor:
+        added.append(True)
         n = embedded.shape[1] if tokens is None or len(tokens) != len(embedded) else tokens[:, None, None]
         size = alpha / (torch.as_tensor(n, device=embedded.device) * embedded.shape[-1]).sqrt()
         return embedded + size * (2 * torch.rand_like(embedded) - 1)
 
-    handle = model.get_input_embeddings().register_forward_hook(add_noise)
+    handle = _table_that_reads(model).register_forward_hook(add_noise)
     try:
         yield
     finally:
         handle.remove()
+    if not added:
+        raise RecipeError(
+            "train.neftune_noise_alpha has no effect on this model, which does not read its token table.",
+            remedy="Leave it out.",
+        )
+
+
+def _table_that_reads(model: Any) -> Any:
+    """The token table through which a text is read.
+
+    T5 and BART hold their table once more as `shared`, which never computes.
+    """
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        return model.get_encoder().get_input_embeddings()
+    return model.get_input_embeddings()

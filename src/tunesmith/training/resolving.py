@@ -12,8 +12,8 @@ from tunesmith.encoded import Encoded
 from tunesmith.errors import RecipeError
 from tunesmith.inference.forward import has_bf16
 from tunesmith.models import heads
-from tunesmith.models.loading import position_limit
 from tunesmith.models.memory import longest_that_fits
+from tunesmith.models.positions import position_limit
 from tunesmith.recipe import Recipe
 from tunesmith.tasks import LossOptions, Task
 from tunesmith.training.loop import Settings

@@ -40,6 +40,8 @@ def verb(
     if output is not None:
         refuse_existing(output, force=force)
     predictor = Predictor.from_run(run)
+    for note in predictor.notes:
+        typer.echo(note, err=True)
     if data:
         rows, named = streaming.rows_of_files(data), parse_columns(column)
     else:

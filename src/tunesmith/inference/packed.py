@@ -1,0 +1,55 @@
+"""Whether a model keeps the texts of a packed sequence apart: two texts are tried before packing is relied on.
+
+That a class takes positions does not say what it does with them: recurrent and convolutional layers carry a state
+from text to text, and some classes ignore where positions begin anew. A text that is read behind another one must
+give the same output as alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from tunesmith.data.batches import collate
+from tunesmith.data.packing import pack
+from tunesmith.encoded import Encoded
+from tunesmith.inference.forward import to_device
+from tunesmith.models.trial import is_close, trying, two_texts
+from tunesmith.tasks import Task
+
+_TOLERANCE = 1e-5
+"""Of the largest output: right families differ by about 1e-7 of it, wrong ones by 1e-4 and more."""
+
+
+def keeps_packed_texts_apart(task: Task, model: Any, pad_token_id: int) -> bool:
+    """Whether two packed texts give the outputs of the same texts alone.
+
+    Args:
+        task: whose forward pass is tried.
+        model: of transformers.
+        pad_token_id: of its tokenizer.
+    """
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        return False
+    rows = two_texts(model)
+    texts = [ids[mask.bool()].tolist() for ids, mask in zip(*rows.values(), strict=True)]
+    apart = Encoded.of({"input_ids": texts, "labels": texts}, rows=[0, 1], n_rows=2)
+    packed = pack(apart, sum(map(len, texts)))
+    with trying(model):
+        alone = [_outputs(task, model, apart.take(np.array([row])), pad_token_id)[0] for row in (0, 1)]
+        try:
+            together = _outputs(task, model, packed, pad_token_id)[0]
+        except Exception:  # whatever a class raises that has the parameter and cannot use it
+            return False
+    first = len(texts[0])
+    return all(
+        is_close(one, other, _TOLERANCE)
+        for one, other in zip((together[:first], together[first:]), alone, strict=True)
+    )
+
+
+def _outputs(task: Task, model: Any, encoded: Encoded, pad_token_id: int) -> Any:
+    """[b, s, v]."""
+    return task.forward(model, to_device(collate(encoded, pad_token_id=pad_token_id), model))

@@ -1,0 +1,24 @@
+"""Which implementation of attention a model computes with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def choose_attention(model: Any, wanted: str) -> str:
+    """Sets an implementation where the model has it; returns the one in use.
+
+    Several families have one implementation alone (Gemma 2 and GPT-OSS `eager`, FNet and Mamba no attention).
+
+    Args:
+        model: of transformers.
+        wanted: `eager` or `sdpa`.
+    """
+    in_use = str(getattr(model.config, "_attn_implementation", None) or "eager")
+    for implementation in dict.fromkeys((wanted, in_use, "eager")):
+        try:
+            model.set_attn_implementation(implementation)
+        except (ValueError, ImportError, AttributeError, KeyError):
+            continue
+        return implementation
+    return in_use

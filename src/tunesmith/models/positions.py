@@ -1,0 +1,76 @@
+"""How many tokens a model can read at once.
+
+What a config says is the size of a table or a habit of training. Some families leave the first rows of their
+position table unused (RoBERTa, MPNet, OPT and BART two), others none, so the rows that a text reads are measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.models.trial import LONGER, trying, two_texts
+
+if TYPE_CHECKING:
+    import torch
+
+UNLIMITED = 1_000_000
+"""Stands for no limit."""
+
+_MEASURED: weakref.WeakKeyDictionary[Any, int | None] = weakref.WeakKeyDictionary()
+
+
+def position_limit(model: Any, tokenizer: Any) -> int:
+    """The most tokens the model can read at once: as its tables allow, its config says, or its tokenizer."""
+    limits = [getattr(model.config, name, None) for name in ("max_position_embeddings", "n_positions")]
+    known = [int(limit) for limit in (*limits, usable_positions(model)) if limit and int(limit) > 0]
+    stated = getattr(tokenizer, "model_max_length", None)
+    if stated and stated < UNLIMITED and not known:
+        known.append(int(stated))
+    return min(known) if known else UNLIMITED
+
+
+def usable_positions(model: Any) -> int | None:
+    """Rows of the model's smallest position table that a text can use; None where it has no such table."""
+    if model not in _MEASURED:
+        _MEASURED[model] = _measured_positions(model)
+    return _MEASURED[model]
+
+
+def _measured_positions(model: Any) -> int | None:
+    from torch.nn import functional as F
+    from torch.overrides import TorchFunctionMode
+
+    tables: list[int] = []
+
+    class Watch(TorchFunctionMode):
+        """Notes the tables that are read at consecutive rows, one for each token."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            given = {**dict(zip(("input", "weight"), args, strict=False)), **(kwargs or {})}
+            if func is F.embedding and _is_consecutive(given["input"]):
+                tables.append(int(given["weight"].shape[0] - given["input"].reshape(-1)[0]))
+            return func(*args, **(kwargs or {}))
+
+    # A model that needs other inputs fails in a way of its own; what it has read until then counts.
+    with contextlib.suppress(Exception), Watch():
+        _one_text(model)
+    return min(tables, default=None)
+
+
+def _one_text(model: Any) -> None:
+    """The first of the two texts, alone."""
+    batch = {name: tensor[:1] for name, tensor in two_texts(model).items()}
+    if getattr(model.config, "is_encoder_decoder", False):
+        batch["decoder_input_ids"] = batch["input_ids"]
+    with trying(model):
+        model.base_model(**batch)
+
+
+def _is_consecutive(ids: torch.Tensor) -> bool:
+    """Whether ids [s] or [1, s] are of one position after the other; a model may add padding behind the text."""
+    if ids.dim() > 1 and ids.shape[:-1].numel() != 1:
+        return False
+    row = ids.reshape(-1)[:LONGER]
+    return len(row) == LONGER and bool((row.diff() == 1).all())
