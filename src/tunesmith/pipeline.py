@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tunesmith.data.examples import fingerprint, refuse_faults, set_faults_aside
+from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.preparing import all_sources, find_splits, read_checked
 from tunesmith.encoded import Encoded
 from tunesmith.errors import RecipeError
@@ -280,9 +281,19 @@ def evaluate(
     task, targets = predictor.task, predictor.targets
     progress.stage("Reading the data")
     extra = [*how.slices, *how.groups]
-    reading = read_checked(task, sources, columns or recipe.data.columns, targets, extra=extra)
+    group_by = recipe.data.group_by
+    reading = read_checked(
+        task,
+        sources,
+        columns or recipe.data.columns,
+        targets,
+        extra=extra,
+        optional=group_columns(group_by),
+    )
     refuse_faults(reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file.")
     progress.note(f"{len(reading.examples):,} rows")
+    if notice := notice_of_groups(reading.examples, group_by):
+        progress.warn(notice)
     progress.stage("Evaluating")
 
     def advance(done: int, total: int) -> None:
@@ -292,7 +303,8 @@ def evaluate(
     if task.pairs:
         encoded = with_reference(encoded, _reference_of(recipe, predictor, encoded))
     seen = predictor.score(reading.examples, encoded, advance=advance)
-    return build_metrics({"test": Scored(task, targets, reading.examples, seen)}, how, recipe.seed)
+    scored = Scored(task, targets, reading.examples, seen, group_by)
+    return build_metrics({"test": scored}, how, recipe.seed)
 
 
 def _reference_of(recipe: Recipe, predictor: Predictor, encoded: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+
 from tunesmith.evaluation.baselines import BASELINES, TrainingRows
 from tunesmith.evaluation.scoring import Scored, score_slices
 from tunesmith.recipe import EvaluateRecipe
@@ -30,6 +32,7 @@ def build_metrics(scored: dict[str, Scored], how: EvaluateRecipe, seed: int) -> 
             "split": name,
             **splits[name][metric].to_json(),
             "n": len(final.examples),
+            **({} if final.groups is None else {"groups": len(np.unique(final.groups))}),
             "confidence": how.confidence,
         },
         "splits": {

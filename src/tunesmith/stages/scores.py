@@ -24,7 +24,7 @@ def score_saved(session: Session, baselines: dict[str, dict[str, float]], device
     examples = session.data.splits[name]
     seen = session.see(name, saved.model)
     seen = with_samples(task, saved.model, session.tokenizer, seen, how.samples, session.max_length, targets)
-    final = Scored(task, targets, examples, seen)
+    final = Scored(task, targets, examples, seen, session.recipe.data.group_by)
     write_predictions(session.run, name, final)
     metrics = build_metrics({name: final}, how, session.recipe.seed)
     if how.baselines:
