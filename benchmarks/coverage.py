@@ -125,6 +125,8 @@ def _classes() -> Iterator[Cell]:
 
                 def draw(rng, k=k, sizes=sizes, accuracy=accuracy, kind=kind) -> Sample:
                     true = np.repeat(np.arange(k), sizes)
+                    if sizes[0] != sizes[-1]:
+                        true = rng.choice(true, len(true))
                     # Hard: the even classes make most errors, and with their neighbours.
                     rate = np.full(k, accuracy)
                     if kind == "hard":
