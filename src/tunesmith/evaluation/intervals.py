@@ -76,7 +76,7 @@ def intervals(
     }
     if rest := values.keys() - bounds.keys():
         bounds |= _resampled(clusters, formula, sorted(rest), method)
-    return {name: Interval(float(value), *bounds[name]) for name, value in values.items()}
+    return {name: Interval(float(value), *map(float, bounds[name])) for name, value in values.items()}
 
 
 def paired_drop(
@@ -119,7 +119,7 @@ def paired_drop(
         )
         for half, share, formula in zip(halves, shares, formulas, strict=True)
     ]
-    return Interval(value, *drop_interval(found[0], found[1], method.confidence))
+    return Interval(value, *map(float, drop_interval(found[0], found[1], method.confidence)))
 
 
 def _evidence(

@@ -56,15 +56,25 @@ class Evidence:
         """As many groups of equal weight say as much: the decisions, if a group is right or wrong as a whole."""
         return 1.0 / float((self.weights**2) @ self.counts)
 
+    @property
+    def alone(self) -> bool:
+        """Whether each group is but one decision, so that the variance is at most that of a proportion."""
+        return self.n_groups > 0.99 * self.n_decisions
+
     def variance(self) -> float:
         """Of the metric, from the spread over groups; infinite where there is but one."""
         n = int(self.counts[self.weights > 0].sum())
-        return float((self.influence**2) @ self.counts) * n / (n - 1) if n > 1 else np.inf
+        spread = float((self.influence**2) @ self.counts)
+        if self.alone:
+            return spread
+        return spread * n / (n - 1) if n > 1 else np.inf
 
     def quantile(self, confidence: float) -> float:
-        """Student's, as the variance is estimated from few groups."""
-        from scipy.special import stdtrit
+        """Student's, where the variance is estimated from groups; else the normal one."""
+        from scipy.special import ndtri, stdtrit
 
+        if self.alone:
+            return float(ndtri((1 + confidence) / 2))
         return float(stdtrit(max(self.n_groups - 1, 1.0), (1 + confidence) / 2))
 
 
