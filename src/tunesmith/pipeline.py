@@ -41,7 +41,7 @@ from tunesmith.stages.memory import within_memory
 from tunesmith.stages.prefix import share_frozen_layers
 from tunesmith.stages.probe import start_from_probe
 from tunesmith.stages.scores import score_saved
-from tunesmith.tasks import TASKS, Task, point_scores
+from tunesmith.tasks import TASKS, point_scores
 from tunesmith.training.checkpoints import Checkpoints, State
 from tunesmith.training.events import EventLog
 from tunesmith.training.loop import Job, Loop, Settings, make_accelerator
@@ -240,8 +240,7 @@ def _loop(session: Session, train: Encoded, plan: Plan, settings: Settings, acce
 def _save(session: Session) -> None:
     """Fits what is fitted on the validation rows, and writes the model."""
     task, model = session.task, session.model
-    fits = type(task).fit_thresholds is not Task.fit_thresholds
-    seen = session.see("validation", with_texts=False) if fits else None
+    seen = session.see("validation", with_texts=False) if task.fits_thresholds else None
     fitted = task.fit_thresholds(seen, session.targets) if seen is not None else session.targets
     if fitted != session.targets:
         session.targets = fitted

@@ -53,7 +53,7 @@ def test_metrics_put_the_primary_first(scored):
 
 def test_baselines_are_scored_on_the_same_rows(scored):
     rows = TrainingRows(scored.examples.columns, scored.seen.encoded.dense["labels"], TASK.inputs, 2)
-    found = score_baselines(rows, scored)
+    found = score_baselines(TASK, rows, scored.seen, scored.seen, TARGETS)
     assert list(found) == ["majority", "tfidf_logistic_regression"]
     assert found["majority"]["accuracy"] == 0.5
     assert found["tfidf_logistic_regression"]["accuracy"] == 1.0

@@ -291,6 +291,11 @@ class Task:
         """Tokens that end an answer, where the model's own settings do not say so."""
         return []
 
+    @property
+    def fits_thresholds(self) -> bool:
+        """Whether something is fitted on the validation rows after training."""
+        return type(self).fit_thresholds is not Task.fit_thresholds
+
     def fit_thresholds(self, seen: Seen, targets: Targets) -> Targets:
         """Targets with whatever is fitted on the validation rows after training."""
         return targets
