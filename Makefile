@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 # CUDA libraries would be chosen.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench bench-speed bench-quality bench-gpu lock docs clean
+.PHONY: demo test check bench bench-speed bench-quality bench-gpu bench-coverage lock docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/tunesmith demo
 
+# Two processes, each with one thread; the tests of a file or class stay together, as they share fixtures.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -31,6 +32,10 @@ bench-speed: $(INSTALLED)
 # Skips where there is no CUDA device.
 bench-gpu: $(INSTALLED)
 	$(BIN)/python benchmarks/speed_gpu.py
+
+# About ten minutes: how often the intervals hold the true value (benchmarks/coverage.md).
+bench-coverage: $(INSTALLED)
+	$(BIN)/python benchmarks/coverage.py
 
 bench-quality: $(INSTALLED)
 	$(BIN)/python benchmarks/quality.py

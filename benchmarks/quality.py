@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 
 from tunesmith.environment import machine, versions
-from tunesmith.evaluation.intervals import bootstrap
+from tunesmith.evaluation.intervals import Method, intervals
+from tunesmith.metrics import Share, selected
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -234,11 +235,14 @@ def pooled(records: list[dict], runs: list[Path]) -> dict:
     """One record of all folds: the share of right answers over all rows; other scores are means of the folds."""
     texts = [(run / "predictions" / "test.jsonl").read_text(encoding="utf-8") for run in runs]
     lines = [line for text in texts for line in text.split("\n") if line]
-    right = np.array([[json.loads(line)["correct"]] for line in lines], dtype=np.float64)
+    right = np.array([[json.loads(line)["correct"], 1] for line in lines], dtype=np.float64)
     first, n = records[0], len(right)
     name, confidence = first["primary"]["name"], first["primary"]["confidence"]
-    found = bootstrap(
-        right, lambda sums: {name: sums[..., 0] / n}, samples=2000, confidence=confidence, seed=0
+    found = intervals(
+        right,
+        lambda sums: {name: sums[..., 0] / sums[..., 1]},
+        {name: Share(of=selected(2, [1]), right=selected(2, [0]))},
+        Method(samples=2000, confidence=confidence, seed=0),
     )
     means = {
         kind: {key: float(np.mean([_value(r[kind][key]) for r in records])) for key in first[kind]}

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from tunesmith import pipeline
 from tunesmith.errors import DataError, InterruptedRunError, ModelError, NonFiniteError, RunError
+from tunesmith.progress import Silent
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.testing.tiny import tiny_rows, write_rows
@@ -345,6 +346,26 @@ def test_slices_and_groups_are_scored(tiny_recipe, tmp_path):
     assert set(found["values"]) == {"north", "south"}
     values = [score["value"] for score in found["values"].values()]
     assert found["gap"] == pytest.approx(max(values) - min(values))
+
+
+def test_rows_of_a_group_are_taken_together_in_intervals_and_a_file_without_groups_is_reported(
+    tiny_recipe, tmp_path, tiny_files
+):
+    rows = [{**row, "shop": f"shop {i // 10}"} for i, row in enumerate(tiny_rows(200))]
+    files = {"train": rows[:100], "validation": rows[100:150], "test": rows[150:]}
+    data = {name: [str(write_rows(tmp_path / f"{name}.jsonl", part))] for name, part in files.items()}
+    recipe = with_train(tiny_recipe, tmp_path / "run", method="probe")
+    run = pipeline.train(recipe.replace(data={**data, "group_by": "shop"}))
+    primary = run.metrics()["primary"]
+    assert (primary["n"], primary["groups"]) == (50, 5)
+    assert "from\n      5 groups of rows" in (run.path / "report.html").read_text()
+    assert "5 groups" in (run.model / "README.md").read_text()
+    warnings = []
+    listener = Silent()
+    listener.warn = warnings.append
+    found = pipeline.evaluate(run.path, [str(tiny_files["test"])], progress=listener)
+    assert "groups" not in found["primary"]
+    assert any("no column `shop`" in text for text in warnings)
 
 
 def test_evaluate_on_other_data(finished_run, tiny_files):

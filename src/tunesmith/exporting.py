@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.examples import Examples, fingerprint, refuse_faults
+from tunesmith.data.grouping import group_columns
 from tunesmith.data.preparing import all_sources, prepare, read_checked
 from tunesmith.encoded import Encoded
 from tunesmith.environment import versions
@@ -199,7 +200,9 @@ class _Rows:
         began = time.perf_counter()
         seen = predictor.score(self.checked, encoded, advance=advance)
         rate = len(self.checked) / (time.perf_counter() - began)
-        return Scored(predictor.task, predictor.targets, self.checked, seen), round(rate, 1)
+        return Scored(
+            predictor.task, predictor.targets, self.checked, seen, self.recipe.data.group_by
+        ), round(rate, 1)
 
     def _of_the_run(self) -> dict[str, Examples]:
         """The splits that the run was trained with, read again."""
@@ -226,7 +229,14 @@ class _Rows:
                 f"`{task.name}` compares with the model before training, which is known for the run's rows only.",
                 remedy="Put the run's data files back, and leave `--data` out.",
             )
-        reading = read_checked(task, list(self.data), self.columns or self.recipe.data.columns, targets)
+        data = self.recipe.data
+        reading = read_checked(
+            task,
+            list(self.data),
+            self.columns or data.columns,
+            targets,
+            optional=group_columns(data.group_by),
+        )
         refuse_faults(
             reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file."
         )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tunesmith.data.examples import fingerprint, refuse_faults, set_faults_aside
+from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.preparing import all_sources, find_splits, read_checked
 from tunesmith.encoded import Encoded
 from tunesmith.errors import RecipeError
@@ -40,7 +41,7 @@ from tunesmith.stages.memory import within_memory
 from tunesmith.stages.prefix import share_frozen_layers
 from tunesmith.stages.probe import start_from_probe
 from tunesmith.stages.scores import score_saved
-from tunesmith.tasks import TASKS, Task, point_scores
+from tunesmith.tasks import TASKS, point_scores
 from tunesmith.training.checkpoints import Checkpoints, State
 from tunesmith.training.events import EventLog
 from tunesmith.training.loop import Job, Loop, Settings, make_accelerator
@@ -239,8 +240,7 @@ def _loop(session: Session, train: Encoded, plan: Plan, settings: Settings, acce
 def _save(session: Session) -> None:
     """Fits what is fitted on the validation rows, and writes the model."""
     task, model = session.task, session.model
-    fits = type(task).fit_thresholds is not Task.fit_thresholds
-    seen = session.see("validation", with_texts=False) if fits else None
+    seen = session.see("validation", with_texts=False) if task.fits_thresholds else None
     fitted = task.fit_thresholds(seen, session.targets) if seen is not None else session.targets
     if fitted != session.targets:
         session.targets = fitted
@@ -282,9 +282,19 @@ def evaluate(
         progress.note(note)
     progress.stage("Reading the data")
     extra = [*how.slices, *how.groups]
-    reading = read_checked(task, sources, columns or recipe.data.columns, targets, extra=extra)
+    group_by = recipe.data.group_by
+    reading = read_checked(
+        task,
+        sources,
+        columns or recipe.data.columns,
+        targets,
+        extra=extra,
+        optional=group_columns(group_by),
+    )
     refuse_faults(reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file.")
     progress.note(f"{len(reading.examples):,} rows")
+    if notice := notice_of_groups(reading.examples, group_by):
+        progress.warn(notice)
     progress.stage("Evaluating")
 
     def advance(done: int, total: int) -> None:
@@ -294,7 +304,8 @@ def evaluate(
     if task.pairs:
         encoded = with_reference(encoded, _reference_of(recipe, predictor, encoded))
     seen = predictor.score(reading.examples, encoded, advance=advance)
-    return build_metrics({"test": Scored(task, targets, reading.examples, seen)}, how, recipe.seed)
+    scored = Scored(task, targets, reading.examples, seen, group_by)
+    return build_metrics({"test": scored}, how, recipe.seed)
 
 
 def _reference_of(recipe: Recipe, predictor: Predictor, encoded: Any) -> Any:

@@ -46,7 +46,9 @@ def test_a_model_agrees_with_itself(classified):
     found = compare(classified, classified, HOW, seed=0)
     assert (found.rows, found.share, found.largest_difference) == (N, 1.0, 0.0)
     assert found.first == found.second
-    assert (found.drop.value, found.drop.low, found.drop.high) == (0.0, 0.0, 0.0)
+    # Two models that agree on 200 rows may differ on others: by the rule of three, on 3 of 200.
+    assert found.drop.value == 0.0
+    assert found.drop.high == -found.drop.low == pytest.approx(3 / N, rel=0.1)
 
 
 def test_what_changed_is_counted_and_the_drop_is_paired(classified):
@@ -58,8 +60,9 @@ def test_what_changed_is_counted_and_the_drop_is_paired(classified):
     assert found.first.value == 1.0
     assert found.second.value == pytest.approx(0.95)
     assert found.drop.value == pytest.approx(0.05)
-    assert found.drop.low == pytest.approx(1 - found.second.high)
-    assert found.drop.high == pytest.approx(1 - found.second.low)
+    # The first is right everywhere, so that the drop is the share of errors of the second.
+    assert found.drop.low == pytest.approx(1 - found.second.high, abs=0.015)
+    assert found.drop.high == pytest.approx(1 - found.second.low, abs=0.015)
     before, after = np.exp(3) / (np.exp(3) + 2), 1 / (np.exp(3) + 2)
     assert found.largest_difference == pytest.approx(before - after, abs=1e-6)
 

@@ -10,10 +10,11 @@ from tunesmith.evaluation.baselines import (
     joined_texts,
     majority,
     mean,
+    own_scores,
     tfidf_logistic_regression,
     tfidf_ridge,
 )
-from tunesmith.tasks import Seen
+from tunesmith.tasks import TASKS, Seen, point_scores
 from tunesmith.testing.tiny import tiny_rows
 
 
@@ -100,3 +101,58 @@ def test_the_source_and_its_first_sentence():
     assert first_sentence(train, seen(texts)).texts == [
         "One came.", "No stop at all", "Ja?", "これは文。次。", "3.5 mm.",
     ]  # fmt: skip
+
+
+MULTI = TASKS.get("multi-label-classification")
+TARGETS = {"labels": ["a", "b", "c"]}
+
+
+def answered(labels, noise, shift, seed=0):
+    """Logits that tell labels well, all moved by `shift`: 0.5 is a bad threshold for them."""
+    rng = np.random.default_rng(seed)
+    logits = 4 * (labels - 0.5) + rng.normal(scale=noise, size=labels.shape) + shift
+    encoded = Encoded.of({"input_ids": [[1]] * len(labels)}, {"labels": labels.astype(np.float32)})
+    return Seen({"text": ["x"] * len(labels)}, encoded, logits.astype(np.float32))
+
+
+@pytest.fixture
+def labels():
+    return (np.random.default_rng(1).random((300, 3)) < [0.5, 0.3, 0.1]).astype(np.float32)
+
+
+def test_each_has_thresholds_of_its_own_whatever_those_of_the_model_are(labels):
+    for shift in (-5.0, 0.0, 5.0):
+        final, validation = (answered(labels, 1.0, shift, seed) for seed in (2, 3))
+        found = own_scores(MULTI, final, lambda seen=validation: seen, TARGETS)
+        assert found["f1_micro"] > 0.9
+        fitted = MULTI.fit_thresholds(validation, TARGETS)
+        assert found == point_scores(MULTI, final, fitted)
+
+
+def test_thresholds_never_come_from_the_rows_that_count(labels):
+    validation = answered(labels, 1.0, 3.0)
+    fitted = MULTI.fit_thresholds(validation, TARGETS)
+    other = answered(1 - labels, 1.0, -3.0)
+    assert own_scores(MULTI, other, lambda: validation, TARGETS) == point_scores(MULTI, other, fitted)
+
+
+def test_the_same_answer_for_every_row_is_not_made_worse_by_thresholds():
+    rng = np.random.default_rng(0)
+    labels = (rng.random((400, 3)) < [0.6, 0.05, 0.05]).astype(np.float32)
+    seen = all_frequent(training(["a"] * 400, labels, 3), answered(labels, 1.0, 0.0))
+    found = own_scores(MULTI, seen, lambda: seen, TARGETS)
+    assert found["recall_micro"] < 1.0  # not each label for each row
+    assert found == point_scores(MULTI, seen, TARGETS)
+
+
+def test_tfidf_learns_once_and_answers_twice(monkeypatch):
+    from sklearn.linear_model import LogisticRegression
+
+    fits = []
+    fit = LogisticRegression.fit
+    monkeypatch.setattr(LogisticRegression, "fit", lambda self, *rest: fits.append(1) or fit(self, *rest))
+    texts, labels = rows(60, 1)
+    train = training(texts, labels, 2)
+    one, other = (tfidf_logistic_regression(train, seen(texts)).kept for _ in range(2))
+    assert len(fits) == 1
+    assert np.array_equal(one, other)

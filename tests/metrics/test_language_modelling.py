@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tunesmith.evaluation.intervals import bootstrap
+from tunesmith.evaluation.intervals import Method, intervals
 from tunesmith.metrics import language_modelling, total
 
 
@@ -43,5 +43,5 @@ def test_intervals():
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, 30, 200)
     statistics = language_modelling.statistics(tokens * rng.uniform(1, 3, 200), tokens)
-    loss = bootstrap(statistics, language_modelling.formula, samples=300, confidence=0.95, seed=0)["loss"]
+    loss = intervals(statistics, language_modelling.formula, {}, Method(300, 0.95, 0))["loss"]
     assert loss.low < loss.value < loss.high

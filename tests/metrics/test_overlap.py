@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU, CHRF
 
-from tunesmith.evaluation.intervals import bootstrap
+from tunesmith.evaluation.intervals import Method, intervals
 from tunesmith.metrics import overlap, total
 
 ENGLISH = ["the", "cat", "sat", "on", "a", "mat", ",", ".", "don't", "3.5", "x"]
@@ -98,11 +98,15 @@ def test_statistics_add_up_and_intervals_are_finite():
     statistics = overlap.statistics(hypotheses, references, overlap.MEASURES)
     assert statistics.shape == (3, 1 + 1 + 18 + 10 + 3)
     assert np.allclose(total(statistics[:1]) + total(statistics[1:]), total(statistics))
-    intervals = bootstrap(
-        statistics, lambda sums: overlap.formula(sums, overlap.MEASURES), samples=200, confidence=0.95, seed=0
+    found = intervals(
+        statistics,
+        lambda sums: overlap.formula(sums, overlap.MEASURES),
+        overlap.shares(overlap.MEASURES),
+        Method(200, 0.95, 0),
     )
-    for interval in intervals.values():
+    for interval in found.values():
         assert 0.0 <= interval.low <= interval.value <= interval.high <= 1.0
+        assert interval.low < interval.high
 
 
 def test_nothing_to_score_is_zero():

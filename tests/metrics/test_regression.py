@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
-from tunesmith.evaluation.intervals import bootstrap
+from tunesmith.evaluation.intervals import Method, intervals
 from tunesmith.metrics import regression, total
 
 eighths = st.integers(-400, 400).map(lambda i: i / 8)
@@ -60,8 +60,8 @@ def test_resamples_of_one_example_are_zero_not_infinite():
     statistics = regression.statistics(np.array([0.1, 0.7, 123.4]), np.array([0.3, 0.9, 99.1]))
     scores = regression.formula(statistics * 3)  # each row three times
     assert scores["pearson"].tolist() == scores["spearman"].tolist() == [0.0] * 3
-    intervals = bootstrap(statistics, regression.formula, samples=200, confidence=0.95, seed=0)
-    assert all(np.isfinite([i.value, i.low, i.high]).all() for i in intervals.values())
+    found = intervals(statistics, regression.formula, {}, Method(200, 0.95, 0))
+    assert all(np.isfinite([i.value, i.low, i.high]).all() for i in found.values())
 
 
 def test_nothing_to_score_is_zero():

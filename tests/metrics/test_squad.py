@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tunesmith.evaluation.intervals import bootstrap
+from tunesmith.evaluation.intervals import Method, intervals
 from tunesmith.metrics import squad, total
 
 
@@ -91,14 +91,13 @@ def test_a_resample_without_one_kind_is_zero_there():
     scores = squad.formula(np.stack([np.zeros(5), [1, 1, 1, 0, 0]]), with_unanswerable=True)
     assert scores["accuracy_unanswerable"].tolist() == [0.0, 0.0]
     assert scores["f1"].tolist() == [0.0, 1.0]
-    intervals = bootstrap(
+    found = intervals(
         squad.statistics(PREDICTIONS, GOLDS),
         lambda sums: squad.formula(sums, with_unanswerable=True),
-        samples=100,
-        confidence=0.95,
-        seed=0,
+        squad.shares(with_unanswerable=True),
+        Method(100, 0.95, 0),
     )
-    assert len(intervals) == 4
+    assert len(found) == 4
 
 
 def test_every_question_needs_its_answers():

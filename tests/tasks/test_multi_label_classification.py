@@ -329,6 +329,14 @@ def run(recipe):
     return pipeline.train(recipe)
 
 
+def test_baselines_do_not_depend_on_the_thresholds_of_the_model(run, recipe, tmp_path):
+    """Another model, of other thresholds, is set beside the same baselines."""
+    other = recipe.replace(train={"max_steps": 1}).model_copy(update={"output_dir": str(tmp_path / "run")})
+    less = pipeline.train(other)
+    assert less.manifest()["targets"]["thresholds"] != run.manifest()["targets"]["thresholds"]
+    assert less.metrics()["baselines"] == run.metrics()["baselines"]
+
+
 def test_a_run_learns_and_says_how_well(run):
     metrics = run.metrics()
     assert metrics["primary"]["name"] == "f1_micro"

@@ -72,10 +72,14 @@ def test_however_a_batch_is_cut(tmp_path, sizes):
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("sizes", ["6,6", "5,2,5", "7,5"])
-def test_two_processes(tmp_path, sizes):
-    write_tiny_model(tmp_path / "m")
+CUTS = ("6,6", "5,2,5", "7,5")
+
+
+@pytest.fixture(scope="module")
+def from_two_processes(tmp_path_factory):
+    """A folder with the model, and the gradient of each cut as two processes computed it."""
+    folder = tmp_path_factory.mktemp("two")
+    write_tiny_model(folder / "m")
     env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     launcher = [
         "torch.distributed.run",
@@ -83,27 +87,36 @@ def test_two_processes(tmp_path, sizes):
         "--rdzv_backend=c10d",
         "--rdzv_endpoint=localhost:0",
     ]
-    command = [sys.executable, "-m", *launcher, __file__, str(tmp_path), sizes]
+    command = [sys.executable, "-m", *launcher, __file__, str(folder)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "backend gloo" in done.stdout
-    model, batch, labels = setting(tmp_path / "m")
-    assert_close(torch.load(tmp_path / "gradient.pt", weights_only=True), plain(model, batch, labels))
+    return folder
 
 
-def one_of_two(folder, sizes):
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", CUTS)
+def test_two_processes(from_two_processes, sizes):
+    model, batch, labels = setting(from_two_processes / "m")
+    found = torch.load(from_two_processes / f"gradient-{sizes}.pt", weights_only=True)
+    assert_close(found, plain(model, batch, labels))
+
+
+def one_of_two(folder):
     import torch.distributed as dist
 
     accelerator = make_accelerator()
-    model, batch, labels = setting(f"{folder}/m")
     rank = accelerator.process_index
-    cut = [int(size) for size in sizes.split(",")]
     # The first process takes parts 0, 2, …; with three parts both still take part in one reduction each.
     mine = slice(rank, None, 2)
-    _, found = gradient(model, batch, labels, cut, accelerator, mine)
+    for sizes in CUTS:
+        model, batch, labels = setting(f"{folder}/m")
+        cut = [int(size) for size in sizes.split(",")]
+        _, found = gradient(model, batch, labels, cut, accelerator, mine)
+        if rank == 0:
+            torch.save(found, f"{folder}/gradient-{sizes}.pt")
     if rank == 0:
         print("backend", dist.get_backend())
-        torch.save(found, f"{folder}/gradient.pt")
     # A process that leaves while the other still talks to it takes it along (SIGABRT in gloo).
     accelerator.wait_for_everyone()
     dist.destroy_process_group()

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,7 @@ def read_examples(
     named: Mapping[str, Any],
     *,
     extra: Sequence[str] = (),
+    optional: Sequence[str] = (),
 ) -> Reading:
     """Every usable row of the sources.
 
@@ -134,13 +135,14 @@ def read_examples(
         sources: files, folders or Hub names, read one after the other.
         named: the recipe's `data.columns`.
         extra: columns of the file to keep besides.
+        optional: the same, but None where a file lacks them.
 
     Raises:
         DataError: a source is missing or of no known format, a column is missing, or there is no row.
     """
-    builder = _Builder(task, extra)
+    builder = _Builder(task, dict.fromkeys([*extra, *optional]))
     for source in sources:
-        _read_source(builder, source, named)
+        _read_source(builder, source, named, extra)
     if not builder.lines and not builder.faults:
         raise DataError(
             f"`{', '.join(map(source_name, sources))}` has no rows.",
@@ -149,7 +151,7 @@ def read_examples(
     return builder.finish()
 
 
-def _read_source(builder: _Builder, source: str, named: Mapping[str, Any]) -> None:
+def _read_source(builder: _Builder, source: str, named: Mapping[str, Any], required: Sequence[str]) -> None:
     rows = read_rows(source)
     head = list(itertools.islice(rows, _SAMPLE_ROWS))
     sample = [row.values for _, row in head if not row.fault]
@@ -158,7 +160,7 @@ def _read_source(builder: _Builder, source: str, named: Mapping[str, Any]) -> No
         return
     place = head[0][0]
     view = choose_view(builder.task, sample, named, place=place)
-    missing = [name for name in builder.extra if name not in sample[0]]
+    missing = [name for name in required if name not in sample[0]]
     if missing:
         raise DataError(
             f"there is no column `{missing[0]}`.",
@@ -170,7 +172,7 @@ def _read_source(builder: _Builder, source: str, named: Mapping[str, Any]) -> No
 
 
 class _Builder:
-    def __init__(self, task: Task, extra: Sequence[str]) -> None:
+    def __init__(self, task: Task, extra: Iterable[str]) -> None:
         self.task = task
         self.chosen: dict[str, str] = {}
         self.files: dict[str, int] = {}

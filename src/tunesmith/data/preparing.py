@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tunesmith.data.examples import Examples, Fault, Reading, read_examples, refuse_faults
+from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.splits import hold_out, rows_among, text_keys
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe
@@ -107,7 +108,7 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
     """
     data = recipe.data
     for_scores = [*recipe.evaluate.slices, *recipe.evaluate.groups]
-    extra = _train_extra(data, for_scores)
+    extra, optional = _train_extra(data, for_scores), group_columns(data.group_by)
     readings = {"train": read_examples(task, data.train, data.columns, extra=extra)}
     if not len(readings["train"].examples):
         refuse_faults(readings["train"].faults, 0, remedy=_SET_ASIDE)
@@ -115,7 +116,9 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
     for split in ("validation", "test"):
         sources = getattr(data, split)
         if isinstance(sources, list):
-            readings[split] = read_checked(task, sources, data.columns, targets, extra=for_scores)
+            readings[split] = read_checked(
+                task, sources, data.columns, targets, extra=for_scores, optional=optional
+            )
     faults = [fault for reading in readings.values() for fault in reading.faults]
     usable = {split: reading.examples for split, reading in readings.items()}
     left = min(map(len, usable.values()))
@@ -125,6 +128,9 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
     prepared = Prepared(splits, targets, readings["train"].chosen, faults)
     prepared.notices += task.notices(splits["train"].columns, targets)
     prepared.notices += _notices(prepared)
+    prepared.notices += [
+        notice for examples in splits.values() if (notice := notice_of_groups(examples, data.group_by))
+    ]
     return prepared
 
 
@@ -135,13 +141,14 @@ def read_checked(
     targets: Targets,
     *,
     extra: Sequence[str] = (),
+    optional: Sequence[str] = (),
 ) -> Reading:
     """The rows of the sources whose targets the model knows; all others are faults.
 
     Raises:
         DataError: a source or a column is missing.
     """
-    return _checked(task, read_examples(task, sources, named, extra=extra), targets)
+    return _checked(task, read_examples(task, sources, named, extra=extra, optional=optional), targets)
 
 
 def _train_extra(data: DataRecipe, for_scores: Sequence[str]) -> list[str]:

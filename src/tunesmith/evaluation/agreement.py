@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.evaluation.intervals import Interval, bootstrap
+from tunesmith.evaluation.intervals import Interval, Method, paired_drop
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import finite
@@ -35,7 +35,7 @@ class Agreement:
         metric: the task's primary one.
         first: its value for the first model.
         second: for the second.
-        drop: by how much the second is worse; its interval is paired, from resampling rows of both.
+        drop: by how much the second is worse; its interval is paired, as rows are the same.
     """
 
     rows: int
@@ -70,25 +70,21 @@ def compare(first: Scored, second: Scored, how: EvaluateRecipe, seed: int) -> Ag
     """
     share, largest = _answers(first, second)
     task, metric = first.task, first.task.primary_metric
-    width = first.statistics.shape[1]
-
-    def formula(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        ours = task.formula(sums[..., :width], first.targets)[metric]
-        theirs = task.formula(sums[..., width:], second.targets)[metric]
-        return {
-            "first": ours,
-            "second": theirs,
-            "drop": ours - theirs if task.greater_is_better else theirs - ours,
-        }
-
-    found = bootstrap(
+    drop = paired_drop(
         _beside(first.statistics, second.statistics),
-        formula,
-        samples=how.bootstrap_samples,
-        confidence=how.confidence,
-        seed=seed,
+        (
+            lambda sums: task.formula(sums, first.targets),
+            lambda sums: task.formula(sums, second.targets),
+        ),
+        (task.shares(first.targets), task.shares(second.targets)),
+        metric,
+        Method(how.bootstrap_samples, how.confidence, seed),
+        groups=first.groups,
     )
-    return Agreement(len(first.examples), share, largest, metric, **found)
+    if not task.greater_is_better:
+        drop = Interval(-drop.value, -drop.high, -drop.low)
+    ours, theirs = (one.intervals(how, seed)[metric] for one in (first, second))
+    return Agreement(len(first.examples), share, largest, metric, ours, theirs, drop)
 
 
 def _answers(first: Scored, second: Scored) -> tuple[float, float]:

@@ -1,21 +1,23 @@
 """What the result is set beside, so that everyone sees whether fine-tuning was worth it.
 
 Each baseline learns from the training rows, and answers the rows that count in the model's place: with logits,
-or with texts. They are cheap on purpose: above a hundred thousand training rows, TF-IDF learns from a fixed
-sample of them. The probe and the untouched model, baselines too, come from the pipeline, which has them.
+or with texts. Where answers depend on thresholds, each baseline has its own, fitted on its answers to the
+validation rows as the model's are: with those of the model, the same outputs score 0.9 or 0.5. Baselines are cheap
+on purpose: above a hundred thousand training rows, TF-IDF learns from a fixed sample of them. The probe and
+the untouched model, baselines too, come from the pipeline, which has them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.tasks import Seen, Values
+from tunesmith.tasks import Seen, Targets, Task, Values, point_scores
 
 _MOST_ROWS = 100_000
 _MANY_ROWS = 5_000
@@ -37,6 +39,8 @@ class TrainingRows:
     labels: NDArray[Any]
     inputs: Sequence[str]
     n_outputs: int
+    memo: dict[str, Any] = field(init=False, default_factory=dict, compare=False)
+    """What a baseline has learned of them already; it answers validation rows and the rows that count."""
 
 
 def majority(train: TrainingRows, seen: Seen) -> Seen:
@@ -140,6 +144,28 @@ def longer_reply(train: TrainingRows, seen: Seen) -> Seen:
     return replace(seen, kept=lengths, encoded=replace(seen.encoded, dense=without))
 
 
+def own_scores(task: Task, final: Seen, validation: Callable[[], Seen], targets: Targets) -> dict[str, float]:
+    """The metrics of a baseline on the rows that count, with thresholds of its own.
+
+    Fitted thresholds can be worse than none: where the answer is the same for every row, each label's best F1 is
+    to give it always. So those that score better on the validation rows are taken; the fitted ones at a tie.
+
+    Args:
+        task: whose metrics.
+        final: the rows that count, as the baseline answers them.
+        validation: the validation rows, as it answers them; not called where nothing is to fit.
+        targets: what the task learned from the training rows, without fitted thresholds.
+    """
+    if task.fits_thresholds:
+        seen = validation()
+        sign = 1 if task.greater_is_better else -1
+        targets = max(
+            (task.fit_thresholds(seen, targets), targets),
+            key=lambda found: sign * point_scores(task, seen, found)[task.primary_metric],
+        )
+    return point_scores(task, final, targets)
+
+
 BASELINES: dict[str, Callable[[TrainingRows, Seen], Seen]] = {
     "majority": majority,
     "all_frequent": all_frequent,
@@ -164,6 +190,13 @@ def _with_logits(seen: Seen, logits: NDArray[Any]) -> Seen:
 
 
 def _tfidf(train: TrainingRows, seen: Seen, make_model: Callable[[], Any]) -> Seen:
+    if "tfidf" not in train.memo:
+        train.memo["tfidf"] = _fit_tfidf(train, make_model)
+    vectorizer, predict = train.memo["tfidf"]
+    return replace(seen, kept=predict(vectorizer.transform(joined_texts(seen.columns, train.inputs))))
+
+
+def _fit_tfidf(train: TrainingRows, make_model: Callable[[], Any]) -> tuple[Any, _Predict]:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     rows = np.arange(len(train.labels))
@@ -178,31 +211,40 @@ def _tfidf(train: TrainingRows, seen: Seen, make_model: Callable[[], Any]) -> Se
     )
     texts = joined_texts(train.columns, train.inputs)
     known = vectorizer.fit_transform([texts[i] for i in rows])
-    new = vectorizer.transform(joined_texts(seen.columns, train.inputs))
-    labels = np.asarray(train.labels)[rows]
-    return replace(seen, kept=_fitted_logits(make_model, known, labels, new, train.n_outputs))
+    return vectorizer, _fit(make_model, known, np.asarray(train.labels)[rows], train.n_outputs)
 
 
-def _fitted_logits(
-    make_model: Callable[[], Any], known: Any, labels: NDArray[Any], new: Any, n_outputs: int
-) -> NDArray[np.float32]:
+_Predict = Callable[[Any], NDArray[Any]]
+"""Logits from features of rows."""
+
+
+def _fit(make_model: Callable[[], Any], known: Any, labels: NDArray[Any], n_outputs: int) -> _Predict:
     if labels.ndim == 2:
-        columns = [_binary_logits(make_model, known, labels[:, i], new) for i in range(n_outputs)]
-        return np.stack(columns, axis=1).astype(np.float32)
+        columns = [_fit_binary(make_model, known, labels[:, i]) for i in range(n_outputs)]
+        return lambda new: np.stack([column(new) for column in columns], axis=1).astype(np.float32)
     if labels.dtype.kind == "f":
-        return np.asarray(make_model().fit(known, labels).predict(new), dtype=np.float32).reshape(-1, 1)
-    logits = np.full((new.shape[0], n_outputs), _NEVER, dtype=np.float32)
+        ridge = make_model().fit(known, labels)
+        return lambda new: np.asarray(ridge.predict(new), dtype=np.float32).reshape(-1, 1)
     if len(np.unique(labels)) == 1:
-        logits[:, labels[0]] = 0.0
-        return logits
+        return lambda new: _one_class(new.shape[0], int(labels[0]), n_outputs)
     model = make_model().fit(known, labels)
-    logits[:, model.classes_] = np.log(np.maximum(model.predict_proba(new), 1e-12))
+
+    def predict(new: Any) -> NDArray[np.float32]:
+        logits = np.full((new.shape[0], n_outputs), _NEVER, dtype=np.float32)
+        logits[:, model.classes_] = np.log(np.maximum(model.predict_proba(new), 1e-12))
+        return logits
+
+    return predict
+
+
+def _one_class(n: int, label: int, n_outputs: int) -> NDArray[np.float32]:
+    logits = np.full((n, n_outputs), _NEVER, dtype=np.float32)
+    logits[:, label] = 0.0
     return logits
 
 
-def _binary_logits(
-    make_model: Callable[[], Any], known: Any, labels: NDArray[Any], new: Any
-) -> NDArray[np.float64]:
+def _fit_binary(make_model: Callable[[], Any], known: Any, labels: NDArray[Any]) -> _Predict:
     if labels.min() == labels.max():
-        return np.full(new.shape[0], -_NEVER if labels[0] else _NEVER)
-    return np.asarray(make_model().fit(known, labels).decision_function(new))
+        return lambda new: np.full(new.shape[0], -_NEVER if labels[0] else _NEVER)
+    model = make_model().fit(known, labels)
+    return lambda new: np.asarray(model.decision_function(new))

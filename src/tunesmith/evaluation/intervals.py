@@ -1,21 +1,25 @@
-"""Bootstrap intervals for any metric whose statistics add up.
+"""Every metric of some rows, with its interval.
 
-The percentile bootstrap over examples (Efron and Tibshirani 1993, chapter 13). Examples with equal statistics
-are exchangeable, so only the distinct ones are resampled, with a multinomial over how often each occurs: the
-same distribution, and a million classified texts cost no more than a few thousand.
+A metric that is a share (`tunesmith.metrics.Share`) has the interval of a proportion with as many decisions as the
+rows are worth (`evaluation/shares.py`), any other a bootstrap interval (`evaluation/bootstrap.py`). Both take rows
+of one group together (`evaluation/clusters.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.metrics import Scores, Statistics, total
+from tunesmith.evaluation.bootstrap import bootstrap
+from tunesmith.evaluation.clusters import Clusters
+from tunesmith.evaluation.shares import Evidence, drop_interval, evidence, share_interval
+from tunesmith.metrics import Scores, Share, Shares, Statistics, total
 
-_BLOCK_ELEMENTS = 20_000_000
+Formula = Callable[[NDArray[np.float64]], Scores]
+"""Metrics from sums [..., s]."""
 
 
 @dataclass(frozen=True)
@@ -31,48 +35,106 @@ class Interval:
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
-def bootstrap(
+@dataclass(frozen=True)
+class Method:
+    """How intervals are made.
+
+    Args:
+        samples: resamples behind an interval of a metric that is no share.
+        confidence: of the interval, 0.95.
+        seed: of the resampling.
+    """
+
+    samples: int
+    confidence: float
+    seed: int
+
+
+def intervals(
     statistics: Statistics,
-    formula: Callable[[NDArray[np.float64]], Scores],
+    formula: Formula,
+    shares: Shares,
+    method: Method,
     *,
-    samples: int,
-    confidence: float,
-    seed: int,
+    groups: NDArray[np.int64] | None = None,
 ) -> dict[str, Interval]:
     """Every metric of the formula, with its interval.
 
     Args:
-        statistics: [examples, s].
-        formula: metrics from sums [..., s].
-        samples: resamples.
-        confidence: of the interval, 0.95.
-        seed: of the resampling.
+        statistics: [rows, s].
+        formula: the metrics.
+        shares: those among them that are shares.
+        method: confidence, resamples and seed.
+        groups: [rows], a number for each group of rows that belong together; None is each row by itself.
     """
     values = formula(total(statistics))
-    rng = np.random.default_rng(seed)
-    resampled: dict[str, list[NDArray[np.float64]]] = {name: [] for name in values}
-    for sums in _resampled_sums(statistics, samples, rng):
-        for name, scores in formula(sums).items():
-            resampled[name].append(scores)
-    tail = (1 - confidence) / 2
-    return {name: _interval(float(values[name]), np.concatenate(resampled[name]), tail) for name in values}
+    clusters = Clusters.of(statistics, groups)
+    bounds = {
+        name: share_interval(_evidence(clusters, statistics, share, formula, name), method.confidence)
+        for name, share in shares.items()
+        if name in values
+    }
+    if rest := values.keys() - bounds.keys():
+        bounds |= _resampled(clusters, formula, sorted(rest), method)
+    return {name: Interval(float(value), *map(float, bounds[name])) for name, value in values.items()}
 
 
-def _interval(value: float, resampled: NDArray[np.float64], tail: float) -> Interval:
-    low, high = np.nanquantile(resampled, [tail, 1 - tail])
-    return Interval(value, float(low), float(high))
+def paired_drop(
+    statistics: Statistics,
+    formulas: tuple[Formula, Formula],
+    shares: tuple[Shares, Shares],
+    metric: str,
+    method: Method,
+    *,
+    groups: NDArray[np.int64] | None = None,
+) -> Interval:
+    """A metric of one model minus that of another on the same rows, with its interval.
+
+    Args:
+        statistics: [rows, 2s], of the one and of the other.
+        formulas: the metrics of both.
+        shares: of both.
+        metric: which one.
+        method: confidence, resamples and seed.
+        groups: as for `intervals`.
+    """
+    width = statistics.shape[1] // 2
+    clusters = Clusters.of(statistics, groups)
+
+    def difference(sums: NDArray[np.float64]) -> Scores:
+        one, other = formulas[0](sums[..., :width]), formulas[1](sums[..., width:])
+        return {metric: one[metric] - other[metric]}
+
+    value = float(difference(total(statistics))[metric])
+    if metric not in shares[0]:
+        return Interval(value, *_resampled(clusters, difference, [metric], method)[metric])
+    halves = [slice(None, width), slice(width, None)]
+    found = [
+        _evidence(
+            Clusters(clusters.sums[:, half], clusters.counts, clusters.n_effective),
+            statistics[:, half],
+            share[metric],
+            formula,
+            metric,
+        )
+        for half, share, formula in zip(halves, shares, formulas, strict=True)
+    ]
+    return Interval(value, *map(float, drop_interval(found[0], found[1], method.confidence)))
 
 
-def _resampled_sums(
-    statistics: Statistics, samples: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.float64]]:
-    """Sums [block, s] of resamples, in blocks that fit in memory."""
-    n, width = statistics.shape
-    # Rows are equal where their product with a random vector is, but for a chance of about 2e-16.
-    keys = np.asarray(statistics @ rng.random(width)).ravel()
-    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
-    distinct = statistics[first]
-    block = max(1, _BLOCK_ELEMENTS // len(first))
-    for start in range(0, samples, block):
-        weights = rng.multinomial(n, counts / n, size=min(block, samples - start)).astype(np.float64)
-        yield np.asarray((distinct.T @ weights.T).T)
+def _evidence(
+    clusters: Clusters, statistics: Statistics, share: Share, formula: Formula, name: str
+) -> Evidence | None:
+    return evidence(clusters, statistics, share, lambda sums: formula(sums)[name])
+
+
+def _resampled(
+    clusters: Clusters, formula: Formula, names: list[str], method: Method
+) -> dict[str, tuple[float, float]]:
+    return bootstrap(
+        clusters,
+        lambda sums: {name: scores for name, scores in formula(sums).items() if name in names},
+        samples=method.samples,
+        confidence=method.confidence,
+        seed=method.seed,
+    )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
-from tunesmith.evaluation.baselines import BASELINES, TrainingRows
+import numpy as np
+
+from tunesmith.evaluation.baselines import BASELINES, TrainingRows, own_scores
 from tunesmith.evaluation.scoring import Scored, score_slices
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import Run, write_atomically
-from tunesmith.tasks import point_scores
+from tunesmith.tasks import Seen, Targets, Task
 
 
 def final_split(names: Any) -> str:
@@ -30,6 +33,7 @@ def build_metrics(scored: dict[str, Scored], how: EvaluateRecipe, seed: int) -> 
             "split": name,
             **splits[name][metric].to_json(),
             "n": len(final.examples),
+            **({} if final.groups is None else {"groups": len(np.unique(final.groups))}),
             "confidence": how.confidence,
         },
         "splits": {
@@ -41,11 +45,22 @@ def build_metrics(scored: dict[str, Scored], how: EvaluateRecipe, seed: int) -> 
     }
 
 
-def score_baselines(train: TrainingRows, final: Scored) -> dict[str, dict[str, float]]:
-    """The metrics of the task's baselines on the rows that count."""
-    task = final.task
+def score_baselines(
+    task: Task, train: TrainingRows, final: Seen, validation: Seen, targets: Targets
+) -> dict[str, dict[str, float]]:
+    """The metrics of the task's baselines on the rows that count.
+
+    Args:
+        task: whose baselines.
+        train: what they learn from.
+        final: the rows that count.
+        validation: the rows that thresholds are fitted on.
+        targets: what the task learned from the training rows, without fitted thresholds.
+    """
     return {
-        name: point_scores(task, BASELINES[name](train, final.seen), final.targets)
+        name: own_scores(
+            task, BASELINES[name](train, final), partial(BASELINES[name], train, validation), targets
+        )
         for name in task.baselines
         if name in BASELINES
     }

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.examples import Examples
-from tunesmith.evaluation.intervals import Interval, bootstrap
+from tunesmith.data.grouping import row_groups
+from tunesmith.evaluation.intervals import Interval, Method, intervals
 from tunesmith.metrics import Statistics
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.tasks import HIDDEN_KEYS, Seen, Targets, Task
@@ -28,12 +29,19 @@ class Scored:
         targets: of the task.
         examples: the rows.
         seen: what the model made of them.
+        group_by: the recipe's `data.group_by`: rows with one value of it are no independent rows.
     """
 
     task: Task
     targets: Targets
     examples: Examples
     seen: Seen
+    group_by: str | None = None
+
+    @cached_property
+    def groups(self) -> NDArray[np.int64] | None:
+        """[rows], the group of each; None where every row stands for itself."""
+        return row_groups(self.task, self.examples, self.group_by)
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -42,13 +50,13 @@ class Scored:
 
     def intervals(self, how: EvaluateRecipe, seed: int, rows: Any = None) -> dict[str, Interval]:
         """Every metric with its interval, of all rows or of some."""
-        statistics = self.statistics if rows is None else self.statistics[rows]
-        return bootstrap(
-            statistics,
+        some = slice(None) if rows is None else rows
+        return intervals(
+            self.statistics[some],
             lambda sums: self.task.formula(sums, self.targets),
-            samples=how.bootstrap_samples,
-            confidence=how.confidence,
-            seed=seed,
+            self.task.shares(self.targets),
+            Method(how.bootstrap_samples, how.confidence, seed),
+            groups=None if self.groups is None else self.groups[some],
         )
 
     def lines(self) -> Iterator[dict[str, Any]]:

@@ -6,11 +6,12 @@ is neither among the true labels nor predicted does not count in the macro avera
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Statistics
+from tunesmith.metrics import Scores, Share, Shares, Statistics, selected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +50,42 @@ def formula(sums: NDArray[np.float64]) -> Scores:
         "f1_macro": np.where(present, f1, 0.0).sum(-1) / present.sum(-1),
         "f1_weighted": (f1 * true).sum(-1) / n,
     }
+
+
+def shares(n_classes: int) -> Shares:
+    """Accuracy, macro and weighted F1 as shares, for statistics of 3k columns."""
+    true, _, agreed = _columns(n_classes)
+    f1 = f1_by_class(n_classes)
+    return {
+        "accuracy": Share(of=selected(3 * n_classes, true), right=selected(3 * n_classes, agreed)),
+        "f1_macro": f1,
+        "f1_weighted": replace(f1, by=selected(3 * n_classes, *true[:, None])),
+    }
+
+
+def f1_by_class(n_classes: int, width: int = 0) -> Share:
+    """The mean of the F1 of k classes, for statistics that begin with 3k columns of true, predicted and agreed.
+
+    F1 is the share of agreed among the mean number of true and predicted.
+    """
+    width = width or 3 * n_classes
+    true, predicted, agreed = _columns(n_classes)
+    of = selected(width, *np.stack([true, predicted], axis=1), weight=0.5)
+    return Share(of=of, right=selected(width, *agreed[:, None]))
+
+
+def micro_shares(n_classes: int, width: int = 0) -> tuple[Share, Share, Share]:
+    """F1, precision and recall over all of k classes, for the same statistics."""
+    width = width or 3 * n_classes
+    true, predicted, agreed = _columns(n_classes)
+    right = selected(width, agreed)
+    f1 = Share(of=selected(width, [*true, *predicted], weight=0.5), right=right)
+    return f1, Share(of=selected(width, predicted), right=right), Share(of=selected(width, true), right=right)
+
+
+def _columns(n_classes: int) -> list[NDArray[np.int64]]:
+    """The columns of true, of predicted and of agreed classes."""
+    return np.split(np.arange(3 * n_classes, dtype=np.int64), 3)
 
 
 def per_class_f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Statistics
+from tunesmith.metrics import Scores, Share, Shares, Statistics, selected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,3 +55,8 @@ def formula(sums: NDArray[np.float64], *, with_bytes: bool = False, with_accurac
     if with_accuracy:
         scores["accuracy"] = correct / np.maximum(tokens, 1.0)
     return scores
+
+
+def shares() -> Shares:
+    """Accuracy as a share of the scored tokens, for statistics of 4 columns."""
+    return {"accuracy": Share(of=selected(4, [1]), right=selected(4, [3]))}

@@ -7,12 +7,13 @@ for multi-label arrays: there the macro average is over all labels, and one that
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Statistics
-from tunesmith.metrics.classification import per_class, per_class_f1
+from tunesmith.metrics import Scores, Share, Shares, Statistics, selected
+from tunesmith.metrics.classification import f1_by_class, micro_shares, per_class, per_class_f1
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +53,19 @@ def formula(sums: NDArray[np.float64]) -> Scores:
         "precision_micro": n_agreed / np.maximum(n_predicted, 1.0),
         "recall_micro": n_agreed / np.maximum(n_true, 1.0),
         "exact_match": sums[..., -2] / np.maximum(sums[..., -1], 1.0),
+    }
+
+
+def shares(n_labels: int) -> Shares:
+    """All of them, as shares, for statistics of 3k + 2 columns."""
+    width = 3 * n_labels + 2
+    f1, precision, recall = micro_shares(n_labels, width)
+    return {
+        "f1_micro": f1,
+        "f1_macro": replace(f1_by_class(n_labels, width), counts_all=True),
+        "precision_micro": precision,
+        "recall_micro": recall,
+        "exact_match": Share(of=selected(width, [width - 1]), right=selected(width, [width - 2])),
     }
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Statistics
+from tunesmith.metrics import Scores, Share, Shares, Statistics, selected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,6 +75,25 @@ def formula(sums: NDArray[np.float64], measures: Sequence[str]) -> Scores:
         of_corpus = {"chrf": _chrf_score, "bleu": _bleu_score}.get(measure)
         scores[measure] = of_corpus(part) if of_corpus else part[..., 0] / n
     return scores
+
+
+def shares(measures: Sequence[str], first: int = 0) -> Shares:
+    """All of them, as shares; in chrF and BLEU a text is one decision, as heavy as its reference is long.
+
+    Args:
+        measures: as of the statistics.
+        first: columns that stand before them.
+    """
+    width = first + 1 + sum(_WIDTHS[measure] for measure in measures)
+    found, start = {}, first + 1
+    for measure in measures:
+        length = {"chrf": start + 1, "bleu": start + 1}.get(measure)
+        if length is None:
+            found[measure] = Share(of=selected(width, [first]), right=selected(width, [start]))
+        else:
+            found[measure] = Share(of=selected(width, [length]))
+        start += _WIDTHS[measure]
+    return found
 
 
 def _chrf_score(sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Statistics
+from tunesmith.metrics import Scores, Share, Shares, Statistics, selected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,3 +33,8 @@ def formula(sums: NDArray[np.float64]) -> Scores:
     """Accuracy and mean margin (in units of reward) from sums [..., 3]; 0.0 where there is no pair."""
     n = np.maximum(sums[..., 0], 1.0)
     return {"reward_accuracy": sums[..., 1] / n, "reward_margin": sums[..., 2] / n}
+
+
+def shares() -> Shares:
+    """Accuracy as a share, for statistics of 3 columns."""
+    return {"reward_accuracy": Share(of=selected(3, [0]), right=selected(3, [1]))}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Statistics
-from tunesmith.metrics.classification import per_class, per_class_f1
+from tunesmith.metrics import Scores, Shares, Statistics
+from tunesmith.metrics.classification import f1_by_class, micro_shares, per_class, per_class_f1
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,6 +69,12 @@ def formula(sums: NDArray[np.float64]) -> Scores:
         "recall": n_agreed / np.maximum(n_gold, 1.0),
         "f1_macro": per_class_f1(sums).sum(-1) / np.maximum(n_present, 1.0),
     }
+
+
+def shares(n_labels: int) -> Shares:
+    """All of them, as shares, for statistics of 3k columns."""
+    f1, precision, recall = micro_shares(n_labels)
+    return {"f1": f1, "precision": precision, "recall": recall, "f1_macro": f1_by_class(n_labels)}
 
 
 def per_label(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Statistics
+from tunesmith.metrics import Scores, Share, Shares, Statistics, selected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,3 +98,15 @@ def formula(sums: NDArray[np.float64], *, with_unanswerable: bool = False) -> Sc
         scores["f1_answerable"] = overlap / np.maximum(n_answerable, 1.0)
         scores["accuracy_unanswerable"] = right / np.maximum(n_unanswerable, 1.0)
     return scores
+
+
+def shares(*, with_unanswerable: bool = False) -> Shares:
+    """All of them, as shares, for statistics of 5 columns."""
+
+    def share(right: Sequence[int], of: Sequence[int]) -> Share:
+        return Share(of=selected(5, of), right=selected(5, right))
+
+    found = {"f1": share([1, 3], [2, 4]), "exact_match": share([0, 3], [2, 4])}
+    if with_unanswerable:
+        found |= {"f1_answerable": share([1], [2]), "accuracy_unanswerable": share([3], [4])}
+    return found

@@ -176,7 +176,12 @@ class EvaluateRecipe(_Section):
     """How the result is scored."""
 
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
-    bootstrap_samples: int = Field(1000, ge=100, le=100_000, description="resamples behind an interval")
+    bootstrap_samples: int = Field(
+        1000,
+        ge=100,
+        le=100_000,
+        description="resamples behind the interval of a metric that is no share, a loss say",
+    )
     baselines: bool = Field(
         True, description="score what is cheap too: majority, TF-IDF, probe, the untouched model, …"
     )

@@ -33,6 +33,7 @@ def write_card(run: Run) -> None:
             title=run.path.name,
             metric=primary["name"],
             n=primary["n"],
+            groups=_groups(primary),
             split=primary["split"],
             scores=scores,
             baselines=baselines or "| none were scored | |",
@@ -54,6 +55,13 @@ def write_card(run: Run) -> None:
 def _labels(targets: dict[str, Any]) -> str:
     labels = targets.get("labels", [])
     return " Labels: " + ", ".join(f"`{label}`" for label in labels) + "." if labels else ""
+
+
+def _groups(primary: dict[str, Any]) -> str:
+    """A sentence where the rows of the score are no independent ones."""
+    if "groups" not in primary:
+        return ""
+    return f"Its rows come in {primary['groups']:,} groups, and intervals take each group as one. "
 
 
 def _usage(task: Task, used: dict[str, Any], *, adapted: bool) -> str:
@@ -111,7 +119,7 @@ tags: [tunesmith]
 |---|---|---|---|
 {scores}
 
-On the same {n:,} {split} rows, {metric} of:
+{groups}On the same {n:,} {split} rows, {metric} of:
 
 | baseline | {metric} |
 |---|---|

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tunesmith.evaluation.baselines import own_scores
 from tunesmith.session import Session
-from tunesmith.tasks import Seen, point_scores
+from tunesmith.tasks import Seen
 from tunesmith.training.loop import Settings
 from tunesmith.training.probe import (
     Features,
@@ -37,14 +38,24 @@ def start_from_probe(session: Session, settings: Settings) -> dict[str, dict[str
     session.progress.note(f"probe: regularisation C = {probe.strength:g}")
     scores = {}
     if wants_score:
-        final = Seen(session.data.splits[session.final].columns, session.splits[session.final])
-        answered = probe_answers(probe, _features(session, session.final, settings), final)
-        scores["probe"] = point_scores(task, answered, session.targets)
+        scores["probe"] = _scores_of(probe, session, settings)
     if is_start:
         put_head(session.model, probe)
     if recipe.train.method != "probe":  # else the scores are made from them
         session.features.clear()
     return scores
+
+
+def _scores_of(probe: ProbeHead, session: Session, settings: Settings) -> dict[str, float]:
+    """On the rows that count, with thresholds of its own from the validation rows."""
+
+    def answered(split: str) -> Seen:
+        seen = Seen(session.data.splits[split].columns, session.splits[split])
+        return probe_answers(probe, _features(session, split, settings), seen)
+
+    return own_scores(
+        session.task, answered(session.final), lambda: answered("validation"), session.data.targets
+    )
 
 
 def wants_probe(session: Session) -> bool:

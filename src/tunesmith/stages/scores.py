@@ -13,7 +13,7 @@ from tunesmith.inference.answering import with_samples
 from tunesmith.models.loading import load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.session import Session
-from tunesmith.tasks import point_scores
+from tunesmith.tasks import Seen, point_scores
 
 
 def score_saved(session: Session, baselines: dict[str, dict[str, float]], device: Any) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def score_saved(session: Session, baselines: dict[str, dict[str, float]], device
     examples = session.data.splits[name]
     seen = session.see(name, saved.model)
     seen = with_samples(task, saved.model, session.tokenizer, seen, how.samples, session.max_length, targets)
-    final = Scored(task, targets, examples, seen)
+    final = Scored(task, targets, examples, seen, session.recipe.data.group_by)
     write_predictions(session.run, name, final)
     metrics = build_metrics({name: final}, how, session.recipe.seed)
     if how.baselines:
@@ -35,7 +35,9 @@ def score_saved(session: Session, baselines: dict[str, dict[str, float]], device
             task.inputs,
             int(task.config(targets).get("num_labels", 0)),
         )
-        scored = score_baselines(train, final) | baselines
+        # Thresholds come from the validation rows, never from test rows.
+        validation = Seen(session.data.splits["validation"].columns, session.splits["validation"])
+        scored = score_baselines(task, train, seen, validation, session.data.targets) | baselines
         if session.recipe.train.method == "probe":
             scored["probe"] = point_scores(task, seen, targets)
         baselines = scored

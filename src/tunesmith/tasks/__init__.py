@@ -2,7 +2,7 @@
 
 A task says which columns it reads, which model class it needs, how rows become sequences of token ids, what the
 loss and the metrics are, and how the model's output becomes answers. A metric is written as per-example
-statistics that add up, and a formula on their sums: the same two functions give scores, bootstrap intervals,
+statistics that add up, and a formula on their sums: the same two functions give scores, intervals,
 slices and comparisons, exactly and fast.
 
 `Task` holds what most tasks have in common; a new task overrides what it does otherwise.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from tunesmith.metrics import Scores, Statistics
+    from tunesmith.metrics import Scores, Shares, Statistics
 
 Values = Mapping[str, Any]
 """One row, or a batch of rows, by the task's column names."""
@@ -291,6 +291,11 @@ class Task:
         """Tokens that end an answer, where the model's own settings do not say so."""
         return []
 
+    @property
+    def fits_thresholds(self) -> bool:
+        """Whether something is fitted on the validation rows after training."""
+        return type(self).fit_thresholds is not Task.fit_thresholds
+
     def fit_thresholds(self, seen: Seen, targets: Targets) -> Targets:
         """Targets with whatever is fitted on the validation rows after training."""
         return targets
@@ -326,6 +331,10 @@ class Task:
     def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
         """Metrics from summed statistics [..., statistics]."""
         raise NotImplementedError
+
+    def shares(self, targets: Targets) -> Shares:
+        """The metrics that are shares of decisions, for their intervals; see `tunesmith.metrics.Share`."""
+        return {}
 
     def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
         """The scores of a look at the validation rows in training."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Statistics, overlap, total
+from tunesmith.metrics import Scores, Shares, Statistics, overlap, total
 from tunesmith.tasks import (
     Batch,
     Column,
@@ -172,6 +172,10 @@ class SequenceToSequence(Task):
         """See Task."""
         scores = overlap.formula(sums[..., 2:], self.measures)
         return {**scores, "loss": language.mean_nll(sums)}
+
+    def shares(self, targets: Targets) -> Shares:
+        """See Task."""
+        return overlap.shares(self.measures, first=2)
 
     def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
         """See Task: the loss alone, without generating."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tunesmith.errors import DataError
-from tunesmith.metrics import Scores, Statistics, language_modelling
+from tunesmith.metrics import Scores, Shares, Statistics, language_modelling
 from tunesmith.tasks import (
     IGNORED,
     PLAIN_LOSS,
@@ -155,6 +155,10 @@ class FillMask(Task):
     def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
         """See Task."""
         return language_modelling.formula(sums, with_accuracy=True)
+
+    def shares(self, targets: Targets) -> Shares:
+        """See Task."""
+        return language_modelling.shares()
 
 
 task = FillMask()

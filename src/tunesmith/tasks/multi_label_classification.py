@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tunesmith.errors import DataError, did_you_mean
-from tunesmith.metrics import Scores, Statistics, multi_label, total
+from tunesmith.metrics import Scores, Shares, Statistics, multi_label, total
 from tunesmith.tasks import (
     Batch,
     Column,
@@ -187,6 +187,10 @@ class MultiLabelClassification(Task):
     def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
         """See Task."""
         return multi_label.formula(sums)
+
+    def shares(self, targets: Targets) -> Shares:
+        """See Task."""
+        return multi_label.shares(len(targets["labels"]))
 
     def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
         """See Task; with thresholds fitted anew."""

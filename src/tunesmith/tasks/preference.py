@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Statistics, preference
+from tunesmith.metrics import Scores, Shares, Statistics, preference
 from tunesmith.tasks import (
     IGNORED,
     Batch,
@@ -163,6 +163,10 @@ class Preference(Task):
     def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
         """See Task."""
         return preference.formula(sums)
+
+    def shares(self, targets: Targets) -> Shares:
+        """See Task."""
+        return preference.shares()
 
     def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
         """See Task; the loss at β = 0.1 chooses the best step: accuracy on a few pairs is too coarse."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Statistics, squad
+from tunesmith.metrics import Scores, Shares, Statistics, squad
 from tunesmith.tasks import (
     Batch,
     Column,
@@ -199,6 +199,10 @@ class QuestionAnswering(Task):
     def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
         """See Task."""
         return squad.formula(sums, with_unanswerable=targets["has_unanswerable"])
+
+    def shares(self, targets: Targets) -> Shares:
+        """See Task."""
+        return squad.shares(with_unanswerable=targets["has_unanswerable"])
 
 
 task = QuestionAnswering()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tunesmith.errors import DataError, did_you_mean
-from tunesmith.metrics import Scores, Statistics, classification, total
+from tunesmith.metrics import Scores, Shares, Statistics, classification, total
 from tunesmith.tasks import (
     Batch,
     Column,
@@ -125,6 +125,10 @@ class TextClassification(Task):
     def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
         """See Task."""
         return classification.formula(sums)
+
+    def shares(self, targets: Targets) -> Shares:
+        """See Task."""
+        return classification.shares(len(targets["labels"]))
 
 
 task = TextClassification()

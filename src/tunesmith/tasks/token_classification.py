@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tunesmith.errors import DataError, did_you_mean
-from tunesmith.metrics import Scores, Statistics, spans, total
+from tunesmith.metrics import Scores, Shares, Statistics, spans, total
 from tunesmith.tasks import (
     IGNORED,
     Batch,
@@ -200,6 +200,10 @@ class TokenClassification(Task):
     def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
         """See Task."""
         return spans.formula(sums)
+
+    def shares(self, targets: Targets) -> Shares:
+        """See Task."""
+        return spans.shares(len(_types(targets)))
 
 
 task = TokenClassification()
