@@ -17,6 +17,7 @@ Bounds = tuple[int, int]
 
 _ASCII_WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
 _ASCII_RUN = re.compile(r"\w+")
+_ASCII_STRETCH = re.compile(r"\S+|\s+")
 
 _UNSPACED = (
     "".join(
@@ -53,10 +54,15 @@ def _run(letters: str) -> str:
 
 
 _PATTERNS = {
-    # In Korean, particles follow a name without a blank: each syllable is a word, that a name may end before one.
-    "word": _run(rf"[[\p{{L}}\p{{N}}]--[{_UNSPACED}\p{{Hangul}}]]") + r"|(?!\s)\X",
+    "word": _run(rf"[[\p{{L}}\p{{N}}]--[{_UNSPACED}]]") + r"|(?!\s)\X",
+    # In Korean, particles follow a name without a blank: a name ends before a syllable, not before a blank.
+    "entity_word": _run(rf"[[\p{{L}}\p{{N}}]--[{_UNSPACED}\p{{Hangul}}]]") + r"|(?!\s)\X",
     "run": _run(rf"[[\p{{L}}\p{{N}}_]--[{_UNSPACED}]]") + rf"|(?=[{_UNSPACED}])\X",
     "character": r"\X",
+    "stretch": rf"\s+|(?=[{_UNSPACED}])\X|[^\s{_UNSPACED}]+",
+    "punctuation": r"\p{P}",
+    # What Latin texts have too (`–`, `’`, `«`) is that of no single script.
+    "script_punctuation": r"[\p{P}--[\u0000-\u036f\u2000-\u206f]]",
     "unspaced": rf"[{_UNSPACED}]",
     "marked": rf"[{_UNSPACED}\p{{M}}\u200c\u200d]",
     # `.`, `!`, `?` and `…` also stand within sentences, where no white space follows; the others do not.
@@ -72,11 +78,17 @@ def _pattern(name: str) -> Any:
 
 
 def word_bounds(text: str) -> list[Bounds]:
-    """Where entities can begin and end: runs of letters and digits with their marks, every other sign alone.
+    """Where words are: runs of letters and digits with their marks, every other sign alone.
 
-    A character of a script without blanks, a syllable of Korean and an emoji of several code points are each one.
+    A character of a script without blanks is one, and an emoji of several code points.
     """
     pattern = _ASCII_WORD if text.isascii() else _pattern("word")
+    return [match.span() for match in pattern.finditer(text)]
+
+
+def entity_word_bounds(text: str) -> list[Bounds]:
+    """Where entities can begin and end: at words, and in Korean at syllables."""
+    pattern = _ASCII_WORD if text.isascii() else _pattern("entity_word")
     return [match.span() for match in pattern.finditer(text)]
 
 
@@ -88,6 +100,19 @@ def words(text: str) -> list[str]:
 def characters(text: str) -> list[str]:
     """What a reader takes for a character: letters with their marks, joined emoji (grapheme clusters)."""
     return list(text) if text.isascii() else _pattern("character").findall(text)
+
+
+def stretches(text: str) -> list[str]:
+    """A text in pieces, none left out: what blanks part, the blanks, and characters of scripts without them."""
+    return list((_pattern("stretch") if has_unspaced(text) else _ASCII_STRETCH).findall(text))
+
+
+def without_punctuation(text: str) -> str:
+    """A text without the punctuation of single scripts; in a script without blanks, without any."""
+    if text.isascii():
+        return text
+    name = "punctuation" if has_unspaced(text) else "script_punctuation"
+    return str(_pattern(name).sub("", text))
 
 
 def has_unspaced(text: str) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from tunesmith.encoded import Lost
 from tunesmith.errors import DataError, did_you_mean
 from tunesmith.metrics import Scores, Statistics, spans, total
-from tunesmith.segmentation import word_bounds
+from tunesmith.segmentation import entity_word_bounds
 from tunesmith.tasks import (
     IGNORED,
     Batch,
@@ -234,7 +234,7 @@ def _read_tokens(row: Values) -> dict[str, Any]:
 
 def _read_text(row: Values) -> dict[str, Any]:
     text = text_of(row["text"], "text")
-    example: dict[str, Any] = {"text": text, "words": [list(span) for span in word_bounds(text)]}
+    example: dict[str, Any] = {"text": text, "words": [list(span) for span in entity_word_bounds(text)]}
     if "entities" not in row:
         return example
     entities = sorted(_entity(value, text) for value in list_of(row["entities"], "entities"))
