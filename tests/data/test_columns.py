@@ -43,9 +43,7 @@ def test_by_kind_where_no_name_is_usual():
 
 
 def test_a_text_without_blanks_is_a_text():
-    rows = [
-        {"eins": text, "zwei": label} for text, label in zip(["今天天气很好", "昨天下雨了"] * 4, "ab" * 4)
-    ]
+    rows = sample(eins=["今天天气很好", "昨天下雨了"] * 4, zwei=["a", "b"] * 4)
     assert choose(rows) == {"text": "eins", "label": "zwei"}
 
 

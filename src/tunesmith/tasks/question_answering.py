@@ -29,6 +29,7 @@ from tunesmith.tasks import (
     Task,
     Values,
 )
+from tunesmith.tasks import _passages as passages
 from tunesmith.tasks import _texts as texts
 from tunesmith.tasks._values import is_missing, text_of
 
@@ -114,7 +115,9 @@ class QuestionAnswering(Task):
             verbose=False,
         )
         rows = encoded["overflow_to_sample_mapping"]
-        places = [_places(encoded, sequence) for sequence in range(len(rows))]
+        places = [
+            passages.places(encoded, sequence, batch["context"][row]) for sequence, row in enumerate(rows)
+        ]
         fields = {
             "input_ids": encoded["input_ids"],
             "start_of_token": [starts for starts, _ in places],
@@ -125,8 +128,12 @@ class QuestionAnswering(Task):
         n = len(batch["question"])
         if not texts.has_column(batch, "answers"):
             return Encoded.of(fields, rows=rows, n_rows=n)
-        labels = np.array([_label(batch["answers"][r], *p) for r, p in zip(rows, places, strict=True)])
-        lost = _lost_answers(batch["answers"], rows, labels)
+        found = [
+            passages.label_of(batch["answers"][row], batch["context"][row], *place)
+            for row, place in zip(rows, places, strict=True)
+        ]
+        labels = np.array([label.tokens for label in found])
+        lost = passages.lost(batch["answers"], rows, found)
         cut = sum(a != b for a, b in zip(questions, batch["question"], strict=True))
         if cut:
             lost["questions (cut)"] = (cut, n)
@@ -254,36 +261,6 @@ def _short_questions(questions: Sequence[str], tokenizer: Any, max_length: int |
         question[: offsets[most - 1][1]] if len(offsets) > most else question
         for question, offsets in zip(questions, encoded["offset_mapping"], strict=True)
     ]
-
-
-def _places(encoded: Any, sequence: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """[tokens] each: characters of the context that a token covers, from 1; 0 outside the context."""
-    ids = encoded.sequence_ids(sequence)
-    offsets = np.array(encoded["offset_mapping"][sequence], dtype=np.int32).reshape(-1, 2)
-    inside = np.array([i == 1 for i in ids]) & (offsets[:, 1] > offsets[:, 0])
-    return np.where(inside, offsets[:, 0] + 1, 0), np.where(inside, offsets[:, 1] + 1, 0)
-
-
-def _label(
-    answers: Sequence[Mapping[str, Any]], starts: NDArray[np.int32], ends: NDArray[np.int32]
-) -> tuple[int, int]:
-    """First and last token of the first answer that lies in the window; (0, 0) where none does."""
-    for answer in answers:
-        first, last = answer["start"] + 1, answer["start"] + len(answer["text"])
-        covered = np.flatnonzero((starts > 0) & (starts <= last) & (ends > first))
-        if len(covered) and starts[covered[0]] <= first and ends[covered[-1]] > last:
-            return int(covered[0]), int(covered[-1])
-    return 0, 0
-
-
-def _lost_answers(
-    answers: Sequence[Sequence[Any]], rows: Sequence[int], labels: NDArray[np.int64]
-) -> dict[str, tuple[int, int]]:
-    """Rows whose answer lies whole in no window."""
-    found = np.zeros(len(answers), dtype=bool)
-    np.logical_or.at(found, np.asarray(rows, dtype=np.int64), labels.reshape(-1, 2)[:, 1] > 0)
-    has_answer = np.array([bool(row) for row in answers])
-    return {"answers": (int((has_answer & ~found).sum()), int(has_answer.sum()))}
 
 
 @dataclass(frozen=True)
