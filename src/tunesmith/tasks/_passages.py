@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from tunesmith.encoded import Lost
 from tunesmith.metrics import squad
+from tunesmith.segmentation import characters
+from tunesmith.tasks._units import Units
 
 NO_TOKEN_BORDER = "answers (a border within a token)"
 
@@ -20,23 +23,45 @@ _WHITE_SPACE = np.array([code for code in range(0x3001) if chr(code).isspace()],
 def places(encoded: Any, sequence: int, context: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """[tokens] each: characters of the context that a token covers, from 1; 0 outside the context.
 
-    White space at a token's edges is none of it: byte-level tokenizers have the blank before a word in its token.
+    A token is whole characters here, a letter with its marks, without white space at its edges: byte-level
+    tokenizers have the blank before a word in its token, others part letters from marks.
     """
     ids = encoded.sequence_ids(sequence)
     offsets = np.array(encoded["offset_mapping"][sequence], dtype=np.int32).reshape(-1, 2)
-    starts, ends = _trimmed(offsets[:, 0], offsets[:, 1], context)
-    inside = np.array([i == 1 for i in ids]) & (ends > starts)
+    in_context = np.array([i == 1 for i in ids]) & (offsets[:, 1] > offsets[:, 0])
+    offsets[~in_context] = 0
+    first, last = _borders(context)
+    starts, ends = first[offsets[:, 0]], last[offsets[:, 1]]
+    at = np.flatnonzero(in_context)
+    if (starts[at[1:]] < ends[at[:-1]]).any():
+        starts, ends = _decided(offsets, context)
+    inside = in_context & (ends > starts)
     return np.where(inside, starts + 1, 0), np.where(inside, ends + 1, 0)
 
 
-def _trimmed(
-    starts: NDArray[np.int32], ends: NDArray[np.int32], context: str
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Without the white space at the edges; all white space becomes nothing."""
+def _decided(offsets: NDArray[np.int32], context: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """[tokens] each: the characters that a token decides, where several tokens share a character."""
+    edges = np.cumsum([0, *map(len, characters(context))])
+    bounds = np.stack([edges[:-1], edges[1:]], axis=1)
+    bounds = bounds[[not context[start].isspace() for start in edges[:-1]]]
+    units = Units.of(offsets.astype(np.int64), bounds)
+    starts, ends = np.zeros((2, len(offsets)), dtype=np.int32)
+    starts[units.tokens], ends[units.tokens] = bounds[units.first, 0], bounds[units.last, 1]
+    return starts, ends
+
+
+@lru_cache(maxsize=16)  # the windows of a context come one after the other, and so do its questions
+def _borders(context: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """[characters + 1] each: where a passage begins that begins here, and where one ends that ends here."""
+    n = len(context)
     blank = np.isin(np.frombuffer(context.encode("utf-32-le"), dtype=np.uint32), _WHITE_SPACE)
-    letters = np.flatnonzero(~blank)
-    first = np.append(letters, len(context))[np.searchsorted(letters, starts)]
-    last = np.append(0, letters + 1)[np.searchsorted(letters + 1, ends, side="right")]
+    letters, here = np.flatnonzero(~blank), np.arange(n + 1)
+    first = np.append(letters, n)[np.searchsorted(letters, here)]
+    last = np.append(0, letters + 1)[np.searchsorted(letters + 1, here, side="right")]
+    if not context.isascii():
+        edges = np.cumsum([0, *map(len, characters(context))])
+        first = edges[np.searchsorted(edges, first, side="right") - 1]
+        last = edges[np.searchsorted(edges, last)]
     return first.astype(np.int32), last.astype(np.int32)
 
 
