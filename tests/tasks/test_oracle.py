@@ -1,7 +1,7 @@
 """A model that knows every answer reaches F1 1.0 through our own encoding and decoding, or the loss is counted.
 
-Fourteen scripts by five kinds of tokenizer, each trained here on the script's own sentences: what the labels say is
-given back as if a model were sure of it, and decoded. `-s` prints the table.
+Fourteen scripts by five kinds of tokenizer, each trained here on the script's own sentences: what the labels say
+is given back as if a model were sure of it, and decoded. `-s` prints the table.
 """
 
 from functools import cache
@@ -31,7 +31,10 @@ SCRIPTS = {
         "[Zoe\u0308|PER] und [Mu\u0308ller|PER] in [Ko\u0308ln|LOC].",
         "À [Orle\u0301ans|LOC], [E\u0301lodie|PER] chante.",
     ],
-    "cyrillic": ["[Анна Петрова|PER] живёт в [Нижнем Новгороде|LOC].", "В [Киеве|LOC] был [О'Генри|PER]; [Ёлкин|PER] — нет."],
+    "cyrillic": [
+        "[Анна Петрова|PER] живёт в [Нижнем Новгороде|LOC].",
+        "В [Киеве|LOC] был [О'Генри|PER]; [Ёлкин|PER] — нет.",
+    ],
     "greek": ["Η [Μαρία|PER] μένει στην [Αθήνα|LOC].", "Ο [Νίκος Παπάς|PER] είδε τη [Θεσσαλονίκη|LOC];"],
     "arabic": ["يعيش [محمد علي|PER] في [القاهرة|LOC].", "زارت [فاطِمَة|PER] مدينة [دمشق|LOC]، أليس كذلك؟"],
     "hebrew": ["[דוד כהן|PER] גר ליד [תל אביב|LOC].", "[מִרְיָם|PER] נסעה אל [חיפה|LOC]; [צה״ל|LOC]"],
