@@ -38,12 +38,14 @@ class Units:
         first: [units], its first word, from 0.
         last: [units], its last word.
         continues: [tokens], the token whose first character a token continues; itself where it does not.
+        between: the tokens that stand for no word, but for the blanks between.
     """
 
     tokens: Ints
     first: Ints
     last: Ints
     continues: Ints
+    between: Ints
 
     @classmethod
     def of(cls, offsets: Ints, bounds: Ints) -> Units:
@@ -60,7 +62,10 @@ class Units:
         ends_here = np.append(begins[1:], True)[: len(begins)]
         continues = np.arange(len(offsets))
         continues[real] = real[np.searchsorted(rising, starts, side="left")]
-        return cls(real[chosen[begins]], words[begins], words[ends_here], continues)
+        # A token's next word is the one it stands in, or it stands between words; a blank alone may be (7, 7).
+        following = np.searchsorted(bounds[:, 1], offsets[:, 0], side="right")
+        between = np.flatnonzero(np.append(bounds[:, 0], offsets.max(initial=0))[following] >= offsets[:, 1])
+        return cls(real[chosen[begins]], words[begins], words[ends_here], continues, between)
 
     def on_tokens(self, values: Ints, nothing: int = 0) -> Ints:
         """Values of the units, as values of the tokens [tokens] that decide them; else `nothing`."""
@@ -71,17 +76,19 @@ class Units:
     def labels(self, tags: Ints, inside: Ints) -> Ints:
         """The tags of the units, as labels of the tokens; `IGNORED` where a token has none.
 
-        A tokenizer may write one character as several tokens: the bytes of an emoji, say. Those that continue the
-        first character of a unit are labelled as inside it, for transformers' pipeline takes each for a word.
+        Tokens that transformers' pipeline takes for words of their own are labelled too, or it would find nonsense
+        there: what continues the first character of a unit (the bytes of an emoji, say), and blanks alone.
 
         Args:
             tags: [units].
-            inside: [labels], the tag for what is inside an entity, of each tag.
+            inside: [labels], the tag for what is inside an entity, of each tag; that of none is 0.
         """
         labels = self.on_tokens(tags, IGNORED)
         before = labels[self.continues]
         follows = (labels == IGNORED) & (before != IGNORED)
         labels[follows] = inside[before[follows]]
+        after = np.append(tags, 0)[np.searchsorted(self.tokens, self.between)]
+        labels[self.between] = np.where(after == inside[after], after, 0)
         return labels
 
 
