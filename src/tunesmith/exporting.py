@@ -226,7 +226,8 @@ class _Rows:
                 f"`{task.name}` compares with the model before training, which is known for the run's rows only.",
                 remedy="Put the run's data files back, and leave `--data` out.",
             )
-        reading = read_checked(task, list(self.data), self.columns or self.recipe.data.columns, targets)
+        columns, align = self.columns or self.recipe.data.columns, self.recipe.data.align_answers
+        reading = read_checked(task, list(self.data), columns, targets, align=align)
         refuse_faults(
             reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file."
         )

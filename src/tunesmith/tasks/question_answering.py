@@ -23,12 +23,14 @@ from tunesmith.tasks import (
     EncodeOptions,
     LossOptions,
     Prediction,
+    Realigned,
     RowError,
     Seen,
     Targets,
     Task,
     Values,
 )
+from tunesmith.tasks import _alignment as alignment
 from tunesmith.tasks import _passages as passages
 from tunesmith.tasks import _texts as texts
 from tunesmith.tasks._values import is_missing, text_of
@@ -63,6 +65,7 @@ class QuestionAnswering(Task):
     rows_wanted = 20_000
     least_length = 32
     max_length = 384
+    aligns = True
     windows = True
     keeps_tokens = True
 
@@ -72,6 +75,22 @@ class QuestionAnswering(Task):
         if "answers" not in row:
             return example
         return {**example, "answers": _answers(row["answers"], example["context"])}
+
+    def align(self, row: Values, how: str) -> tuple[Values, list[Realigned]]:
+        """See Task."""
+        context = row.get("context")
+        if "answers" not in row or not isinstance(context, str):
+            return row, []
+        answers, moved = [], []
+        for item in _items(row["answers"]):
+            found = _misplaced(item, context) and alignment.find(context, item["text"], _start_of(item), how)
+            if not found:
+                answers.append(item)
+                continue
+            start, end = found
+            answers.append({"text": context[start:end], "start": start})
+            moved.append(Realigned(item["text"], _start_of(item), context[start:end], start))
+        return {**row, "answers": answers}, moved
 
     def learn_targets(self, train: Values) -> Targets:
         """See Task: whether some questions have no answer, and how long answers are."""
@@ -216,6 +235,10 @@ def _gold_texts(columns: Values) -> list[list[str]]:
 
 
 def _answers(value: Any, context: str) -> list[dict[str, Any]]:
+    return [_answer(item, context) for item in _items(value)]
+
+
+def _items(value: Any) -> list[Any]:
     """Answers from SQuAD's {text: [...], answer_start: [...]}, a list of {text, start}, or one of these."""
     if is_missing(value):
         return []
@@ -227,22 +250,50 @@ def _answers(value: Any, context: str) -> list[dict[str, Any]]:
     items = [value] if isinstance(value, Mapping) else value
     if not isinstance(items, (list, tuple)):
         raise RowError(f"answers must hold `text` and `answer_start`, got {type(value).__name__}.")
-    return [_answer(item, context) for item in items if not _is_no_answer(item)]
+    return [item for item in items if not _is_no_answer(item)]
 
 
 def _is_no_answer(item: Any) -> bool:
     return isinstance(item, Mapping) and item.get("text") == ""
 
 
-def _answer(item: Any, context: str) -> dict[str, Any]:
-    start = item.get("answer_start", item.get("start")) if isinstance(item, Mapping) else None
+def _start_of(item: Any) -> Any:
+    return item.get("answer_start", item.get("start")) if isinstance(item, Mapping) else None
+
+
+def _misplaced(item: Any, context: str) -> bool:
+    """Whether an answer does not stand where it should.
+
+    Raises:
+        RowError: it is no answer.
+    """
+    start = _start_of(item)
     if not isinstance(start, int) or not isinstance(item.get("text"), str):
         raise RowError(f"an answer must have `text` and `answer_start`, got `{item}`.")
-    text = item["text"]
-    found = context[start : start + len(text)] if start >= 0 else ""
-    if found != text:
+    return start < 0 or context[start : start + len(item["text"])] != item["text"]
+
+
+def _elsewhere(text: str, start: int, context: str) -> str:
+    """Where an answer stands that does not stand where it should, as the end of a message."""
+    unit = alignment.in_other_units(context, text, start)
+    if unit:
+        return f" It does if the places are counted in {unit}: count characters (code points)."
+    for how in alignment.WAYS:
+        found = alignment.find(context, text, start, how)
+        if found:
+            shown = context[slice(*found)][:60]
+            return f" `{shown}` stands at {found[0]}: `data.align_answers={how}` would find it."
+    return ""
+
+
+def _answer(item: Any, context: str) -> dict[str, Any]:
+    is_misplaced = _misplaced(item, context)
+    start, text = _start_of(item), item["text"]
+    if is_misplaced:
+        found = context[start : start + len(text)] if start >= 0 else ""
         raise RowError(
             f"the answer `{text[:60]}` does not stand at character {start} of the context (there: `{found[:60]}`)."
+            + _elsewhere(text, start, context)
         )
     lead = len(text) - len(text.lstrip())
     if not text.strip():

@@ -34,6 +34,7 @@ from tunesmith.tasks import (
     Task,
     Values,
 )
+from tunesmith.tasks import _offsets as offsets
 from tunesmith.tasks import _texts as texts
 from tunesmith.tasks import _units as units
 from tunesmith.tasks._tags import Span, scheme_of, spans_of_tags
@@ -107,6 +108,13 @@ class TokenClassification(Task):
         scheme, repaired = scheme_of(tags)
         found = [f"the tags are {scheme}"]
         return [*found, f"{repaired} entities that begin with I- are read as B-"] if repaired else found
+
+    def misplaced(self, columns: Values) -> list[str]:
+        """See Task: entities that miss the borders of words, where counting otherwise would put them there."""
+        if "entities" not in columns or "tags" in columns:
+            return []
+        rows = zip(columns["text"], columns["words"], columns["entities"], strict=True)
+        return offsets.notice(rows)
 
     def check_targets(self, row: Values, targets: Targets) -> None:
         """See Task."""
@@ -256,7 +264,7 @@ def _entity(value: Any, text: str) -> Span:
     if not isinstance(start, int) or not isinstance(end, int) or not isinstance(label, str) or not label:
         raise RowError(f"an entity must have start, end and label, got `{value}`.")
     if not 0 <= start < end <= len(text):
-        raise RowError(f"entity {start} to {end} lies outside its text of {len(text)} characters.")
+        raise RowError(offsets.outside(start, end, text))
     covered = text[start:end]
     start, end = start + len(covered) - len(covered.lstrip()), end - len(covered) + len(covered.rstrip())
     if start >= end:
