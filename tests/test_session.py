@@ -41,6 +41,12 @@ def test_an_option_without_effect_is_refused(key, value):
     refuse_options_without_effect(Heeding(), recipe)
 
 
+def test_answers_are_aligned_where_a_task_has_any():
+    assert "data.align_answers has no effect on `bare`" in refused(Bare(), data={"align_answers": "nearby"})
+    data = {"train": ["a"], "align_answers": "nearby"}
+    refuse_options_without_effect(TASKS.get("question-answering"), Recipe.model_validate({"data": data}))
+
+
 def test_what_the_task_does_heed_is_told():
     assert "This task heeds: mlm_probability." in refused(Windows(), train={"focal_gamma": 1.0})
 

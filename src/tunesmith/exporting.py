@@ -236,6 +236,7 @@ class _Rows:
             self.columns or data.columns,
             targets,
             optional=group_columns(data.group_by),
+            align=data.align_answers,
         )
         refuse_faults(
             reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file."

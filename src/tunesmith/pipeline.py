@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tunesmith.data.examples import fingerprint, refuse_faults, set_faults_aside
+from tunesmith.data.examples import fingerprint, list_realigned, refuse_faults, set_faults_aside
 from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.preparing import all_sources, find_splits, read_checked
 from tunesmith.encoded import Encoded
@@ -93,6 +93,8 @@ def _record(session: Session, requested: Recipe, data_fingerprint: str, *, goes_
     write_atomically(run.data / "splits.json", data.row_ids_as_json())
     if data.faults:
         set_faults_aside(data.faults, run.data / "bad_rows.jsonl")
+    if data.realigned:
+        list_realigned(data.realigned, run.data / "realigned_answers.jsonl")
 
 
 def _train(session: Session) -> None:
@@ -290,11 +292,14 @@ def evaluate(
         targets,
         extra=extra,
         optional=group_columns(group_by),
+        align=recipe.data.align_answers,
     )
     refuse_faults(reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file.")
     progress.note(f"{len(reading.examples):,} rows")
     if notice := notice_of_groups(reading.examples, group_by):
         progress.warn(notice)
+    if reading.realigned:
+        progress.warn(f"{len(reading.realigned)} answers were found elsewhere than their rows say")
     progress.stage("Evaluating")
 
     def advance(done: int, total: int) -> None:

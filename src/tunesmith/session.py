@@ -221,6 +221,7 @@ def _useless(task: Task, recipe: Recipe) -> dict[str, str]:
         (method != "lora", f"method `{method}`", _LORA_KEYS),
         (not task.pools, this, ("train.pooling",)),
         (not task.windows, this, ("data.overlap_tokens",)),
+        (not task.aligns, this, ("data.align_answers",)),
         (not task.chats, this, ("data.chat_template",)),
         (not task.generates, this, _GENERATE_KEYS),
         (not task.has_probe, f"{this}, which has no probe", ("train.head_start",)),

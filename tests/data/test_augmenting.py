@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from tunesmith.data.augmenting import augmented, noisy
 from tunesmith.data.examples import Examples
+from tunesmith.segmentation import characters
 from tunesmith.tasks import TASKS
 
 TASK = TASKS.get("text-classification")
@@ -105,6 +106,20 @@ def test_misspelt_words_are_two_letters_swapped_one_left_out_or_one_doubled():
         seen.add(len(word))
     assert seen == {7, 8, 9}
     assert noise("so", typos=1.0) == "so"
+
+
+def test_words_are_left_out_where_blanks_part_none():
+    text = "南京市长江大桥" * 100
+    left = noise(text, word_dropout=0.3)
+    assert len(left) / len(text) == pytest.approx(0.7, abs=0.08)
+    assert noise("กรุงเทพ ที่นี่", typos=1.0) == "กรุงเทพ ที่นี่", "a character alone has nothing to swap"
+
+
+def test_a_mark_stays_with_its_letter():
+    words = {noise("नमस्तेनगर", seed, typos=1.0) for seed in range(50)}
+    assert len(words) > 4
+    letters = set(characters("नमस्तेनगर"))
+    assert all(set(characters(word)) <= letters for word in words), "no mark has moved to another letter"
 
 
 @settings(max_examples=200, deadline=None)

@@ -42,6 +42,11 @@ def test_by_kind_where_no_name_is_usual():
     assert choose(sample(was=TEXTS, art=["x", "y"] * 2)) == {"text": "was", "label": "art"}
 
 
+def test_a_text_without_blanks_is_a_text():
+    rows = sample(eins=["今天天气很好", "昨天下雨了"] * 4, zwei=["a", "b"] * 4)
+    assert choose(rows) == {"text": "eins", "label": "zwei"}
+
+
 def test_the_recipe_wins():
     rows = sample(text=TEXTS, other=TEXTS, label=["x", "y"] * 2)
     assert choose(rows, {"text": "other"})["text"] == "other"

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from tunesmith.data.preparing import all_sources, find_splits, prepare
+from tunesmith.data.examples import list_realigned
+from tunesmith.data.preparing import all_sources, find_splits, prepare, read_checked
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe
 from tunesmith.tasks import TASKS
@@ -72,3 +73,64 @@ def test_groups_stay_together(tmp_path):
     data = prepared(train=[str(file)], validation=0.25, group_by="customer")
     groups = {name: set(examples.extra["customer"]) for name, examples in data.splits.items()}
     assert not groups["train"] & groups["validation"]
+
+
+# ---- places ----
+
+
+def questions(tmp_path, start):
+    context = "A room is $35 per night, and 🚲 parking is free."
+    rows = [
+        {
+            "question": f"q{i}",
+            "context": f"{context} {i}",
+            "answers": {"text": [text], "answer_start": [start]},
+        }
+        for i, text in enumerate(["$35 per night", "$ 35 per night", "$35 per night", "“free”"] * 5)
+    ]
+    return str(write_rows(tmp_path / "questions.jsonl", rows))
+
+
+def test_realigned_answers_are_counted_and_kept_with_their_places(tmp_path):
+    file, task = questions(tmp_path, 10), TASKS.get("question-answering")
+
+    def of(how):
+        data = {"train": [file], "validation": 0.2, "align_answers": how, "bad_rows": "set_aside"}
+        return prepare(task, Recipe.model_validate({"task": task.name, "data": data}))
+
+    exact, nearby, normalized = (of(how) for how in ("exact", "nearby", "normalized"))
+    assert [len(p.faults) for p in (exact, nearby, normalized)] == [10, 10, 5]
+    assert [len(p.realigned) for p in (exact, nearby, normalized)] == [0, 0, 5]
+    (notice,) = (text for text in normalized.notices if "answers" in text)
+    assert notice.startswith(
+        "5 answers were found elsewhere than their rows say, 5 of them written otherwise"
+    )
+    list_realigned(normalized.realigned, tmp_path / "moved.jsonl")
+    first = json.loads((tmp_path / "moved.jsonl").read_text().splitlines()[0])
+    assert first == {
+        "file": file, "line": 2, "text": "$ 35 per night", "start": 10,
+        "found": "$35 per night", "found_start": 10,
+    }  # fmt: skip
+
+
+def test_the_same_text_nearby(tmp_path):
+    file, task = questions(tmp_path, 13), TASKS.get("question-answering")
+    found = read_checked(task, [file], {}, {}, align="nearby")
+    assert (len(found.faults), len(found.realigned)) == (10, 10)
+    assert {moved.answer.found_start for moved in found.realigned} == {10}
+
+
+def test_places_of_a_browser_are_named_with_their_file(tmp_path):
+    rows = [
+        {
+            "text": f"🚲 {i} Please send Mara Vint home",
+            "entities": [[16 + len(str(i)), 25 + len(str(i)), "PER"]],
+        }
+        for i in range(20)
+    ]
+    good = [{"text": "Mara Vint is here", "entities": [[0, 9, "PER"]]}] * 5
+    files = [str(write_rows(tmp_path / n, r)) for n, r in (("browser.jsonl", rows), ("good.jsonl", good))]
+    task = TASKS.get("token-classification")
+    data = prepare(task, Recipe.model_validate({"task": task.name, "data": {"train": files}}))
+    (notice,) = (text for text in data.notices if "UTF-16" in text)
+    assert notice.startswith("browser.jsonl: 20 of 20 entities begin or end within a word")

@@ -60,6 +60,19 @@ def test_tfidf_learns_and_converges():
     assert (predicted == gold).mean() > 0.9
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("我喜欢红色的猫。", "我喜欢大的狗。"), ("लाल बिल्ली", "बड़ा कुत्ता"), ("แมวสีแดง", "หมาตัวใหญ่")],
+)
+def test_tfidf_reads_scripts_without_blanks_and_with_marks(one, other):
+    texts = [f"{text} {filler}" for text in (one, other) for filler in "uvwxyz"]
+    labels = np.array([0] * 6 + [1] * 6)
+    new = [one[: len(one) // 2], other[len(other) // 2 :]]
+    logits = tfidf_logistic_regression(training(texts, labels, 2), seen(new)).kept
+    assert logits.argmax(-1).tolist() == [0, 1]
+    assert np.abs(logits[:, 0] - logits[:, 1]).min() > 1
+
+
 def test_tfidf_never_predicts_a_class_without_rows():
     texts, labels = rows(60, 1)
     logits = tfidf_logistic_regression(training(texts, labels * 2, 3), seen(texts)).kept
@@ -99,7 +112,7 @@ def test_the_source_and_its_first_sentence():
     texts = ["One came. Two left!", "No stop at all", "Ja? Nein.", "これは文。次。 終わり", "3.5 mm. Next."]
     assert copy_source(train, seen(texts)).texts == texts
     assert first_sentence(train, seen(texts)).texts == [
-        "One came.", "No stop at all", "Ja?", "これは文。次。", "3.5 mm.",
+        "One came.", "No stop at all", "Ja?", "これは文。", "3.5 mm.",
     ]  # fmt: skip
 
 

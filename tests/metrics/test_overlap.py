@@ -52,6 +52,11 @@ def test_bleu_and_chrf_are_those_of_sacrebleu(pairs):
         # Scripts without [a-z0-9]: 2·1 / (2 + 1).
         ("في القاهرة", ["القاهرة"], 2 / 3, 0.0, 2 / 3),
         ("ÜBER x", ["über x"], 1.0, 1.0, 1.0),
+        # A vowel sign is no word of its own: 2·1 / (2 + 2).
+        ("नमस्ते दिल्ली", ["दिल्ली है।"], 1 / 2, 0.0, 1 / 2),
+        # 北 京 市 | 北 京: each character is a word: 2·2 / (3 + 2), pairs 2·1 / (2 + 1).
+        ("北京市。", ["北京"], 4 / 5, 2 / 3, 4 / 5),
+        ("I\u0307stanbul", ["İSTANBUL"], 1.0, 0.0, 1.0),
         # Runs of word characters: don, t; one word has no pair.
         ("don't", ["don t"], 1.0, 1.0, 1.0),
         ("word", ["word"], 1.0, 0.0, 1.0),

@@ -17,7 +17,10 @@ from tunesmith.metrics import squad, total
         ("a.the", "athe"),
         ("12,5 %", "125"),
         ("the中国", "the中国"),  # no word boundary between them
-        ("北京。", "北京。"),  # only ASCII punctuation goes
+        ("北京。", "北京"),  # the punctuation of a script goes …
+        ("«दिल्ली।»", "«दिल्ली»"),
+        ("“北京”", "北京"),  # … and all of it in Chinese
+        ("the – “Tower”", "– “tower”"),  # but in Latin only that of ASCII
         ("«القاهرة»", "«القاهرة»"),
         ("القاهرة.", "القاهرة"),
         ("The", ""),
@@ -44,7 +47,10 @@ def test_normalise(text, expected):
         ("في القاهرة", ["القاهرة"], 0, 2 / 3),
         ("القاهرة.", ["القاهرة"], 1, 1),
         ("北京", ["北京"], 1, 1),
-        ("北京市", ["北京"], 0, 0),  # one word each
+        ("北京市", ["北京"], 0, 4 / 5),  # each character is a word: 2·2 / (3 + 2)
+        ("2008年8月", ["8月"], 0, 4 / 6),  # 2008 年 8 月 | 8 月
+        ("กรุงเทพ", ["กรุง"], 0, 2 * 3 / (6 + 3)),  # ก รุ ง เ ท พ: a vowel sign is part of its character
+        ("दिल्ली में", ["दिल्ली।"], 0, 2 / 3),
         ("ÉCOLE", ["école"], 1, 1),
         # No answer: right where nothing is left of the prediction
         ("", [], 1, 1),

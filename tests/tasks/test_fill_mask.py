@@ -113,6 +113,18 @@ def test_whole_words_are_chosen_together(tokenizer):
         assert 0.18 < chosen[words.values > 0].mean() < 0.36
 
 
+@pytest.mark.parametrize(
+    ("text", "n_words"), [("गुलाबी बिल्ली यहाँ है", 4), ("南京市长江大桥", 7), ("กรุงเทพ ที่นี่", 8), ("the cat", 2)]
+)
+@pytest.mark.parametrize("family", ["llama", "bart"])
+def test_whole_words_are_those_of_the_script(tmp_path_factory, family, text, n_words):
+    """No tokenizer's own words are: one parts at vowel signs, one takes a line of Chinese for a word."""
+    tokenizer = AutoTokenizer.from_pretrained(write_tiny_model(tmp_path_factory.mktemp("m"), family=family))
+    tokenizer.mask_token = tokenizer.mask_token or tokenizer.eos_token
+    words = encode([text], tokenizer).ragged["word_of_token"][0]
+    assert sorted(set(words[words > 0].tolist())) == list(range(1, n_words + 1))
+
+
 def test_masks_are_a_function_of_the_generator(tokenizer):
     encoded = encode(ROWS, tokenizer)
     one, again, other = (vary(encoded, tokenizer, seed) for seed in (1, 1, 2))

@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 from tunesmith.encoded import Ragged
 from tunesmith.metrics import squad
 from tunesmith.tasks import TASKS, EncodeOptions, RowError, Seen, point_scores
+from tunesmith.tasks._passages import NO_TOKEN_BORDER
 from tunesmith.testing.tiny import write_tiny_model
 
 TASK = TASKS.get("question-answering")
@@ -61,7 +62,7 @@ def test_an_answer_survives_windows(tokenizer, first, length, seed):
     row = row_of(words_of(60, seed), (first, first + length))
     batch, encoded = encode([row], tokenizer, 48, 24)
     assert len(encoded) > 1
-    assert encoded.lost == {"answers": (0, 1)}
+    assert encoded.lost == {"answers": (0, 1), NO_TOKEN_BORDER: (0, 1)}
     wanted = row["answers"][0]
     labels = encoded.dense["labels"]
     assert labels[:, 1].max() > 0
@@ -98,7 +99,7 @@ def test_windows_cover_the_context(tokenizer, n, max_length, seed):
 def test_an_answer_longer_than_what_windows_share_is_counted_as_lost(tokenizer):
     rows = [row_of(words_of(60), (20, 59)), row_of(words_of(60), (0, 1)), row_of(words_of(60))]
     _, encoded = encode(rows, tokenizer, 40, 8)
-    assert encoded.lost == {"answers": (1, 2)}
+    assert encoded.lost == {"answers": (1, 2), NO_TOKEN_BORDER: (0, 2)}
     assert (encoded.dense["labels"][encoded.rows == 0] == 0).all()
 
 

@@ -7,7 +7,6 @@ Word dropout after Iyyer et al. 2015 (Deep Averaging Networks), swapped letters 
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,9 +14,8 @@ import numpy as np
 
 from tunesmith.data.examples import Examples
 from tunesmith.data.stored import Column
+from tunesmith.segmentation import characters, stretches
 from tunesmith.tasks import Task
-
-_WORD = re.compile(r"\S+|\s+")
 
 
 def augmented(train: Examples, shares: Mapping[Any, float], task: Task, seed: int) -> Examples:
@@ -42,7 +40,7 @@ def augmented(train: Examples, shares: Mapping[Any, float], task: Task, seed: in
 
 def noisy(text: str, shares: Mapping[Any, float], rng: np.random.Generator) -> str:
     """One text with noise; never empty, and no longer the same words where a share says so."""
-    parts = _WORD.findall(text)
+    parts = stretches(text)
     kept = [part for part in parts if part.isspace() or rng.random() >= shares.get("word_dropout", 0.0)]
     if not "".join(kept).strip():
         kept = parts
@@ -57,14 +55,15 @@ def noisy(text: str, shares: Mapping[Any, float], rng: np.random.Generator) -> s
 
 
 def _misspelt(word: str, rng: np.random.Generator) -> str:
-    """Two letters swapped, one left out, or one doubled."""
-    if len(word) < 3:
+    """Two letters swapped, one left out, or one doubled; a mark stays with its letter."""
+    letters = characters(word)
+    if len(letters) < 3:
         return word
-    at = int(rng.integers(1, len(word) - 1))
+    at = int(rng.integers(1, len(letters) - 1))
     kind = int(rng.integers(3))
-    if kind == 0:
-        return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
-    return word[:at] + word[at + 1 :] if kind == 1 else word[: at + 1] + word[at:]
+    one, other = letters[at], letters[at + 1]
+    new = ([other, one], [other], [one, one, other])[kind]
+    return "".join([*letters[:at], *new, *letters[at + 2 :]])
 
 
 def _recased(word: str, rng: np.random.Generator) -> str:

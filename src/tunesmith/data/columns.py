@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.errors import DataError, did_you_mean
+from tunesmith.segmentation import has_unspaced, words
 from tunesmith.tasks import Column, Task
 
 _LONG_TEXT_WORDS = 3.0
@@ -163,8 +164,8 @@ def _missing(name: str, candidates: Sequence[str], header: Sequence[str], place:
 
 def _is_text(values: Sequence[Any]) -> bool:
     texts = [value for value in values if isinstance(value, str)]
-    words = sum(len(text.split()) for text in texts)
-    return bool(texts) and len(texts) >= 0.5 * len(values) and words / len(texts) >= _LONG_TEXT_WORDS
+    n_words = sum(len(words(text)) if has_unspaced(text) else len(text.split()) for text in texts)
+    return bool(texts) and len(texts) >= 0.5 * len(values) and n_words / len(texts) >= _LONG_TEXT_WORDS
 
 
 def _is_category(values: Sequence[Any]) -> bool:

@@ -11,7 +11,7 @@ import itertools
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ from tunesmith.data.reading import fingerprint_of, read_rows, source_name
 from tunesmith.data.stored import CategoryWriter, Column, ColumnWriter
 from tunesmith.errors import DataError
 from tunesmith.run import write_atomically
-from tunesmith.tasks import RowError, Task
+from tunesmith.tasks import Realigned, RowError, Task
+
+EXACT = "exact"
+"""The value of `data.align_answers` under which answers must stand where their rows say."""
 
 _SAMPLE_ROWS = 500
 _SHOWN_FAULTS = 5
@@ -118,6 +121,16 @@ class Reading:
     examples: Examples
     faults: list[Fault]
     chosen: dict[str, str]
+    realigned: list[Moved] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """An answer of a row that was found elsewhere than the row says."""
+
+    file: str
+    line: int
+    answer: Realigned
 
 
 def read_examples(
@@ -127,6 +140,7 @@ def read_examples(
     *,
     extra: Sequence[str] = (),
     optional: Sequence[str] = (),
+    align: str = EXACT,
 ) -> Reading:
     """Every usable row of the sources.
 
@@ -136,11 +150,12 @@ def read_examples(
         named: the recipe's `data.columns`.
         extra: columns of the file to keep besides.
         optional: the same, but None where a file lacks them.
+        align: the recipe's `data.align_answers`.
 
     Raises:
         DataError: a source is missing or of no known format, a column is missing, or there is no row.
     """
-    builder = _Builder(task, dict.fromkeys([*extra, *optional]))
+    builder = _Builder(task, dict.fromkeys([*extra, *optional]), align)
     for source in sources:
         _read_source(builder, source, named, extra)
     if not builder.lines and not builder.faults:
@@ -172,8 +187,9 @@ def _read_source(builder: _Builder, source: str, named: Mapping[str, Any], requi
 
 
 class _Builder:
-    def __init__(self, task: Task, extra: Iterable[str]) -> None:
-        self.task = task
+    def __init__(self, task: Task, extra: Iterable[str], align: str) -> None:
+        self.task, self.align = task, align
+        self.realigned: list[Moved] = []
         self.chosen: dict[str, str] = {}
         self.files: dict[str, int] = {}
         self.file_index = array("i")
@@ -190,11 +206,19 @@ class _Builder:
                 self.faults.append(Fault(file, row.line, row.fault, row.values, row.unit))
                 continue
             try:
-                example = self.task.read(view.values(row.values))
+                example = self._read(file, row.line, view.values(row.values))
             except RowError as error:
                 self.faults.append(Fault(file, row.line, str(error), row.values, row.unit))
                 continue
             self._append(file, row, example)
+
+    def _read(self, file: str, line: int, values: Mapping[str, Any]) -> dict[str, Any]:
+        if self.align == EXACT:
+            return self.task.read(values)
+        aligned, answers = self.task.align(values, self.align)
+        example = self.task.read(aligned)
+        self.realigned += [Moved(file, line, answer) for answer in answers]
+        return example
 
     def _append(self, file: str, row: Any, example: dict[str, Any]) -> None:
         self.units.setdefault(file, row.unit)
@@ -225,7 +249,7 @@ class _Builder:
             tuple(name for name in self.task.inputs if name in self.columns),
             tuple(self.units[file] for file in self.files) or ("line",),
         )
-        return Reading(examples, self.faults, self.chosen)
+        return Reading(examples, self.faults, self.chosen, self.realigned)
 
 
 def refuse_faults(faults: Sequence[Fault], n_usable: int, *, remedy: str) -> None:
@@ -256,6 +280,12 @@ def set_faults_aside(faults: Sequence[Fault], path: Path) -> None:
     lines = ({"file": f.file, "line": f.line, "reason": f.reason, "values": dict(f.values)} for f in faults)
     # Values may hold what JSON or UTF-8 do not: that is why they are here.
     write_atomically(path, (json.dumps(line, default=str) + "\n" for line in lines))
+
+
+def list_realigned(realigned: Sequence[Moved], path: Path) -> None:
+    """Writes answers that were found elsewhere into a JSON-lines file, as they were and as they are now."""
+    lines = ({"file": moved.file, "line": moved.line, **asdict(moved.answer)} for moved in realigned)
+    write_atomically(path, (json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def fingerprint(sources: Sequence[str]) -> str:

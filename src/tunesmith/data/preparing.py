@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tunesmith.data.examples import Examples, Fault, Reading, read_examples, refuse_faults
+from tunesmith.data.examples import EXACT, Examples, Fault, Moved, Reading, read_examples, refuse_faults
 from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.splits import hold_out, rows_among, text_keys
 from tunesmith.errors import DataError
@@ -36,6 +36,7 @@ class Prepared:
         chosen: the file's column for each of the task's.
         faults: rows that were set aside.
         notices: what the user should know.
+        realigned: answers that were found elsewhere than their rows say.
     """
 
     splits: dict[str, Examples]
@@ -43,6 +44,7 @@ class Prepared:
     chosen: dict[str, str]
     faults: list[Fault] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    realigned: list[Moved] = field(default_factory=list)
 
     def row_ids_as_json(self) -> Iterator[str]:
         """The rows of each split by file and line, as the text of a JSON object, piece by piece."""
@@ -109,7 +111,8 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
     data = recipe.data
     for_scores = [*recipe.evaluate.slices, *recipe.evaluate.groups]
     extra, optional = _train_extra(data, for_scores), group_columns(data.group_by)
-    readings = {"train": read_examples(task, data.train, data.columns, extra=extra)}
+    align = data.align_answers
+    readings = {"train": read_examples(task, data.train, data.columns, extra=extra, align=align)}
     if not len(readings["train"].examples):
         refuse_faults(readings["train"].faults, 0, remedy=_SET_ASIDE)
     targets = task.learn_targets(readings["train"].examples.columns)
@@ -117,7 +120,7 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
         sources = getattr(data, split)
         if isinstance(sources, list):
             readings[split] = read_checked(
-                task, sources, data.columns, targets, extra=for_scores, optional=optional
+                task, sources, data.columns, targets, extra=for_scores, optional=optional, align=align
             )
     faults = [fault for reading in readings.values() for fault in reading.faults]
     usable = {split: reading.examples for split, reading in readings.items()}
@@ -126,6 +129,9 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
         refuse_faults(faults, left, remedy=_SET_ASIDE)
     splits = _held_out(task, usable, data, recipe.seed)
     prepared = Prepared(splits, targets, readings["train"].chosen, faults)
+    prepared.realigned += [moved for reading in readings.values() for moved in reading.realigned]
+    for reading in readings.values():
+        prepared.notices += _misplaced(task, reading.examples)
     prepared.notices += task.notices(splits["train"].columns, targets)
     prepared.notices += _notices(prepared)
     prepared.notices += [
@@ -142,13 +148,15 @@ def read_checked(
     *,
     extra: Sequence[str] = (),
     optional: Sequence[str] = (),
+    align: str = EXACT,
 ) -> Reading:
     """The rows of the sources whose targets the model knows; all others are faults.
 
     Raises:
         DataError: a source or a column is missing.
     """
-    return _checked(task, read_examples(task, sources, named, extra=extra, optional=optional), targets)
+    reading = read_examples(task, sources, named, extra=extra, optional=optional, align=align)
+    return _checked(task, reading, targets)
 
 
 def _train_extra(data: DataRecipe, for_scores: Sequence[str]) -> list[str]:
@@ -194,8 +202,24 @@ def _held_out(task: Task, usable: dict[str, Examples], data: DataRecipe, seed: i
     return {name: splits[name] for name in ("train", "validation", "test") if name in splits}
 
 
+def _misplaced(task: Task, examples: Examples) -> list[str]:
+    """What is wrong with the places in rows, file by file: each may come from another tool."""
+    notices = []
+    for number, file in enumerate(examples.files):
+        rows = np.flatnonzero(examples.file_index == number)
+        of_file = examples if len(rows) == len(examples) else examples.take(rows)
+        notices += [f"{Path(file).name}: {notice}" for notice in task.misplaced(of_file.columns)]
+    return notices
+
+
 def _notices(prepared: Prepared) -> list[str]:
     notices = []
+    if prepared.realigned:
+        differ = sum(moved.answer.text != moved.answer.found for moved in prepared.realigned)
+        notices.append(
+            f"{len(prepared.realigned)} answers were found elsewhere than their rows say, {differ} of them "
+            "written otherwise; all are listed in data/realigned_answers.jsonl"
+        )
     if prepared.faults:
         notices.append(
             f"{len(prepared.faults)} rows that cannot be used are set aside in data/bad_rows.jsonl"

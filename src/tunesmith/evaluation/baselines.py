@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith import segmentation
 from tunesmith.tasks import Seen, Targets, Task, Values, point_scores
 
 _MOST_ROWS = 100_000
@@ -86,14 +87,8 @@ def copy_source(train: TrainingRows, seen: Seen) -> Seen:
 
 def first_sentence(train: TrainingRows, seen: Seen) -> Seen:
     """The first sentence of the document: hard to beat for news."""
-    import re
-
-    sentence = re.compile(r".+?[.!?。！？](?=\s|$)", re.DOTALL)
-    texts = [text.strip() for text in seen.columns[train.inputs[0]]]
-    found = [sentence.match(text) for text in texts]
-    return replace(
-        seen, texts=[match.group() if match else text for match, text in zip(found, texts, strict=True)]
-    )
+    documents = seen.columns[train.inputs[0]]
+    return replace(seen, texts=[segmentation.first_sentence(text.strip()) for text in documents])
 
 
 def dictionary(train: TrainingRows, seen: Seen) -> Seen:
@@ -206,7 +201,8 @@ def _fit_tfidf(train: TrainingRows, make_model: Callable[[], Any]) -> tuple[Any,
         min_df=2 if len(rows) > _MANY_ROWS else 1,
         ngram_range=(1, 2),
         sublinear_tf=True,
-        token_pattern=r"(?u)\b\w+\b",
+        tokenizer=segmentation.words,
+        token_pattern=None,
         dtype=np.float32,
     )
     texts = joined_texts(train.columns, train.inputs)

@@ -1,8 +1,9 @@
 """Exact match and F1 of extracted answers, as SQuAD 2.0's official `evaluate-v2.0.py` has them.
 
 Rajpurkar et al. 2016 and 2018. Written by hand, because the definition is short and the script is no package.
-It is made for English: articles are a, an and the, punctuation is ASCII, words are what white space parts.
-Text written without spaces (Chinese, say) is thus one word, and its F1 is its exact match.
+That script is made for English: articles are a, an and the, punctuation is ASCII, white space parts words. For
+other scripts two rules are added, as in the evaluation of MLQA (Lewis et al. 2020): their punctuation goes too
+(`。`, `،`, `।`), and where blanks part no words (Chinese, Japanese, Thai) each character is a word.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunesmith.metrics import Scores, Share, Shares, Statistics, selected
+from tunesmith.segmentation import has_unspaced, without_punctuation, words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +28,15 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 def normalise(text: str) -> str:
     """Lower case, without punctuation, articles and superfluous white space, in the official order."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+    plain = text.lower().translate(_NO_PUNCTUATION)
+    return " ".join(_ARTICLES.sub(" ", without_punctuation(plain)).split())
+
+
+def _words(normal: str) -> list[str]:
+    """The words of a normalised text."""
+    if not has_unspaced(normal):
+        return normal.split()
+    return [word for part in normal.split() for word in (words(part) if has_unspaced(part) else [part])]
 
 
 def exact_match(prediction: str, golds: Sequence[str]) -> float:
@@ -43,8 +53,8 @@ def f1(prediction: str, golds: Sequence[str]) -> float:
         golds: the acceptable answers. None of them, or only empty ones, says that there is no answer: then
             the score is 1.0 where the prediction is empty too (after normalising: `the` is), else 0.0.
     """
-    guess = normalise(prediction).split()
-    return max(_word_f1(guess, gold.split()) for gold in _normal_golds(golds))
+    guess = _words(normalise(prediction))
+    return max(_word_f1(guess, _words(gold)) for gold in _normal_golds(golds))
 
 
 def _normal_golds(golds: Sequence[str]) -> list[str]:

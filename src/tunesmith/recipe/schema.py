@@ -43,6 +43,11 @@ class DataRecipe(_Section):
         {}, description="the task's column: the file's column (or columns, where there is one a label)"
     )
     group_by: str | None = Field(None, description="rows with one value of this column never cross splits")
+    align_answers: Literal["exact", "nearby", "normalized"] = Field(
+        "exact",
+        description="answers that are not where their row says: exact: refuse them; nearby: look for the same "
+        "text; normalized: also for one that differs by white space, quotes, dashes and case",
+    )
     max_length: Auto | Annotated[int, Field(ge=4)] = Field(
         "auto", description="tokens a text may have; auto: the longest there is, within model and memory"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tunesmith.models.adapters import is_adapter
@@ -46,6 +47,7 @@ def write_card(run: Run) -> None:
             labels=_labels(manifest["targets"]),
             tag=task.pipeline_tag or task.name,
             usage=_usage(task, used, adapted=is_adapter(run.model)),
+            spans=_spans(task, run),
             pooling=_POOLING if used["train"]["pooling"] == "mean" else "",
             version=manifest["versions"]["tunesmith"],
         ),
@@ -85,6 +87,15 @@ def _usage(task: Task, used: dict[str, Any], *, adapted: bool) -> str:
     )
 
 
+def _spans(task: Task, run: Run) -> str:
+    """How the spans that the pipeline finds can differ from ours."""
+    if task.auto_class != "AutoModelForTokenClassification" or is_adapter(run.model):
+        return ""
+    tokenizer = json.loads((run.model / "tokenizer.json").read_text(encoding="utf-8"))
+    marks_words = bool(tokenizer["model"].get("continuing_subword_prefix"))
+    return _SPANS + ("" if marks_words else _SPANS_BY_BLANKS)
+
+
 # Pipelines that transformers 5 has.
 _PIPELINES = {
     "AutoModelForSequenceClassification": ("text-classification", ", truncation=True"),
@@ -92,6 +103,19 @@ _PIPELINES = {
     "AutoModelForMaskedLM": ("fill-mask", ""),
     "AutoModelForCausalLM": ("text-generation", ""),
 }
+
+
+_SPANS = """
+The scores are those of `tunesmith predict`. It takes the most probable sequence of tags that makes sense, and
+reads long texts in windows. The pipeline takes the best tag of each word alone, and cuts a long text.
+"""
+
+_SPANS_BY_BLANKS = """
+The tokenizer of this model does not tell which tokens begin a word, and the pipeline then takes whatever stands
+between blanks for one. Its spans differ where that is no word: a sign that touches a name becomes part of it
+(`Paris,`), a name within such a word gets the tag of the word's first token, and in scripts without blanks a whole
+clause is one word. `tunesmith predict` parts words at signs, and in scripts without blanks at characters.
+"""
 
 _POOLING = """
 The last layer of this model is a pooling layer: its attention is uniform, so that the classifier reads the
@@ -112,7 +136,7 @@ tags: [tunesmith]
 ```python
 {usage}
 ```
-
+{spans}
 ## How good it is
 
 | split | metric | value | interval |

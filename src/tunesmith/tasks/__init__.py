@@ -83,6 +83,23 @@ class Recognised:
 
 
 @dataclass(frozen=True)
+class Realigned:
+    """An answer that stands elsewhere in its text than its row says, or is written otherwise there.
+
+    Args:
+        text: as the row gives it.
+        start: as the row gives it.
+        found: the text as it stands.
+        found_start: where it stands.
+    """
+
+    text: str
+    start: int
+    found: str
+    found_start: int
+
+
+@dataclass(frozen=True)
 class EncodeOptions:
     """How rows become token ids: what, besides rows and tokenizer, an encoding depends on.
 
@@ -163,6 +180,8 @@ class Task:
     """What `auto` is for `data.max_length`; None is as long as the longest text."""
     least_length: int = 4
     """The smallest `data.max_length` that leaves something to read."""
+    aligns: bool = False
+    """Whether answers are looked for where they do not stand, if the recipe says so: see `align`."""
     windows: bool = False
     """Whether a text longer than `max_length` becomes several sequences instead of being cut."""
     keeps_tokens: bool = False
@@ -214,6 +233,14 @@ class Task:
     def read(self, row: Values) -> dict[str, Any]:
         """One row's values, cleaned, by column name; raises RowError where it cannot be used."""
         raise NotImplementedError
+
+    def align(self, row: Values, how: str) -> tuple[Values, list[Realigned]]:
+        """A row before it is read, with its answers where they stand; `how` as in `data.align_answers`."""
+        return row, []
+
+    def misplaced(self, columns: Values) -> list[str]:
+        """What the places in rows of one file have in common that are wrong: the unit they are counted in, say."""
+        return []
 
     def lacks(self, chosen: Collection[str], *, need_targets: bool) -> str:
         """A column that must be there besides the required ones; empty when nothing is missing."""

@@ -7,7 +7,6 @@ is counted; in IOB1 it is the rule (Tjong Kim Sang and Veenstra 1999).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from tunesmith.tasks import RowError
@@ -17,14 +16,6 @@ Span = tuple[int, int, str]
 
 _BEGINS, _ENDS = frozenset("BSU"), frozenset("ELSU")
 _PREFIXES = frozenset("BIESLUM")
-# Scripts written without blanks: every character is a word.
-_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+|[^\w\s]|_")
-
-
-def words_in(text: str) -> list[tuple[int, int]]:
-    """Where the words of a text are: runs of letters and digits, and every other sign alone."""
-    return [match.span() for match in _WORD.finditer(text)]
 
 
 def split_tag(tag: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ shape of the Hub's `FillMaskOutputElement`.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from tunesmith.errors import DataError
 from tunesmith.metrics import Scores, Shares, Statistics, language_modelling
+from tunesmith.segmentation import needs_rules, word_bounds
 from tunesmith.tasks import (
     IGNORED,
     PLAIN_LOSS,
@@ -80,14 +82,15 @@ class FillMask(Task):
             truncation=options.max_length is not None,
             max_length=options.max_length,
             return_overflowing_tokens=True,
+            return_offsets_mapping=True,
             return_attention_mask=False,
             return_token_type_ids=False,
             verbose=False,
         )
-        n = len(encoded["input_ids"])
-        words = [[0 if w is None else w + 1 for w in encoded.word_ids(sequence)] for sequence in range(n)]
+        of_sequence = encoded["overflow_to_sample_mapping"]
+        words = [_words_of_tokens(encoded, sequence, rows[row]) for sequence, row in enumerate(of_sequence)]
         fields = {"input_ids": encoded["input_ids"], "word_of_token": words}
-        found = Encoded.of(fields, rows=encoded["overflow_to_sample_mapping"], n_rows=len(rows))
+        found = Encoded.of(fields, rows=of_sequence, n_rows=len(rows))
         if options.purpose != "score":
             return found
         return self.vary(found, np.random.default_rng(0), tokenizer, PLAIN_LOSS)
@@ -188,6 +191,19 @@ def _fill(ids: NDArray[np.int32], at: int, token: int, score: float, tokenizer: 
         "score": score,
         "sequence": tokenizer.decode(filled, skip_special_tokens=True),
     }
+
+
+def _words_of_tokens(encoded: Any, sequence: int, text: str) -> list[int]:
+    """The word of each token, from 1, and 0 for special ones.
+
+    What a tokenizer takes for words is only right for letters without marks, in scripts with blanks.
+    """
+    words = [0 if word is None else word + 1 for word in encoded.word_ids(sequence)]
+    if not needs_rules(text):
+        return words
+    starts = [start for start, _ in word_bounds(text)]
+    ends = [end for _, end in encoded["offset_mapping"][sequence]]
+    return [word and max(bisect_right(starts, end - 1), 1) for word, end in zip(words, ends, strict=True)]
 
 
 def _with_own_mask(text: str, mask: str) -> str:

@@ -23,12 +23,15 @@ from tunesmith.tasks import (
     EncodeOptions,
     LossOptions,
     Prediction,
+    Realigned,
     RowError,
     Seen,
     Targets,
     Task,
     Values,
 )
+from tunesmith.tasks import _alignment as alignment
+from tunesmith.tasks import _passages as passages
 from tunesmith.tasks import _texts as texts
 from tunesmith.tasks._values import is_missing, text_of
 
@@ -62,6 +65,7 @@ class QuestionAnswering(Task):
     rows_wanted = 20_000
     least_length = 32
     max_length = 384
+    aligns = True
     windows = True
     keeps_tokens = True
 
@@ -71,6 +75,22 @@ class QuestionAnswering(Task):
         if "answers" not in row:
             return example
         return {**example, "answers": _answers(row["answers"], example["context"])}
+
+    def align(self, row: Values, how: str) -> tuple[Values, list[Realigned]]:
+        """See Task."""
+        context = row.get("context")
+        if "answers" not in row or not isinstance(context, str):
+            return row, []
+        answers, moved = [], []
+        for item in _items(row["answers"]):
+            found = _misplaced(item, context) and alignment.find(context, item["text"], _start_of(item), how)
+            if not found:
+                answers.append(item)
+                continue
+            start, end = found
+            answers.append({"text": context[start:end], "start": start})
+            moved.append(Realigned(item["text"], _start_of(item), context[start:end], start))
+        return {**row, "answers": answers}, moved
 
     def learn_targets(self, train: Values) -> Targets:
         """See Task: whether some questions have no answer, and how long answers are."""
@@ -114,7 +134,9 @@ class QuestionAnswering(Task):
             verbose=False,
         )
         rows = encoded["overflow_to_sample_mapping"]
-        places = [_places(encoded, sequence) for sequence in range(len(rows))]
+        places = [
+            passages.places(encoded, sequence, batch["context"][row]) for sequence, row in enumerate(rows)
+        ]
         fields = {
             "input_ids": encoded["input_ids"],
             "start_of_token": [starts for starts, _ in places],
@@ -125,8 +147,12 @@ class QuestionAnswering(Task):
         n = len(batch["question"])
         if not texts.has_column(batch, "answers"):
             return Encoded.of(fields, rows=rows, n_rows=n)
-        labels = np.array([_label(batch["answers"][r], *p) for r, p in zip(rows, places, strict=True)])
-        lost = _lost_answers(batch["answers"], rows, labels)
+        found = [
+            passages.label_of(batch["answers"][row], batch["context"][row], *place)
+            for row, place in zip(rows, places, strict=True)
+        ]
+        labels = np.array([label.tokens for label in found])
+        lost = passages.lost(batch["answers"], rows, found)
         cut = sum(a != b for a, b in zip(questions, batch["question"], strict=True))
         if cut:
             lost["questions (cut)"] = (cut, n)
@@ -213,6 +239,10 @@ def _gold_texts(columns: Values) -> list[list[str]]:
 
 
 def _answers(value: Any, context: str) -> list[dict[str, Any]]:
+    return [_answer(item, context) for item in _items(value)]
+
+
+def _items(value: Any) -> list[Any]:
     """Answers from SQuAD's {text: [...], answer_start: [...]}, a list of {text, start}, or one of these."""
     if is_missing(value):
         return []
@@ -224,22 +254,50 @@ def _answers(value: Any, context: str) -> list[dict[str, Any]]:
     items = [value] if isinstance(value, Mapping) else value
     if not isinstance(items, (list, tuple)):
         raise RowError(f"answers must hold `text` and `answer_start`, got {type(value).__name__}.")
-    return [_answer(item, context) for item in items if not _is_no_answer(item)]
+    return [item for item in items if not _is_no_answer(item)]
 
 
 def _is_no_answer(item: Any) -> bool:
     return isinstance(item, Mapping) and item.get("text") == ""
 
 
-def _answer(item: Any, context: str) -> dict[str, Any]:
-    start = item.get("answer_start", item.get("start")) if isinstance(item, Mapping) else None
+def _start_of(item: Any) -> Any:
+    return item.get("answer_start", item.get("start")) if isinstance(item, Mapping) else None
+
+
+def _misplaced(item: Any, context: str) -> bool:
+    """Whether an answer does not stand where it should.
+
+    Raises:
+        RowError: it is no answer.
+    """
+    start = _start_of(item)
     if not isinstance(start, int) or not isinstance(item.get("text"), str):
         raise RowError(f"an answer must have `text` and `answer_start`, got `{item}`.")
-    text = item["text"]
-    found = context[start : start + len(text)] if start >= 0 else ""
-    if found != text:
+    return start < 0 or context[start : start + len(item["text"])] != item["text"]
+
+
+def _elsewhere(text: str, start: int, context: str) -> str:
+    """Where an answer stands that does not stand where it should, as the end of a message."""
+    unit = alignment.in_other_units(context, text, start)
+    if unit:
+        return f" It does if the places are counted in {unit}: count characters (code points)."
+    for how in alignment.WAYS:
+        found = alignment.find(context, text, start, how)
+        if found:
+            shown = context[slice(*found)][:60]
+            return f" `{shown}` stands at {found[0]}: `data.align_answers={how}` would find it."
+    return ""
+
+
+def _answer(item: Any, context: str) -> dict[str, Any]:
+    is_misplaced = _misplaced(item, context)
+    start, text = _start_of(item), item["text"]
+    if is_misplaced:
+        found = context[start : start + len(text)] if start >= 0 else ""
         raise RowError(
             f"the answer `{text[:60]}` does not stand at character {start} of the context (there: `{found[:60]}`)."
+            + _elsewhere(text, start, context)
         )
     lead = len(text) - len(text.lstrip())
     if not text.strip():
@@ -258,36 +316,6 @@ def _short_questions(questions: Sequence[str], tokenizer: Any, max_length: int |
         question[: offsets[most - 1][1]] if len(offsets) > most else question
         for question, offsets in zip(questions, encoded["offset_mapping"], strict=True)
     ]
-
-
-def _places(encoded: Any, sequence: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """[tokens] each: characters of the context that a token covers, from 1; 0 outside the context."""
-    ids = encoded.sequence_ids(sequence)
-    offsets = np.array(encoded["offset_mapping"][sequence], dtype=np.int32).reshape(-1, 2)
-    inside = np.array([i == 1 for i in ids]) & (offsets[:, 1] > offsets[:, 0])
-    return np.where(inside, offsets[:, 0] + 1, 0), np.where(inside, offsets[:, 1] + 1, 0)
-
-
-def _label(
-    answers: Sequence[Mapping[str, Any]], starts: NDArray[np.int32], ends: NDArray[np.int32]
-) -> tuple[int, int]:
-    """First and last token of the first answer that lies in the window; (0, 0) where none does."""
-    for answer in answers:
-        first, last = answer["start"] + 1, answer["start"] + len(answer["text"])
-        covered = np.flatnonzero((starts > 0) & (starts <= last) & (ends > first))
-        if len(covered) and starts[covered[0]] <= first and ends[covered[-1]] > last:
-            return int(covered[0]), int(covered[-1])
-    return 0, 0
-
-
-def _lost_answers(
-    answers: Sequence[Sequence[Any]], rows: Sequence[int], labels: NDArray[np.int64]
-) -> dict[str, tuple[int, int]]:
-    """Rows whose answer lies whole in no window."""
-    found = np.zeros(len(answers), dtype=bool)
-    np.logical_or.at(found, np.asarray(rows, dtype=np.int64), labels.reshape(-1, 2)[:, 1] > 0)
-    has_answer = np.array([bool(row) for row in answers])
-    return {"answers": (int((has_answer & ~found).sum()), int(has_answer.sum()))}
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """A label for each word: names, places, products, slots.
 
 Rows are words with tags (IOB1, IOB2, IOBES, BILOU), or a text with spans of characters. A word is classified by
-its first piece; pieces after it have no label. A sentence longer than the model reads is read in overlapping
-windows, and each word is judged where it stands furthest from an edge. Of all sequences of tags, the answer is
-the most probable one that makes sense: I-X only after B-X or I-X (Viterbi 1967). Entities have the shape of the
-Hub's `TokenClassificationOutput`.
+its first token; tokens after it have no label, and words that share a token share its label (`_units.py`). A
+sentence longer than the model reads is read in overlapping windows, and each word is judged where it stands
+furthest from an edge. Of all sequences of tags, the answer is the most probable one that makes sense: I-X only
+after B-X or I-X (Viterbi 1967). Entities have the shape of the Hub's `TokenClassificationOutput`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunesmith.encoded import Lost
 from tunesmith.errors import DataError, did_you_mean
 from tunesmith.metrics import Scores, Shares, Statistics, spans, total
+from tunesmith.segmentation import entity_word_bounds
 from tunesmith.tasks import (
     IGNORED,
     Batch,
@@ -32,8 +34,10 @@ from tunesmith.tasks import (
     Task,
     Values,
 )
+from tunesmith.tasks import _offsets as offsets
 from tunesmith.tasks import _texts as texts
-from tunesmith.tasks._tags import Span, scheme_of, spans_of_tags, words_in
+from tunesmith.tasks import _units as units
+from tunesmith.tasks._tags import Span, scheme_of, spans_of_tags
 from tunesmith.tasks._values import label_config, labels_in, list_of, text_of
 
 if TYPE_CHECKING:
@@ -105,6 +109,13 @@ class TokenClassification(Task):
         found = [f"the tags are {scheme}"]
         return [*found, f"{repaired} entities that begin with I- are read as B-"] if repaired else found
 
+    def misplaced(self, columns: Values) -> list[str]:
+        """See Task: entities that miss the borders of words, where counting otherwise would put them there."""
+        if "entities" not in columns or "tags" in columns:
+            return []
+        rows = zip(columns["text"], columns["words"], columns["entities"], strict=True)
+        return offsets.notice(rows)
+
     def check_targets(self, row: Values, targets: Targets) -> None:
         """See Task."""
         known = _types(targets)
@@ -123,34 +134,31 @@ class TokenClassification(Task):
         return {"labels": labels_in(config)}
 
     def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
-        """See Task; `word_of_token` is the word that a token stands for, from 1, or 0."""
+        """See Task; `word_of_token` and `last_word_of_token` are what a token decides, from 1, or 0."""
+        overlap = options.overlap if options.max_length else 0
         encoded = tokenizer(
             list(batch["text"]),
             truncation=options.max_length is not None,
             max_length=options.max_length,
-            stride=options.overlap if options.max_length else 0,
+            stride=overlap,
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
+            return_special_tokens_mask=True,
             return_attention_mask=False,
             return_token_type_ids=False,
             verbose=False,
         )
-        rows = encoded["overflow_to_sample_mapping"]
-        words = [
-            _words_of_tokens(o, batch["words"][r])
-            for o, r in zip(encoded["offset_mapping"], rows, strict=True)
-        ]
-        _keep_best_window(words, rows)
-        fields: dict[str, Any] = {"input_ids": encoded["input_ids"], "word_of_token": words}
-        lost = {}
+        windows = units.Windows.of(encoded, len(batch["text"]), overlap)
+        bounds = [np.array(words).reshape(-1, 2) for words in batch["words"]]
+        found = [units.Units.of(*row) for row in zip(windows.offsets, bounds, strict=True)]
+        fields: dict[str, Any] = {"input_ids": encoded["input_ids"]}
+        fields["word_of_token"] = windows.spread([row.on_tokens(row.first + 1) for row in found], 0)
+        fields["last_word_of_token"] = windows.spread([row.on_tokens(row.last + 1) for row in found], 0)
+        lost: Lost = {}
         if texts.has_column(batch, "entities"):
-            tags, misfits = _tags_of_words(batch, targets)
-            fields["labels"] = [
-                np.where(w > 0, np.append(tags[r], IGNORED)[w - 1], IGNORED)
-                for w, r in zip(words, rows, strict=True)
-            ]
-            lost = {"entities (no border of a word)": (misfits, sum(map(len, batch["entities"])))}
-        return Encoded.of(fields, rows=rows, n_rows=len(batch["text"]), lost=lost)
+            labels, lost = _labels(found, bounds, batch["entities"], targets["labels"])
+            fields["labels"] = windows.spread(labels, IGNORED)
+        return Encoded.of(fields, rows=windows.rows, n_rows=len(batch["text"]), lost=lost)
 
     def items(self, encoded: Encoded) -> NDArray[np.int64]:
         """See Task: words."""
@@ -238,7 +246,7 @@ def _read_tokens(row: Values) -> dict[str, Any]:
 
 def _read_text(row: Values) -> dict[str, Any]:
     text = text_of(row["text"], "text")
-    example: dict[str, Any] = {"text": text, "words": [list(span) for span in words_in(text)]}
+    example: dict[str, Any] = {"text": text, "words": [list(span) for span in entity_word_bounds(text)]}
     if "entities" not in row:
         return example
     entities = sorted(_entity(value, text) for value in list_of(row["entities"], "entities"))
@@ -260,7 +268,7 @@ def _entity(value: Any, text: str) -> Span:
     if not isinstance(start, int) or not isinstance(end, int) or not isinstance(label, str) or not label:
         raise RowError(f"an entity must have start, end and label, got `{value}`.")
     if not 0 <= start < end <= len(text):
-        raise RowError(f"entity {start} to {end} lies outside its text of {len(text)} characters.")
+        raise RowError(offsets.outside(start, end, text))
     covered = text[start:end]
     start, end = start + len(covered) - len(covered.lstrip()), end - len(covered) + len(covered.rstrip())
     if start >= end:
@@ -268,101 +276,57 @@ def _entity(value: Any, text: str) -> Span:
     return start, end, label
 
 
-def _words_of_tokens(offsets: Sequence[tuple[int, int]], words: Sequence[Sequence[int]]) -> NDArray[np.int32]:
-    """[tokens], the word each token begins, from 1; 0 where it begins none."""
-    ends = np.array([end for _, end in offsets])
-    starts = np.array([start for start, _ in offsets])
-    bounds = np.array(words).reshape(-1, 2)
-    # The last character decides: a piece may begin with the blank before its word.
-    word = np.searchsorted(bounds[:, 0], ends - 1, side="right") - 1
-    inside = (ends > starts) & (word >= 0) & (ends - 1 < bounds[np.maximum(word, 0), 1])
-    word = np.where(inside, word + 1, 0)
-    before = np.maximum.accumulate(np.concatenate([[0], word[:-1]]))
-    # A window may begin within a word: its first piece is in the window before.
-    first_piece = starts <= bounds[np.maximum(word - 1, 0), 0]
-    return np.asarray(np.where((word > before) & first_piece, word, 0), dtype=np.int32)
-
-
-def _keep_best_window(words: list[NDArray[np.int32]], rows: Sequence[int]) -> None:
-    """Where windows of a row share a word, only that in which it stands furthest from an edge keeps it."""
-    of_row: dict[int, list[int]] = {}
-    for sequence, row in enumerate(rows):
-        of_row.setdefault(row, []).append(sequence)
-    for sequences in of_row.values():
-        if len(sequences) == 1:
-            continue
-        best: dict[int, tuple[int, int, int]] = {}
-        for sequence in sequences:
-            found = words[sequence]
-            for position in np.flatnonzero(found).tolist():
-                room = min(position, len(found) - 1 - position)
-                if room > best.get(int(found[position]), (-1, 0, 0))[0]:
-                    best[int(found[position])] = (room, sequence, position)
-        kept = {(sequence, position) for _, sequence, position in best.values()}
-        for sequence in sequences:
-            for position in np.flatnonzero(words[sequence]).tolist():
-                if (sequence, position) not in kept:
-                    words[sequence][position] = 0
-
-
-def _tags_of_words(batch: Values, targets: Targets) -> tuple[list[NDArray[np.int64]], int]:
-    """The tag id of each word of each row, and how many entities begin or end within a word."""
-    ids = {label: i for i, label in enumerate(targets["labels"])}
-    all_tags, misfits = [], 0
-    for words, entities in zip(batch["words"], batch["entities"], strict=True):
-        bounds = np.array(words).reshape(-1, 2)
-        tags = np.zeros(len(bounds), dtype=np.int64)
-        for start, end, label in entities:
-            covered = np.flatnonzero((bounds[:, 0] < end) & (bounds[:, 1] > start))
-            fits = len(covered) and bounds[covered[0], 0] == start and bounds[covered[-1], 1] == end
-            misfits += not fits
-            if len(covered):
-                tags[covered] = ids[f"I-{label}"]
-                tags[covered[0]] = ids[f"B-{label}"]
-        all_tags.append(tags)
-    return all_tags, misfits
+def _labels(
+    found: Sequence[units.Units],
+    bounds: Sequence[NDArray[np.int64]],
+    entities: Sequence[Sequence[Span]],
+    labels: Sequence[str],
+) -> tuple[list[NDArray[np.int64]], Lost]:
+    """The label of each token of each row, and how many entities no tokens can express."""
+    ids = {label: i for i, label in enumerate(labels)}
+    inside = np.array([ids.get(f"I{label[1:]}", 0) for label in labels])
+    tags = [units.tags_of(*row, ids) for row in zip(found, bounds, entities, strict=True)]
+    total = sum(map(len, entities))
+    lost = {
+        units.NO_WORD_BORDER: (sum(row.off_words for row in tags), total),
+        units.NO_TOKEN_BORDER: (sum(row.off_tokens for row in tags), total),
+    }
+    return [row.labels(tag.units, inside) for row, tag in zip(found, tags, strict=True)], lost
 
 
 def _decode(seen: Seen, targets: Targets) -> list[Prediction]:
     labels = targets["labels"]
     allowed = _allowed(labels)
     answers: list[Prediction] = []
-    for row, (found, logits) in enumerate(_logits_of_words(seen)):
+    for row, (first, last, logits) in enumerate(_logits_of_units(seen)):
         text, bounds = seen.columns["text"][row], seen.columns["words"][row]
         probabilities = texts.softmax(logits)
         tags = most_probable(np.log(np.maximum(probabilities, 1e-30)), allowed)
-        # A word that the tokenizer leaves out (a control character, say) belongs to nothing.
-        all_tags = np.zeros(len(bounds), dtype=np.int64)
-        all_tags[found] = tags
-        scores = np.zeros(len(bounds))
-        scores[found] = probabilities[np.arange(len(tags)), tags]
-        entities = spans_of_tags([labels[tag] for tag in all_tags])
-        answers.append({
-            "entities": [
-                {
-                    "entity_group": label,
-                    "score": float(scores[a:b].mean()),
-                    "word": text[bounds[a][0] : bounds[b - 1][1]],
-                    "start": int(bounds[a][0]),
-                    "end": int(bounds[b - 1][1]),
-                }
-                for a, b, label in entities
-            ]
-        })  # fmt: skip
+        scores = probabilities[np.arange(len(tags)), tags]
+        entities = []
+        for a, b, label in spans_of_tags([labels[tag] for tag in tags]):
+            start, end = int(bounds[first[a]][0]), int(bounds[last[b - 1]][1])
+            score = float(scores[a:b].mean())
+            entity = {"entity_group": label, "score": score, "word": text[start:end]}
+            entities.append({**entity, "start": start, "end": end})
+        answers.append({"entities": entities})
     return answers
 
 
-def _logits_of_words(seen: Seen) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """For each row its words that have logits, from 0 and in order, and the logits [words, k]."""
-    words, kept = seen.encoded.ragged["word_of_token"], seen.kept
-    stands = np.flatnonzero(words.values > 0)
-    sequence = np.searchsorted(words.offsets, stands, side="right") - 1
-    row, word = seen.encoded.rows[sequence], words.values[stands] - 1
+def _logits_of_units(
+    seen: Seen,
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
+    """For each row its units in order: first and last word, from 0, and the logits [units, k]."""
+    first, last = (seen.encoded.ragged[name] for name in ("word_of_token", "last_word_of_token"))
+    stands = np.flatnonzero(first.values > 0)
+    sequence = np.searchsorted(first.offsets, stands, side="right") - 1
+    row, word = seen.encoded.rows[sequence], first.values[stands]
     order = np.lexsort((word, row))
     borders = np.searchsorted(row[order], np.arange(seen.encoded.n_rows + 1))
+    stands = stands[order]
     return [
-        (word[order[a:b]].astype(np.int64), kept.values[stands[order[a:b]]])
-        for a, b in pairwise(borders.tolist())
+        (first.values[at].astype(np.int64) - 1, last.values[at].astype(np.int64) - 1, seen.kept.values[at])
+        for at in (stands[a:b] for a, b in pairwise(borders.tolist()))
     ]
 
 

@@ -1,0 +1,97 @@
+"""Whether places in texts were counted in something else than characters: what a file's rows have in common.
+
+A browser counts UTF-16 units, of which an emoji is two; some tools count bytes; some give the last character of a
+span and not the one after it. Each moves spans off the borders of words, and undoing it puts them back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tunesmith.tasks._alignment import UNITS, characters_before
+from tunesmith.tasks._tags import Span
+
+_LEAST = 3
+_MOST_RIGHT, _LEAST_PUT_RIGHT = 0.5, 0.9
+_INCLUSIVE = "an end that is the last character itself"
+
+_CONVERT = (
+    "Count characters (code points); in Python, `len(text.encode(CODE)[:N].decode(CODE))` converts a place"
+)
+_REMEDIES = {
+    **{
+        name: _CONVERT.replace("CODE", repr(code)).replace("N", times)
+        for name, code, times in zip(UNITS, ("utf-16-le", "utf-8"), ("2 * place", "place"), strict=True)
+    },
+    _INCLUSIVE: "Give the character after the last: add 1 to every end",
+}
+
+
+def notice(rows: Iterable[tuple[str, Sequence[Sequence[int]], Sequence[Span]]]) -> list[str]:
+    """What the entities of a file have in common that miss the borders of words; nothing without a pattern.
+
+    Args:
+        rows: each a text, its words and its entities, in characters.
+    """
+    counts = _Counts()
+    for text, words, entities in rows:
+        counts.add(text, {start for start, _ in words}, {end for _, end in words}, entities)
+    return counts.pattern()
+
+
+def outside(start: int, end: int, text: str) -> str:
+    """That an entity lies outside its text, and in which unit it would not."""
+    plain = f"entity {start} to {end} lies outside its text of {len(text)} characters."
+    unit = next((name for name, length in UNITS.items() if end <= length(text)), "")
+    return f"{plain} In {unit}, it would not. {_REMEDIES[unit]}." if unit and 0 <= start < end else plain
+
+
+def _blanks(text: str) -> int:
+    """Characters of white space that a text begins with."""
+    return len(text) - len(text.lstrip())
+
+
+@dataclass
+class _Counts:
+    """Entities so far; of those that another way of counting moves, all, and those right before and after.
+
+    White space at the edges of spans is gone: where some is there, each of its places may have been given.
+    """
+
+    entities: int = 0
+    off: int = 0
+    moved: Counter[str] = field(default_factory=Counter)
+    fitted: Counter[str] = field(default_factory=Counter)
+    put_right: Counter[str] = field(default_factory=Counter)
+
+    def add(self, text: str, starts: set[int], ends: set[int], entities: Sequence[Span]) -> None:
+        self.entities += len(entities)
+        self.off += sum(start not in starts or end not in ends for start, end, _ in entities)
+        for _, end, _ in entities:
+            given = range(end, end + _blanks(text[end:]) + 1)
+            self._count(_INCLUSIVE, end in ends, any(place + 1 in ends for place in given))
+        if text.isascii() or not entities:
+            return
+        for name, length in UNITS.items():
+            places = characters_before(text, length)
+            for start, _, _ in entities:
+                given = range(start - _blanks(text[:start][::-1]), start + 1)
+                if places.get(start) != start:
+                    self._count(name, start in starts, any(places.get(place) in starts for place in given))
+
+    def _count(self, name: str, fits: bool, fits_if_moved: bool) -> None:
+        self.moved[name] += 1
+        self.fitted[name] += fits
+        self.put_right[name] += fits_if_moved
+
+    def pattern(self) -> list[str]:
+        for name, moved in self.moved.items():
+            right = self.put_right[name]
+            if right >= max(_LEAST, _LEAST_PUT_RIGHT * moved) and self.fitted[name] <= _MOST_RIGHT * moved:
+                return [
+                    f"{self.off} of {self.entities} entities begin or end within a word. Their places seem to be "
+                    f"counted in {name}: {right} of {moved} would be right then. {_REMEDIES[name]}"
+                ]
+        return []

@@ -1,0 +1,232 @@
+"""Which token decides which words: what is between the words of a text and the tokens of a model.
+
+A word is decided by its first token. Tokens and words may cross: `McDonald's` is `Mc Donald 's` to one tokenizer,
+and `南京` one token to another. Then each word takes its first token that no earlier word has; words that are left
+without one share their last token, and with it their label. Words that share a token are a unit, and an entity is
+made of whole units. A word without any token (a sign that a tokenizer drops) is part of no unit, but an entity may
+cover it where it stands between two of its units.
+
+Units are found over the whole text, also where it is read in windows, so that an edge changes no word's token.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.tasks import IGNORED
+from tunesmith.tasks._tags import Span
+
+Ints = NDArray[np.int64]
+
+NO_WORD_BORDER = "entities (no border of a word)"
+NO_TOKEN_BORDER = "entities (a border within a token)"
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of one text.
+
+    Args:
+        tokens: [units], the token that decides each, of all tokens of the text without special ones.
+        first: [units], its first word, from 0.
+        last: [units], its last word.
+        continues: [tokens], the token whose first character a token continues; itself where it does not.
+        between: the tokens that stand for no word, but for the blanks between.
+    """
+
+    tokens: Ints
+    first: Ints
+    last: Ints
+    continues: Ints
+    between: Ints
+
+    @classmethod
+    def of(cls, offsets: Ints, bounds: Ints) -> Units:
+        """From the characters of tokens [tokens, 2] and of words [words, 2]."""
+        real = np.flatnonzero(offsets[:, 1] > offsets[:, 0])
+        starts, ends = offsets[real, 0], offsets[real, 1]
+        # Normalising may change the order within a character; searching needs a rising one.
+        first = np.searchsorted(np.maximum.accumulate(ends), bounds[:, 0], side="right")
+        rising = np.minimum.accumulate(starts[::-1])[::-1]
+        last = np.searchsorted(rising, bounds[:, 1], side="left") - 1
+        words = np.flatnonzero(first <= last)
+        chosen = _apart(first[words], last[words])
+        begins = np.diff(chosen, prepend=-1) > 0
+        ends_here = np.append(begins[1:], True)[: len(begins)]
+        continues = np.arange(len(offsets))
+        continues[real] = real[np.searchsorted(rising, starts, side="left")]
+        # A token's next word is the one it stands in, or it stands between words; a blank alone may be (7, 7).
+        following = np.searchsorted(bounds[:, 1], offsets[:, 0], side="right")
+        between = np.flatnonzero(np.append(bounds[:, 0], offsets.max(initial=0))[following] >= offsets[:, 1])
+        return cls(real[chosen[begins]], words[begins], words[ends_here], continues, between)
+
+    def on_tokens(self, values: Ints, nothing: int = 0) -> Ints:
+        """Values of the units, as values of the tokens [tokens] that decide them; else `nothing`."""
+        found = np.full(len(self.continues), nothing, dtype=np.int64)
+        found[self.tokens] = values
+        return found
+
+    def labels(self, tags: Ints, inside: Ints) -> Ints:
+        """The tags of the units, as labels of the tokens; `IGNORED` where a token has none.
+
+        Tokens that transformers' pipeline takes for words of their own are labelled too, or it would find nonsense
+        there: what continues the first character of a unit (the bytes of an emoji, say), and blanks alone.
+
+        Args:
+            tags: [units].
+            inside: [labels], the tag for what is inside an entity, of each tag; that of none is 0.
+        """
+        labels = self.on_tokens(tags, IGNORED)
+        before = labels[self.continues]
+        follows = (labels == IGNORED) & (before != IGNORED)
+        labels[follows] = inside[before[follows]]
+        after = np.append(tags, 0)[np.searchsorted(self.tokens, self.between)]
+        labels[self.between] = np.where(after == inside[after], after, 0)
+        return labels
+
+
+def _apart(first: Ints, last: Ints) -> Ints:
+    """For each word a token from `first` to `last`, and another one than for the word before, if there is one."""
+    if (np.diff(first) > 0).all():
+        return first
+    chosen, before = [], -1
+    for one, other in zip(first.tolist(), last.tolist(), strict=True):
+        before = min(other, max(one, before + 1))
+        chosen.append(before)
+    return np.array(chosen, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Tags:
+    """The tags of the units of a text.
+
+    Args:
+        units: [units], an id of a label each.
+        off_words: entities that begin or end within a word.
+        off_tokens: other entities that begin or end within a unit, or with a word that has no token.
+    """
+
+    units: Ints
+    off_words: int
+    off_tokens: int
+
+
+def tags_of(units: Units, bounds: Ints, entities: Sequence[Span], ids: dict[str, int]) -> Tags:
+    """The tags of entities; one that has no borders of its own becomes the units it touches."""
+    starts, ends = bounds[units.first, 0].tolist(), bounds[units.last, 1].tolist()
+    word_starts, word_ends = map(set, bounds.T.tolist() if entities else ([], []))
+    tags = np.zeros(len(starts), dtype=np.int64)
+    off_words = off_tokens = 0
+    for start, end, label in entities:
+        a, b = bisect_right(ends, start), bisect_left(starts, end)
+        if start not in word_starts or end not in word_ends:
+            off_words += 1
+        elif a >= b or starts[a] != start or ends[b - 1] != end:
+            off_tokens += 1
+        tags[a:b] = ids[f"I-{label}"]
+        tags[a : min(a + 1, b)] = ids[f"B-{label}"]
+    return Tags(tags, off_words, off_tokens)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The sequences of a batch of texts, in relation to their texts.
+
+    Args:
+        rows: [sequences], the text of each.
+        first: [sequences], the first token of each, of all tokens of its text without special ones.
+        before: [sequences], special tokens in front of it.
+        sizes: [sequences], its tokens without special ones.
+        lengths: [sequences], its tokens.
+        offsets: of each text, the characters of all tokens without special ones [tokens, 2].
+    """
+
+    rows: list[int]
+    first: list[int]
+    before: list[int]
+    sizes: list[int]
+    lengths: list[int]
+    offsets: list[Ints]
+
+    @classmethod
+    def of(cls, encoded: Any, n_rows: int, shared: int) -> Windows:
+        """From what a tokenizer gives, with offsets and a mask of special tokens.
+
+        Args:
+            encoded: the sequences.
+            n_rows: texts that they were made from.
+            shared: tokens that two windows of a text have in common.
+        """
+        rows = list(encoded["overflow_to_sample_mapping"])
+        found = [
+            _without_special(o, m)
+            for o, m in zip(encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True)
+        ]
+        of_row: list[list[int]] = [[] for _ in range(n_rows)]
+        for sequence, row in enumerate(rows):
+            of_row[row].append(sequence)
+        first, offsets = [0] * len(rows), []
+        for sequences in of_row:
+            # A tokenizer that cuts on the left gives the last window first.
+            sequences.sort(key=lambda sequence: found[sequence][0][:1].tolist())
+            at, parts = 0, [found[sequences[0]][0]]
+            for one, other in pairwise(sequences):
+                at += len(found[one][0]) - shared
+                first[other] = at
+                parts.append(found[other][0][shared:])
+            offsets.append(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        sizes = [len(part) for part, _ in found]
+        lengths = [len(mask) for mask in encoded["special_tokens_mask"]]
+        return cls(rows, first, [before for _, before in found], sizes, lengths, offsets)
+
+    def spread(self, values: Sequence[Ints], nothing: int) -> list[Ints]:
+        """Values of each text's tokens [tokens], as values of each sequence's; `nothing` at special tokens.
+
+        Where windows share a token, only that in which it stands furthest from an edge has its value.
+        """
+        spread = []
+        for row, start, before, size, length in zip(
+            self.rows, self.first, self.before, self.sizes, self.lengths, strict=True
+        ):
+            found = np.full(length, nothing, dtype=np.int64)
+            found[before : before + size] = values[row][start : start + size]
+            spread.append(found)
+        self._leave_best(spread, nothing)
+        return spread
+
+    def _leave_best(self, values: list[Ints], nothing: int) -> None:
+        of_row: dict[int, list[int]] = {}
+        for sequence, row in enumerate(self.rows):
+            of_row.setdefault(row, []).append(sequence)
+        for sequences in of_row.values():
+            if len(sequences) > 1:
+                self._leave_best_of([values[s] for s in sequences], sequences, nothing)
+
+    def _leave_best_of(self, values: list[Ints], sequences: list[int], nothing: int) -> None:
+        places = [np.flatnonzero(found != nothing) for found in values]
+        token = np.concatenate(
+            [at - self.before[s] + self.first[s] for at, s in zip(places, sequences, strict=True)]
+        )
+        room = np.concatenate(
+            [np.minimum(at, len(found) - 1 - at) for at, found in zip(places, values, strict=True)]
+        )
+        window = np.repeat(np.arange(len(places)), list(map(len, places)))
+        order = np.lexsort((window, -room, token))
+        best = np.zeros(len(order), dtype=bool)
+        best[order[np.flatnonzero(np.diff(token[order], prepend=-1))]] = True
+        for number, (found, at) in enumerate(zip(values, places, strict=True)):
+            found[at[~best[window == number]]] = nothing
+
+
+def _without_special(offsets: Sequence[tuple[int, int]], mask: Sequence[int]) -> tuple[Ints, int]:
+    """The characters of the tokens that are not special, and how many special ones stand before them."""
+    usual = np.flatnonzero(np.array(mask) == 0)
+    before = int(usual[0]) if len(usual) else 0
+    return np.array(offsets, dtype=np.int64).reshape(-1, 2)[usual], before
