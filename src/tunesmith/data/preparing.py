@@ -13,6 +13,7 @@ import numpy as np
 
 from tunesmith.data.examples import Examples, Fault, Reading, read_examples, refuse_faults
 from tunesmith.data.grouping import group_columns, notice_of_groups
+from tunesmith.data.reading import with_variables
 from tunesmith.data.splits import hold_out, rows_among, text_keys
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe
@@ -60,9 +61,9 @@ def find_splits(recipe: Recipe) -> Recipe:
     """A folder that holds train, validation and test files stands for those files, unless others are named."""
     data = recipe.data
     # `os.path.isdir` takes anything; a query as a path would be an OSError.
-    if len(data.train) != 1 or not os.path.isdir(data.train[0]):
+    folder = Path(with_variables(data.train[0]))
+    if len(data.train) != 1 or not os.path.isdir(folder):
         return recipe
-    folder = Path(data.train[0])
     found = {split: [file] for split in _SPLIT_NAMES if (file := _split_file(folder, split))}
     if "train" not in found:
         return recipe
