@@ -32,6 +32,7 @@ from tunesmith.evaluation.scoring import Scored
 from tunesmith.exporters import EXPORTERS, Exporter, Source, refuse_unfit
 from tunesmith.inference.exported import EXPORT_FILE, is_export
 from tunesmith.inference.predictor import Predictor
+from tunesmith.locking import refuse_several_processes
 from tunesmith.progress import Progress, Silent
 from tunesmith.recipe import ExportRecipe, Recipe, RecipeDraft
 from tunesmith.run import Run, sha256_of, write_json
@@ -72,6 +73,7 @@ def export(
     Raises:
         UserError: the run, its data or the folder cannot be used, or the export loses more than is allowed.
     """
+    refuse_several_processes()
     progress = progress or Silent()
     exporter, run = EXPORTERS.get(to), Run.open(path)
     limits = _limits(run.recipe(), overrides)

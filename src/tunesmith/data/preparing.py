@@ -89,12 +89,13 @@ def _split_file(folder: Path, split: str) -> str | None:
 
 def all_sources(data: DataRecipe) -> list[str]:
     """Every file the data section names."""
-    return [
-        source
-        for part in (data.train, data.validation, data.test)
-        if isinstance(part, list)
-        for source in part
-    ]
+    return [source for sources in sources_of(data).values() for source in sources]
+
+
+def sources_of(data: DataRecipe) -> dict[str, list[str]]:
+    """The files of each split that has some of its own."""
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    return {split: part for split, part in parts.items() if isinstance(part, list)}
 
 
 def prepare(task: Task, recipe: Recipe) -> Prepared:
