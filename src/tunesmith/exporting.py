@@ -231,13 +231,13 @@ class _Rows:
                 f"`{task.name}` compares with the model before training, which is known for the run's rows only.",
                 remedy="Put the run's data files back, and leave `--data` out.",
             )
-        data = self.recipe.data
         reading = read_checked(
             task,
             list(self.data),
-            self.columns or data.columns,
+            self.columns or {},
             targets,
-            optional=group_columns(data.group_by),
+            optional=group_columns(self.recipe.data.group_by),
+            remembered=self.predictor.columns,
         )
         refuse_faults(
             reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file."
@@ -270,6 +270,7 @@ def _write(
         "runtime": exporter.runtime,
         "task": rows.predictor.task.name,
         "overlap_tokens": rows.predictor.overlap,
+        "read_as": list(rows.predictor.columns),
         "source": _origin(run),
         "made": dict(made),
         "versions": versions() | {name: metadata.version(name) for name in exporter.modules},

@@ -41,11 +41,10 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # the user has removed it, or another process has begun in it
-            if os.listdir(folder) == [LOCK_FILE]:
-                (folder / LOCK_FILE).unlink()
-                if is_new:
-                    folder.rmdir()
+        with contextlib.suppress(OSError):  # the user has removed it, or there is something in it
+            (folder / LOCK_FILE).unlink()
+            if is_new:
+                folder.rmdir()
         os.close(descriptor)
 
 

@@ -303,10 +303,11 @@ def evaluate(
     reading = read_checked(
         task,
         sources,
-        columns or recipe.data.columns,
+        columns or {},
         targets,
         extra=extra,
         optional=group_columns(group_by),
+        remembered=predictor.columns,
     )
     refuse_faults(reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file.")
     progress.note(f"{len(reading.examples):,} rows")

@@ -174,6 +174,15 @@ class Run:
         """The recipe as it was used, every value filled in."""
         return Recipe.model_validate(self.manifest()["used"])
 
+    def read_as(self) -> list[dict[str, Any]]:
+        """The columns that the run was trained with, as `data.columns`, of each file that differs in them."""
+        data = self.manifest()["data"]
+        if "read_as" in data:
+            return list(data["read_as"])
+        # A run of an earlier version: lists of columns stand in its recipe alone.
+        columns = data.get("columns", {})
+        return [] if "rows" in columns else [{**columns, **self.recipe().data.columns}]
+
     def events(self) -> list[dict[str, Any]]:
         """The logged steps, in order."""
         if not self.events_file.is_file():

@@ -291,6 +291,7 @@ def describe(
         "data": {
             "fingerprint": data_fingerprint,
             "columns": data.chosen,
+            "read_as": data.views,
             "rows": {name: len(examples) for name, examples in data.splits.items()},
             "set_aside": len(data.faults),
             "notices": data.notices,

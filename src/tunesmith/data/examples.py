@@ -113,11 +113,19 @@ class Examples:
 
 @dataclass(frozen=True)
 class Reading:
-    """What came of reading the sources of one split."""
+    """What came of reading the sources of one split.
+
+    Args:
+        examples: the usable rows.
+        faults: the others.
+        chosen: the first source's column for each of the task's, as people read it.
+        views: `data.columns` that read each source, without repetition.
+    """
 
     examples: Examples
     faults: list[Fault]
     chosen: dict[str, str]
+    views: list[dict[str, Any]]
 
 
 def read_examples(
@@ -127,6 +135,7 @@ def read_examples(
     *,
     extra: Sequence[str] = (),
     optional: Sequence[str] = (),
+    remembered: Sequence[Mapping[str, Any]] = (),
 ) -> Reading:
     """Every usable row of the sources.
 
@@ -136,13 +145,14 @@ def read_examples(
         named: the recipe's `data.columns`.
         extra: columns of the file to keep besides.
         optional: the same, but None where a file lacks them.
+        remembered: the columns that a run was trained with.
 
     Raises:
         DataError: a source is missing or of no known format, a column is missing, or there is no row.
     """
     builder = _Builder(task, dict.fromkeys([*extra, *optional]))
     for source in sources:
-        _read_source(builder, source, named, extra)
+        _read_source(builder, source, named, extra, remembered)
     if not builder.lines and not builder.faults:
         raise DataError(
             f"`{', '.join(map(source_name, sources))}` has no rows.",
@@ -151,7 +161,13 @@ def read_examples(
     return builder.finish()
 
 
-def _read_source(builder: _Builder, source: str, named: Mapping[str, Any], required: Sequence[str]) -> None:
+def _read_source(
+    builder: _Builder,
+    source: str,
+    named: Mapping[str, Any],
+    required: Sequence[str],
+    remembered: Sequence[Mapping[str, Any]],
+) -> None:
     rows = read_rows(source)
     head = list(itertools.islice(rows, _SAMPLE_ROWS))
     sample = [row.values for _, row in head if not row.fault]
@@ -159,7 +175,7 @@ def _read_source(builder: _Builder, source: str, named: Mapping[str, Any], requi
         builder.faults += [Fault(file, row.line, row.fault, unit=row.unit) for file, row in head]
         return
     place = head[0][0]
-    view = choose_view(builder.task, sample, named, place=place)
+    view = choose_view(builder.task, sample, named, place=place, remembered=remembered)
     missing = [name for name in required if name not in sample[0]]
     if missing:
         raise DataError(
@@ -168,6 +184,8 @@ def _read_source(builder: _Builder, source: str, named: Mapping[str, Any], requi
             place=place,
         )
     builder.chosen = builder.chosen or view.chosen
+    if view.named and view.named not in builder.views:
+        builder.views.append(view.named)
     builder.add(itertools.chain(head, rows), view)
 
 
@@ -175,6 +193,7 @@ class _Builder:
     def __init__(self, task: Task, extra: Iterable[str]) -> None:
         self.task = task
         self.chosen: dict[str, str] = {}
+        self.views: list[dict[str, Any]] = []
         self.files: dict[str, int] = {}
         self.file_index = array("i")
         self.lines = array("q")
@@ -225,7 +244,7 @@ class _Builder:
             tuple(name for name in self.task.inputs if name in self.columns),
             tuple(self.units[file] for file in self.files) or ("line",),
         )
-        return Reading(examples, self.faults, self.chosen)
+        return Reading(examples, self.faults, self.chosen, self.views)
 
 
 def refuse_faults(faults: Sequence[Fault], n_usable: int, *, remedy: str) -> None:

@@ -35,6 +35,7 @@ class Prepared:
         splits: `train`, `validation` and perhaps `test`.
         targets: what the task learned from the training rows.
         chosen: the file's column for each of the task's.
+        views: `data.columns` that read each source, those of the first training file first.
         faults: rows that were set aside.
         notices: what the user should know.
     """
@@ -42,6 +43,7 @@ class Prepared:
     splits: dict[str, Examples]
     targets: Targets
     chosen: dict[str, str]
+    views: list[dict[str, Any]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
@@ -127,7 +129,9 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
     if data.bad_rows == "stop" or not left:
         refuse_faults(faults, left, remedy=_SET_ASIDE)
     splits = _held_out(task, usable, data, recipe.seed)
-    prepared = Prepared(splits, targets, readings["train"].chosen, faults)
+    views = [view for reading in readings.values() for view in reading.views]
+    views = [view for number, view in enumerate(views) if view not in views[:number]]
+    prepared = Prepared(splits, targets, readings["train"].chosen, views, faults)
     prepared.notices += task.notices(splits["train"].columns, targets)
     prepared.notices += _notices(prepared)
     prepared.notices += [
@@ -144,13 +148,15 @@ def read_checked(
     *,
     extra: Sequence[str] = (),
     optional: Sequence[str] = (),
+    remembered: Sequence[Mapping[str, Any]] = (),
 ) -> Reading:
     """The rows of the sources whose targets the model knows; all others are faults.
 
     Raises:
         DataError: a source or a column is missing.
     """
-    return _checked(task, read_examples(task, sources, named, extra=extra, optional=optional), targets)
+    reading = read_examples(task, sources, named, extra=extra, optional=optional, remembered=remembered)
+    return _checked(task, reading, targets)
 
 
 def _train_extra(data: DataRecipe, for_scores: Sequence[str]) -> list[str]:

@@ -34,7 +34,9 @@ def verb(
     from tunesmith.errors import RecipeError
     from tunesmith.inference import streaming
     from tunesmith.inference.predictor import Predictor
+    from tunesmith.locking import refuse_several_processes
 
+    refuse_several_processes()
     if texts and data:
         raise RecipeError("texts or --data, not both.", remedy="Leave one out.")
     if output is not None:
@@ -48,9 +50,16 @@ def verb(
         task = predictor.task
         if not texts and sys.stdin.isatty():
             typer.echo("Reading texts, one a line; Ctrl-D ends.", err=True)
-        read = streaming.rows_of_texts(texts, task) if texts else streaming.rows_of_lines(sys.stdin, task)
-        rows, named = read, {}
-    lines = streaming.predict_rows(predictor, rows, named, keep_bad_rows=bad_rows == "keep", top_k=top_k)
+        needed = predictor.needed
+        rows = (
+            streaming.rows_of_texts(texts, task, needed)
+            if texts
+            else streaming.rows_of_lines(sys.stdin, task, needed)
+        )
+        named = {}
+    lines = streaming.predict_rows(
+        predictor, rows, named, keep_bad_rows=bad_rows == "keep", top_k=top_k, from_files=bool(data)
+    )
     _write(lines, output, output_format, as_json)
 
 
