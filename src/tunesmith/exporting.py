@@ -30,6 +30,7 @@ from tunesmith.errors import DataError, ModelError, RecipeError, RunError, UserE
 from tunesmith.evaluation.agreement import Agreement, compare
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.exporters import EXPORTERS, Exporter, Source, refuse_unfit
+from tunesmith.files import give_usual_rights, new_folder
 from tunesmith.inference.exported import EXPORT_FILE, is_export
 from tunesmith.inference.predictor import Predictor
 from tunesmith.locking import refuse_several_processes
@@ -125,12 +126,12 @@ def _refuse_taken(target: Path, *, force: bool) -> None:
 
 def _folder_beside(target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    return new_folder(target.parent, f".{target.name}.")
 
 
 def _publish(aside: Path, target: Path) -> None:
     """Puts the folder in its place, and the one that was there away, in two renames."""
-    aside.chmod(0o755)
+    give_usual_rights(aside)
     if not target.exists():
         aside.rename(target)
         return
