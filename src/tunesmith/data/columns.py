@@ -100,9 +100,14 @@ def recall(
     Raises:
         DataError: the file has none of these sets of columns.
     """
-    targets = {column.name for column in task.columns if column.target}
+    targets = {column.name for column in task.columns if column.target and not need_targets}
+    spare = {column.name for column in task.columns if column.together and not column.required}
     wanted = [
-        {ours: theirs for ours, theirs in columns.items() if need_targets or ours not in targets}
+        {
+            ours: theirs
+            for ours, theirs in columns.items()
+            if ours not in targets and not (ours in spare and theirs not in header)
+        }
         for columns in remembered
     ]
     for columns in wanted:

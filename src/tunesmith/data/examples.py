@@ -10,9 +10,10 @@ import hashlib
 import itertools
 import json
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ class Examples:
         extra: columns that slices, groups or `group_by` need.
         inputs: names of the columns that are read to predict.
         units: what the numbers of each file count, for messages: `line`, `row`, `question`.
+        names: a short name of each file, see `distinct_names`; the last part of its path when empty.
     """
 
     columns: dict[str, Sequence[Any]]
@@ -64,6 +66,7 @@ class Examples:
     extra: dict[str, Sequence[Any]] = field(default_factory=dict)
     inputs: tuple[str, ...] = ("text",)
     units: tuple[str, ...] = ("line",)
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -75,13 +78,16 @@ class Examples:
 
     def row_id(self, row: int) -> str:
         """A row's name in files of ours: `train.csv:17`."""
-        return f"{Path(self.files[self.file_index[row]]).name}:{self.lines[row]}"
+        return f"{self._names()[self.file_index[row]]}:{self.lines[row]}"
 
     def row_ids(self) -> Iterator[str]:
         """Every row's name, in order."""
-        names = [Path(file).name for file in self.files]
+        names = self._names()
         for file, line in zip(self.file_index, self.lines, strict=True):
             yield f"{names[file]}:{line}"
+
+    def _names(self) -> Sequence[str]:
+        return self.names or tuple(distinct_names(self.files).values())
 
     def row(self, row: int) -> dict[str, Any]:
         """One row's values by column."""
@@ -109,6 +115,25 @@ class Examples:
             lines=self.lines[rows],
             extra=pick(self.extra),
         )
+
+
+def distinct_names(files: Iterable[str]) -> dict[str, str]:
+    """For each file the shortest end of its path that no other one has: `a.csv`, `train/b.csv`, `test/b.csv`."""
+    open_files = {file: PurePath(file).parts for file in files}
+    names = dict.fromkeys(open_files, "")
+    depth = 0
+    while open_files:
+        depth += 1
+        tails = {file: "/".join(parts[-depth:]) for file, parts in open_files.items()}
+        times = Counter(tails.values())
+        for file, tail in tails.items():
+            if times[tail] == 1:
+                names[file] = tail
+                del open_files[file]
+            elif depth >= len(open_files[file]):  # `a//b` and `a/b`
+                names[file] = file
+                del open_files[file]
+    return names
 
 
 @dataclass(frozen=True)
@@ -201,6 +226,8 @@ class _Builder:
         self.extra = {name: ColumnWriter() for name in extra}
         self.faults: list[Fault] = []
         self.units: dict[str, str] = {}
+        # What only says which rows belong together is no task's to read.
+        self._together = [c.name for c in task.columns if c.together and not c.required]
         self._categories = {column.name for column in task.columns if column.kind == "category"}
 
     def add(self, rows: Iterator[tuple[str, Any]], view: View) -> None:
@@ -209,7 +236,8 @@ class _Builder:
                 self.faults.append(Fault(file, row.line, row.fault, row.values, row.unit))
                 continue
             try:
-                example = self.task.read(view.values(row.values))
+                values = view.values(row.values)
+                example = self.task.read(values) | {n: values[n] for n in self._together if n in values}
             except RowError as error:
                 self.faults.append(Fault(file, row.line, str(error), row.values, row.unit))
                 continue
