@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from tunesmith.data.columns import View, choose_view
-from tunesmith.data.reading import Row, read_rows
+from tunesmith.data.examples import distinct_names
+from tunesmith.data.reading import Row, read_rows, source_files, source_name, with_variables
 from tunesmith.errors import DataError
 from tunesmith.inference.predictor import CHUNK_ROWS, Predictor
 from tunesmith.tasks import HIDDEN_KEYS, Prediction, RowError, Task
@@ -23,6 +25,13 @@ Source = Iterable[tuple[str, Row]]
 def rows_of_files(sources: Sequence[str]) -> Source:
     """The rows of several files, one after the other."""
     return itertools.chain.from_iterable(read_rows(source) for source in sources)
+
+
+def names_of_files(sources: Sequence[str]) -> dict[str, str]:
+    """A short name for each file of the sources, see `distinct_names`."""
+    folders = [source for source in sources if os.path.isdir(with_variables(source))]
+    files = [str(path) for source in folders for path in source_files(source)]
+    return distinct_names([*map(source_name, sources), *files])
 
 
 def rows_of_texts(texts: Sequence[str], task: Task, needed: Sequence[str] = ()) -> Source:
@@ -72,6 +81,7 @@ def predict_rows(
     keep_bad_rows: bool,
     top_k: int = 1,
     from_files: bool = True,
+    names: Mapping[str, str] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """One line of output a row, in order.
 
@@ -82,6 +92,7 @@ def predict_rows(
         keep_bad_rows: give a row that cannot be used a line with its `error`, instead of stopping.
         top_k: labels of each answer.
         from_files: false for rows that people write themselves, in which the task's own names are meant.
+        names: of the files, see `names_of_files`.
 
     Raises:
         DataError: a row cannot be used, and `keep_bad_rows` is false; or there is no row.
@@ -100,7 +111,12 @@ def predict_rows(
     )
     rest = itertools.chain(head, source)
     while chunk := list(itertools.islice(rest, CHUNK_ROWS)):
-        yield from _predict_chunk(predictor, chunk, view, keep_bad_rows=keep_bad_rows, top_k=top_k)
+        for (file, row), line in zip(
+            chunk,
+            _predict_chunk(predictor, chunk, view, keep_bad_rows=keep_bad_rows, top_k=top_k),
+            strict=True,
+        ):
+            yield {"row": f"{(names or {}).get(file) or Path(file).name}:{row.line}", **line}
 
 
 def _has_own_names(task: Task, sample: Sequence[Mapping[str, Any]]) -> bool:
@@ -132,9 +148,8 @@ def _predict_chunk(
     answers = iter(_answers(predictor, usable))
     read = iter(usable)
     for position, (file, row) in enumerate(chunk):
-        place = {"row": f"{Path(file).name}:{row.line}"}
         if position in faults:
-            yield {**place, "error": faults[position]}
+            yield {"error": faults[position]}
             continue
         shown, found = _shown(predictor.task, next(read)), next(answers)
         if isinstance(found, RowError) and not keep_bad_rows:
@@ -144,7 +159,7 @@ def _predict_chunk(
         answer = (
             {"error": str(found)} if isinstance(found, RowError) else answer_line(predictor, found, top_k)
         )
-        yield {**place, **shown, **answer}
+        yield {**shown, **answer}
 
 
 def _answers(predictor: Predictor, rows: list[dict[str, Any]]) -> list[Prediction | RowError]:

@@ -46,6 +46,7 @@ def verb(
         typer.echo(note, err=True)
     if data:
         rows, named = streaming.rows_of_files(data), parse_columns(column)
+        names = streaming.names_of_files(data)
     else:
         task = predictor.task
         if not texts and sys.stdin.isatty():
@@ -56,9 +57,15 @@ def verb(
             if texts
             else streaming.rows_of_lines(sys.stdin, task, needed)
         )
-        named = {}
+        named, names = {}, {}
     lines = streaming.predict_rows(
-        predictor, rows, named, keep_bad_rows=bad_rows == "keep", top_k=top_k, from_files=bool(data)
+        predictor,
+        rows,
+        named,
+        keep_bad_rows=bad_rows == "keep",
+        top_k=top_k,
+        from_files=bool(data),
+        names=names,
     )
     _write(lines, output, output_format, as_json)
 
