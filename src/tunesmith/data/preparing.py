@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.examples import (
     Examples,
     Fault,
@@ -21,6 +20,7 @@ from tunesmith.data.examples import (
     read_examples,
     refuse_faults,
 )
+from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.reading import with_variables
 from tunesmith.data.splits import hold_out, rows_among, text_keys
 from tunesmith.errors import DataError
