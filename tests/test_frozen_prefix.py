@@ -15,7 +15,6 @@ from transformers.models.llama.modeling_llama import LlamaModel
 from tunesmith import pipeline
 from tunesmith.data.states import load_states
 from tunesmith.errors import InterruptedRunError, RecipeError
-from tunesmith.inference import prefix
 from tunesmith.inference.prefix import CHECKED_SEQUENCES
 from tunesmith.recipe import Recipe
 from tunesmith.stages import prefix as prefix_stage
@@ -240,7 +239,7 @@ def test_asked_for_where_it_cannot_be_is_an_error_and_auto_a_notice(recipe, tmp_
 
 
 def test_what_takes_too_much_goes_after_the_run(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(prefix, "MOST_KEPT_BYTES", 150_000)
+    monkeypatch.setenv("TUNESMITH_CACHE_GB", "0.00015")
     train(recipe, tmp_path / "run")
     sizes = [sum(file.stat().st_size for file in entry.glob("*")) for entry in entries()]
     assert 0 < sum(sizes) <= 150_000

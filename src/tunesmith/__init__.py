@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tunesmith._telemetry import switch_off_telemetry
 from tunesmith._threads import share_the_cores
 
 __version__ = "0.1.0"
@@ -21,6 +22,7 @@ _HOMES = {"Recipe": "tunesmith.recipe"}
 
 
 share_the_cores()
+switch_off_telemetry()
 
 
 def __getattr__(name: str) -> Any:

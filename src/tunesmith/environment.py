@@ -12,10 +12,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tunesmith.masking import masked_argument
+
 _PACKAGES = (
     "tunesmith", "torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors",
     "huggingface-hub", "peft", "scikit-learn", "sacrebleu", "numpy", "pydantic",
 )  # fmt: skip
+
+DECISIVE_PACKAGES = (
+    "tunesmith", "torch", "transformers", "tokenizers", "numpy", "safetensors", "peft", "accelerate", "datasets",
+    "scikit-learn",
+)  # fmt: skip
+"""Another version of one of these may make other weights of the same recipe."""
 
 
 def versions() -> dict[str, str]:
@@ -51,7 +59,7 @@ def machine() -> dict[str, Any]:
 def describe_environment() -> dict[str, Any]:
     """What the manifest of a run says about where it was made; no user, host or network name."""
     return {
-        "command": shlex.join([_program(), *sys.argv[1:]]),
+        "command": shlex.join([_program(), *map(masked_argument, sys.argv[1:])]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "machine": machine(),

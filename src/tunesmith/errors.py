@@ -11,13 +11,16 @@ TunesmithError                      exit code 1
 ├── NonFiniteError                  exit code 1: a loss, gradient or feature is not a number
 └── InterruptedRunError             exit code 75: stopped by a signal with everything saved
 
-An error that names no remedy is a bug: `UserError` takes it as an argument of its own.
+An error that names no remedy is a bug: `UserError` takes it as an argument of its own. No message shows the
+password of a URL that stands in it.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+from tunesmith.masking import masked_text
 
 
 class TunesmithError(Exception):
@@ -32,8 +35,8 @@ class TunesmithError(Exception):
     exit_code = 1
 
     def __init__(self, rule: str, *, remedy: str = "", place: str = "") -> None:
-        self.rule, self.remedy, self.place = rule, remedy, place
-        super().__init__(rule)
+        self.rule, self.remedy, self.place = map(masked_text, (rule, remedy, place))
+        super().__init__(self.rule)
 
     def __str__(self) -> str:
         head = f"{self.place}: {self.rule}" if self.place else self.rule

@@ -30,8 +30,10 @@ from tunesmith.errors import DataError, ModelError, RecipeError, RunError, UserE
 from tunesmith.evaluation.agreement import Agreement, compare
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.exporters import EXPORTERS, Exporter, Source, refuse_unfit
+from tunesmith.files import give_usual_rights, new_folder
 from tunesmith.inference.exported import EXPORT_FILE, is_export
 from tunesmith.inference.predictor import Predictor
+from tunesmith.locking import refuse_several_processes
 from tunesmith.progress import Progress, Silent
 from tunesmith.recipe import ExportRecipe, Recipe, RecipeDraft
 from tunesmith.run import Run, sha256_of, write_json
@@ -72,6 +74,7 @@ def export(
     Raises:
         UserError: the run, its data or the folder cannot be used, or the export loses more than is allowed.
     """
+    refuse_several_processes()
     progress = progress or Silent()
     exporter, run = EXPORTERS.get(to), Run.open(path)
     limits = _limits(run.recipe(), overrides)
@@ -123,12 +126,12 @@ def _refuse_taken(target: Path, *, force: bool) -> None:
 
 def _folder_beside(target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    return new_folder(target.parent, f".{target.name}.")
 
 
 def _publish(aside: Path, target: Path) -> None:
     """Puts the folder in its place, and the one that was there away, in two renames."""
-    aside.chmod(0o755)
+    give_usual_rights(aside)
     if not target.exists():
         aside.rename(target)
         return
@@ -229,14 +232,14 @@ class _Rows:
                 f"`{task.name}` compares with the model before training, which is known for the run's rows only.",
                 remedy="Put the run's data files back, and leave `--data` out.",
             )
-        data = self.recipe.data
         reading = read_checked(
             task,
             list(self.data),
-            self.columns or data.columns,
+            self.columns or {},
             targets,
-            optional=group_columns(data.group_by),
-            align=data.align_answers,
+            optional=group_columns(self.recipe.data.group_by),
+            align=self.recipe.data.align_answers,
+            remembered=self.predictor.columns,
         )
         refuse_faults(
             reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file."
@@ -269,6 +272,7 @@ def _write(
         "runtime": exporter.runtime,
         "task": rows.predictor.task.name,
         "overlap_tokens": rows.predictor.overlap,
+        "read_as": list(rows.predictor.columns),
         "source": _origin(run),
         "made": dict(made),
         "versions": versions() | {name: metadata.version(name) for name in exporter.modules},

@@ -10,7 +10,8 @@ loop from what they saved, and the result is bit for bit that of a run that was 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ import numpy as np
 
 from tunesmith.data.examples import fingerprint, list_realigned, refuse_faults, set_faults_aside
 from tunesmith.data.grouping import group_columns, notice_of_groups
-from tunesmith.data.preparing import all_sources, find_splits, read_checked
+from tunesmith.data.preparing import all_sources, find_splits, read_checked, sources_of
+from tunesmith.data.reading import source_files
 from tunesmith.encoded import Encoded
 from tunesmith.errors import RecipeError
 from tunesmith.evaluation.result import build_metrics
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.inference.forward import forward
 from tunesmith.inference.predictor import Predictor
+from tunesmith.locking import refuse_several_processes
 from tunesmith.models import heads
 from tunesmith.models.freezing import freeze_body, freeze_bottom, freeze_embeddings, freeze_named
 from tunesmith.models.generation import allow_tokens, set_generation
@@ -66,26 +69,39 @@ def train(recipe: Recipe, *, force: bool = False, progress: Progress | None = No
     """
     progress = progress or Silent()
     task = TASKS.get(recipe.task)
+    refuse_several_processes()
     run, requested = Run(recipe.output_dir), recipe
     recipe = find_splits(recipe)
     data_fingerprint = fingerprint(all_sources(recipe.data))
     with run.locked():
-        goes_on = run.begin(requested, fingerprint=data_fingerprint, force=force)
-        if goes_on and run.is_finished:
+        if run.recover():
+            progress.warn(
+                f"the run in {run.path} is there again: the one that should replace it had not begun"
+            )
+        resumes = run.begin(requested, fingerprint=data_fingerprint, force=force)
+        if resumes and run.is_finished:
             progress.note(f"{run.path} is finished; nothing to do")
             return run
-        session = begin(run, recipe, task, progress)
-        _record(session, requested, data_fingerprint, goes_on=goes_on)
-        _train(session)
+        session = begin(run, recipe, task, progress, run.manifest() if resumes else None)
+        if not resumes:
+            run.refuse_own_files([resolve_model(recipe.model).path, *_local_files(recipe)])
+        with nullcontext(lambda: None) if resumes else run.replacing() as begun:
+            _record(session, requested, data_fingerprint, resumes=resumes)
+            _train(session, begun)
     return run
 
 
-def _record(session: Session, requested: Recipe, data_fingerprint: str, *, goes_on: bool) -> None:
-    """Writes what the run is made from; on going on, what depended on the machine stays as it was."""
+def _local_files(recipe: Recipe) -> list[Path]:
+    return [path for source in all_sources(recipe.data) for path in source_files(source)]
+
+
+def _record(session: Session, requested: Recipe, data_fingerprint: str, *, resumes: bool) -> None:
+    """Writes what the run is made from; when it resumes, what depended on the machine stays as it was."""
     run, data = session.run, session.data
-    before = run.manifest() if goes_on else {}
+    before = run.manifest() if resumes else {}
     if "used" in before:
-        session.recipe = Recipe.model_validate({**before["used"], "output_dir": str(run.path)})
+        used = Recipe.model_validate({**before["used"], "output_dir": str(run.path)})
+        session.recipe = used.replace(data=sources_of(session.recipe.data))
     run.update_manifest(
         requested=before.get("requested") or requested.model_dump(mode="json"),
         **describe(session, requested, data_fingerprint, before),
@@ -97,8 +113,8 @@ def _record(session: Session, requested: Recipe, data_fingerprint: str, *, goes_
         list_realigned(data.realigned, run.data / "realigned_answers.jsonl")
 
 
-def _train(session: Session) -> None:
-    """Every stage after the data and the model are there."""
+def _train(session: Session, begun: Callable[[], None]) -> None:
+    """Every stage after the data and the model are there; `begun` is called before the loop begins."""
     with session.stage("encode", "Encoding"):
         encode(session)
     accelerator = make_accelerator()
@@ -110,6 +126,7 @@ def _train(session: Session) -> None:
     with session.stage("probe", "Probing the frozen model"):
         baselines |= start_from_probe(session, settings)
     with session.stage("train", f"Training: {session.recipe.train.method}"):
+        begun()
         state = _fit(session, plan, settings, accelerator)
     with session.stage("save", "Saving"):
         _save(session)
@@ -153,7 +170,7 @@ def _resolve(session: Session, accelerator: Any) -> tuple[Plan, Settings]:
     model.to(accelerator.device)
     share_frozen_layers(session, plan, settings)
     settings = within_memory(session, plan, settings, accelerator)
-    write_atomically(session.run.recipe_file, session.recipe.to_yaml())
+    session.run.write_recipe(session.recipe)
     session.run.update_manifest(used=session.recipe.model_dump(mode="json"))
     if session.head is not None:
         heads.keep_head_precise(session.head)
@@ -288,11 +305,12 @@ def evaluate(
     reading = read_checked(
         task,
         sources,
-        columns or recipe.data.columns,
+        columns or {},
         targets,
         extra=extra,
         optional=group_columns(group_by),
         align=recipe.data.align_answers,
+        remembered=predictor.columns,
     )
     refuse_faults(reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file.")
     progress.note(f"{len(reading.examples):,} rows")

@@ -1,8 +1,8 @@
 """The run folder: what is where, each file written once, whole or not at all.
 
 A run belongs to one recipe. The recipe as it was asked for (with its `auto`s) stands in `manifest.json`, the
-recipe as it was used (every value filled in) in `recipe.yaml`; the same recipe on the same folder goes on
-with the run, another one is refused, and `force` clears what a run wrote and nothing else.
+recipe as it was used (every value filled in) in `recipe.yaml`; the same recipe on the same folder resumes the run,
+another one is refused, and `force` replaces what a run wrote and nothing else. No file holds a source's password.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import contextlib
 import hashlib
 import json
 import math
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
+from tunesmith import locking, replacing
 from tunesmith.errors import RunError
+from tunesmith.files import write_atomically as write_atomically
+from tunesmith.locking import LOCK_FILE
+from tunesmith.masking import masked_values
 from tunesmith.recipe import Recipe
 
 _WRITTEN_BY_A_RUN = (
@@ -80,34 +82,57 @@ class Run:
         return self.manifest_file.is_file() and bool(self.manifest().get("finished"))
 
     def begin(self, requested: Recipe, *, fingerprint: str, force: bool = False) -> bool:
-        """Takes the folder for a recipe and its data; true when an earlier run of the same goes on.
+        """Whether an earlier run of the same recipe and data resumes here; removes nothing.
 
         Args:
             requested: the recipe as it was asked for.
             fingerprint: SHA-256 over the data files.
-            force: clear what another run left here.
+            force: another run may be replaced: see `replacing`.
 
         Raises:
-            RunError: the folder holds something else, and `force` was not given.
+            RunError: the folder holds something else, and `force` was not given, or it holds no run.
         """
-        if not self.path.exists() or not any(p for p in self.path.iterdir() if p.name != ".lock"):
-            return False
-        if force:
-            self._clear()
+        if not self.path.exists() or not any(p for p in self.path.iterdir() if p.name != LOCK_FILE):
             return False
         if not self.manifest_file.is_file():
             raise RunError(
                 f"the output folder `{self.path}` is not empty and holds no run.",
                 remedy="Choose another `output_dir`, or empty the folder yourself.",
             )
+        if force:
+            return False
         self._refuse_another(requested, fingerprint)
         return True
 
+    def replacing(self) -> AbstractContextManager[Callable[[], None]]:
+        """Moves an earlier run aside while a new one begins; an error before it has begun puts it back.
+
+        Gives what to call when the new run has begun. A folder without a run is left as it is.
+        """
+        if not self.manifest_file.is_file():
+            return contextlib.nullcontext(lambda: None)
+        return replacing.set_aside(self.path, _WRITTEN_BY_A_RUN)
+
+    def refuse_own_files(self, paths: Iterable[Path]) -> None:
+        """Raises RunError when a new run would be made from files that it replaces."""
+        replaced = [(self.path / name).resolve() for name in _WRITTEN_BY_A_RUN]
+        for path in paths:
+            if any(path.resolve().is_relative_to(own) for own in replaced):
+                raise RunError(
+                    f"`{path}` is part of the run in `{self.path}`, and would be replaced.",
+                    remedy="Choose another `output_dir`.",
+                )
+
+    def recover(self) -> bool:
+        """Puts an earlier run back whose replacement was killed before it began; whether there was one."""
+        return replacing.put_back(self.path, _WRITTEN_BY_A_RUN)
+
     def _refuse_another(self, requested: Recipe, fingerprint: str) -> None:
         manifest = self.manifest()
-        mine = _comparable(requested.model_dump(mode="json"))
-        if mine != _comparable(manifest["requested"]) and mine != _comparable(manifest.get("used", {})):
-            changed = _differences(_comparable(manifest["requested"]), mine)
+        mine = _comparable(masked_values(requested.model_dump(mode="json")))
+        earlier = [_comparable(_as_today(manifest[key])) for key in ("requested", "used") if key in manifest]
+        if mine not in earlier:
+            changed = _differences(earlier[0], mine)
             raise RunError(
                 f"the output folder `{self.path}` belongs to another recipe; it differs in {changed}.",
                 remedy="Choose another `output_dir`, or give `--force` to clear this run.",
@@ -118,43 +143,28 @@ class Run:
                 remedy="Choose another `output_dir`, or give `--force` to clear this run.",
             )
 
-    def _clear(self) -> None:
-        for name in _WRITTEN_BY_A_RUN:
-            target = self.path / name
-            if target.is_dir():
-                shutil.rmtree(target)
-            else:
-                target.unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Holds the folder for this process; another process that wants it is refused.
 
         Raises:
             RunError: another process is writing to the folder.
         """
-        import fcntl
-
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = self.path / ".lock"
-        try:
-            with lock.open("w") as handle:
-                _lock_or_refuse(fcntl, handle, self.path)
-                yield
-        finally:
-            if not self.manifest_file.exists():  # nothing was begun: leave no trace
-                lock.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):
-                    self.path.rmdir()
+        return locking.locked(self.path)
 
     def manifest(self) -> dict[str, Any]:
         """What `manifest.json` says."""
         return read_json(self.manifest_file)
 
     def update_manifest(self, **entries: Any) -> None:
-        """Puts entries into `manifest.json`."""
+        """Puts entries into `manifest.json`; passwords of sources do not come along."""
         known = self.manifest() if self.manifest_file.is_file() else {}
-        write_json(self.manifest_file, {**known, **entries})
+        recipes = {key: masked_values(entries[key]) for key in ("requested", "used") if key in entries}
+        write_json(self.manifest_file, {**known, **entries, **recipes})
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Writes `recipe.yaml`; passwords of sources do not come along."""
+        shown = Recipe.model_validate(masked_values(recipe.model_dump(mode="json")))
+        write_atomically(self.recipe_file, shown.to_yaml())
 
     def metrics(self) -> dict[str, Any]:
         """What `metrics.json` says."""
@@ -164,45 +174,21 @@ class Run:
         """The recipe as it was used, every value filled in."""
         return Recipe.model_validate(self.manifest()["used"])
 
+    def read_as(self) -> list[dict[str, Any]]:
+        """The columns that the run was trained with, as `data.columns`, of each file that differs in them."""
+        data = self.manifest()["data"]
+        if "read_as" in data:
+            return list(data["read_as"])
+        # A run of an earlier version: lists of columns stand in its recipe alone.
+        columns = data.get("columns", {})
+        return [] if "rows" in columns else [{**columns, **self.recipe().data.columns}]
+
     def events(self) -> list[dict[str, Any]]:
         """The logged steps, in order."""
         if not self.events_file.is_file():
             return []
         lines = self.events_file.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.strip()]
-
-
-def _lock_or_refuse(fcntl: Any, handle: Any, path: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise RunError(
-            f"another process is writing to `{path}`.",
-            remedy="Wait for it to end, or choose another `output_dir`.",
-        ) from None
-
-
-def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
-    """Writes a file so that a reader, or a crash, finds the old one or the new one whole.
-
-    Args:
-        path: of the file.
-        content: of the file; pieces of text are written as they come, and never stand in memory together.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pieces: Iterable[str | bytes] = [content] if isinstance(content, (str, bytes)) else content
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
-        temporary = Path(handle.name)
-        try:
-            for piece in pieces:
-                handle.write(piece.encode("utf-8") if isinstance(piece, str) else piece)
-            handle.flush()
-            os.fsync(handle.fileno())
-            os.fchmod(handle.fileno(), 0o644)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -234,6 +220,14 @@ def sha256_of(path: Path) -> str:
 def finite(value: float) -> float | None:
     """The number, or None in place of a NaN or an infinity, which JSON does not have."""
     return value if math.isfinite(value) else None
+
+
+def _as_today(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recipe of a manifest with the keys that it did not know yet, at their defaults."""
+    try:
+        return Recipe.model_validate(recipe).model_dump(mode="json")
+    except ValueError:  # a key that is no longer known
+        return recipe
 
 
 def _comparable(recipe: Mapping[str, Any]) -> dict[str, Any]:

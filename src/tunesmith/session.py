@@ -11,7 +11,7 @@ from typing import Any
 
 from tunesmith.data.preparing import Prepared, prepare
 from tunesmith.encoded import Encoded
-from tunesmith.environment import describe_environment
+from tunesmith.environment import DECISIVE_PACKAGES, describe_environment
 from tunesmith.errors import RecipeError
 from tunesmith.evaluation.result import final_split
 from tunesmith.inference.answering import score
@@ -20,6 +20,7 @@ from tunesmith.inference.prefix import FrozenPrefix
 from tunesmith.models import heads
 from tunesmith.models.adapters import LoraSettings, add_lora
 from tunesmith.models.arithmetic import use_fast_arithmetic
+from tunesmith.models.identity import identify, refuse_changed_model
 from tunesmith.models.loading import AS_IT_IS, LoadedModel, load_for_training
 from tunesmith.models.prefix import body_tensors, fingerprint
 from tunesmith.models.resolve import resolve_model
@@ -43,6 +44,7 @@ class Session:
         loaded: the model and its tokenizer.
         adapter: peft's view of the model, where only an adapter is trained.
         targets: what the task learned, thresholds included once they are fitted.
+        base: which model the run began from.
         splits: sequences by split.
         max_length: tokens of a sequence.
         prefix: what the frozen layers make of the splits, where that is kept.
@@ -58,6 +60,7 @@ class Session:
     loaded: LoadedModel
     adapter: Any = None
     targets: Targets = field(default_factory=dict)
+    base: dict[str, Any] = field(default_factory=dict)
     splits: dict[str, Encoded] = field(default_factory=dict)
     max_length: int = 0
     prefix: FrozenPrefix | None = None
@@ -147,11 +150,21 @@ class Session:
         return one == other
 
 
-def begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
+def begin(
+    run: Run, recipe: Recipe, task: Task, progress: Progress, before: Mapping[str, Any] | None = None
+) -> Session:
     """Reads the data and loads the model; nothing is written before both are right.
+
+    Args:
+        run: its folder.
+        recipe: as asked for.
+        task: that is learned.
+        progress: told of what is done.
+        before: the manifest of a run that resumes.
 
     Raises:
         UserError: the recipe asks for what the task does not do, or the data or the model are unfit.
+        RunError: the run resumes, and its base model is another than it was.
     """
     refuse_options_without_effect(task, recipe)
     began = time.perf_counter()
@@ -160,6 +173,8 @@ def begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
     _tell_data(data, progress)
     progress.stage(f"Loading {recipe.model}")
     files = resolve_model(recipe.model)
+    base = {"name": recipe.model, **identify(files)}
+    refuse_changed_model(recipe.model, (before or {}).get("model", {}), base)
     loaded = load_for_training(
         files,
         task,
@@ -178,7 +193,7 @@ def begin(run: Run, recipe: Recipe, task: Task, progress: Progress) -> Session:
     if note:
         progress.note(note)
     adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
-    session = Session(run, recipe, task, progress, data, loaded, adapter, dict(data.targets))
+    session = Session(run, recipe, task, progress, data, loaded, adapter, dict(data.targets), base=base)
     session.stages_s["prepare"] = round(time.perf_counter() - began, 3)
     return session
 
@@ -277,12 +292,13 @@ def describe(
         "data": {
             "fingerprint": data_fingerprint,
             "columns": data.chosen,
+            "read_as": data.views,
             "rows": {name: len(examples) for name, examples in data.splits.items()},
             "set_aside": len(data.faults),
             "notices": data.notices,
         },
         "targets": data.targets,
-        "model": {"name": requested.model, "parameters": session.model.num_parameters()},
+        "model": {**session.base, "parameters": session.model.num_parameters()},
         "seed": requested.seed,
         **_environment(before, session.progress),
     }
@@ -294,17 +310,17 @@ def _environment(before: Mapping[str, Any], progress: Progress) -> dict[str, Any
     if "started" not in before:
         return now
     changed = [
-        name
+        (name, then, here)
         for name, then, here in (
-            ("torch", before["versions"].get("torch"), now["versions"]["torch"]),
+            *((name, before["versions"].get(name), now["versions"][name]) for name in DECISIVE_PACKAGES),
             ("the number of threads", before["machine"].get("threads"), now["machine"]["threads"]),
         )
         if then != here
     ]
     if changed:
-        progress.warn(
-            f"{' and '.join(changed)} changed since the run began: the weights may differ in the last bits"
-        )
+        named = " and ".join(name for name, _, _ in changed)
+        listed = ", ".join(f"{then} → {here}" for _, then, here in changed)
+        progress.warn(f"{named} changed since the run began ({listed}): the weights may differ")
     return {"continued": [*before.get("continued", []), now]}
 
 

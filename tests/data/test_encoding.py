@@ -77,6 +77,33 @@ def test_a_second_encoding_comes_from_the_store(tokenizer, tmp_path, monkeypatch
     assert isinstance(first.ragged["input_ids"].values, np.memmap)
 
 
+def _cut(data):
+    return data[: len(data) // 2]
+
+
+def _zeroed(data):
+    """As a disk gives back what was not yet written when the power went: the right length, and nothing in it."""
+    return data[:128] + bytes(len(data) - 128)
+
+
+@pytest.mark.parametrize("damage", [_cut, _zeroed, lambda data: b""], ids=["cut", "zeroed", "empty"])
+@pytest.mark.parametrize(
+    "name", ["values.input_ids.npy", "offsets.input_ids.npy", "dense.labels.npy", "rows.npy"]
+)
+def test_a_damaged_entry_is_encoded_again_with_a_note(tokenizer, tmp_path, name, damage):
+    expected = rows(made(examples(TEXTS, labels=["y", "x", "y"]), tokenizer, cache=tmp_path))
+    (file,) = (tmp_path / "encoded").glob(f"*/{name}")
+    file.write_bytes(damage(file.read_bytes()))
+    said = []
+    data, options = examples(TEXTS, labels=["y", "x", "y"]), EncodeOptions(None)
+    for _ in range(2):
+        found = encode(TASK, data, tokenizer, options, TARGETS, tmp_path, said.append)
+        assert rows(found) == expected
+        assert found.dense["labels"].tolist() == [1, 0, 1]
+    (note,) = said
+    assert note.endswith("are damaged; the rows are encoded again")
+
+
 def test_what_is_stored_is_what_was_encoded(tokenizer, tmp_path):
     """Every part of it: windows of rows, dense arrays, a name without a single value, what was lost."""
     data = examples(TEXTS)

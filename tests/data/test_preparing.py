@@ -134,3 +134,62 @@ def test_places_of_a_browser_are_named_with_their_file(tmp_path):
     data = prepare(task, Recipe.model_validate({"task": task.name, "data": {"train": files}}))
     (notice,) = (text for text in data.notices if "UTF-16" in text)
     assert notice.startswith("browser.jsonl: 20 of 20 entities begin or end within a word")
+
+
+def conll(path, documents, sentences):
+    """Documents of so many sentences, each with an entity."""
+    lines = []
+    for document in range(documents):
+        lines.append("-DOCSTART- O\n")
+        lines += [f"word{document} O\nname{document}x{i} B-PER\n" for i in range(sentences)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def prepared_conll(file, share):
+    recipe = Recipe.model_validate({
+        "task": "token-classification", "data": {"train": [str(file)], "validation": share},
+    })  # fmt: skip
+    return prepare(TASKS.get("token-classification"), recipe)
+
+
+def test_sentences_of_one_document_never_cross_splits(tmp_path):
+    found = prepared_conll(conll(tmp_path / "a.conll", 20, 5), 0.2)
+    documents = {name: set(rows.columns["document"]) for name, rows in found.splits.items()}
+    assert not documents["train"] & documents["validation"]
+    assert (len(found.splits["train"]), len(found.splits["validation"])) == (80, 20)
+    assert not any("document" in notice for notice in found.notices)
+
+
+def test_too_few_documents_are_parted_and_it_is_said(tmp_path):
+    found = prepared_conll(conll(tmp_path / "a.conll", 1, 50), 0.1)
+    assert len(found.splits["validation"]) == 5
+    (notice,) = [notice for notice in found.notices if "document" in notice]
+    assert "too few documents (1)" in notice
+
+
+def test_labels_without_a_held_out_row_are_named(tmp_path):
+    rows = [{"text": f"text number {i}", "label": f"label {i // 2:03}"} for i in range(400)]
+    recipe = Recipe.model_validate({"data": {"train": [str(write_rows(tmp_path / "a.csv", rows))]}})
+    found = prepare(TASKS.get("text-classification"), recipe)
+    assert any(
+        notice.startswith("140 labels (`label") and "and 135 more) have no validation row" in notice
+        for notice in found.notices
+    )
+
+
+def test_files_of_one_name_have_ids_of_their_own(tmp_path):
+    from tunesmith.data.examples import distinct_names
+
+    for folder, number in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        rows = [{"text": f"text {number} {i}", "label": "ab"[i % 2]} for i in range(10)]
+        write_rows(tmp_path / folder / "a.csv", rows)
+    recipe = Recipe.model_validate({
+        "data": {"train": [str(tmp_path / "one" / "a.csv")], "validation": [str(tmp_path / "two" / "a.csv")]}
+    })  # fmt: skip
+    ids = json.loads("".join(prepare(TASKS.get("text-classification"), recipe).row_ids_as_json()))
+    assert (ids["train"][0], ids["validation"][0]) == ("one/a.csv:2", "two/a.csv:2")
+    assert distinct_names(["x/a/b.csv", "y/a/b.csv", "c.csv", "s3://k/a/b.csv"]) == {
+        "x/a/b.csv": "x/a/b.csv", "y/a/b.csv": "y/a/b.csv", "c.csv": "c.csv", "s3://k/a/b.csv": "k/a/b.csv",
+    }  # fmt: skip

@@ -99,3 +99,38 @@ def test_the_same_rows_are_held_out_as_ever(group_by, n_held, digest):
 def test_normalising_ascii_is_no_other_than_normalising():
     text = "".join(map(chr, range(128))) * 2
     assert normalised(text) == " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_label_with_one_row_within_a_group_stays_in_training(seed):
+    """One row of `rare` in a group that would be held out for its other rows."""
+    labels = ["a", "b"] * 30
+    labels[17] = "rare"
+    groups = [f"group {i // 3}" for i in range(60)]
+    kept, held = deal(
+        examples([f"text {i}" for i in range(60)], labels, groups), 0.3, seed=seed, group_by="group"
+    )
+    assert {labels[i] for i in kept} == {"a", "b", "rare"}
+    assert len(held) >= 6
+
+
+def test_labels_of_few_rows_do_not_make_half_of_the_rows_held_out():
+    labels = [f"label {i // 2}" for i in range(400)]
+    kept, held = deal(examples([f"text {i}" for i in range(400)], labels), 0.1)
+    assert len(held) == 60, "half as many again as the 40 that were asked for"
+    assert len({labels[i] for i in held}) == 60
+    assert {labels[i] for i in kept} == set(labels)
+
+
+def test_a_rare_label_beside_large_ones_is_still_scored():
+    labels = ["a"] * 500 + ["b"] * 500 + ["rare"] * 3
+    _, held = deal(examples([f"text {i}" for i in range(1003)], labels), 0.1)
+    assert Counter(labels[i] for i in held) == {"a": 50, "b": 50, "rare": 1}
+
+
+def test_rows_without_a_value_do_not_hang_together():
+    data = examples([f"text {i}" for i in range(40)], ["a", "b"] * 20)
+    data.columns["document"] = [None] * 20 + ["one"] * 3 + [""] * 17
+    _, held = deal(data, 0.25, together=["document"])
+    assert len(held) == 10
+    assert len({row in set(held.tolist()) for row in (20, 21, 22)}) == 1

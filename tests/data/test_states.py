@@ -1,13 +1,15 @@
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 
 from tunesmith.data import states
-from tunesmith.data.states import bytes_of, free_bytes, load_states, new_states, remove_old
+from tunesmith.data.cache import remove_old
+from tunesmith.data.states import bytes_of, free_bytes, load_states, new_states
 
 FIRST = 5
 PLACES = FIRST + torch.arange(40)
@@ -101,7 +103,8 @@ def test_a_disk_that_is_too_small_is_noticed_before_anything_is_written(tmp_path
 def test_what_was_not_used_for_the_longest_time_goes_first(tmp_path):
     for age, name in enumerate(("aa", "bb", "cc", "dd")):
         written(tmp_path / name, values(100, 64))
-        os.utime(tmp_path / name, (1000 + age, 1000 + age))
+        used = time.time() - 1000 + age
+        os.utime(tmp_path / name, (used, used))
     assert load_states(tmp_path / "aa") is not None, "and so it was used now"
     remove_old(tmp_path, 2 * 27_000)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["aa", "dd"]

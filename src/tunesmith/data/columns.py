@@ -1,14 +1,14 @@
 """Which column of the file is which column of the task.
 
-In this order: what the recipe names; a column of the task's own name; the usual names, most usual first; for
-a required column still missing, the only column of the right kind. What was chosen is always told, and two
-candidates of equal right are an error, not a guess.
+In this order: what the recipe or the user names; what a run was trained with; a column of the task's own name; the
+usual names, most usual first; for a required column still missing, the only column of the right kind. What was
+chosen is always told, and two candidates of equal right are an error, not a guess.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tunesmith.errors import DataError, did_you_mean
@@ -25,10 +25,12 @@ class View:
     Args:
         chosen: the file's column (or columns) for each of the task's, as people read it.
         values: from a row of the file to values by the task's columns.
+        named: `data.columns` that would read the same; empty for a format that has no such columns.
     """
 
     chosen: dict[str, str]
     values: Callable[[Mapping[str, Any]], dict[str, Any]]
+    named: dict[str, Any] = field(default_factory=dict)
 
 
 def choose_view(
@@ -38,6 +40,7 @@ def choose_view(
     *,
     place: str,
     need_targets: bool = True,
+    remembered: Sequence[Mapping[str, Any]] = (),
 ) -> View:
     """How the rows of a file are read: a format that the task recognises, else column by column.
 
@@ -47,15 +50,20 @@ def choose_view(
         named: the recipe's `data.columns`, which wins over what is recognised.
         place: the file, for messages.
         need_targets: false where only predictions are wanted.
+        remembered: the columns that a run was trained with, see `recall`.
 
     Raises:
         DataError: a named column does not exist, or a required one is not to be found.
     """
     header = list(dict.fromkeys(name for row in sample for name in row))
+    if remembered:
+        named = recall(task, remembered, header, named, place=place, need_targets=need_targets)
     if not named:
         found = task.recognise(header, sample)
         if found is not None:
-            return View({"rows": f"{found.name} ({', '.join(found.columns)})"}, found.convert)
+            return View(
+                {"rows": f"{found.name} ({', '.join(found.columns)})"}, found.convert, dict(found.named)
+            )
     lists = {ours: theirs for ours, theirs in named.items() if isinstance(theirs, list)}
     for ours, theirs in lists.items():
         for name in theirs:
@@ -67,7 +75,72 @@ def choose_view(
         found = {ours: row.get(theirs) for ours, theirs in chosen.items()}
         return found | {ours: {name: row.get(name) for name in names} for ours, names in lists.items()}
 
-    return View({**chosen, **{ours: ", ".join(names) for ours, names in lists.items()}}, values)
+    shown = {**chosen, **{ours: ", ".join(names) for ours, names in lists.items()}}
+    return View(shown, values, {**chosen, **lists})
+
+
+def recall(
+    task: Task,
+    remembered: Sequence[Mapping[str, Any]],
+    header: Sequence[str],
+    named: Mapping[str, Any],
+    *,
+    place: str,
+    need_targets: bool,
+) -> dict[str, Any]:
+    """The columns that a run was trained with, as names for another file; what the user names wins.
+
+    Args:
+        task: of the run.
+        remembered: the columns of each file that the run read, those of the first training file first.
+        header: of the file.
+        named: by the user.
+        place: the file, for messages.
+        need_targets: false where only predictions are wanted.
+
+    Raises:
+        DataError: the file has none of these sets of columns.
+    """
+    targets = {column.name for column in task.columns if column.target and not need_targets}
+    spare = {column.name for column in task.columns if column.together and not column.required}
+    wanted = [
+        {
+            ours: theirs
+            for ours, theirs in columns.items()
+            if ours not in targets and not (ours in spare and theirs not in header)
+        }
+        for columns in remembered
+    ]
+    for columns in wanted:
+        if not _absent({**columns, **named}, header):
+            return {**columns, **named}
+    absent = _absent({**wanted[0], **named}, header)
+    there = {ours: theirs for ours, theirs in {**wanted[0], **named}.items() if ours not in absent}
+    if named and has_alternatives(task) and not task.lacks(list(there), need_targets=need_targets):
+        return there
+    ours, theirs = next(iter(absent.items()))
+    if ours in named:
+        return dict(named)  # whose reader says what is wrong with it
+    raise DataError(
+        f"the run was trained with `{ours}` = column `{theirs}`, and there is no column `{theirs}`.",
+        remedy=f"Name the column that holds it: `--column {ours}=COLUMN`. The file has: {_listed(header)}.",
+        place=place,
+    )
+
+
+def has_alternatives(task: Task) -> bool:
+    """Whether some columns of a task can stand for others: words for a text, messages for a prompt."""
+    return type(task).lacks is not Task.lacks
+
+
+def _absent(columns: Mapping[str, Any], header: Sequence[str]) -> dict[str, str]:
+    """The task's columns of which the file lacks one, with that one."""
+    lists = {ours: names if isinstance(names, list) else [names] for ours, names in columns.items()}
+    return {
+        ours: next(name for name in names if name not in header)
+        for ours, names in lists.items()
+        if not set(names) <= set(header)
+    }
 
 
 def choose_columns(

@@ -1,8 +1,8 @@
 """Rows to token ids, kept by content: the same rows, tokenizer and options are encoded once.
 
-The key is a SHA-256 over every value, the tokenizer, the options and the code that encodes; the store is one
-folder of plain `.npy` arrays, written a chunk of rows at a time and memory-mapped, so a second run starts at
-once and a million rows cost no memory.
+The key is a SHA-256 over every value, the tokenizer, the options and the code that encodes; an entry of the store
+is plain `.npy` arrays, written a chunk of rows at a time and memory-mapped, so a second run starts at once and a
+million rows cost no memory. Its sums are checked before it is believed; a damaged one is encoded again.
 Everything is encoded in full first, so that what `max_length` takes away (text, and what the model should learn
 from it) is known and told before anything is trained.
 """
@@ -12,8 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache as once
@@ -24,16 +22,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith import tasks
+from tunesmith.data.cache import new_entry, open_entry
 from tunesmith.data.examples import Examples
 from tunesmith.data.growing import GrowingArray
-from tunesmith.data.stored import cache_folder as cache_folder  # beside the encodings, for who asks for both
 from tunesmith.encoded import Encoded, Lost, Ragged, add_losses
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.tasks import EncodeOptions, RowError, Targets, Task
 
 _CHUNK_ROWS = 2_000  # the tokenizer's own objects take 5 kB a row until they are arrays
-_FORMAT = 2
+_FORMAT = 3
+_ATTEMPTS = 3  # another process may remove an entry, or replace it, before it is opened
+ENCODED = "encoded"
+"""The folder of the encodings within the cache."""
 _TRAIN_SPLIT = "train"
+
+
+def ignore(text: str) -> None:
+    """Nobody is told."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ def encode(
     options: EncodeOptions,
     targets: Targets,
     cache: Path | None = None,
+    tell: Callable[[str], None] = ignore,
 ) -> Encoded:
     """Sequences of the examples.
 
@@ -101,16 +107,27 @@ def encode(
         options: how; with the purpose `predict`, only the task's input columns are read.
         targets: what the task learned.
         cache: folder of the store; none keeps nothing.
+        tell: told when an entry of the store was damaged.
     """
     names = task.inputs if options.purpose == "predict" else (*task.inputs, *task.outputs)
     columns = {name: examples.columns[name] for name in names if name in examples.columns}
     parts = (task.encode(chunk, tokenizer, options, targets) for chunk in _chunks(columns))
     if cache is None:
         return Encoded.join(list(parts))
-    folder = cache / "encoded" / _key(task, columns, tokenizer, options, targets)
-    if not folder.is_dir():
-        _store(folder, parts)
-    return _load(folder)
+    entry = cache / ENCODED / _key(task, columns, tokenizer, options, targets)
+    stored = _load(entry)
+    if stored is not None:
+        return stored
+    if entry.is_dir():
+        tell(f"the encodings in {entry} are damaged; the rows are encoded again")
+    for _ in range(_ATTEMPTS):
+        with new_entry(entry) as (folder, facts):
+            facts.update(_write_parts(folder, parts))
+        stored = _load(entry)
+        if stored is not None:
+            return stored
+        parts = (task.encode(chunk, tokenizer, options, targets) for chunk in _chunks(columns))
+    raise OSError(f"what was written to `{entry}` cannot be read again")
 
 
 @dataclass(frozen=True)
@@ -142,6 +159,7 @@ def encode_splits(
     choose_max_length: Callable[[int], int],
     overlap: int | None,
     cache: Path,
+    tell: Callable[[str], None] = ignore,
 ) -> EncodedSplits:
     """Encodes every split, first in full to know what `max_length` takes away.
 
@@ -153,12 +171,14 @@ def encode_splits(
         choose_max_length: from the tokens of the longest text there is.
         overlap: tokens that windows share; a quarter of `max_length` when None.
         cache: folder of the store.
+        tell: told when an entry of the store was damaged.
 
     Raises:
         DataError: no row of a split has anything to learn from, or be scored by.
     """
+    store = (cache, tell)
     full = {
-        name: _encoded(task, examples, tokenizer, _options(name, None, 0), targets, cache)
+        name: _encoded(task, examples, tokenizer, _options(name, None, 0), targets, *store)
         for name, examples in splits.items()
     }
     longest = max(_longest_part(encoded) for encoded in full.values())
@@ -171,7 +191,7 @@ def encode_splits(
             remedy=f"Give at most {max_length // 2}, or leave it at `auto`.",
         )
     cut = {
-        name: _encoded(task, splits[name], tokenizer, _options(name, max_length, shared), targets, cache)
+        name: _encoded(task, splits[name], tokenizer, _options(name, max_length, shared), targets, *store)
         if _longest_part(encoded) > max_length
         else encoded
         for name, encoded in full.items()
@@ -188,11 +208,17 @@ def encode_splits(
 
 
 def _encoded(
-    task: Task, examples: Examples, tokenizer: Any, options: EncodeOptions, targets: Targets, cache: Path
+    task: Task,
+    examples: Examples,
+    tokenizer: Any,
+    options: EncodeOptions,
+    targets: Targets,
+    cache: Path,
+    tell: Callable[[str], None],
 ) -> Encoded:
     """Sequences of the examples; a row that cannot be encoded is named by its place."""
     try:
-        return encode(task, examples, tokenizer, options, targets, cache)
+        return encode(task, examples, tokenizer, options, targets, cache, tell)
     except RowError as error:
         raise DataError(
             f"the row cannot be used: {error}",
@@ -287,20 +313,6 @@ def _code_of_tasks() -> str:
     return digest.hexdigest()
 
 
-def _store(folder: Path, parts: Iterable[Encoded]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
-    try:
-        facts = _write_parts(aside, parts)
-        (aside / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
-        aside.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # else another process was faster, and its store is the same
-            raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
 def _write_parts(folder: Path, parts: Iterable[Encoded]) -> dict[str, Any]:
     """Appends part after part to the arrays in the folder; returns what else there is to know."""
     n_rows = 0
@@ -327,9 +339,15 @@ def _write_parts(folder: Path, parts: Iterable[Encoded]) -> dict[str, Any]:
     return {"n_rows": n_rows, "lost": lost}
 
 
-def _load(folder: Path) -> Encoded:
-    arrays = {p.stem: np.load(p, mmap_mode="r", allow_pickle=False) for p in sorted(folder.glob("*.npy"))}
-    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+def _load(entry: Path) -> Encoded | None:
+    """Opens an entry of the store; None when it is missing or damaged."""
+    facts = open_entry(entry)
+    if facts is None:
+        return None
+    try:
+        arrays = {p.stem: np.load(p, mmap_mode="r", allow_pickle=False) for p in sorted(entry.glob("*.npy"))}
+    except (OSError, ValueError):  # removed meanwhile
+        return None
     ragged = {
         name.removeprefix("values."): Ragged(
             values, np.asarray(arrays[name.replace("values.", "offsets.", 1)])

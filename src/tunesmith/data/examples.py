@@ -10,9 +10,10 @@ import hashlib
 import itertools
 import json
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,7 @@ class Examples:
         extra: columns that slices, groups or `group_by` need.
         inputs: names of the columns that are read to predict.
         units: what the numbers of each file count, for messages: `line`, `row`, `question`.
+        names: a short name of each file, see `distinct_names`; the last part of its path when empty.
     """
 
     columns: dict[str, Sequence[Any]]
@@ -67,6 +69,7 @@ class Examples:
     extra: dict[str, Sequence[Any]] = field(default_factory=dict)
     inputs: tuple[str, ...] = ("text",)
     units: tuple[str, ...] = ("line",)
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -78,13 +81,16 @@ class Examples:
 
     def row_id(self, row: int) -> str:
         """A row's name in files of ours: `train.csv:17`."""
-        return f"{Path(self.files[self.file_index[row]]).name}:{self.lines[row]}"
+        return f"{self._names()[self.file_index[row]]}:{self.lines[row]}"
 
     def row_ids(self) -> Iterator[str]:
         """Every row's name, in order."""
-        names = [Path(file).name for file in self.files]
+        names = self._names()
         for file, line in zip(self.file_index, self.lines, strict=True):
             yield f"{names[file]}:{line}"
+
+    def _names(self) -> Sequence[str]:
+        return self.names or tuple(distinct_names(self.files).values())
 
     def row(self, row: int) -> dict[str, Any]:
         """One row's values by column."""
@@ -114,13 +120,40 @@ class Examples:
         )
 
 
+def distinct_names(files: Iterable[str]) -> dict[str, str]:
+    """For each file the shortest end of its path that no other one has: `a.csv`, `train/b.csv`, `test/b.csv`."""
+    open_files = {file: PurePath(file).parts for file in files}
+    names = dict.fromkeys(open_files, "")
+    depth = 0
+    while open_files:
+        depth += 1
+        tails = {file: "/".join(parts[-depth:]) for file, parts in open_files.items()}
+        times = Counter(tails.values())
+        for file, tail in tails.items():
+            if times[tail] == 1:
+                names[file] = tail
+                del open_files[file]
+            elif depth >= len(open_files[file]):  # `a//b` and `a/b`
+                names[file] = file
+                del open_files[file]
+    return names
+
+
 @dataclass(frozen=True)
 class Reading:
-    """What came of reading the sources of one split."""
+    """What came of reading the sources of one split.
+
+    Args:
+        examples: the usable rows.
+        faults: the others.
+        chosen: the first source's column for each of the task's, as people read it.
+        views: `data.columns` that read each source, without repetition.
+    """
 
     examples: Examples
     faults: list[Fault]
     chosen: dict[str, str]
+    views: list[dict[str, Any]]
     realigned: list[Moved] = field(default_factory=list)
 
 
@@ -141,6 +174,7 @@ def read_examples(
     extra: Sequence[str] = (),
     optional: Sequence[str] = (),
     align: str = EXACT,
+    remembered: Sequence[Mapping[str, Any]] = (),
 ) -> Reading:
     """Every usable row of the sources.
 
@@ -151,13 +185,14 @@ def read_examples(
         extra: columns of the file to keep besides.
         optional: the same, but None where a file lacks them.
         align: the recipe's `data.align_answers`.
+        remembered: the columns that a run was trained with.
 
     Raises:
         DataError: a source is missing or of no known format, a column is missing, or there is no row.
     """
     builder = _Builder(task, dict.fromkeys([*extra, *optional]), align)
     for source in sources:
-        _read_source(builder, source, named, extra)
+        _read_source(builder, source, named, extra, remembered)
     if not builder.lines and not builder.faults:
         raise DataError(
             f"`{', '.join(map(source_name, sources))}` has no rows.",
@@ -166,7 +201,13 @@ def read_examples(
     return builder.finish()
 
 
-def _read_source(builder: _Builder, source: str, named: Mapping[str, Any], required: Sequence[str]) -> None:
+def _read_source(
+    builder: _Builder,
+    source: str,
+    named: Mapping[str, Any],
+    required: Sequence[str],
+    remembered: Sequence[Mapping[str, Any]],
+) -> None:
     rows = read_rows(source)
     head = list(itertools.islice(rows, _SAMPLE_ROWS))
     sample = [row.values for _, row in head if not row.fault]
@@ -174,7 +215,7 @@ def _read_source(builder: _Builder, source: str, named: Mapping[str, Any], requi
         builder.faults += [Fault(file, row.line, row.fault, unit=row.unit) for file, row in head]
         return
     place = head[0][0]
-    view = choose_view(builder.task, sample, named, place=place)
+    view = choose_view(builder.task, sample, named, place=place, remembered=remembered)
     missing = [name for name in required if name not in sample[0]]
     if missing:
         raise DataError(
@@ -183,6 +224,8 @@ def _read_source(builder: _Builder, source: str, named: Mapping[str, Any], requi
             place=place,
         )
     builder.chosen = builder.chosen or view.chosen
+    if view.named and view.named not in builder.views:
+        builder.views.append(view.named)
     builder.add(itertools.chain(head, rows), view)
 
 
@@ -191,6 +234,7 @@ class _Builder:
         self.task, self.align = task, align
         self.realigned: list[Moved] = []
         self.chosen: dict[str, str] = {}
+        self.views: list[dict[str, Any]] = []
         self.files: dict[str, int] = {}
         self.file_index = array("i")
         self.lines = array("q")
@@ -198,6 +242,8 @@ class _Builder:
         self.extra = {name: ColumnWriter() for name in extra}
         self.faults: list[Fault] = []
         self.units: dict[str, str] = {}
+        # What only says which rows belong together is no task's to read.
+        self._together = [c.name for c in task.columns if c.together and not c.required]
         self._categories = {column.name for column in task.columns if column.kind == "category"}
 
     def add(self, rows: Iterator[tuple[str, Any]], view: View) -> None:
@@ -206,7 +252,9 @@ class _Builder:
                 self.faults.append(Fault(file, row.line, row.fault, row.values, row.unit))
                 continue
             try:
-                example = self._read(file, row.line, view.values(row.values))
+                values = view.values(row.values)
+                example = self._read(file, row.line, values)
+                example |= {n: values[n] for n in self._together if n in values}
             except RowError as error:
                 self.faults.append(Fault(file, row.line, str(error), row.values, row.unit))
                 continue
@@ -249,7 +297,7 @@ class _Builder:
             tuple(name for name in self.task.inputs if name in self.columns),
             tuple(self.units[file] for file in self.files) or ("line",),
         )
-        return Reading(examples, self.faults, self.chosen, self.realigned)
+        return Reading(examples, self.faults, self.chosen, self.views, self.realigned)
 
 
 def refuse_faults(faults: Sequence[Fault], n_usable: int, *, remedy: str) -> None:

@@ -10,9 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tunesmith.data.examples import EXACT, Examples, Fault, Moved, Reading, read_examples, refuse_faults
+from tunesmith.data.examples import (
+    EXACT,
+    Examples,
+    Fault,
+    Moved,
+    Reading,
+    distinct_names,
+    read_examples,
+    refuse_faults,
+)
 from tunesmith.data.grouping import group_columns, notice_of_groups
+from tunesmith.data.reading import with_variables
 from tunesmith.data.splits import hold_out, rows_among, text_keys
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe
@@ -23,6 +34,7 @@ _SPLIT_NAMES = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test",),
 }
+_SHOWN_LABELS = 5
 _SET_ASIDE = "Mend them, or set them aside into a file with `data.bad_rows=set_aside`."
 
 
@@ -34,6 +46,7 @@ class Prepared:
         splits: `train`, `validation` and perhaps `test`.
         targets: what the task learned from the training rows.
         chosen: the file's column for each of the task's.
+        views: `data.columns` that read each source, those of the first training file first.
         faults: rows that were set aside.
         notices: what the user should know.
         realigned: answers that were found elsewhere than their rows say.
@@ -42,6 +55,7 @@ class Prepared:
     splits: dict[str, Examples]
     targets: Targets
     chosen: dict[str, str]
+    views: list[dict[str, Any]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     realigned: list[Moved] = field(default_factory=list)
@@ -62,9 +76,9 @@ def find_splits(recipe: Recipe) -> Recipe:
     """A folder that holds train, validation and test files stands for those files, unless others are named."""
     data = recipe.data
     # `os.path.isdir` takes anything; a query as a path would be an OSError.
-    if len(data.train) != 1 or not os.path.isdir(data.train[0]):
+    folder = Path(with_variables(data.train[0]))
+    if len(data.train) != 1 or not os.path.isdir(folder):
         return recipe
-    folder = Path(data.train[0])
     found = {split: [file] for split in _SPLIT_NAMES if (file := _split_file(folder, split))}
     if "train" not in found:
         return recipe
@@ -90,12 +104,13 @@ def _split_file(folder: Path, split: str) -> str | None:
 
 def all_sources(data: DataRecipe) -> list[str]:
     """Every file the data section names."""
-    return [
-        source
-        for part in (data.train, data.validation, data.test)
-        if isinstance(part, list)
-        for source in part
-    ]
+    return [source for sources in sources_of(data).values() for source in sources]
+
+
+def sources_of(data: DataRecipe) -> dict[str, list[str]]:
+    """The files of each split that has some of its own."""
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    return {split: part for split, part in parts.items() if isinstance(part, list)}
 
 
 def prepare(task: Task, recipe: Recipe) -> Prepared:
@@ -127,12 +142,16 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
     left = min(map(len, usable.values()))
     if data.bad_rows == "stop" or not left:
         refuse_faults(faults, left, remedy=_SET_ASIDE)
-    splits = _held_out(task, usable, data, recipe.seed)
-    prepared = Prepared(splits, targets, readings["train"].chosen, faults)
+    splits, notices = _held_out(task, usable, data, recipe.seed, targets)
+    splits = _with_distinct_names(splits)
+    views = [view for reading in readings.values() for view in reading.views]
+    views = [view for number, view in enumerate(views) if view not in views[:number]]
+    prepared = Prepared(splits, targets, readings["train"].chosen, views, faults)
     prepared.realigned += [moved for reading in readings.values() for moved in reading.realigned]
     for reading in readings.values():
         prepared.notices += _misplaced(task, reading.examples)
     prepared.notices += task.notices(splits["train"].columns, targets)
+    prepared.notices += notices
     prepared.notices += _notices(prepared)
     prepared.notices += [
         notice for examples in splits.values() if (notice := notice_of_groups(examples, data.group_by))
@@ -149,13 +168,16 @@ def read_checked(
     extra: Sequence[str] = (),
     optional: Sequence[str] = (),
     align: str = EXACT,
+    remembered: Sequence[Mapping[str, Any]] = (),
 ) -> Reading:
     """The rows of the sources whose targets the model knows; all others are faults.
 
     Raises:
         DataError: a source or a column is missing.
     """
-    reading = read_examples(task, sources, named, extra=extra, optional=optional, align=align)
+    reading = read_examples(
+        task, sources, named, extra=extra, optional=optional, align=align, remembered=remembered
+    )
     return _checked(task, reading, targets)
 
 
@@ -181,25 +203,85 @@ def _checked(task: Task, reading: Reading, targets: Targets) -> Reading:
     return replace(reading, examples=examples.take(np.flatnonzero(is_known)), faults=faults)
 
 
-def _held_out(task: Task, usable: dict[str, Examples], data: DataRecipe, seed: int) -> dict[str, Examples]:
-    strata = [c.name for c in task.columns if c.target and c.kind == "category"]
-    together = [c.name for c in task.columns if c.together and c.name in usable["train"].columns]
+def _held_out(
+    task: Task, usable: dict[str, Examples], data: DataRecipe, seed: int, targets: Targets
+) -> tuple[dict[str, Examples], list[str]]:
+    """Every split, the shares dealt out; and what the user should know of that."""
+    notices: list[str] = []
     splits = dict(usable)
     for split in ("test", "validation"):
         share: Any = getattr(data, split)
         if isinstance(share, float):
-            rest, held = hold_out(
-                splits["train"],
-                share,
-                strata=strata,
-                together=together,
-                group_by=data.group_by,
-                seed=seed,
-                purpose=split,
-            )
+            rest, held, notice = _deal(task, splits["train"], share, data.group_by, seed, split)
             splits[split] = splits["train"].take(held)
             splits["train"] = splits["train"].take(rest)
-    return {name: splits[name] for name in ("train", "validation", "test") if name in splits}
+            notices += [notice] if notice else []
+    for split in ("test", "validation"):
+        if isinstance(getattr(data, split), float):
+            notices += _missing_labels(task, splits["train"], splits[split], split, targets)
+    return {name: splits[name] for name in ("train", "validation", "test") if name in splits}, notices
+
+
+def _deal(
+    task: Task, examples: Examples, share: float, group_by: str | None, seed: int, purpose: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
+    """Rows to keep, rows to hold out, and a notice where documents had to be parted."""
+    strata = [c.name for c in task.columns if c.target and c.kind == "category"]
+    together = [c for c in task.columns if c.together and c.name in examples.columns]
+    names = [column.name for column in together]
+    how: dict[str, Any] = {"strata": strata, "group_by": group_by, "seed": seed, "purpose": purpose}
+    try:
+        return *hold_out(examples, share, together=names, **how), ""
+    except DataError:
+        needed = [column.name for column in together if column.required]
+        if needed == names:
+            raise
+    n = len({value for name in names if name not in needed for value in examples.columns[name]})
+    notice = (
+        f"rows of one document stand in train and {purpose}, as too few documents ({n}) are there to hold out "
+        f"{share:.0%} of the rows: the {purpose} scores may be too good"
+    )
+    return *hold_out(examples, share, together=needed, **how), notice
+
+
+def _missing_labels(task: Task, train: Examples, held: Examples, purpose: str, targets: Targets) -> list[str]:
+    """Notices of labels that one side has no row of."""
+    names = set(targets.get("labels", ()))
+    known, seen = (_labels_in(task, examples, names) for examples in (train, held))
+    notices = []
+    if unseen := sorted(known - seen):
+        notices.append(f"{_counted(unseen)} no {purpose} row: how well they are found is not known")
+    if unlearned := sorted(seen - known):
+        notices.append(f"{_counted(unlearned)} no training row, and cannot be learned")
+    return notices
+
+
+def _labels_in(task: Task, examples: Examples, names: set[str]) -> set[str]:
+    """The labels that rows have, in a column of its own or in lists."""
+    found: set[str] = set()
+    for column in task.columns:
+        if column.target and column.kind in ("category", "list") and column.name in examples.columns:
+            for value in examples.columns[column.name]:
+                labels = value if isinstance(value, (list, tuple)) else [value]
+                found.update(label for label in labels if isinstance(label, str) and label in names)
+    return found
+
+
+def _counted(labels: Sequence[str]) -> str:
+    if len(labels) == 1:
+        return f"the label `{labels[0]}` has"
+    shown = ", ".join(f"`{label}`" for label in labels[:_SHOWN_LABELS])
+    more = f" and {len(labels) - _SHOWN_LABELS} more" if len(labels) > _SHOWN_LABELS else ""
+    return f"{len(labels)} labels ({shown}{more}) have"
+
+
+def _with_distinct_names(splits: dict[str, Examples]) -> dict[str, Examples]:
+    """The splits with a name for each file that no file of another split has."""
+    names = distinct_names(file for examples in splits.values() for file in examples.files)
+    return {
+        split: replace(examples, names=tuple(names[file] for file in examples.files))
+        for split, examples in splits.items()
+    }
 
 
 def _misplaced(task: Task, examples: Examples) -> list[str]:

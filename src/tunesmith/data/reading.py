@@ -11,7 +11,9 @@ from pathlib import Path
 
 from tunesmith.data.formats import Row, SourceFormat, format_of, source_formats
 from tunesmith.data.formats._files import DataFile
+from tunesmith.data.formats._remote import filled
 from tunesmith.errors import DataError
+from tunesmith.masking import is_masked
 
 __all__ = ["Row", "fingerprint_of", "read_rows", "source_files", "source_name"]
 
@@ -26,7 +28,8 @@ def read_rows(source: str) -> Iterator[tuple[str, Row]]:
         DataError: there is no such source, or it is not what its name says.
     """
     try:
-        yield from _source_format(source).rows(source)
+        entry, source = _to_open(source)
+        yield from entry.rows(source)
     except OSError as error:  # a disk or a network that gives way in the middle
         raise DataError(
             f"`{source_name(source)}` cannot be read to its end: {error}.", remedy="Try again, or copy it."
@@ -39,7 +42,8 @@ def source_files(source: str) -> list[Path]:
     Raises:
         DataError: a file is missing.
     """
-    return _source_format(source).files(source)
+    entry, source = _to_open(source)
+    return entry.files(source)
 
 
 def fingerprint_of(source: str) -> bytes:
@@ -48,16 +52,40 @@ def fingerprint_of(source: str) -> bytes:
     Raises:
         DataError: the source cannot be read.
     """
-    return _source_format(source).fingerprint(source)
+    entry, source = _to_open(source)
+    return entry.fingerprint(source)
 
 
 def source_name(source: str) -> str:
     """What messages call a source: never with a password."""
-    return _source_format(source).name(source)
+    entry, source = _found(source)
+    return entry.name(source)
 
 
-def _source_format(source: str) -> SourceFormat:
-    return next((entry for entry in source_formats() if entry.claims(source)), _FILE)
+def with_variables(source: str) -> str:
+    """A path with the values of the environment for `${NAME}`.
+
+    A URL, and what a query follows, keeps its variables until it is opened, so that its name shows no secret.
+
+    Raises:
+        DataError: a variable is not set.
+    """
+    return source if "://" in source or "#" in source else filled(source)
+
+
+def _to_open(source: str) -> tuple[SourceFormat, str]:
+    if is_masked(source):
+        raise DataError(
+            f"`{source_name(source)}` was written down without its password.",
+            remedy="Put `${NAME}` in its place and the password into that variable of the environment.",
+        )
+    return _found(source)
+
+
+def _found(source: str) -> tuple[SourceFormat, str]:
+    """The format that reads a source, and the source as that format takes it."""
+    source = with_variables(source)
+    return next((entry for entry in source_formats() if entry.claims(source)), _FILE), source
 
 
 def _file(source: str) -> DataFile:

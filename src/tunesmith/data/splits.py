@@ -2,12 +2,14 @@
 
 Rows of one group (`group_by`, and always rows of equal text) are one unit: a copy of a training text among
 the test rows would be scored from memory. Units are dealt in an order that depends on the seed alone, each to
-the side whose share of its label is furthest behind.
+the side whose share of its label is furthest behind. Every label has a row to learn from; one to be scored by it
+has where that does not take half as many rows again as were asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import unicodedata
 from array import array
 from collections.abc import Hashable, Iterator, Sequence
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 
 from tunesmith.data.examples import Examples
 from tunesmith.errors import DataError
+
+_MOST_SHARE = 1.5
 
 
 def hold_out(
@@ -50,7 +54,8 @@ def hold_out(
     kept = np.setdiff1d(np.arange(len(examples)), held)
     if not len(held) or not len(kept):
         raise DataError(
-            f"holding out {share:.0%} of {len(examples)} rows for {purpose} leaves a side empty.",
+            f"holding out {share:.0%} of {len(examples)} rows for {purpose} leaves a side empty: they are "
+            f"{len(np.unique(units))} texts or groups that must stay whole, and every label stays in training.",
             remedy=f"Add rows, give a file as `data.{purpose}`, or choose another share.",
             place=f"data.{purpose}",
         )
@@ -111,7 +116,7 @@ def _keyings(
 ) -> Iterator[Iterator[Hashable]]:
     """What joins rows, besides their text: keys of the rows, once for each column."""
     for name in together:
-        yield (normalised(str(value)) for value in examples.columns[name])
+        yield (None if value in (None, "") else normalised(str(value)) for value in examples.columns[name])
     if group_by is not None:
         yield (None if value in (None, "") else value for value in examples.extra[group_by])
 
@@ -139,29 +144,40 @@ def _deal(
     members = np.argsort(units, kind="stable")  # rows of one unit side by side, in file order
     names, starts = np.unique(units[members], return_index=True)
     ends = np.append(starts[1:], len(members))
-    wanted = _quotas(np.bincount(labels), share)
+    left = np.bincount(labels)
+    wanted = _quotas(left, share)
     is_held = np.zeros(len(units), dtype=bool)
     for unit in _order(names, seed, purpose):
         rows = members[starts[unit] : ends[unit]]
         # A unit is taken when it brings the held side closer to its quotas than it overshoots them.
+        # Nor is the last row of a label ever taken.
         if len(rows) == 1:
-            taken = wanted[labels[rows[0]]] > 0
-            wanted[labels[rows[0]]] -= taken
+            label = labels[rows[0]]
+            taken = wanted[label] > 0 and left[label] > 1
+            wanted[label] -= taken
+            left[label] -= taken
         else:
             counts = np.bincount(labels[rows], minlength=len(wanted))
             taken = np.minimum(counts, wanted.clip(min=0)).sum() * 2 > counts.sum()
+            taken = taken and not (left[counts > 0] == counts[counts > 0]).any()
             wanted -= counts * taken
+            left -= counts * taken
         is_held[rows] = taken
     return np.flatnonzero(is_held)
 
 
 def _quotas(counts: NDArray[np.int64], share: float) -> NDArray[np.int64]:
-    """Rows of each label to hold out: largest remainders, and never the last row of a label."""
+    """Rows of each label to hold out: largest remainders, never a label's last row, and one of each if possible.
+
+    It is while there are at most half as many again as were asked for; the labels with most rows come first.
+    """
     exact = counts * share
     quotas = np.floor(exact).astype(np.int64)
     left = round(counts.sum() * share) - quotas.sum()
     quotas[np.argsort(quotas - exact, kind="stable")[:left]] += 1
-    quotas[(quotas == 0) & (counts >= 2)] = 1
+    without = np.flatnonzero((quotas == 0) & (counts >= 2))
+    room = max(0, math.ceil(_MOST_SHARE * share * counts.sum() - 1e-9) - int(quotas.sum()))
+    quotas[without[np.argsort(-counts[without], kind="stable")][:room]] = 1
     return np.asarray(np.minimum(quotas, np.maximum(counts - 1, 0)))
 
 

@@ -17,22 +17,18 @@ import tempfile
 import weakref
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tunesmith.data.cache import cache_folder
 
 _BLOCK_ROWS = 4096
 _BUFFER_BYTES = 2**20
 _MOST_BYTES_IN_MEMORY = 16 * 2**20
 _GAP = 4  # reading through so many times the wanted bytes is cheaper than many small reads
 _TEXT, _JSON, _OBJECT = b"t", b"j", b"o"
-
-
-def cache_folder() -> Path:
-    """Where encodings and large columns are kept: `TUNESMITH_CACHE`, else `~/.cache/tunesmith`."""
-    return Path(os.environ.get("TUNESMITH_CACHE") or Path.home() / ".cache" / "tunesmith")
 
 
 class _Store(Protocol):

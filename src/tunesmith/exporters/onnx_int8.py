@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tunesmith._telemetry import import_onnxruntime
 from tunesmith.data.batches import collate, plan_in_order
 from tunesmith.encoded import Encoded
 from tunesmith.exporters import Exporter, Source
@@ -49,8 +50,8 @@ def _batches(rows: Encoded, pad_token_id: int) -> Iterator[Mapping[str, Any]]:
 def _quantize(graph: Any, scratch: Path, file: Path) -> int:
     """Writes the graph with its products in eight bits; returns how many there are."""
     import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    quantization = import_onnxruntime(".quantization")
     chosen = [node.name for node in products(graph.graph)]
     # Shapes that the exporter noted contradict those that the quantizer infers for transposed weights.
     del graph.graph.value_info[:]
@@ -58,13 +59,13 @@ def _quantize(graph: Any, scratch: Path, file: Path) -> int:
     smoothed = scratch / "smoothed.onnx"
     onnx.save(graph, str(smoothed), save_as_external_data=is_large, location="smoothed.weights")
     with quietly():
-        quantize_dynamic(
+        quantization.quantize_dynamic(
             str(smoothed),
             str(file),
             op_types_to_quantize=["MatMul"],
             nodes_to_quantize=chosen,
             per_channel=True,
-            weight_type=QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
             use_external_data_format=is_large,
             extra_options={"MatMulConstBOnly": True},
         )

@@ -36,8 +36,8 @@ def facts_of(path: str | Path) -> dict[str, Any]:
     return read_json(Path(path) / EXPORT_FILE)
 
 
-def load_export(path: str | Path) -> tuple[Task, LoadedModel, int | None]:
-    """The task, the model, and the tokens that windows share (None: the default).
+def load_export(path: str | Path) -> tuple[Task, LoadedModel, int | None, list[dict[str, Any]]]:
+    """The task, the model, the tokens that windows share (None: the default), and the columns of the run.
 
     Args:
         path: the folder of an export.
@@ -54,7 +54,7 @@ def load_export(path: str | Path) -> tuple[Task, LoadedModel, int | None]:
             f"`{path}` is an export for `{facts['runtime']}`, which is not run from here.",
             remedy=f"Known: {', '.join(_RUNTIMES)}.",
         )
-    return task, load(Path(path), task), facts["overlap_tokens"]
+    return task, load(Path(path), task), facts["overlap_tokens"], list(facts.get("read_as", []))
 
 
 def _with_transformers(path: Path, task: Task) -> LoadedModel:

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from tunesmith._telemetry import import_onnxruntime
+
 if TYPE_CHECKING:
     import torch
 
@@ -26,8 +28,9 @@ class OnnxModel:
     training = False
 
     def __init__(self, file: Path, config: Any) -> None:
-        import onnxruntime
         import torch
+
+        onnxruntime = import_onnxruntime()
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()

@@ -7,12 +7,13 @@ the model's `max_length` is cut, and its answer says so.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tunesmith.data.columns import has_alternatives
 from tunesmith.data.encoding import encode
 from tunesmith.data.examples import Examples
 from tunesmith.encoded import Encoded
@@ -34,11 +35,20 @@ class Predictor:
         task: what the model was trained for.
         loaded: the model and its tokenizer.
         overlap: tokens that windows share; a quarter of what the model reads when None.
+        columns: `data.columns` of the files that it was trained with.
     """
 
-    def __init__(self, task: Task, loaded: LoadedModel, overlap: int | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        loaded: LoadedModel,
+        overlap: int | None = None,
+        columns: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         self.task, self.model, self.tokenizer = task, loaded.model, loaded.tokenizer
         self.bf16, self.notes = loaded.bf16, loaded.notes
+        self.columns = tuple(columns)
+        self.needed = _needed_inputs(task, self.columns)
         self.targets = task.targets_of(loaded.model.config)
         self.max_length = int(loaded.tokenizer.model_max_length)
         self.overlap = self.max_length // 4 if overlap is None else overlap
@@ -57,7 +67,7 @@ class Predictor:
         used = run.recipe()
         task = TASKS.get(used.task)
         overlap = None if used.data.overlap_tokens == "auto" else used.data.overlap_tokens
-        return cls(task, load_trained(resolve_model(str(run.model)), task), overlap)
+        return cls(task, load_trained(resolve_model(str(run.model)), task), overlap, run.read_as())
 
     def __call__(self, texts: str | Values | Iterable[str | Values]) -> Any:
         """One answer for a text (or a row of columns), a list of answers for several.
@@ -123,9 +133,9 @@ class Predictor:
         return encode(self.task, examples, self.tokenizer, options, self.targets)
 
     def _text_column(self) -> str:
-        if not self.task.text_column:
-            needed = ", ".join(c.name for c in self.task.columns if c.required and not c.target)
-            raise RowError(f"{self.task.name} needs more than a text: give a row with {needed}.")
+        if not self.task.text_column or set(self.needed) > {self.task.text_column}:
+            needed = ", ".join(self.needed)
+            raise RowError(f"this {self.task.name} model needs more than a text: give a row with {needed}.")
         return self.task.text_column
 
     def _row(self, text: str | Values) -> dict[str, Any]:
@@ -134,7 +144,16 @@ class Predictor:
         unknown = row.keys() - {c.name for c in self.task.columns if not c.target}
         if unknown:
             raise RowError(f"`{sorted(unknown)[0]}` is no column of {self.task.name}.")
+        if missing := [name for name in self.needed if row.get(name) is None]:
+            raise RowError(f"this model needs `{missing[0]}`: give a row with {', '.join(self.needed)}.")
         return self.task.read({**required, **row})
+
+
+def _needed_inputs(task: Task, columns: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The inputs that every row must have: the required ones, and the optional ones of the training."""
+    trained = set(columns[0]) if columns and not has_alternatives(task) else set()
+    inputs = [c for c in task.columns if not c.target and (not c.together or c.required)]
+    return tuple(c.name for c in inputs if c.required or c.name in trained)
 
 
 def _as_examples(task: Task, rows: list[dict[str, Any]]) -> Examples:

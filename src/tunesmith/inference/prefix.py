@@ -23,14 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.batches import collate, plan_in_order
-from tunesmith.data.states import (
-    MOST_KEPT_BYTES,
-    States,
-    bytes_of,
-    load_states,
-    new_states,
-    remove_old,
-)
+from tunesmith.data.cache import remove_old
+from tunesmith.data.states import States, bytes_of, load_states, new_states
 from tunesmith.encoded import Encoded, Ragged
 from tunesmith.inference.forward import TOKENS_PER_BATCH, Advance, arithmetic, evaluating, to_device
 from tunesmith.models import prefix
@@ -131,7 +125,7 @@ class FrozenPrefix:
     def make_room(self, splits: Mapping[str, Encoded]) -> int:
         """Removes old entries of other runs, and tells the bytes that these splits need besides what is there."""
         entries = {name: self._entry(name, encoded) for name, encoded in splits.items()}
-        remove_old(self.folder, MOST_KEPT_BYTES, kept=list(entries.values()))
+        remove_old(self.folder, kept=list(entries.values()))
         return sum(
             bytes_of(_n_tokens(encoded), self._width, bf16=self._is_rounded(name))
             for name, encoded in splits.items()
@@ -160,13 +154,18 @@ class FrozenPrefix:
     def close(self) -> None:
         """Leaves of the folder only what is worth keeping."""
         self._opened.clear()
-        remove_old(self.folder, MOST_KEPT_BYTES)
+        remove_old(self.folder)
 
     def open(self, split: str, encoded: Encoded, advance: Advance | None = None) -> States:
         """The states of a split, computed where they are not there yet."""
         if split not in self._opened:
             entry = self._entry(split, encoded)
-            self._opened[split] = load_states(entry) or self._compute(split, encoded, entry, advance)
+            states = load_states(entry)
+            if states is None and entry.is_dir():
+                self.tell(
+                    f"what the frozen layers made of the {split} rows is damaged, and is computed again"
+                )
+            self._opened[split] = states or self._compute(split, encoded, entry, advance)
         return self._opened[split]
 
     def _compute(self, split: str, encoded: Encoded, entry: Path, advance: Advance | None) -> States:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from tunesmith.data.columns import View, choose_view
-from tunesmith.data.reading import Row, read_rows
+from tunesmith.data.examples import distinct_names
+from tunesmith.data.reading import Row, read_rows, source_files, source_name, with_variables
 from tunesmith.errors import DataError
 from tunesmith.inference.predictor import CHUNK_ROWS, Predictor
 from tunesmith.tasks import HIDDEN_KEYS, Prediction, RowError, Task
@@ -25,21 +27,40 @@ def rows_of_files(sources: Sequence[str]) -> Source:
     return itertools.chain.from_iterable(read_rows(source) for source in sources)
 
 
-def rows_of_texts(texts: Sequence[str], task: Task) -> Source:
-    """Texts that were given as arguments; where a text is not enough, each a row as a JSON object."""
+def names_of_files(sources: Sequence[str]) -> dict[str, str]:
+    """A short name for each file of the sources, see `distinct_names`."""
+    folders = [source for source in sources if os.path.isdir(with_variables(source))]
+    files = [str(path) for source in folders for path in source_files(source)]
+    return distinct_names([*map(source_name, sources), *files])
+
+
+def rows_of_texts(texts: Sequence[str], task: Task, needed: Sequence[str] = ()) -> Source:
+    """Texts that were given as arguments; where a text is not enough, each a row as a JSON object.
+
+    Args:
+        texts: the arguments.
+        task: whose rows they are.
+        needed: the columns that each row must have, see `Predictor.needed`.
+    """
     for number, text in enumerate(texts, start=1):
-        yield "argument", _row_of(number, text, task)
+        yield "argument", _row_of(number, text, task, needed)
 
 
-def rows_of_lines(lines: Iterable[str], task: Task) -> Source:
-    """The lines of a pipe, each a text or a row as a JSON object; blank lines are not texts."""
+def rows_of_lines(lines: Iterable[str], task: Task, needed: Sequence[str] = ()) -> Source:
+    """The lines of a pipe, each a text or a row as a JSON object; blank lines are not texts.
+
+    Args:
+        lines: of the pipe.
+        task: whose rows they are.
+        needed: the columns that each row must have, see `Predictor.needed`.
+    """
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            yield "standard input", _row_of(number, line.rstrip("\r\n"), task)
+            yield "standard input", _row_of(number, line.rstrip("\r\n"), task, needed)
 
 
-def _row_of(number: int, text: str, task: Task) -> Row:
-    if task.text_column:
+def _row_of(number: int, text: str, task: Task, needed: Sequence[str]) -> Row:
+    if task.text_column and set(needed) <= {task.text_column}:
         return Row(number, {task.text_column: text})
     try:
         values = json.loads(text)
@@ -47,14 +68,20 @@ def _row_of(number: int, text: str, task: Task) -> Row:
         values = None
     if isinstance(values, dict):
         return Row(number, values)
-    needed = {c.name: "…" for c in task.columns if c.required and not c.target}
-    return Row(
-        number, fault=f"{task.name} needs a JSON object like {json.dumps(needed, ensure_ascii=False)}."
-    )
+    required = [c.name for c in task.columns if c.required and not c.target]
+    example = json.dumps(dict.fromkeys(needed or required, "…"), ensure_ascii=False)
+    return Row(number, fault=f"{task.name} needs a JSON object like {example}.")
 
 
 def predict_rows(
-    predictor: Predictor, rows: Source, named: Mapping[str, Any], *, keep_bad_rows: bool, top_k: int = 1
+    predictor: Predictor,
+    rows: Source,
+    named: Mapping[str, Any],
+    *,
+    keep_bad_rows: bool,
+    top_k: int = 1,
+    from_files: bool = True,
+    names: Mapping[str, str] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """One line of output a row, in order.
 
@@ -64,6 +91,8 @@ def predict_rows(
         named: the file's column for each of the task's, as far as the user named them.
         keep_bad_rows: give a row that cannot be used a line with its `error`, instead of stopping.
         top_k: labels of each answer.
+        from_files: false for rows that people write themselves, in which the task's own names are meant.
+        names: of the files, see `names_of_files`.
 
     Raises:
         DataError: a row cannot be used, and `keep_bad_rows` is false; or there is no row.
@@ -74,11 +103,25 @@ def predict_rows(
         raise DataError("there is no text to predict for.", remedy="Give texts, a file with rows, or lines.")
     sample = [row.values for _, row in head if not row.fault]
     place = head[0][0]
-    task = predictor.task
-    view = choose_view(task, sample, named, place=place, need_targets=False) if sample else _NOTHING
+    remembered = predictor.columns if from_files or not _has_own_names(predictor.task, sample) else ()
+    view = (
+        choose_view(predictor.task, sample, named, place=place, need_targets=False, remembered=remembered)
+        if sample
+        else _NOTHING
+    )
     rest = itertools.chain(head, source)
     while chunk := list(itertools.islice(rest, CHUNK_ROWS)):
-        yield from _predict_chunk(predictor, chunk, view, keep_bad_rows=keep_bad_rows, top_k=top_k)
+        for (file, row), line in zip(
+            chunk,
+            _predict_chunk(predictor, chunk, view, keep_bad_rows=keep_bad_rows, top_k=top_k),
+            strict=True,
+        ):
+            yield {"row": f"{(names or {}).get(file) or Path(file).name}:{row.line}", **line}
+
+
+def _has_own_names(task: Task, sample: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all columns of the rows are called as the task calls them."""
+    return {name for row in sample for name in row} <= {column.name for column in task.columns}
 
 
 def _predict_chunk(
@@ -105,9 +148,8 @@ def _predict_chunk(
     answers = iter(_answers(predictor, usable))
     read = iter(usable)
     for position, (file, row) in enumerate(chunk):
-        place = {"row": f"{Path(file).name}:{row.line}"}
         if position in faults:
-            yield {**place, "error": faults[position]}
+            yield {"error": faults[position]}
             continue
         shown, found = _shown(predictor.task, next(read)), next(answers)
         if isinstance(found, RowError) and not keep_bad_rows:
@@ -117,7 +159,7 @@ def _predict_chunk(
         answer = (
             {"error": str(found)} if isinstance(found, RowError) else answer_line(predictor, found, top_k)
         )
-        yield {**place, **shown, **answer}
+        yield {**shown, **answer}
 
 
 def _answers(predictor: Predictor, rows: list[dict[str, Any]]) -> list[Prediction | RowError]:
@@ -139,6 +181,8 @@ def _usable(predictor: Predictor, row: Row, view: View) -> dict[str, Any]:
         raise RowError(row.fault)
     inputs = {column.name for column in predictor.task.columns if not column.target}
     values = {name: value for name, value in view.values(row.values).items() if name in inputs}
+    if missing := [name for name in predictor.needed if name not in values]:
+        raise RowError(f"this model was trained with `{missing[0]}`, and the row has none.")
     return predictor.task.read(values)
 
 

@@ -34,11 +34,13 @@ class ModelFiles:
         name: as the user gave it.
         path: the folder.
         origin: where it was found, in words.
+        kind: where it was found, in a word: `run`, `folder`, `cache`, `hub` or `package`.
     """
 
     name: str
     path: Path
     origin: str
+    kind: str = "folder"
 
     def config(self) -> dict[str, Any]:
         """What `config.json` says, or what stands for it beside an adapter."""
@@ -62,18 +64,18 @@ def resolve_model(name: str) -> ModelFiles:
     """
     local = Path(name).expanduser()
     if (local / "manifest.json").is_file() and (local / "model").is_dir():
-        return _checked(ModelFiles(name, local / "model", f"the run {local}"))
+        return _checked(ModelFiles(name, local / "model", f"the run {local}", "run"))
     if local.is_dir():
         return _checked(ModelFiles(name, local, f"the folder {local}"))
     tried = [f"the folder {local}: not there"]
-    for source, find in (("the local Hub cache", _from_cache), ("the Hub", _from_hub)):
+    for source, kind, find in (("the local Hub cache", "cache", _from_cache), ("the Hub", "hub", _from_hub)):
         path, found = find(name)
         if path is not None:
-            return _checked(ModelFiles(name, path, found))
+            return _checked(ModelFiles(name, path, found, kind))
         tried.append(f"{source}: {found}")
     path, found = packaged_folder(name)
     if path is not None:
-        return _checked(ModelFiles(name, path, found))
+        return _checked(ModelFiles(name, path, found, "package"))
     tried.append(f"packaged copies: {found}")
     listed = "\n".join(f"  - {line}" for line in tried)
     raise ModelError(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from tunesmith.files import give_usual_rights, new_folder
 from tunesmith.models.loading import quiet
 from tunesmith.models.resolve import ADAPTED_CONFIG_FILE
 
@@ -22,25 +22,19 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, max_length: int, ada
         adapter: peft's view of the model, when only its adapter is to be saved.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    aside = new_folder(folder.parent, f".{folder.name}.")
     try:
         with quiet():
             _write_weights(model, adapter, aside)
         tokenizer.model_max_length = max_length
         tokenizer.save_pretrained(aside)
-        _let_others_read(aside)
+        give_usual_rights(aside)
         if folder.is_dir():
             shutil.rmtree(folder)
         aside.rename(folder)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-
-
-def _let_others_read(folder: Path) -> None:
-    """A temporary folder is its owner's alone, and so are the weights that safetensors writes."""
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _write_weights(model: Any, adapter: Any, folder: Path) -> None:

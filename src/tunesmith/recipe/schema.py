@@ -113,10 +113,10 @@ class TrainRecipe(_Section):
     weight_decay: float = Field(0.01, ge=0, le=1, description="decoupled, on matrices only")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     tokens_per_batch: Auto | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="tokens of one optimizer step, padding included, over all devices"
+        "auto", description="tokens of one optimizer step, padding included"
     )
     per_device_train_batch_size: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="rows of one forward pass on one device, instead of tokens_per_batch"
+        None, description="rows of one forward pass, instead of tokens_per_batch"
     )
     gradient_accumulation_steps: int = Field(1, ge=1, description="forward passes to one optimizer step")
     tokens_per_micro_batch: Auto | Annotated[int, Field(ge=1)] = Field(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 
 from tunesmith.data.augmenting import augmented
-from tunesmith.data.encoding import cache_folder, encode_splits, with_something_to_learn
+from tunesmith.data.cache import cache_folder, remove_old, used_since
+from tunesmith.data.encoding import ENCODED, encode_splits, with_something_to_learn
 from tunesmith.data.packing import pack
+from tunesmith.data.states import FROZEN
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.inference.packed import keeps_packed_texts_apart
 from tunesmith.models.attention import choose_attention
@@ -24,6 +27,7 @@ def encode(session: Session) -> None:
         DataError: a text is too long, and the recipe says to stop.
         RecipeError: packing is asked for and cannot be.
     """
+    began, cache = time.time(), cache_folder()
     task, tokenizer, how = session.task, session.tokenizer, session.recipe.data
     splits = dict(session.data.splits)
     if session.recipe.train.augment:
@@ -37,8 +41,11 @@ def encode(session: Session) -> None:
             how.max_length, session.model, tokenizer, longest, task.max_length, task.least_length
         ),
         overlap=None if how.overlap_tokens == "auto" else how.overlap_tokens,
-        cache=cache_folder(),
+        cache=cache,
+        tell=session.progress.warn,
     )
+    remove_old(cache / ENCODED, kept=used_since(cache / ENCODED, began))
+    remove_old(cache / FROZEN)
     for name, found in encoded.supervision.items():
         (session.progress.note if found.is_whole else session.progress.warn)(f"{name}: {found}")
         if how.too_long == "stop" and (found.rows_cut or found.rows_windowed):

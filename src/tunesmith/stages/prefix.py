@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tunesmith.data.encoding import cache_folder
-from tunesmith.data.states import free_bytes
+from tunesmith.data.cache import cache_folder
+from tunesmith.data.states import FROZEN, free_bytes
 from tunesmith.errors import RecipeError
 from tunesmith.inference.prefix import FrozenPrefix, in_words, without_prefix
 from tunesmith.session import Session
@@ -44,7 +44,7 @@ def _find_prefix(session: Session, plan: Plan, settings: Settings) -> tuple[Froz
     prefix = FrozenPrefix(
         task,
         session.model,
-        folder=cache_folder() / "frozen",
+        folder=cache_folder() / FROZEN,
         pad_token_id=session.tokenizer.pad_token_id,
         bf16=settings.bf16,
         tell=session.progress.note,

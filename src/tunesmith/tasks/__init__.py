@@ -75,11 +75,13 @@ class Recognised:
         name: what people call it: `Alpaca`.
         columns: the file's columns that it is read from.
         convert: from a row of the file to values by the task's columns.
+        named: `data.columns` that would read the same; empty where none would.
     """
 
     name: str
     columns: tuple[str, ...]
     convert: Callable[[Values], dict[str, Any]]
+    named: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,9 @@ class MultiLabelClassification(Task):
             found = {name: row.get(source) for name, source in read.items()}
             return {**found, "labels": {name: row.get(name) for name in flags}}
 
-        return Recognised("one column a label", (*read.values(), *flags), convert)
+        return Recognised(
+            "one column a label", (*read.values(), *flags), convert, {**read, "labels": list(flags)}
+        )
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; no label at all is an answer, too."""

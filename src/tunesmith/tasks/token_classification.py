@@ -57,6 +57,7 @@ class TokenClassification(Task):
         Column("text", "text", ("text", "sentence", "content", "utterance", "query"), required=False),
         Column("tags", "list", ("tags", "ner_tags", "labels", "bio_tags"), required=False, target=True),
         Column("entities", "list", _ENTITY_COLUMNS, required=False, target=True),
+        Column("document", "category", ("doc_id", "document_id"), required=False, together=True),
     )
     inputs = ("text", "words")
     outputs = ("entities", "tags")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import RunError
+from tunesmith.files import give_usual_rights
 from tunesmith.run import sha256_of, write_json
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ class Checkpoints:
             write_json(aside / _STATE, asdict(state))
             sums = {name: sha256_of(aside / name) for name in (_MODEL, _OPTIMIZER, _STATE)}
             write_json(aside / _MANIFEST, {"sha256": sums})
+            give_usual_rights(aside)
             shutil.rmtree(target.path, ignore_errors=True)
             aside.rename(target.path)
             _sync(self.folder)

@@ -1,4 +1,4 @@
-"""The training loop, on accelerate (devices, DDP), the same for every task.
+"""The training loop, on accelerate, the same for every task.
 
 A step: take the rows that `Plan` names, cut them into forward passes, add up the gradient of the summed loss
 over the items of the global batch, look whether it is finite, clip, update. What is random is a function of

@@ -119,3 +119,13 @@ def test_published_sets_have_the_rows_of_their_readme(shared, name, n_sentences,
     assert not [row.fault for row in found if row.fault]
     assert len(found) == n_sentences
     assert sum(len(row.values["tokens"]) for row in found) == n_tokens
+
+
+def test_a_document_begins_at_its_line_and_names_its_sentences(rows):
+    found = rows("-DOCSTART- -X- O O\n\na O\n\nb O\n\n-DOCSTART-\nc O\n")
+    assert [row.values["document"].rpartition("/")[2] for row in found] == [
+        "a.conll:1",
+        "a.conll:1",
+        "a.conll:7",
+    ]
+    assert ["document" in row.values for row in rows("a O\n\n-DOCSTART- O\n\nb O\n")] == [False, True]

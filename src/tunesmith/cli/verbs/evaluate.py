@@ -22,8 +22,10 @@ def verb(
     from tunesmith import pipeline
     from tunesmith.cli.arguments import refuse_existing
     from tunesmith.cli.output import print_json, print_metrics, progress_on_stderr
+    from tunesmith.locking import refuse_several_processes
     from tunesmith.run import write_json
 
+    refuse_several_processes()
     if output is not None:
         refuse_existing(output, force=force)
     with progress_on_stderr() as progress:

@@ -34,7 +34,9 @@ def verb(
     from tunesmith.errors import RecipeError
     from tunesmith.inference import streaming
     from tunesmith.inference.predictor import Predictor
+    from tunesmith.locking import refuse_several_processes
 
+    refuse_several_processes()
     if texts and data:
         raise RecipeError("texts or --data, not both.", remedy="Leave one out.")
     if output is not None:
@@ -44,13 +46,27 @@ def verb(
         typer.echo(note, err=True)
     if data:
         rows, named = streaming.rows_of_files(data), parse_columns(column)
+        names = streaming.names_of_files(data)
     else:
         task = predictor.task
         if not texts and sys.stdin.isatty():
             typer.echo("Reading texts, one a line; Ctrl-D ends.", err=True)
-        read = streaming.rows_of_texts(texts, task) if texts else streaming.rows_of_lines(sys.stdin, task)
-        rows, named = read, {}
-    lines = streaming.predict_rows(predictor, rows, named, keep_bad_rows=bad_rows == "keep", top_k=top_k)
+        needed = predictor.needed
+        rows = (
+            streaming.rows_of_texts(texts, task, needed)
+            if texts
+            else streaming.rows_of_lines(sys.stdin, task, needed)
+        )
+        named, names = {}, {}
+    lines = streaming.predict_rows(
+        predictor,
+        rows,
+        named,
+        keep_bad_rows=bad_rows == "keep",
+        top_k=top_k,
+        from_files=bool(data),
+        names=names,
+    )
     _write(lines, output, output_format, as_json)
 
 

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from tunesmith.data.formats._packing import PACKINGS, unpack
-from tunesmith.data.formats._remote import open_url, scheme_of
-from tunesmith.data.formats._secrets import shown_url
+from tunesmith.data.formats._remote import filled, open_url, scheme_of
 from tunesmith.errors import DataError
+from tunesmith.masking import shown_url
 
 _HEAD_BYTES = 8192
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
@@ -26,7 +26,7 @@ def local_path(source: str) -> Path | None:
     scheme = scheme_of(source)
     if scheme and scheme not in ("file", "local"):
         return None
-    return Path(source[len(f"{scheme}://") :] if scheme else source)
+    return Path(filled(source[len(f"{scheme}://") :]) if scheme else source)
 
 
 def is_utf8(text: str) -> bool:
@@ -45,7 +45,7 @@ class DataFile:
         self._location = location
         self.path = local_path(location)
         self.name = str(self.path) if self.path else shown_url(location)
-        suffixes = _suffixes(location)
+        suffixes = _suffixes(location if self.path else filled(location))
         self._packing = suffixes.pop() if suffixes and suffixes[-1] in PACKINGS else ""
         self.ending = suffixes[-1] if suffixes else ""
 

@@ -6,8 +6,8 @@ import os
 import re
 from typing import IO, Any, cast
 
-from tunesmith.data.formats._secrets import hide_secrets, shown_url
 from tunesmith.errors import DataError
+from tunesmith.masking import fill_variables, hide_secrets, shown_url
 
 _SCHEME = re.compile(r"([A-Za-z][\w+.-]*)://")
 _WITHOUT_NETWORK = ("file", "local", "memory")
@@ -28,8 +28,23 @@ def is_file_system(scheme: str) -> bool:
     return scheme in known_implementations or scheme in registry
 
 
+def filled(source: str) -> str:
+    """A source with the values of the environment for `${NAME}`.
+
+    Raises:
+        DataError: a variable is not set.
+    """
+    try:
+        return fill_variables(source)
+    except KeyError as error:
+        raise DataError(
+            f"`{shown_url(source)}` needs the environment variable {error.args[0]}, which is not set.",
+            remedy=f"Set it: `export {error.args[0]}=…`.",
+        ) from None
+
+
 def open_url(url: str) -> IO[bytes]:
-    """Opens a file elsewhere.
+    """Opens a file elsewhere; `${NAME}` in its address stands for a variable of the environment.
 
     Raises:
         DataError: there is none, the package of its scheme is missing, or the network is forbidden.
@@ -40,11 +55,13 @@ def open_url(url: str) -> IO[bytes]:
     _refuse_chain(url)
     _refuse_offline(url)
     try:
-        return cast("IO[bytes]", fsspec.open(url, "rb").open())
+        return cast("IO[bytes]", fsspec.open(filled(url), "rb").open())
     except FileNotFoundError:
         raise DataError(f"no such file: `{name}`.", remedy="Mend the address of the data.") from None
     except ImportError as error:
         raise _missing_package(url, error) from None
+    except DataError:
+        raise
     except Exception as error:  # every file system has errors of its own
         raise DataError(
             f"`{name}` cannot be opened: {hide_secrets(str(error) or type(error).__name__, url)}.",

@@ -2,7 +2,8 @@
 
 Columns are parted by tabs, or else by runs of blanks; the first is the token, the last the tag, and what
 stands between is passed over. Which scheme the tags follow (IOB1, IOB2, IOBES, …) is the task's to tell: they
-are given as they stand, and only what is no tag of any scheme is a fault.
+are given as they stand, and only what is no tag of any scheme is a fault. A line `-DOCSTART-` begins a document;
+its sentences have a column `document`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tunesmith.data.formats import FileFormat, Row
 from tunesmith.data.formats._files import DataFile, is_utf8
@@ -24,10 +26,14 @@ _Line = tuple[int, list[str]]
 def _rows(file: DataFile) -> Iterator[Row]:
     with file.open_text() as handle:
         numbered = enumerate(handle, start=1)
+        document: dict[str, str] = {}
         for between, lines in itertools.groupby(numbered, key=lambda line: _is_between(line[1])):
-            sentence = [] if between else _without_comments([(n, _columns(text)) for n, text in lines])
-            if sentence:
-                yield _sentence(sentence)
+            if between:
+                starts = [n for n, text in lines if text.startswith(_DOCUMENT)]
+                document = {"document": f"{file.name}:{starts[-1]}"} if starts else document
+            elif sentence := _without_comments([(n, _columns(text)) for n, text in lines]):
+                row = _sentence(sentence)
+                yield replace(row, values={**row.values, **document}) if row.values else row
 
 
 def _is_between(line: str) -> bool:

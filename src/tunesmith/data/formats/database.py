@@ -9,24 +9,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from tunesmith.data.formats import Row, SourceFormat
 from tunesmith.data.formats._files import DataFile
-from tunesmith.data.formats._remote import is_file_system, scheme_of
-from tunesmith.data.formats._secrets import hide_secrets, shown_url
+from tunesmith.data.formats._remote import filled, is_file_system, scheme_of
 from tunesmith.errors import DataError
+from tunesmith.masking import hide_secrets, shown_url
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
 
 _FILE_ENDINGS = (".db", ".sqlite", ".sqlite3")
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _BUFFERED_ROWS = 1000
 # Where the package to install is not called like the module that is missing.
 _PACKAGES = {"psycopg2": "psycopg2-binary", "psycopg": "'psycopg[binary]'", "MySQLdb": "mysqlclient"}
@@ -124,7 +121,7 @@ def _url(source: str) -> URL:
             "databases are read through SQLAlchemy, which is not here.", remedy="`pip install sqlalchemy`"
         ) from None
     head = source.partition("#")[0]
-    written = _VARIABLE.sub(_variable, head)
+    written = filled(head)
     if not scheme_of(written):
         return _read_only(URL.create("sqlite", database=written))
     try:
@@ -134,20 +131,6 @@ def _url(source: str) -> URL:
             f"`{_name(source)}` is no database URL.",
             remedy="Write it as `postgresql://user:${PASSWORD}@host/database#SELECT …`.",
         ) from None
-
-
-def _variable(match: re.Match[str]) -> str:
-    value = os.environ.get(match[1])
-    if value is None:
-        raise DataError(
-            f"the database URL needs the environment variable {match[1]}, which is not set.",
-            remedy=f"Set it: `export {match[1]}=…`.",
-        )
-    # A password may hold what parts a URL; a host with its port, or a whole URL, stands as it is.
-    is_password = (
-        match.string[match.start() - 1 : match.start()] == ":" and match.string[match.end() :][:1] == "@"
-    )
-    return quote(value, safe="") if is_password else value
 
 
 def _sqlite_path(url: URL) -> Path | None:

@@ -11,8 +11,8 @@ from typing import IO
 
 from tunesmith.data.formats import Row, SourceFormat
 from tunesmith.data.formats._files import DataFile, is_utf8
-from tunesmith.data.formats._secrets import shown_url
 from tunesmith.errors import DataError
+from tunesmith.masking import shown_url
 
 _PREFIX = "parallel:"
 _BRACES = re.compile(r"([^{}]*)\{([^{}]*)\}([^{}]*)")

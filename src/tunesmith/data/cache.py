@@ -1,0 +1,174 @@
+"""The cache folder: entries that are whole or absent, checked when they are opened, and removed when they are old.
+
+An entry is a folder of files, with a SHA-256 of each in `facts.json`. It is written under another name and renamed
+when it is whole, and moved away before it is removed, so that who opens one finds all of it or nothing; a process
+that has it open reads on. A sum costs about half a second for the token ids of a million rows, where the rows
+themselves have just been read for the entry's name; a disk that gives back zeros for them would cost a model.
+
+Entries are removed that nobody has opened for `TUNESMITH_CACHE_DAYS`, and then, the one that was not used for the
+longest time first, until those of one kind take at most `TUNESMITH_CACHE_GB`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from tunesmith.errors import RecipeError
+from tunesmith.files import new_folder
+from tunesmith.run import sha256_of
+
+GB_VARIABLE, DAYS_VARIABLE = "TUNESMITH_CACHE_GB", "TUNESMITH_CACHE_DAYS"
+DEFAULT_GB, DEFAULT_DAYS = 4.0, 30.0
+
+_FACTS = "facts.json"
+_ASIDE = (".new-", ".old-")
+_ABANDONED_S = 2 * 24 * 3600.0
+"""Age above which what another machine has left half written is taken for abandoned."""
+
+
+def cache_folder() -> Path:
+    """Where encodings and large columns lie: `TUNESMITH_CACHE`, else `~/.cache/tunesmith`."""
+    return Path(os.environ.get("TUNESMITH_CACHE") or Path.home() / ".cache" / "tunesmith")
+
+
+def open_entry(entry: Path) -> dict[str, Any] | None:
+    """What an entry's writer said of it, after all its files were checked; None when it is missing or damaged."""
+    try:
+        content = json.loads((entry / _FACTS).read_text(encoding="utf-8"))
+        facts, sums = content["facts"], content["sha256"]
+        if content["sum"] != _sum_of_facts(facts, sums):
+            return None
+        if any(sha256_of(entry / name) != expected for name, expected in sums.items()):
+            return None
+        os.utime(entry)  # used now
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return dict(facts)
+
+
+@contextlib.contextmanager
+def new_entry(entry: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A folder to write files into, and a mapping for facts; the entry exists when the context ends well.
+
+    An entry that is there already is taken for a damaged one, and replaced.
+
+    Args:
+        entry: folder that will hold the files.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    aside, facts = new_folder(entry.parent, _aside(".new-")), dict[str, Any]()
+    try:
+        yield aside, facts
+        sums = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
+        content = {"facts": facts, "sha256": sums, "sum": _sum_of_facts(facts, sums)}
+        (aside / _FACTS).write_text(json.dumps(content), encoding="utf-8")
+        _remove(entry)
+        with contextlib.suppress(OSError):  # another process was faster, and its entry is the same
+            aside.rename(entry)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def most_bytes() -> int:
+    """What the entries of one kind may take between runs.
+
+    Raises:
+        RecipeError: the environment says no number.
+    """
+    return int(_limit(GB_VARIABLE, DEFAULT_GB) * 1e9)
+
+
+def remove_old(folder: Path, most: int | None = None, kept: Collection[Path] = ()) -> None:
+    """Removes entries that nobody has used for long, and what killed processes have left half written.
+
+    Args:
+        folder: of the entries of one kind.
+        most: bytes of those that stay; as `most_bytes` says when None.
+        kept: entries that stay, whatever their age and size.
+
+    Raises:
+        RecipeError: the environment says no number.
+    """
+    most, days = most_bytes() if most is None else most, _limit(DAYS_VARIABLE, DEFAULT_DAYS)
+    for path in (path for prefix in _ASIDE for path in folder.glob(f"{prefix}*")):
+        if _is_left_behind(path):
+            shutil.rmtree(path, ignore_errors=True)
+    total, oldest = 0, time.time() - days * 24 * 3600
+    entries = [path for path in folder.glob("[0-9a-f]*") if path.is_dir()]
+    for entry in sorted(entries, key=lambda path: (path in kept, _used(path)), reverse=True):
+        total += sum(_size(file) for file in entry.glob("*"))
+        if entry not in kept and (total > most or _used(entry) < oldest):
+            _remove(entry)
+
+
+def used_since(folder: Path, moment: float) -> list[Path]:
+    """The entries that somebody has used since a moment, in seconds as of `time.time`."""
+    # The clock of a file system is a little behind.
+    return [path for path in folder.glob("[0-9a-f]*") if _used(path) > moment - 1]
+
+
+def _limit(variable: str, default: float) -> float:
+    text = os.environ.get(variable, "")
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise RecipeError(
+            f"{variable} must be a number, got `{text}`.", remedy=f"The default is {default:g}."
+        )
+    return value
+
+
+def _remove(entry: Path) -> None:
+    """Removes an entry; who opens it meanwhile finds all of it or nothing."""
+    with contextlib.suppress(OSError):  # it is not there, or another process removes it
+        aside = new_folder(entry.parent, _aside(".old-"))
+        try:
+            entry.rename(aside / entry.name)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(prefix: str) -> str:
+    return f"{prefix}{platform.node()}-{os.getpid()}-"
+
+
+def _is_left_behind(path: Path) -> bool:
+    """Whether the process that was writing is gone, as far as this machine can know."""
+    import psutil
+
+    node, process = path.name[len(_ASIDE[0]) :].rsplit("-", 2)[:2]
+    if node == platform.node() and process.isdigit() and not psutil.pid_exists(int(process)):
+        return True
+    return max(map(_used, (path, *path.glob("*")))) < time.time() - _ABANDONED_S
+
+
+def _sum_of_facts(facts: Any, sums: Any) -> str:
+    return hashlib.sha256(json.dumps([facts, sums], sort_keys=True).encode()).hexdigest()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:  # another process has removed it
+        return 0
+
+
+def _used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process has removed it
+        return 0.0

@@ -1,0 +1,67 @@
+"""Files and folders that appear whole or not at all, with the rights that the umask gives.
+
+`tempfile` makes what is its owner's alone, and some libraries write so too; a run that others of a group cannot
+read, or one that they can though the umask forbids it, is neither what `cp` would make nor what was asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+_ATTEMPTS = 100
+
+
+def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
+    """Writes a file so that a reader, or a crash, finds the old one or the new one whole.
+
+    Args:
+        path: of the file.
+        content: of the file; pieces of text are written as they come, and never stand in memory together.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pieces: Iterable[str | bytes] = [content] if isinstance(content, (str, bytes)) else content
+    descriptor, temporary = _new_file(path)
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            for piece in pieces:
+                handle.write(piece.encode("utf-8") if isinstance(piece, str) else piece)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def new_folder(parent: Path, prefix: str) -> Path:
+    """A new empty folder whose name begins with `prefix`, with the rights that the umask gives."""
+    for _ in range(_ATTEMPTS):
+        folder = parent / f"{prefix}{secrets.token_hex(4)}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise FileExistsError(f"no free name for a folder `{prefix}…` in `{parent}`")
+
+
+def give_usual_rights(folder: Path) -> None:
+    """Gives every file of a folder that `new_folder` made the rights that the umask gives."""
+    rights = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(rights)
+
+
+def _new_file(path: Path) -> tuple[int, Path]:
+    """An open file beside another, and its path."""
+    for _ in range(_ATTEMPTS):
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), temporary
+        except FileExistsError:
+            continue
+    raise FileExistsError(f"no free name for a file beside `{path}`")

@@ -1,0 +1,116 @@
+"""One process at a time in a folder.
+
+The lock is `flock` on the file `.lock`: the system drops it when its holder ends, however it ends. Three rules
+keep a second process out:
+
+- Only who holds the lock removes the file, as the last thing it does while it holds it. A process that was refused
+  removes nothing.
+- Who has locked a file looks whether it still is the one of that name. If not, its holder has left and removed it,
+  and another may hold a new one: it begins anew.
+- The folder is removed only when it is empty, and only by the process that made it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tunesmith.errors import RunError
+
+LOCK_FILE = ".lock"
+_ATTEMPTS = 1000
+_WORLD_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder for this process, and makes it if it is not there.
+
+    A folder that this made and that stays empty is removed again.
+
+    Args:
+        folder: to hold.
+
+    Raises:
+        RunError: another process holds it, or its file system has no locks.
+    """
+    descriptor, is_new = _acquire(folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the user has removed it, or there is something in it
+            (folder / LOCK_FILE).unlink()
+            if is_new:
+                folder.rmdir()
+        os.close(descriptor)
+
+
+def refuse_several_processes() -> None:
+    """Raises RunError under a launcher of several processes: each would do the whole work."""
+    for name in _WORLD_SIZES:
+        size = os.environ.get(name, "")
+        if size.isdigit() and int(size) > 1:
+            raise RunError(
+                f"one process does the work, and a launcher has started {size} ({name} is {size}).",
+                remedy="Run the command without `torchrun`, `accelerate launch` or `mpirun`.",
+            )
+
+
+def _acquire(folder: Path) -> tuple[int, bool]:
+    """The descriptor that holds the lock, and whether the folder was made for it."""
+    is_new = False
+    for _ in range(_ATTEMPTS):
+        is_new = _make(folder) or is_new
+        try:
+            descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # the folder's last holder has just removed it
+            continue
+        try:
+            _lock_or_refuse(descriptor, folder)
+            if _is_file_of(descriptor, folder / LOCK_FILE):
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                return descriptor, is_new
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+    raise RunError(f"`{folder}` cannot be made.", remedy="Choose another `output_dir`.")
+
+
+def _make(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _is_file_of(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(there, os.fstat(descriptor))
+
+
+def _lock_or_refuse(descriptor: int, folder: Path) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN):
+            raise RunError(
+                f"`{folder}` cannot be locked against other processes: {error.strerror}.",
+                remedy="Choose an `output_dir` on another file system.",
+            ) from None
+        process = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+        raise RunError(
+            f"another process{f' ({process})' if process.isdigit() else ''} is writing to `{folder}`.",
+            remedy="Wait for it to end, or choose another `output_dir`.",
+        ) from None
