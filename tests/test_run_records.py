@@ -225,7 +225,7 @@ def test_a_run_does_not_resume_with_another_base_model(own_model, tiny_files, tm
 
 
 @pytest.mark.parametrize("package", ["transformers", "numpy", "tunesmith"])
-def test_another_version_of_what_decides_the_result_is_told_on_resuming(
+def test_another_version_of_what_decides_the_result_is_reported_on_resuming(
     tiny_model, tiny_files, tmp_path, monkeypatch, package
 ):
     recipe = a_recipe(tiny_model, tmp_path / "run", tiny_files["train"]).replace(train=PROBE)

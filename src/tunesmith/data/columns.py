@@ -2,7 +2,7 @@
 
 In this order: what the recipe or the user names; what a run was trained with; a column of the task's own name; the
 usual names, most usual first; for a required column still missing, the only column of the right kind. What was
-chosen is always told, and two candidates of equal right are an error, not a guess.
+chosen is always reported, and two candidates of equal right are an error, not a guess.
 """
 
 from __future__ import annotations

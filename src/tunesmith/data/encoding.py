@@ -38,7 +38,7 @@ _TRAIN_SPLIT = "train"
 
 
 def ignore(text: str) -> None:
-    """Nobody is told."""
+    """Drops a note that nobody waits for."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def encode(
         options: how; with the purpose `predict`, only the task's input columns are read.
         targets: what the task learned.
         cache: folder of the store; none keeps nothing.
-        tell: told when an entry of the store was damaged.
+        tell: called with a note when an entry of the store was damaged.
     """
     names = task.inputs if options.purpose == "predict" else (*task.inputs, *task.outputs)
     columns = {name: examples.columns[name] for name in names if name in examples.columns}
@@ -171,7 +171,7 @@ def encode_splits(
         choose_max_length: from the tokens of the longest text there is.
         overlap: tokens that windows share; a quarter of `max_length` when None.
         cache: folder of the store.
-        tell: told when an entry of the store was damaged.
+        tell: called with a note when an entry of the store was damaged.
 
     Raises:
         DataError: no row of a split has anything to learn from, or be scored by.
