@@ -58,6 +58,7 @@ def shortened(line):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # about two minutes; many more where other programs take the cores
 def test_every_command_of_the_docs_runs(tmp_path):
     """In an empty folder with the examples, with the embedded model; the demo trains to its end."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")

@@ -95,12 +95,64 @@ def test_a_prompt_ends_where_the_reply_begins(tokenizer):
     assert set(prompt.ragged) == {"input_ids"}
 
 
-def test_a_long_prompt_loses_its_beginning(tokenizer):
-    _, prompt = encode([turns("the cat " * 60)], tokenizer, "predict", 40)
-    _, whole = encode([turns("the cat " * 60)], tokenizer, "predict")
-    kept = prompt.ragged["input_ids"][0]
-    assert len(kept) == 20
-    assert kept.tolist() == whole.ragged["input_ids"][0][-20:].tolist()
+def prompt_of(messages, tokenizer, max_length=None):
+    return encode([messages], tokenizer, "predict", max_length)[1].ragged["input_ids"][0].tolist()
+
+
+def test_a_long_text_loses_its_beginning_but_the_prompt_does_not(tokenizer):
+    whole = prompt_of(turns("the cat " * 60), tokenizer)
+    found = prompt_of(turns("the cat " * 60), tokenizer, 80)
+    header = next(
+        n
+        for n, ids in enumerate(zip(whole, prompt_of(turns("dog"), tokenizer), strict=False))
+        if len({*ids}) > 1
+    )
+    assert len(found) == 40
+    assert header > 0
+    assert found[:header] == whole[:header]
+    assert found[header:] == whole[header - 40 :]
+
+
+SYSTEM = {"role": "system", "content": "the goat is red"}
+
+
+def test_the_oldest_turns_go_first_and_the_beginning_and_the_system_turn_stay(tokenizer):
+    said = turns(*(f"the cat {n} is near the dog" for n in range(9)))
+    short = prompt_of([SYSTEM, *said[4:]], tokenizer)
+    found = prompt_of([SYSTEM, *said], tokenizer, 2 * len(short) + 1)
+    assert found == short
+    assert prompt_of([SYSTEM, *said], tokenizer, 2 * len(short) - 2) == prompt_of(
+        [SYSTEM, *said[6:]], tokenizer
+    )
+    assert found[0] == whole_begins_with(tokenizer)
+    assert SYSTEM["content"] in tokenizer.decode(found)
+
+
+def whole_begins_with(tokenizer):
+    return prompt_of(turns("the cat"), tokenizer)[0]
+
+
+def test_the_system_turn_stays_when_the_last_turn_alone_is_too_long(tokenizer):
+    said = turns("old", "older", "the cat " * 60 + "red")
+    found = prompt_of([SYSTEM, *said], tokenizer, 160)
+    text = tokenizer.decode(found)
+    assert len(found) == 80
+    assert found[0] == whole_begins_with(tokenizer)
+    assert SYSTEM["content"] in text
+    assert "old" not in text
+    assert "the cat red" in text
+
+
+def test_a_system_turn_that_fills_the_room_loses_its_end(tokenizer):
+    found = prompt_of([{"role": "system", "content": "a red goat " * 60}, *turns("the cat")], tokenizer, 80)
+    whole = prompt_of([{"role": "system", "content": "a red goat " * 60}, *turns("the cat")], tokenizer)
+    assert found == [*whole[:30], *whole[-10:]]
+
+
+def test_a_prompt_that_fits_is_untouched(tokenizer):
+    messages = [SYSTEM, *turns("the cat", "it is", "the dog")]
+    whole = prompt_of(messages, tokenizer)
+    assert prompt_of(messages, tokenizer, 2 * len(whole)) == whole
 
 
 @pytest.mark.parametrize(("max_length", "overlap"), [(24, 6), (40, 10), (64, 1)])

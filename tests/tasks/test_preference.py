@@ -118,6 +118,19 @@ def test_a_long_prompt_is_cut_and_the_reply_is_kept(tokenizer, max_length):
     assert TASK.items(encoded).tolist() == [1, 1]
 
 
+def test_a_long_prompt_loses_its_oldest_turns_and_neither_its_beginning_nor_the_system_turn(tokenizer):
+    system = {"role": "system", "content": "the goat is red"}
+    said = [{"role": ("user", "assistant")[i % 2], "content": f"the cat {i} is near"} for i in range(7)]
+    short = {"prompt": [system, *said[4:]], "chosen": "the cat", "rejected": "not goat"}
+    _, whole = encode([short], tokenizer)
+    longest = int(max(whole.ragged[f"{prefix}input_ids"].lengths[0] for prefix in ("", "rejected_")))
+    _, found = encode([{**short, "prompt": [system, *said]}], tokenizer, "train", longest + 1)
+    for name in whole.ragged:
+        assert found.ragged[name][0].tolist() == whole.ragged[name][0].tolist()
+    _, asked = encode([{**short, "prompt": [system, *said]}], tokenizer, "predict", 2 * longest)
+    assert system["content"] in tokenizer.decode(asked.ragged["input_ids"][0])
+
+
 def test_a_reply_too_long_loses_its_end_and_the_prompt_half(tokenizer):
     long = {"prompt": "the old cat " * 20, "chosen": "the dog " * 40, "rejected": "not"}
     _, encoded = encode([long], tokenizer, "train", 40)

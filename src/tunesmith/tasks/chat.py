@@ -105,15 +105,15 @@ class Chat(Task):
         return end_tokens(tokenizer)
 
     def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
-        """See Task; a long conversation becomes windows, and every reply is learned once."""
+        """See Task; a long conversation becomes windows, and every reply is learned once; a prompt is fitted."""
         tools = batch.get("tools") or [None] * len(batch["messages"])
         if options.purpose == "predict":
+            most = None if options.max_length is None else options.max_length // 2
             prompts = [
-                chat_templates.encode_prompt(messages, tokenizer, row_tools)
+                chat_templates.fit_prompt(messages, tokenizer, most, row_tools)
                 for messages, row_tools in zip(batch["messages"], tools, strict=True)
             ]
-            most = None if options.max_length is None else options.max_length // 2
-            return Encoded.of({"input_ids": [ids if most is None else ids[-most:] for ids in prompts]})
+            return Encoded.of({"input_ids": prompts})
         rows = []
         for messages, row_tools in zip(batch["messages"], tools, strict=True):
             ids, is_target, n_bytes = chat_templates.encode_conversation(messages, tokenizer, row_tools)

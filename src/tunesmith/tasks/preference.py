@@ -88,19 +88,17 @@ class Preference(Task):
 
     def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
         """See Task: the chosen conversation, and the rejected one beside it under `rejected_…`."""
-        prompts = [chat_templates.encode_prompt([*p, reply("-")], tokenizer) for p in batch["prompt"]]
         if options.purpose == "predict":
             most = None if options.max_length is None else options.max_length // 2
-            return Encoded.of({"input_ids": [ids if most is None else ids[-most:] for ids in prompts]})
-        fields: dict[str, list[list[int]]] = {}
-        for prefix, name in (("", "chosen"), ("rejected_", "rejected")):
-            both = [
-                _encode_reply([*prompt, *said], len(ids), tokenizer)
-                for prompt, said, ids in zip(batch["prompt"], batch[name], prompts, strict=True)
-            ]
-            fields[f"{prefix}input_ids"] = [ids for ids, _ in both]
-            fields[f"{prefix}labels"] = [labels for _, labels in both]
-        return Encoded.of(_cut_alike(fields, [len(ids) for ids in prompts], options.max_length))
+            asked = ([*prompt, reply("-")] for prompt in batch["prompt"])
+            return Encoded.of({
+                "input_ids": [chat_templates.fit_prompt(messages, tokenizer, most) for messages in asked]
+            })  # fmt: skip
+        rows = [
+            _encode_pair(prompt, replies, tokenizer, options.max_length)
+            for prompt, *replies in zip(batch["prompt"], batch["chosen"], batch["rejected"], strict=True)
+        ]
+        return Encoded.of({name: [row[name] for row in rows] for name in _FIELDS}, n_rows=len(rows))
 
     def items(self, encoded: Encoded) -> NDArray[np.int64]:
         """See Task: pairs of which something of both replies is left."""
@@ -185,28 +183,34 @@ def _gains(seen: Seen) -> NDArray[np.float64]:
     return kept if reference is None else kept - np.asarray(reference, dtype=np.float64)
 
 
-def _encode_reply(messages: Sequence[Any], n_prompt: int, tokenizer: Any) -> tuple[list[int], list[int]]:
+_FIELDS = ("input_ids", "labels", "rejected_input_ids", "rejected_labels")
+
+
+def _encode_pair(
+    messages: Sequence[Any], replies: Sequence[Sequence[Any]], tokenizer: Any, max_length: int | None
+) -> dict[str, list[int]]:
+    """Both replies after the same prompt: a long prompt loses its oldest turns, then a reply its end."""
+    prompt = chat_templates.prompt_of([*messages, reply("-")], tokenizer)
+    both = [_encode_reply(prompt, said, tokenizer) for said in replies]
+    longest = max(len(ids) for ids, _ in both)
+    if max_length is not None and longest > max_length:
+        most = max(max_length - (longest - len(prompt.ids)), max_length // 2)
+        fitted = prompt.fitted(most)
+        if fitted is not prompt:
+            both = [_encode_reply(fitted, said, tokenizer) for said in replies]
+        gap = fitted.gap(most)
+        both = [
+            (chat_templates.without(ids, gap)[:max_length], chat_templates.without(labels, gap)[:max_length])
+            for ids, labels in both
+        ]
+    return dict(zip(_FIELDS, (part for pair in both for part in pair), strict=True))
+
+
+def _encode_reply(prompt: Any, said: Sequence[Any], tokenizer: Any) -> tuple[list[int], list[int]]:
     """Ids and labels of a conversation; only what follows the prompt has labels."""
-    ids, is_target, _ = chat_templates.encode_conversation(messages, tokenizer)
-    learned = (target and place >= n_prompt for place, target in enumerate(is_target))
+    ids, is_target, _ = chat_templates.encode_conversation([*prompt.messages, *said], tokenizer)
+    learned = (target and place >= len(prompt.ids) for place, target in enumerate(is_target))
     return ids, [token if learn else IGNORED for token, learn in zip(ids, learned, strict=True)]
-
-
-def _cut_alike(
-    fields: dict[str, list[list[int]]], n_prompts: Sequence[int], max_length: int | None
-) -> dict[str, list[list[int]]]:
-    """Both replies of a pair after the same prompt: a long one loses its beginning, then the replies their end."""
-    if max_length is None:
-        return fields
-    lengths = (map(len, fields[name]) for name in ("input_ids", "rejected_input_ids"))
-    dropped = [
-        min(max(*pair, max_length) - max_length, max(n_prompt - max_length // 2, 0))
-        for *pair, n_prompt in zip(*lengths, n_prompts, strict=True)
-    ]
-    return {
-        name: [row[n:][:max_length] for row, n in zip(rows, dropped, strict=True)]
-        for name, rows in fields.items()
-    }
 
 
 def _stacked(one: torch.Tensor, other: torch.Tensor, padding: int) -> torch.Tensor:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunesmith.tasks import RowError
+from tunesmith.tasks._chat_templates.fitting import Prompt, without
 from tunesmith.tasks._chat_templates.named import NAMES, choose_template
 from tunesmith.tasks._chat_templates.turns import Finder, Message, Span, Tools, render
 
@@ -22,7 +23,10 @@ __all__ = [
     "encode_conversation",
     "encode_prompt",
     "end_of_turn_id",
+    "fit_prompt",
+    "prompt_of",
     "split_reply",
+    "without",
 ]
 
 
@@ -55,6 +59,27 @@ def encode_prompt(messages: Sequence[Message], tokenizer: Any, tools: Tools = No
         raise RowError("nothing is said before the assistant's turn.")
     ids, _ = _tokens(render(prompt, tokenizer, tools, ask=True), tokenizer)
     return ids
+
+
+def fit_prompt(
+    messages: Sequence[Message], tokenizer: Any, most: int | None, tools: Tools = None
+) -> list[int]:
+    """Token ids of a conversation that asks for a reply, at most so many: see `fitting`.
+
+    Raises:
+        RowError: nothing is said before the reply, or the template refuses the conversation.
+    """
+    prompt = prompt_of(messages, tokenizer, tools)
+    if most is None or len(prompt.ids) <= most:
+        return prompt.ids
+    fitted = prompt.fitted(most)
+    return without(fitted.ids, fitted.gap(most))
+
+
+def prompt_of(messages: Sequence[Message], tokenizer: Any, tools: Tools = None) -> Prompt:
+    """What is said before the reply, in tokens."""
+    said, _ = split_reply(messages)
+    return Prompt(said, lambda part: encode_prompt([*part], tokenizer, tools))
 
 
 def encode_conversation(
