@@ -334,7 +334,7 @@ def _tell_data(data: Prepared, progress: Progress) -> None:
 def _tell_added_tokens(recipe: Recipe, loaded: LoadedModel, progress: Progress) -> None:
     if not loaded.added_tokens:
         return
-    named = " ".join(loaded.added_tokens)
+    named = " ".join(token if token.strip() else repr(token) for token in loaded.added_tokens)
     if recipe.train.method == "lora":
         raise RecipeError(
             f"{len(loaded.added_tokens)} tokens must be added to the model ({named}), and an adapter cannot learn "

@@ -20,7 +20,7 @@ def test_the_card_says_what_the_model_is_and_how_good(finished_run):
     assert "`animal`, `colour`" in body
 
 
-@pytest.mark.parametrize(("family", "marks_words"), [("bert", True), ("roberta", False), ("bart", False)])
+@pytest.mark.parametrize(("family", "marks_words"), [("bert", True), ("llama", False), ("bart", False)])
 def test_a_card_for_entities_says_how_the_pipeline_differs(tmp_path, family, marks_words):
     run = SimpleNamespace(model=write_tiny_model(tmp_path / "model", family=family))
     text = _spans(TASKS.get("token-classification"), run)

@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from tunesmith import load, pipeline
 from tunesmith.data.batches import collate
@@ -170,6 +171,19 @@ def test_added_characters_are_written_as_they_were_read(tokenizer, folder):
     for text in ("WÄS NEÄR 🙂TTER", "ÄÄ Ä", "THE CÄT"):
         ids = fresh(text_target=text)["input_ids"]
         assert fresh.batch_decode([ids], skip_special_tokens=True)[0].strip() == text
+
+
+@pytest.mark.parametrize("target", ['{"on": true,\n\t"t": 5} <ok>', "दिल्ली में।", "京都 へ"])
+def test_blanks_and_line_breaks_are_added_to_a_tokenizer_without(target):
+    """A model of phonemes, say, has letters alone."""
+    letters = {letter: i for i, letter in enumerate(["<unk>", "<pad>", *"abcefknorstu"])}
+    made = Tokenizer(models.WordLevel(letters, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    made.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>", pad_token="<pad>")
+    added = TASK.prepare_tokenizer(tokenizer, {"target": [[target]] * 3}, chat_template="auto")
+    assert set(added) == set(target) - set(letters)
+    assert tokenizer.decode(tokenizer(target)["input_ids"]) == target
 
 
 def test_for_an_adapter_nothing_is_added_and_what_cannot_be_written_is_told(folder, tmp_path):

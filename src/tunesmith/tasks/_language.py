@@ -137,7 +137,7 @@ def add_unknown_characters(rows: Sequence[str], tokenizer: Any) -> list[str]:
     """
     if tokenizer.unk_token_id is None or not rows:
         return []
-    counts = Counter(character for text in rows for character in set(text) if not character.isspace())
+    counts = Counter(character for text in rows for character in set(text))
     often = sorted(character for character, n in counts.items() if n > 1)
     encoded = tokenizer(often, add_special_tokens=False, verbose=False)["input_ids"] if often else []
     missing = [c for c, ids in zip(often, encoded, strict=True) if tokenizer.unk_token_id in ids][

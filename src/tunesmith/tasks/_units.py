@@ -37,7 +37,8 @@ class Units:
         tokens: [units], the token that decides each, of all tokens of the text without special ones.
         first: [units], its first word, from 0.
         last: [units], its last word.
-        continues: [tokens], the token whose first character a token continues; itself where it does not.
+        continues: [tokens], the token whose character a token continues, where one begins a text or comes after a
+            blank; else itself.
         between: the tokens that stand for no word, but for the blanks between.
     """
 
@@ -61,7 +62,8 @@ class Units:
         begins = np.diff(chosen, prepend=-1) > 0
         ends_here = np.append(begins[1:], True)[: len(begins)]
         continues = np.arange(len(offsets))
-        continues[real] = real[np.searchsorted(rising, starts, side="left")]
+        after_blank = np.isin(starts, bounds[bounds[:, 0] > np.append(-1, bounds[:, 1])[:-1], 0])
+        continues[real[after_blank]] = real[np.searchsorted(rising, starts[after_blank], side="left")]
         # A token's next word is the one it stands in, or it stands between words; a blank alone may be (7, 7).
         following = np.searchsorted(bounds[:, 1], offsets[:, 0], side="right")
         between = np.flatnonzero(np.append(bounds[:, 0], offsets.max(initial=0))[following] >= offsets[:, 1])
@@ -77,7 +79,7 @@ class Units:
         """The tags of the units, as labels of the tokens; `IGNORED` where a token has none.
 
         Tokens that transformers' pipeline takes for words of their own are labelled too, or it would find nonsense
-        there: what continues the first character of a unit (the bytes of an emoji, say), and blanks alone.
+        there: what continues the first character after a blank (the bytes of an emoji, say), and blanks alone.
 
         Args:
             tags: [units].
