@@ -53,7 +53,8 @@ def test_every_format_gives_the_same_rows(tmp_path, ending, compressed):
     [
         ("a.csv", b"", "is empty"),
         ("a.csv", b"text,label\x00\x01\x02", "is a binary file"),
-        ("a.xlsx", b"PK", "no known format"),
+        ("a.docx", b"PK", "no known format.*Save the text as .txt"),
+        ("a.xlsx", b"PK", "is no Excel workbook"),
         ("a", b"text", "ends in `nothing`"),
         ("a.csv.gz", b"not gzip", "damaged gzip file"),
         ("a.csv.gz", CUT, "damaged gzip file"),
@@ -68,11 +69,11 @@ def test_files_that_are_not_what_they_should_be(tmp_path, name, content, message
 
 
 def test_an_unknown_ending_is_answered_with_the_known_ones(tmp_path):
-    (tmp_path / "a.xlsx").write_bytes(b"PK")
+    (tmp_path / "a.docx").write_bytes(b"PK")
     with pytest.raises(
-        DataError, match=r"\.conll, \.csv, .* \.tmx, .*each also with \.gz, \.bz2, \.xz, \.zst"
+        DataError, match=r"\.conll, \.conllu, \.csv, .* \.tmx, .*each also with \.gz, \.bz2, \.xz, \.zst"
     ):
-        rows(tmp_path / "a.xlsx")
+        rows(tmp_path / "a.docx")
 
 
 def test_a_missing_file_and_an_empty_folder(tmp_path):

@@ -6,8 +6,10 @@ a database with a query, or a data set of the Hub. What each is, stands in `form
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tunesmith.data.formats import Row, SourceFormat, format_of, source_formats
 from tunesmith.data.formats._files import DataFile
@@ -15,25 +17,47 @@ from tunesmith.data.formats._remote import filled
 from tunesmith.errors import DataError
 from tunesmith.masking import is_masked
 
-__all__ = ["Row", "fingerprint_of", "read_rows", "source_files", "source_name"]
+__all__ = ["Row", "fingerprint_of", "read_rows", "read_sample", "source_files", "source_name", "source_parts"]
 
 
-def read_rows(source: str) -> Iterator[tuple[str, Row]]:
+def read_rows(source: str, notices: list[str] | None = None) -> Iterator[tuple[str, Row]]:
     """Every row of a source, with the name of the file it stands in.
 
     Args:
         source: a file or its URL, a folder, `parallel:PATH.{en,de}`, `URL#QUERY` or `hub:NAME[:SPLIT]`.
+        notices: what the user should know of the source is added to it, as the rows are read.
 
     Raises:
         DataError: there is no such source, or it is not what its name says.
     """
     try:
         entry, source = _to_open(source)
-        yield from entry.rows(source)
+        yield from entry.rows(source, [] if notices is None else notices)
     except OSError as error:  # a disk or a network that gives way in the middle
         raise DataError(
             f"`{source_name(source)}` cannot be read to its end: {error}.", remedy="Try again, or copy it."
         ) from None
+
+
+def read_sample(
+    rows: Iterable[tuple[str, Row]], n: int
+) -> tuple[list[tuple[str, Row]], list[Mapping[str, Any]]]:
+    """The first rows until `n` of them can be read, and the values of those; faulty rows are no reason to stop."""
+    head: list[tuple[str, Row]] = []
+    sample: list[Mapping[str, Any]] = []
+    for file, row in rows:
+        head.append((file, row))
+        if not row.fault:
+            sample.append(row.values)
+        if len(sample) >= n:
+            break
+    return head, sample
+
+
+def source_parts(source: str) -> list[tuple[str, str]]:
+    """What a source holds side by side, by name, and how each is written as a source: splits, for one."""
+    entry, source = _found(source)
+    return entry.parts(source)
 
 
 def source_files(source: str) -> list[Path]:
@@ -88,20 +112,26 @@ def _found(source: str) -> tuple[SourceFormat, str]:
     return next((entry for entry in source_formats() if entry.claims(source)), _FILE), source
 
 
-def _file(source: str) -> DataFile:
-    file = DataFile(source)
+def _file(source: str, notices: list[str] | None = None) -> DataFile:
+    file = DataFile(source, notices)
     file.refuse_missing()
     return file
 
 
-def _file_rows(source: str) -> Iterator[tuple[str, Row]]:
-    file = _file(source)
+def _file_rows(source: str, notices: list[str]) -> Iterator[tuple[str, Row]]:
+    file = _file(source, notices)
     yield from ((file.name, row) for row in format_of(file).rows(file))
 
 
 def _file_path(source: str) -> list[Path]:
     path = _file(source).path
     return [path] if path else []
+
+
+def _file_parts(source: str) -> list[tuple[str, str]]:
+    file = DataFile(source)
+    is_there = file.path is not None and os.path.isfile(file.path) and file.path.stat().st_size
+    return format_of(file).parts(file) if is_there and not file.part else []
 
 
 _FILE = SourceFormat(
@@ -111,4 +141,5 @@ _FILE = SourceFormat(
     files=_file_path,
     fingerprint=lambda source: _file(source).sha256(),
     name=lambda source: DataFile(source).name,
+    parts=_file_parts,
 )

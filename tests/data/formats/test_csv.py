@@ -57,7 +57,7 @@ def test_bad_rows_have_line_and_reason_and_the_rest_is_read(tmp_path):
 def test_an_open_quote_is_a_fault_of_its_line(tmp_path):
     (tmp_path / "a.csv").write_text('text,label\ngood,x\n"never closed,x\nfine,y\n')
     assert [(row.line, row.fault) for row in rows(tmp_path / "a.csv") if row.fault] == [
-        (3, "not CSV: unexpected end of data.")
+        (3, "not CSV: a quote is opened in this line and never closed as it must be.")
     ]
 
 

@@ -147,7 +147,7 @@ def test_a_missing_package_is_named_with_its_command(online, monkeypatch, scheme
     ("url", "message"),
     [
         ("memory://nothing.csv", "no such file: `memory://nothing.csv`"),
-        ("memory://nothing", "ends in `nothing`, which is no known format"),
+        ("memory://nothing", "no such file: `memory://nothing`"),
         ("simplecache::memory://a.csv", "no such file"),
         ("filecache://x::memory://a.csv", "is a chain of addresses"),
     ],

@@ -6,19 +6,21 @@ import contextlib
 import hashlib
 import io
 import os
-import re
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from tunesmith.data.formats._packing import PACKINGS, unpack
+from tunesmith.data.formats._archive import ARCHIVE, choose_member, open_member
+from tunesmith.data.formats._encodings import encoding_of, is_binary, text_problem, unmarked_utf16
+from tunesmith.data.formats._packing import PACKINGS, packing_of, unpack
 from tunesmith.data.formats._remote import filled, open_url, scheme_of
 from tunesmith.errors import DataError
 from tunesmith.masking import shown_url
 
-_HEAD_BYTES = 8192
-_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+HEAD_BYTES = 2**16
+_TEXT_HEAD_BYTES = 8192
 
 
 def local_path(source: str) -> Path | None:
@@ -29,25 +31,31 @@ def local_path(source: str) -> Path | None:
     return Path(filled(source[len(f"{scheme}://") :]) if scheme else source)
 
 
-def is_utf8(text: str) -> bool:
-    """Whether a text that `open_text` read was UTF-8 in the file."""
-    return text.isascii() or not _ESCAPED_BYTE.search(text)
-
-
 class DataFile:
     """One file.
 
     Args:
-        location: a path, or a URL that fsspec knows.
+        location: a path, or a URL that fsspec knows; `FILE#PART` names a part of it (a split, a sheet, a file
+            of an archive).
+        notices: what the user should know of the file is added to it.
     """
 
-    def __init__(self, location: str) -> None:
-        self._location = location
-        self.path = local_path(location)
-        self.name = str(self.path) if self.path else shown_url(location)
-        suffixes = _suffixes(location if self.path else filled(location))
-        self._packing = suffixes.pop() if suffixes and suffixes[-1] in PACKINGS else ""
+    def __init__(self, location: str, notices: list[str] | None = None) -> None:
+        self._location, self.part = _without_part(location)
+        self.notices: list[str] = [] if notices is None else notices
+        self.path = local_path(self._location)
+        self.file_name = str(self.path) if self.path else shown_url(self._location)
+        self.name = f"{self.file_name}#{self.part}" if self.part else self.file_name
+        suffixes = _suffixes(self._location if self.path else filled(self._location))
+        is_packed = bool(suffixes) and suffixes[-1] in (*PACKINGS, ARCHIVE)
+        self._packing = suffixes.pop() if is_packed else ""
+        self._member = ""
         self.ending = suffixes[-1] if suffixes else ""
+
+    def notice(self, text: str) -> None:
+        """Adds what the user should know of the file, once."""
+        if text not in self.notices:
+            self.notices.append(text)
 
     def refuse_missing(self) -> None:
         """Raises DataError when a local file is not there, or empty."""
@@ -60,38 +68,78 @@ class DataFile:
         if self.path.stat().st_size == 0:
             raise DataError(f"`{self.path}` is empty.", remedy="Give a file with a header and rows.")
 
+    def find_packing(self) -> None:
+        """Recognises a compressed file or an archive whose name does not say so."""
+        found = "" if self._packing else packing_of(self.head())
+        if found:
+            self._packing = found
+            self.notice(f"`{self.name}` is packed as {found}, though its name does not say so")
+
+    def enter_archive(self, endings: Collection[str]) -> None:
+        """Chooses the one data file of an archive; does nothing for any other file.
+
+        Args:
+            endings: of data files.
+
+        Raises:
+            DataError: the archive holds none or several.
+        """
+        if self._packing != ARCHIVE or self._member:
+            return
+        known = {*endings, *PACKINGS}
+        with self._seekable_packed() as handle:
+            self._member = choose_member(
+                handle, self.part, lambda name: bool({*_suffixes(name)[-1:]} & known), self.file_name
+            )
+        self.part = ""
+        inside = DataFile(self._member)
+        self.ending, self._inner_packing = inside.ending, inside._packing
+
+    def head(self) -> bytes:
+        """The first bytes, unpacked."""
+        with self.open_bytes() as handle:
+            return handle.read(HEAD_BYTES)
+
     def open_bytes(self) -> io.BufferedReader:
         """Opens the file, unpacked."""
+        if self._packing == ARCHIVE:
+            found = open_member(self._seekable_packed(), self._member, self.name)
+            return unpack(found, self._inner_packing, self.name) if self._inner_packing else found
         raw = self._open_packed()
         return unpack(raw, self._packing, self.name) if self._packing else raw
 
     def open_text(self, newline: str = "") -> IO[str]:
-        """Opens a text file; bytes that are not UTF-8 become surrogates, to be found row by row."""
+        """Opens a text file; bytes that are not UTF-8 become surrogates, for `text_problem` to find."""
         handle = self.open_bytes()
-        if b"\0" in handle.peek(_HEAD_BYTES)[:_HEAD_BYTES]:
+        head = handle.peek(_TEXT_HEAD_BYTES)[:_TEXT_HEAD_BYTES]
+        codec, name = encoding_of(head)
+        if name != "UTF-8":
+            self.notice(f"`{self.name}` is {name}, as its byte order mark says, and is read as such")
+            return io.TextIOWrapper(handle, encoding=codec, errors="surrogatepass", newline=newline)
+        if is_binary(head):
             handle.close()
-            raise DataError(
-                f"`{self.name}` is a binary file, not text.",
-                remedy="Save it as UTF-8 text, or give it the ending of its true format.",
-            )
-        return io.TextIOWrapper(handle, encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+            raise _no_text(self.name, head)
+        return io.TextIOWrapper(handle, encoding=codec, errors="surrogateescape", newline=newline)
+
+    def read_text(self) -> str:
+        """The whole of a text file; a notice says when it is not UTF-8."""
+        with self.open_text() as handle:
+            text = handle.read()
+        if problem := text_problem(text):
+            self.notice(f"`{self.name}`: {problem.removesuffix('.')}")
+        return text
 
     def open_seekable(self) -> IO[bytes]:
         """Opens the file for a reader that jumps about in it; what cannot be sought in is spooled to disk."""
-        handle = self.open_bytes()
-        if not self._packing and _can_seek(handle):
-            return handle
-        with handle, contextlib.ExitStack() as on_error:
-            spooled = on_error.enter_context(tempfile.TemporaryFile())
-            shutil.copyfileobj(handle, spooled)
-            on_error.pop_all()
-        spooled.seek(0)
-        return cast("IO[bytes]", spooled)
+        return _seekable(self.open_bytes(), is_packed=bool(self._packing))
 
     def sha256(self) -> bytes:
         """Digest of the bytes as they lie, packed or not."""
         with self._open_packed() as handle:
             return hashlib.file_digest(handle, "sha256").digest()
+
+    def _seekable_packed(self) -> IO[bytes]:
+        return _seekable(self._open_packed(), is_packed=False)
 
     def _open_packed(self) -> io.BufferedReader:
         if self.path is None:
@@ -104,9 +152,41 @@ class DataFile:
             ) from None
 
 
+def _no_text(name: str, head: bytes) -> DataError:
+    if found := unmarked_utf16(head):
+        return DataError(
+            f"`{name}` is {found} without a byte order mark, and a text must be UTF-8.",
+            remedy=f"Convert it: `iconv -f {found} -t UTF-8 {name} > NEW_FILE`.",
+        )
+    return DataError(
+        f"`{name}` is a binary file, not text.",
+        remedy="Save it as UTF-8 text, or give it the ending of its true format.",
+    )
+
+
+def _without_part(location: str) -> tuple[str, str]:
+    """`FILE#PART` in two; a file whose own name holds a `#` is whole."""
+    head, mark, part = location.partition("#")
+    path = local_path(location)
+    if not mark or (path is not None and os.path.exists(path)):
+        return location, ""
+    return head if scheme_of(head) else filled(head), part
+
+
 def _suffixes(location: str) -> list[str]:
     path = location.partition("?")[0] if scheme_of(location) else location
     return [suffix.lower() for suffix in PurePosixPath(path).suffixes]
+
+
+def _seekable(handle: io.BufferedReader, *, is_packed: bool) -> IO[bytes]:
+    if not is_packed and _can_seek(handle):
+        return handle
+    with handle, contextlib.ExitStack() as on_error:
+        spooled = on_error.enter_context(tempfile.TemporaryFile())
+        shutil.copyfileobj(handle, spooled)
+        on_error.pop_all()
+    spooled.seek(0)
+    return cast("IO[bytes]", spooled)
 
 
 def _can_seek(handle: IO[bytes]) -> bool:

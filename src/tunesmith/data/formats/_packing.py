@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 import zlib
 from collections.abc import Callable
 from typing import IO, Any
@@ -21,7 +22,24 @@ def unpack(packed: IO[bytes], packing: str, name: str) -> io.BufferedReader:
         name: what messages call the file.
     """
     kind, opener = PACKINGS[packing]
-    return io.BufferedReader(_Unpacked(opener(packed), packed, kind, name), _BUFFER_BYTES)
+    return guarded(opener(packed), packed, kind, name)
+
+
+def guarded(stream: Any, packed: IO[bytes], kind: str, name: str) -> io.BufferedReader:
+    """An unpacking stream whose errors say which file is damaged.
+
+    Args:
+        stream: gives the bytes within.
+        packed: the bytes it reads; closed with what is returned.
+        kind: what messages call the packing.
+        name: what messages call the file.
+    """
+    return io.BufferedReader(_Unpacked(stream, packed, kind, name), _BUFFER_BYTES)
+
+
+def packing_of(head: bytes) -> str:
+    """The ending of the packing that a file's first bytes show; empty where they show none."""
+    return next((ending for magic, ending in _MAGIC if head.startswith(magic)), "")
 
 
 class _Unpacked(io.RawIOBase):
@@ -34,7 +52,7 @@ class _Unpacked(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         try:
             data = self._stream.read(len(buffer))
-        except (EOFError, OSError, ValueError, zlib.error, _lzma_error()) as error:
+        except (EOFError, OSError, ValueError, zlib.error, zipfile.BadZipFile, _lzma_error()) as error:
             raise DataError(
                 f"`{self._name}` is a damaged {self._kind} file: {error}.",
                 remedy="Compress or copy it again.",
@@ -91,3 +109,10 @@ PACKINGS: dict[str, tuple[str, Callable[[IO[bytes]], Any]]] = {
     ".xz": ("xz", _xz),
     ".zst": ("Zstandard", _zstandard),
 }
+
+_MAGIC = (
+    (b"\x1f\x8b", ".gz"),
+    (b"BZh", ".bz2"),
+    (b"\xfd7zXZ\x00", ".xz"),
+    (b"\x28\xb5\x2f\xfd", ".zst"),
+)

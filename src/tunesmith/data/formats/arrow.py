@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tunesmith.data.formats import FileFormat, Row
+from tunesmith.data.formats._features import row_converter
 from tunesmith.data.formats._files import DataFile
 from tunesmith.errors import DataError
 
+_FILE_MAGIC, _CONTINUATION = b"ARROW1", b"\xff\xff\xff\xff"
+_END_OF_STREAM = _CONTINUATION + bytes(4)
+
 
 def batch_rows(file: DataFile, batches: Callable[[Any], Iterator[Any]]) -> Iterator[Row]:
-    """The rows of Arrow batches.
+    """The rows of Arrow batches; class labels by their names, and without the nulls that structs are filled with.
 
     Args:
         file: to open.
@@ -22,29 +26,43 @@ def batch_rows(file: DataFile, batches: Callable[[Any], Iterator[Any]]) -> Itera
     number = 0
     with file.open_seekable() as handle:
         try:
+            convert: Any = None
             for batch in batches(handle):
+                convert = convert or row_converter(batch.schema)
                 for values in batch.to_pylist():
                     number += 1
-                    yield Row(number, values, unit="row")
-        except (pa.ArrowInvalid, OSError) as error:
+                    yield Row(number, convert(values), unit="row")
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"`{file.name}` is not what its ending says: {error}.", remedy="Mend the file."
             ) from None
 
 
-def _batches(handle: Any) -> Iterator[Any]:
-    import pyarrow as pa
-
-    try:
-        reader = pa.ipc.open_file(handle)
-    except pa.ArrowInvalid:
-        handle.seek(0)
-        return iter(pa.ipc.open_stream(handle))
-    return (reader.get_batch(i) for i in range(reader.num_record_batches))
-
-
 def _rows(file: DataFile) -> Iterator[Row]:
-    return batch_rows(file, _batches)
+    def batches(handle: Any) -> Iterator[Any]:
+        import pyarrow as pa
+
+        try:
+            reader = pa.ipc.open_file(handle)
+        except pa.ArrowInvalid:
+            _notice_missing_end(file, handle)
+            return iter(pa.ipc.open_stream(handle))
+        return (reader.get_batch(i) for i in range(reader.num_record_batches))
+
+    return batch_rows(file, batches)
 
 
-format = FileFormat("columns, as Arrow files or streams", (".arrow", ".feather"), _rows)
+def _notice_missing_end(file: DataFile, handle: Any) -> None:
+    """A stream may end without its mark, but one that was cut between two batches looks the same."""
+    size = handle.seek(0, 2)
+    handle.seek(max(0, size - len(_END_OF_STREAM)))
+    if handle.read() != _END_OF_STREAM:
+        file.notice(f"the Arrow stream `{file.name}` has no mark at its end: rows may be missing there")
+    handle.seek(0)
+
+
+def _recognises(head: bytes) -> bool:
+    return head.startswith((_FILE_MAGIC, _CONTINUATION))
+
+
+format = FileFormat("columns, as Arrow files or streams", (".arrow", ".feather"), _rows, _recognises)

@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tunesmith.data.formats import FileFormat, Row
-from tunesmith.data.formats._files import DataFile, is_utf8
+from tunesmith.data.formats._encodings import encoding_of, text_problem
+from tunesmith.data.formats._files import DataFile
+from tunesmith.data.formats._json import lines_of
+from tunesmith.data.formats.conllu import format as conllu
 
 _TAG = re.compile(r"O|[BIESLUM]-.+")
 _DOCUMENT = "-DOCSTART-"
@@ -24,6 +27,13 @@ _Line = tuple[int, list[str]]
 
 
 def _rows(file: DataFile) -> Iterator[Row]:
+    if conllu.recognises(file.head()):
+        file.notice(f"`{file.name}` is CoNLL-U by its content, and is read as such")
+        return conllu.rows(file)
+    return _sentences(file)
+
+
+def _sentences(file: DataFile) -> Iterator[Row]:
     with file.open_text() as handle:
         numbered = enumerate(handle, start=1)
         document: dict[str, str] = {}
@@ -61,16 +71,18 @@ def _is_comment(columns: list[str], width: int) -> bool:
 
 def _sentence(lines: list[_Line]) -> Row:
     first, width = lines[0][0], len(lines[0][1])
+    n_lines = lines[-1][0] - first + 1
     for number, columns in lines:
         if fault := _fault(columns, width):
-            return Row(first, fault=f"line {number} {fault}")
-    return Row(first, {"tokens": [c[0] for _, c in lines], "tags": [c[-1] for _, c in lines]})
+            return Row(first, fault=f"line {number} {fault}", n_lines=n_lines)
+    values = {"tokens": [c[0] for _, c in lines], "tags": [c[-1] for _, c in lines]}
+    return Row(first, values, n_lines=n_lines)
 
 
 def _fault(columns: list[str], width: int) -> str:
     """Why a line cannot be read, as the end of `line 3 …`; empty when it can."""
-    if not all(map(is_utf8, columns)):
-        return "is not UTF-8."
+    if problem := text_problem("\t".join(columns)):
+        return f"is {problem}" if problem.startswith("not") else problem.removeprefix("it ")
     if len(columns) != width:
         return f"has {len(columns)} columns, the sentence's first line has {width}."
     if width == 1:
@@ -78,8 +90,21 @@ def _fault(columns: list[str], width: int) -> str:
     if not columns[0]:
         return "has no token."
     if not _TAG.fullmatch(columns[-1]):
-        return f"has the tag `{columns[-1]}`; a tag is O, or one of B I E S L U M, a hyphen and a type."
+        return (
+            f"has the tag `{columns[-1]}`; a tag is O, or one of B I E S L U M, a hyphen and a type: `B-PER` for "
+            "the first word of a person, `I-PER` for those that follow."
+        )
     return ""
 
 
-format = FileFormat("a token and its tag a line", (".conll", ".bio", ".iob", ".iob2", ".bioes"), _rows)
+def _recognises(head: bytes) -> bool:
+    """Whether every line has a token and a tag, and some lines are blank."""
+    lines = lines_of(head)
+    cut = [_columns(line) for line in lines if not _is_between(line)]
+    is_parted = encoding_of(head)[1] == "UTF-8" and (b"\n\n" in head or b"\n\r\n" in head)
+    return len(cut) > 1 and is_parted and all(len(c) > 1 and _TAG.fullmatch(c[-1]) for c in cut)
+
+
+format = FileFormat(
+    "a token and its tag a line", (".conll", ".bio", ".iob", ".iob2", ".bioes"), _rows, _recognises
+)

@@ -1,67 +1,169 @@
-"""CSV and TSV with a header; the delimiter of a `.csv` is the one its header has most of."""
+"""CSV and TSV with a header.
+
+The delimiter is the one that cuts the first lines into as many fields as the header most often; a line `sep=;`
+above the header, as Excel writes it, says it. In TSV a quote is a plain character, unless nearly all the rows
+that hold one are quoted as CSV has it: many tools write tabs and never quote.
+
+What a quoted text takes in is checked line by line (`_Records`), so that a quote that is never closed costs its
+own line and no other.
+"""
 
 from __future__ import annotations
 
 import csv
-import itertools
+import re
 from collections.abc import Iterator
-from typing import Any
 
 from tunesmith.data.formats import FileFormat, Row
-from tunesmith.data.formats._files import DataFile, is_utf8
+from tunesmith.data.formats._encodings import text_problem
+from tunesmith.data.formats._files import DataFile
+from tunesmith.data.formats._json import first_character, lines_of
+from tunesmith.data.formats._records import Dialect, Lines, Record, Records
 from tunesmith.errors import DataError
 
 _DELIMITERS = ",;\t|"
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_ESCAPED_SIGN = re.compile(r"\\[\",;|\t]")
+_SAMPLE_LINES = 100
+_MOST_BROKEN_QUOTES = 0.1
 
 
 def _rows(file: DataFile) -> Iterator[Row]:
     csv.field_size_limit(2**31 - 1)
     with file.open_text() as handle:
-        first = handle.readline()
-        delimiter = "\t" if file.ending == ".tsv" else max(_DELIMITERS, key=first.count)
-        lines = itertools.chain([first] if first else [], handle)
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        yield from _body(reader, _header(reader, file.name))
+        lines = Lines(handle)
+        dialect = _dialect(file, lines)
+        header = _header(lines, dialect, file.name)
+        records = Records(lines, dialect, len(header))
+        nameless = [name for i, name in enumerate(header, start=1) if name == f"column {i}"]
+        for record in records:
+            row = _row(header, record)
+            if row is not None:
+                for name in nameless:  # beside a table, where Excel writes delimiters for nothing
+                    if not row.values.get(name):
+                        row.values.pop(name, None)
+                yield row
+    if records.over_lines_like_rows:
+        file.notice(
+            f"{records.over_lines_like_rows} rows of `{file.name}` run over lines that could be rows themselves: "
+            f"quotes stand around them (the first in line {records.first_over_lines})"
+        )
 
 
-def _header(reader: Any, name: str) -> list[str]:
-    place = f"{name}, line 1"
+def _dialect(file: DataFile, lines: Lines) -> Dialect:
+    """The delimiter and the use of quotes; takes the line that says the delimiter."""
+    first = lines.peek(1)
+    if first and (said := _SEPARATOR_LINE.fullmatch(first[0])):
+        next(lines)
+        return Dialect(said[1])
+    sample = lines.peek(_SAMPLE_LINES)
+    if escaped := sum(map(bool, map(_ESCAPED_SIGN.search, sample))):
+        file.notice(
+            f"{escaped} of the first {len(sample)} lines of `{file.name}` have a backslash before a quote or a "
+            "delimiter: it is read as a character like others, for CSV doubles quotes and has no such sign"
+        )
+    header = next((line for line in sample if line.strip()), "")
+    if file.ending != ".tsv":
+        return Dialect(_delimiter(sample))
+    if "\t" not in header and (other := _delimiter(sample)) in header:
+        file.notice(f"`{file.name}` has no tab in its header, and is read with `{other}` between its fields")
+        return Dialect(other)
+    return Dialect("\t", quotes=_has_quoted_fields(file))
+
+
+def _delimiter(sample: list[str]) -> str:
+    return max(_DELIMITERS, key=lambda delimiter: _regularity(sample, delimiter))
+
+
+def _regularity(sample: list[str], delimiter: str) -> tuple[bool, float, int]:
+    """Whether a delimiter cuts lines, the share with as many fields as the header, and their number."""
+    reader = csv.reader(sample, delimiter=delimiter)
+    records = [fields for fields in reader if fields]
+    n_fields = len(records[0]) if records else 0
+    same = sum(len(fields) == n_fields for fields in records)
+    return n_fields > 1, same / max(len(records), 1) if n_fields > 1 else 0.0, n_fields
+
+
+def _has_quoted_fields(file: DataFile) -> bool:
+    """Whether the quotes of a tab-separated file are those of CSV; a pass over the lines that hold any."""
+    with file.open_text() as handle:
+        lines, dialect = Lines(handle), Dialect("\t")
+        header = next((line for line in lines if line.strip()), "")
+        if header.startswith('"') and dialect.is_proper(header):
+            return True
+        quoted, broken = Records(lines, dialect, len(dialect.plain(header))).count_quoted()
+    if not broken:
+        return True
+    is_quoted = broken <= _MOST_BROKEN_QUOTES * (quoted + broken)
+    if not is_quoted:
+        file.notice(
+            f"quotes in `{file.name}` are read as plain characters: in {broken} of {quoted + broken} rows with "
+            "quotes they are not those of CSV"
+        )
+    return is_quoted
+
+
+def _header(lines: Lines, dialect: Dialect, name: str) -> list[str]:
+    """The names of the columns; one without a name is called by its number."""
+    for line in lines:
+        if not line.strip():
+            continue
+        place = f"{name}, line {lines.number}"
+        names = _header_names(line, lines, dialect, place)
+        twice = sorted({column for column in names if names.count(column) > 1})
+        if twice:
+            raise DataError(
+                f"a column's name must be its own, and `{twice[0]}` stands twice in the header.",
+                place=place,
+                remedy="Rename one of them.",
+            )
+        return names
+    return []
+
+
+def _header_names(line: str, lines: Lines, dialect: Dialect, place: str) -> list[str]:
+    taken = [line]
     try:
-        header: list[str] = next(reader, [])
+        fields = dialect.split(line, lines.taking(taken))
     except csv.Error as error:
         raise DataError(
             f"the header is not CSV: {error}.", place=place, remedy="Mend the header's quotes."
         ) from None
-    twice = sorted({column for column in header if header.count(column) > 1})
-    if twice:
+    if dialect.is_over_rows(taken):
         raise DataError(
-            f"a column's name must be its own, and `{twice[0]}` stands twice in the header.",
+            f"the header is not CSV: a quote is opened in it and takes in {len(taken) - 1} lines that are rows.",
             place=place,
-            remedy="Rename one of them.",
+            remedy="Mend the header's quotes.",
         )
-    return header
+    if problem := text_problem("".join(fields)):
+        raise DataError(f"the header is {problem}", place=place, remedy="Save the file as UTF-8.")
+    return [field if field.strip() else f"column {i}" for i, field in enumerate(fields, start=1)]
 
 
-def _body(reader: Any, header: list[str]) -> Iterator[Row]:
-    while True:
-        line = reader.line_num + 1
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield Row(line, fault=f"not CSV: {error}.")
-            continue
-        if fields:
-            yield _row(line, header, fields)
-
-
-def _row(line: int, header: list[str], fields: list[str]) -> Row:
+def _row(header: list[str], record: Record) -> Row | None:
+    """The row of a record; none where every field is blank, as Excel writes below a table."""
+    line, fields, n_lines = record.line, record.fields, record.n_lines
+    if record.fault:
+        return Row(line, fault=record.fault, n_lines=n_lines)
+    text = "".join(fields)
+    if not text or text.isspace():
+        return None
+    if len(fields) > len(header) and not any(map(str.strip, fields[len(header) :])):
+        fields = fields[: len(header)]
     if len(fields) != len(header):
-        return Row(line, fault=f"{len(fields)} fields, the header has {len(header)}.")
-    if not all(map(is_utf8, fields)):
-        return Row(line, fault="not UTF-8.")
-    return Row(line, dict(zip(header, fields, strict=True)))
+        return Row(line, fault=f"{len(fields)} fields, the header has {len(header)}.", n_lines=n_lines)
+    if problem := text_problem(text):
+        return Row(line, fault=problem, n_lines=n_lines)
+    return Row(line, dict(zip(header, fields, strict=True)), n_lines=n_lines)
 
 
-format = FileFormat("a header and rows of fields", (".csv", ".tsv"), _rows)
+def _recognises(head: bytes) -> bool:
+    """A header, and lines with as many fields as it."""
+    if first_character(head) in ("[", "{", "<"):
+        return False
+    lines = lines_of(head)[:_SAMPLE_LINES]
+    cuts, share, _ = _regularity(lines, _delimiter(lines)) if len(lines) > 1 else (False, 0.0, 0)
+    return cuts and share == 1.0
+
+
+format = FileFormat("a header and rows of fields", (".csv", ".tsv"), _rows, _recognises)

@@ -40,7 +40,7 @@ def _name(source: str) -> str:
     return shown_url(source.partition("#")[0])
 
 
-def _rows(source: str) -> Iterator[tuple[str, Row]]:
+def _rows(source: str, notices: list[str]) -> Iterator[tuple[str, Row]]:
     name = _name(source)
     for number, values in enumerate(_records(source), start=1):
         yield name, Row(number, values, unit="row")

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith.data.formats import Row, SourceFormat
-from tunesmith.data.formats._files import DataFile, is_utf8, local_path
+from tunesmith.data.formats._encodings import text_problem
+from tunesmith.data.formats._files import DataFile, local_path
 from tunesmith.data.formats.text import format as text_format
 from tunesmith.errors import DataError
 
@@ -20,7 +21,7 @@ def _folder(source: str) -> Path:
     return local_path(source) or Path(source)
 
 
-def _rows(source: str) -> Iterator[tuple[str, Row]]:
+def _rows(source: str, notices: list[str]) -> Iterator[tuple[str, Row]]:
     folder = _folder(source)
     texts = _texts(folder)
     if not texts:
@@ -29,30 +30,47 @@ def _rows(source: str) -> Iterator[tuple[str, Row]]:
             remedy="Give one folder a class with a text file an example, or name the data files.",
         )
     depths = {len(path.relative_to(folder).parts) for path in texts}
-    yield from map(_example, texts) if depths == {2} else _running_text(texts)
+    if others := sorted({*_seen_files(folder)} - {*texts}):
+        notices.append(
+            f"{len(others)} files of the folder `{folder}` are no text files and are not read, "
+            f"`{others[0].relative_to(folder)}` among them"
+        )
+    yield from (_example(path, notices) for path in texts) if depths == {2} else _running_text(texts, notices)
 
 
 def _texts(folder: Path) -> list[Path]:
     """Every text file, sorted; what is hidden (left by editors and archivers) is none of the data."""
+    return [path for path in _seen_files(folder) if DataFile(str(path)).ending in text_format.endings]
+
+
+def _seen_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if DataFile(str(path)).ending in text_format.endings
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
 
 
-def _example(path: Path) -> tuple[str, Row]:
-    with DataFile(str(path)).open_bytes() as handle:
-        text = handle.read().decode("utf-8-sig", errors="surrogateescape")
-    values = {"text": text, "label": path.parent.name}
-    return str(path), Row(1, values) if is_utf8(text) else Row(1, fault="not UTF-8.")
+def _example(path: Path, notices: list[str]) -> tuple[str, Row]:
+    try:
+        with DataFile(str(path), notices).open_text() as handle:
+            text = handle.read()
+    except DataError as error:
+        return str(path), Row(1, fault=error.rule)
+    if problem := text_problem(text):
+        return str(path), Row(1, fault=problem)
+    return str(path), Row(1, {"text": text, "label": path.parent.name})
 
 
-def _running_text(texts: list[Path]) -> Iterator[tuple[str, Row]]:
+def _running_text(texts: list[Path], notices: list[str]) -> Iterator[tuple[str, Row]]:
     for path in texts:
-        yield from ((str(path), row) for row in text_format.rows(DataFile(str(path))))
+        yield from ((str(path), row) for row in text_format.rows(DataFile(str(path), notices)))
+
+
+def _parts(source: str) -> list[tuple[str, str]]:
+    """The files that lie in the folder itself, by their names up to the first point: `train` of train.csv."""
+    files = sorted(path for path in _folder(source).iterdir() if path.is_file())
+    return [(path.name.split(".")[0], str(path)) for path in files]
 
 
 def _files(source: str) -> list[Path]:
@@ -75,4 +93,6 @@ format = SourceFormat(
     files=_files,
     fingerprint=_fingerprint,
     name=lambda source: str(_folder(source)),
+    parts=_parts,
+    is_general=True,
 )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunesmith.data.formats import Row, SourceFormat
+from tunesmith.data.formats._features import row_converter
 from tunesmith.errors import DataError
 
 _PREFIX = "hub:"
 
 
-def _rows(source: str) -> Iterator[tuple[str, Row]]:
+def _rows(source: str, notices: list[str]) -> Iterator[tuple[str, Row]]:
     import datasets
 
     repository, _, split = source.removeprefix(_PREFIX).partition(":")
@@ -21,11 +22,9 @@ def _rows(source: str) -> Iterator[tuple[str, Row]]:
             f"the Hub data set `{repository}` cannot be loaded: {error}.",
             remedy="Check the name and the network, or give a local file.",
         ) from None
-    names = {key: f for key, f in rows.features.items() if isinstance(f, datasets.ClassLabel)}
+    convert = row_converter(rows.features.arrow_schema)
     for number, values in enumerate(rows, start=1):
-        for key, feature in names.items():
-            values[key] = feature.int2str(values[key]) if values[key] is not None else None
-        yield source, Row(number, values, unit="row")
+        yield source, Row(number, convert(dict(values)), unit="row")
 
 
 format = SourceFormat(

@@ -1,56 +1,58 @@
-"""JSON: a list of objects, `{"data": [...]}` with one, columns of one length, or SQuAD."""
+"""JSON: a list of objects, `{"data": [...]}` with one, columns of one length, splits side by side, or SQuAD."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
-from tunesmith.data.formats import FileFormat, Row, _squad
+from tunesmith.data.formats import FileFormat, Row
 from tunesmith.data.formats._files import DataFile
+from tunesmith.data.formats._json import (
+    document_rows,
+    first_character,
+    is_json_line,
+    lines_of,
+    parsed_document,
+    parts_within,
+)
+from tunesmith.data.formats.json_lines import line_rows
 from tunesmith.errors import DataError
+
+_FIRST_LINES = 20
 
 
 def _rows(file: DataFile) -> Iterator[Row]:
-    value = _document(file)
-    if _squad.is_squad(value):
-        yield from _squad.squad_rows(value)
-        return
-    rows = _rows_within(value)
-    if rows is None:
+    text = file.read_text()
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if _holds_lines(text):
+            file.notice(f"`{file.name}` holds JSON lines, and is read as such")
+            return line_rows(file)
         raise DataError(
-            f"`{file.name}` must hold a list of objects, or `data` with one.",
-            remedy="Save it as a list of rows.",
-        )
-    for number, row in enumerate(rows, start=1):
-        if isinstance(row, dict):
-            yield Row(number, row, unit="row")
-        else:
-            fault = f"a row must be a JSON object, not {type(row).__name__}."
-            yield Row(number, fault=fault, unit="row")
+            f"`{file.name}` is not JSON: {error}.", remedy="One object a line has the ending .jsonl."
+        ) from None
+    return document_rows(document, file)
 
 
-def _document(file: DataFile) -> Any:
-    with file.open_text() as handle:
-        try:
-            return json.load(handle)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"`{file.name}` is not JSON: {error}.", remedy="One object a line has the ending .jsonl."
-            ) from None
+def _holds_lines(text: str) -> bool:
+    """Whether most of the first lines are objects of their own."""
+    lines = [line for line in text[: 2**20].splitlines() if line.strip()][:_FIRST_LINES]
+    return 2 * sum(map(is_json_line, lines)) > len(lines)
 
 
-def _rows_within(value: Any) -> list[Any] | None:
-    """The rows of a list, of `{"data": [...]}`, or of columns `{"text": [...], "label": [...]}`."""
-    if isinstance(value, dict) and isinstance(value.get("data"), list):
-        value = value["data"]
-    if isinstance(value, list):
-        return value
-    if not isinstance(value, dict) or not all(isinstance(column, list) for column in value.values()):
-        return None
-    if len({len(column) for column in value.values()}) != 1:
-        return None
-    return [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
+def _parts(file: DataFile) -> list[tuple[str, str]]:
+    """The splits that a document holds side by side: `a.json#train`."""
+    if first_character(file.head()) != "{":
+        return []
+    names = parts_within(parsed_document(file.read_text()))
+    return [(name, f"{file.file_name}#{name}") for name in names]
 
 
-format = FileFormat("a list of objects, columns, or SQuAD 1.1 and 2.0", (".json",), _rows)
+def _recognises(head: bytes) -> bool:
+    return first_character(head) in ("[", "{") and not all(map(is_json_line, lines_of(head)))
+
+
+format = FileFormat(
+    "a list of objects, columns, splits, or SQuAD 1.1 and 2.0", (".json",), _rows, _recognises, _parts
+)

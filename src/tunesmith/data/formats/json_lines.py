@@ -1,15 +1,43 @@
-"""JSON lines: one object a line."""
+"""JSON lines: one object a line, or one pair of a text and its annotations, as spaCy has them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from tunesmith.data.formats import FileFormat, Row
-from tunesmith.data.formats._files import DataFile, is_utf8
+from tunesmith.data.formats._encodings import text_problem
+from tunesmith.data.formats._files import DataFile
+from tunesmith.data.formats._json import (
+    document_rows,
+    first_character,
+    is_json_line,
+    lines_of,
+    pair_values,
+    parsed_document,
+)
 
 
 def _rows(file: DataFile) -> Iterator[Row]:
+    if document := _as_document(file):
+        file.notice(f"`{file.name}` is one JSON document, not JSON lines, and is read as such")
+        return document_rows(document[0], file)
+    return line_rows(file)
+
+
+def _as_document(file: DataFile) -> list[Any]:
+    """The one document that a file is, in a list; empty where its lines are documents of their own."""
+    with file.open_text() as handle:
+        first = next((line for line in handle if line.strip()), "")
+    if is_json_line(first) or not first.lstrip().startswith(("[", "{")):
+        return []
+    document = parsed_document(file.read_text())
+    return [document] if isinstance(document, list | dict) else []
+
+
+def line_rows(file: DataFile) -> Iterator[Row]:
+    """A row a line."""
     with file.open_text() as handle:
         for number, line in enumerate(handle, start=1):
             if line.strip():
@@ -17,15 +45,22 @@ def _rows(file: DataFile) -> Iterator[Row]:
 
 
 def _row(number: int, line: str) -> Row:
-    if not is_utf8(line):
-        return Row(number, fault="not UTF-8.")
+    if problem := text_problem(line):
+        return Row(number, fault=problem)
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
         return Row(number, fault=f"not JSON: {error}.")
+    if not isinstance(value, dict) and (pair := pair_values(value)) is not None:
+        return Row(number, pair)
     if not isinstance(value, dict):
         return Row(number, fault=f"a row must be a JSON object, not {type(value).__name__}.")
     return Row(number, value)
 
 
-format = FileFormat("one JSON object a line", (".jsonl", ".ndjson"), _rows)
+def _recognises(head: bytes) -> bool:
+    lines = lines_of(head)
+    return first_character(head) in ("[", "{") and bool(lines) and all(map(is_json_line, lines))
+
+
+format = FileFormat("one JSON object a line", (".jsonl", ".ndjson"), _rows, _recognises)

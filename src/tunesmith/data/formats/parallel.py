@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from tunesmith.data.formats import Row, SourceFormat
-from tunesmith.data.formats._files import DataFile, is_utf8
+from tunesmith.data.formats._encodings import text_problem
+from tunesmith.data.formats._files import DataFile
 from tunesmith.errors import DataError
 from tunesmith.masking import shown_url
 
@@ -22,7 +23,7 @@ def _name(source: str) -> str:
     return shown_url(source.removeprefix(_PREFIX))
 
 
-def _files_by_language(source: str) -> dict[str, DataFile]:
+def _files_by_language(source: str, notices: list[str] | None = None) -> dict[str, DataFile]:
     parts = _BRACES.fullmatch(source.removeprefix(_PREFIX))
     names = [name.strip() for name in parts[2].split(",")] if parts else []
     if parts is None or len(set(names)) < 2 or len(set(names)) < len(names) or not all(names):
@@ -30,14 +31,14 @@ def _files_by_language(source: str) -> dict[str, DataFile]:
             f"parallel text needs the files' endings in braces, two or more, got `{_name(source)}`.",
             remedy="Write `parallel:train.{en,de}` for train.en and train.de.",
         )
-    files = {name: DataFile(f"{parts[1]}{name}{parts[3]}") for name in names}
+    files = {name: DataFile(f"{parts[1]}{name}{parts[3]}", notices) for name in names}
     for file in files.values():
         file.refuse_missing()
     return files
 
 
-def _rows(source: str) -> Iterator[tuple[str, Row]]:
-    files = _files_by_language(source)
+def _rows(source: str, notices: list[str]) -> Iterator[tuple[str, Row]]:
+    files = _files_by_language(source, notices)
     with contextlib.ExitStack() as stack:
         # Lines end at `\n` alone: a stray `\r` or U+2028 within one must not shift all that follow.
         handles = [stack.enter_context(file.open_text(newline="\n")) for file in files.values()]
@@ -49,8 +50,8 @@ def _rows(source: str) -> Iterator[tuple[str, Row]]:
 
 
 def _row(number: int, languages: list[str], lines: tuple[str, ...]) -> Row:
-    if not all(map(is_utf8, lines)):
-        return Row(number, fault="not UTF-8.")
+    if problem := next(filter(None, map(text_problem, lines)), ""):
+        return Row(number, fault=problem)
     return Row(number, {name: line.rstrip("\r\n") for name, line in zip(languages, lines, strict=True)})
 
 

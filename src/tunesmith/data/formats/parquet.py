@@ -13,14 +13,20 @@ _BATCH_ROWS = 4096
 
 
 def _batches(handle: Any) -> Iterator[Any]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    batches: Iterator[Any] = pq.ParquetFile(handle).iter_batches(batch_size=_BATCH_ROWS)
-    return batches
+    file = pq.ParquetFile(handle, page_checksum_verification=True)
+    n_rows = 0
+    for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+        n_rows += batch.num_rows
+        yield batch
+    if n_rows != file.metadata.num_rows:
+        raise pa.ArrowInvalid(f"it holds {n_rows} rows, and its end says {file.metadata.num_rows}")
 
 
 def _rows(file: DataFile) -> Iterator[Row]:
     return batch_rows(file, _batches)
 
 
-format = FileFormat("columns, as Parquet", (".parquet",), _rows)
+format = FileFormat("columns, as Parquet", (".parquet",), _rows, lambda head: head.startswith(b"PAR1"))

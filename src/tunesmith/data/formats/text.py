@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import IO
 
 from tunesmith.data.formats import FileFormat, Row
-from tunesmith.data.formats._files import DataFile, is_utf8
+from tunesmith.data.formats._encodings import text_problem
+from tunesmith.data.formats._files import DataFile
 
 SECTION_CHARACTERS = 10_000
 # Where a section may end, the best place first: after blank lines, after a line, after a blank.
@@ -23,8 +24,11 @@ def _rows(file: DataFile) -> Iterator[Row]:
     line = 1
     with file.open_text() as handle:
         for section in _sections(handle):
-            yield Row(line, {"text": section}) if is_utf8(section) else Row(line, fault="not UTF-8.")
-            line += section.count("\n")
+            n_lines = section.count("\n")
+            problem = text_problem(section)
+            values = {} if problem else {"text": section}
+            yield Row(line, values, fault=problem, n_lines=max(n_lines, 1))
+            line += n_lines
 
 
 def _sections(handle: IO[str]) -> Iterator[str]:

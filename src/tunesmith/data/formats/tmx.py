@@ -132,4 +132,8 @@ class _Reader:
         )
 
 
-format = FileFormat("translation units", (".tmx",), _rows)
+def _recognises(head: bytes) -> bool:
+    return head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<") and b"<tmx" in head
+
+
+format = FileFormat("translation units", (".tmx",), _rows, _recognises)

@@ -1,0 +1,64 @@
+"""Zip archives that hold one data file."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import IO
+
+from tunesmith.data.formats._packing import guarded
+from tunesmith.errors import DataError
+
+ARCHIVE = ".zip"
+_SHOWN_MEMBERS = 10
+
+
+def choose_member(handle: IO[bytes], part: str, is_data: Callable[[str], bool], name: str) -> str:
+    """The name of the data file within an archive.
+
+    Args:
+        handle: the archive's bytes.
+        part: the file that the user named; empty when it is to be the only one.
+        is_data: whether a name is that of a data file.
+        name: what messages call the archive.
+
+    Raises:
+        DataError: it is no archive, there is no such file, or none, or several.
+    """
+    members = _members(handle, name)
+    found = [part] if part in members else [member for member in members if not part and is_data(member)]
+    if len(found) == 1:
+        return found[0]
+    said = f"holds {len(found)} data files" if found or not part else f"holds no `{part}`"
+    listed = ", ".join(f"`{member}`" for member in members[:_SHOWN_MEMBERS]) or "nothing"
+    more = f", and {len(members) - _SHOWN_MEMBERS} more" if len(members) > _SHOWN_MEMBERS else ""
+    raise DataError(
+        f"an archive must hold one data file, and `{name}` {said}. It holds: {listed}{more}.",
+        remedy=f"Name one as `{name}#FILE`, or unpack the archive and name the files.",
+    )
+
+
+def open_member(handle: IO[bytes], member: str, name: str) -> io.BufferedReader:
+    """Opens a file of an archive; damage is a DataError, wherever it is met."""
+    try:
+        stream = zipfile.ZipFile(handle).open(member)  # noqa: SIM115 - closed with what is returned
+    except RuntimeError as error:  # what zipfile says to a file with a password
+        raise DataError(
+            f"`{name}` cannot be read: {error}.", remedy="Unpack it, and name the data file itself."
+        ) from None
+    return guarded(stream, handle, "zip", name)
+
+
+def _members(handle: IO[bytes], name: str) -> list[str]:
+    """The files within, but for what systems put beside them."""
+    try:
+        infos = zipfile.ZipFile(handle).infolist()
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(
+            f"`{name}` is a damaged zip file: {error}.", remedy="Compress or copy it again."
+        ) from None
+    paths = [PurePosixPath(info.filename) for info in infos if not info.is_dir()]
+    hidden = {path for path in paths if any(part.startswith((".", "__MACOSX")) for part in path.parts)}
+    return [str(path) for path in paths if path not in hidden]

@@ -1,0 +1,126 @@
+"""What `datasets` and Arrow do to values, undone: class labels that became numbers, and fields that became null.
+
+`datasets` writes the names of class labels into the schema, as JSON under the key `huggingface`. A struct of
+Arrow has the fields of all rows, so that the arguments of one tool hold those of every other as null: within a
+struct, a null cannot be told from a field that was never there, and is left out. (JSON files can tell them apart,
+and give them as they are.)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Convert = Callable[[Any], Any]
+
+
+def row_converter(schema: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What makes a row of an Arrow table, as Python values, one that a JSON file would have held.
+
+    Args:
+        schema: of the table.
+    """
+    pruned = [field.name for field in schema if _holds_struct(field.type)]
+    named = _named_columns(schema)
+    if not pruned and not named:
+        return lambda values: values
+
+    def convert(values: dict[str, Any]) -> dict[str, Any]:
+        for name, to_names in named.items():
+            values[name] = to_names(values[name])
+        for name in pruned:
+            values[name] = without_nulls(values[name])
+        return values
+
+    return convert
+
+
+def without_nulls(value: Any) -> Any:
+    """A value without the null fields of the structs in it; nulls in lists stay."""
+    if isinstance(value, dict):
+        return {name: without_nulls(part) for name, part in value.items() if part is not None}
+    return [without_nulls(part) for part in value] if isinstance(value, list) else value
+
+
+def _holds_struct(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    if types.is_struct(kind):
+        return True
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return is_list and _holds_struct(kind.value_type)
+
+
+def _named_columns(schema: Any) -> dict[str, Convert]:
+    features = _features_of(schema.metadata)
+    found = {name: _names_in(feature) for name, feature in features.items() if name in schema.names}
+    return {name: convert for name, convert in found.items() if convert is not None}
+
+
+def _features_of(metadata: Mapping[bytes, bytes] | None) -> Mapping[str, Any]:
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return features if isinstance(features, dict) else {}
+
+
+def _names_in(feature: Any) -> Convert | None:
+    """What puts names in the place of numbers, if a feature of `datasets` holds class labels."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return _in_list(_names_in(feature[0]))
+    if not isinstance(feature, dict):
+        return None
+    kind = feature.get("_type")
+    if kind == "ClassLabel" and isinstance(feature.get("names"), list):
+        return _label(feature["names"])
+    if kind in ("Sequence", "List", "LargeList"):
+        return _in_list(_names_in(feature.get("feature")))
+    return (
+        None
+        if isinstance(kind, str)
+        else _in_struct({name: _names_in(part) for name, part in feature.items()})
+    )
+
+
+def _label(names: list[str]) -> Convert:
+    def convert(value: Any) -> Any:
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        if is_number and 0 <= value < len(names):
+            return names[value]
+        return None if value == -1 else value  # what `datasets` has for no label
+
+    return convert
+
+
+def _in_list(convert: Convert | None) -> Convert | None:
+    if convert is None:
+        return None
+
+    def convert_all(value: Any) -> Any:
+        if isinstance(value, dict):  # a list of structs may be kept as a struct of lists
+            return convert(value)
+        return [convert(part) for part in value] if isinstance(value, list) else value
+
+    return convert_all
+
+
+def _in_struct(parts: Mapping[str, Convert | None]) -> Convert | None:
+    named = {name: convert for name, convert in parts.items() if convert is not None}
+    if not named:
+        return None
+
+    def convert_parts(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: _lists(named.get(name))(part) for name, part in value.items()}
+
+    return convert_parts
+
+
+def _lists(convert: Convert | None) -> Convert:
+    """The conversion of a struct's part, which may stand alone or in a list."""
+    if convert is None:
+        return lambda value: value
+    return lambda value: [convert(part) for part in value] if isinstance(value, list) else convert(value)

@@ -1,0 +1,145 @@
+"""Excel workbooks (`.xlsx`), through openpyxl: the one sheet that holds anything, or `FILE.xlsx#SHEET`.
+
+A cell's value is what Excel stored: a formula's is its last result, and a formula that was never computed is a
+fault. Nothing is computed and no macro is run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tunesmith.data.formats import FileFormat, Row
+from tunesmith.data.formats._files import DataFile
+from tunesmith.errors import DataError
+
+# What zipfile, the XML parser (SyntaxError) and openpyxl raise on damage.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, SyntaxError, LookupError, ValueError, TypeError, OSError, EOFError)
+
+
+def _rows(file: DataFile) -> Iterator[Row]:
+    with _workbook(file, data_only=True) as values, _workbook(file, data_only=False) as formulas:
+        name = _sheet_name(values, file)
+        numbered = enumerate(zip(values[name].iter_rows(), formulas[name].iter_rows(), strict=True), start=1)
+        header: list[str] = []
+        for number, (cells, written) in numbered:
+            if all(_is_blank(cell.value) for cell in cells) and all(
+                _is_blank(cell.value) for cell in written
+            ):
+                continue
+            if not header:
+                header = _header([cell.value for cell in cells], f"{file.name}, row {number}")
+                continue
+            yield _row(number, header, cells, written)
+
+
+@contextlib.contextmanager
+def _workbook(file: DataFile, *, data_only: bool) -> Iterator[Any]:
+    try:
+        import openpyxl
+    except ImportError:
+        raise DataError(
+            f"`{file.name}` is read through openpyxl, which is not here.",
+            remedy="`pip install 'tunesmith[excel]'`",
+        ) from None
+    with file.open_seekable() as handle:
+        try:
+            with contextlib.closing(
+                openpyxl.load_workbook(handle, read_only=True, data_only=data_only, keep_links=False)
+            ) as book:
+                for sheet in book.worksheets:
+                    sheet.reset_dimensions()  # what a sheet says of its size may be wrong, and rows be lost by it
+                yield book
+        except (*_DAMAGE, openpyxl.utils.exceptions.InvalidFileException) as error:
+            raise DataError(
+                f"`{file.name}` is no Excel workbook: {error}.", remedy="Save it again as .xlsx."
+            ) from None
+
+
+def _sheet_name(book: Any, file: DataFile) -> str:
+    """The sheet to read: the one that is named, else the only one that holds anything.
+
+    Raises:
+        DataError: there is no such sheet, or several hold something.
+    """
+    names = [sheet.title for sheet in book.worksheets]
+    filled = (
+        [file.part] if file.part in names else [n for n in names if not file.part and _holds_values(book[n])]
+    )
+    if len(filled) == 1:
+        return str(filled[0])
+    listed = ", ".join(f"`{file.file_name}#{name}`" for name in (filled or names))
+    if file.part:
+        raise DataError(f"`{file.file_name}` has no sheet `{file.part}`.", remedy=f"It has: {listed}.")
+    raise DataError(
+        f"{len(filled)} sheets of `{file.name}` hold something, and a source is one.",
+        remedy=f"Name one: {listed}.",
+    )
+
+
+def _holds_values(sheet: Any) -> bool:
+    return any(not _is_blank(value) for row in sheet.iter_rows(values_only=True) for value in row)
+
+
+def _header(values: Sequence[Any], place: str) -> list[str]:
+    names = ["" if _is_blank(value) else str(value) for value in values]
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise DataError(
+            f"a column's name must be its own, and `{twice[0]}` stands twice in the header.",
+            place=place,
+            remedy="Rename one of them.",
+        )
+    return [name or f"column {i}" for i, name in enumerate(names, start=1)]
+
+
+def _row(number: int, header: Sequence[str], cells: Sequence[Any], written: Sequence[Any]) -> Row:
+    values: dict[str, Any] = {}
+    for i, (cell, source) in enumerate(zip(cells, written, strict=False), start=1):
+        if problem := _problem(cell, source, is_outside=i > len(header)):
+            return Row(number, fault=f"the cell in column {i} {problem}.", unit="row")
+        if i <= len(header) and (header[i - 1] != f"column {i}" or not _is_blank(cell.value)):
+            values[header[i - 1]] = _value(cell.value)
+    return Row(number, values, unit="row")
+
+
+def _problem(cell: Any, source: Any, *, is_outside: bool) -> str:
+    """Why a cell cannot be read, as a sentence's end; empty when it can."""
+    if cell.value is None and not _is_blank(source.value):
+        return "holds a formula whose result is not stored: open the file in a spreadsheet and save it"
+    if cell.value is not None and cell.data_type == "e":
+        return f"holds the error `{cell.value}`"
+    return (
+        f"holds `{cell.value}`, and the header ends before it"
+        if is_outside and not _is_blank(cell.value)
+        else ""
+    )
+
+
+def _value(value: Any) -> Any:
+    """A cell's value as JSON would hold it."""
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return str(value) if isinstance(value, datetime.timedelta) else value
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _parts(file: DataFile) -> list[tuple[str, str]]:
+    with _workbook(file, data_only=True) as book:
+        return [(sheet.title, f"{file.file_name}#{sheet.title}") for sheet in book.worksheets]
+
+
+def _recognises(head: bytes) -> bool:
+    return head.startswith(b"PK\x03\x04") and b"xl/" in head
+
+
+format = FileFormat("a sheet of an Excel workbook", (".xlsx", ".xlsm"), _rows, _recognises, _parts)

@@ -1,0 +1,69 @@
+import zipfile
+
+import pytest
+
+from tunesmith.data.reading import read_rows
+from tunesmith.errors import DataError
+
+
+@pytest.fixture
+def archive(tmp_path):
+    def make(files, name="data.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as zipped:
+            for member, content in files.items():
+                zipped.writestr(member, content)
+        return str(tmp_path / name)
+
+    return make
+
+
+def values(source):
+    return [row.values for _, row in read_rows(source)]
+
+
+CSV = "text,label\na,x\n"
+
+
+def test_the_one_data_file_of_an_archive_is_read(archive):
+    source = archive(
+        {"export/rows.csv": CSV, "README.md": "about", "__MACOSX/rows.csv": "", "export/.rows.csv": ""}
+    )
+    assert values(source) == [{"text": "a", "label": "x"}]
+
+
+def test_of_several_one_must_be_named(archive):
+    source = archive({"train.csv": CSV, "test.csv": CSV.replace("a,", "b,")})
+    with pytest.raises(DataError, match=r"holds 2 data files\. It holds: `train\.csv`, `test\.csv`"):
+        values(source)
+    assert values(f"{source}#test.csv") == [{"text": "b", "label": "x"}]
+    with pytest.raises(DataError, match=r"holds no `dev\.csv`"):
+        values(f"{source}#dev.csv")
+
+
+@pytest.mark.parametrize("files", [{}, {"notes.md": "nothing"}])
+def test_an_archive_without_data(archive, files):
+    with pytest.raises(DataError, match="holds 0 data files"):
+        values(archive(files))
+
+
+def test_what_is_no_archive_or_a_damaged_one(archive, tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"PK no zip")
+    with pytest.raises(DataError, match="damaged zip file"):
+        values(str(tmp_path / "a.zip"))
+    source = archive({"a.csv": "text,label\n" + "".join(f"row {i},x\n" for i in range(5000))})
+    data = bytearray((tmp_path / "data.zip").read_bytes())
+    data[2000] ^= 255
+    (tmp_path / "data.zip").write_bytes(data)
+    with pytest.raises(DataError, match="damaged zip file"):
+        values(source)
+
+
+def test_files_that_are_packed_though_their_name_does_not_say_so(tmp_path):
+    import gzip
+
+    (tmp_path / "a.csv").write_bytes(gzip.compress(CSV.encode()))
+    notices = []
+    assert [row.values for _, row in read_rows(str(tmp_path / "a.csv"), notices)] == [
+        {"text": "a", "label": "x"}
+    ]
+    assert "is packed as .gz" in notices[0]
