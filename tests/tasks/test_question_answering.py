@@ -246,3 +246,21 @@ def test_the_config_brings_the_targets_back():
 
     for targets in (TARGETS, {"has_unanswerable": False, "longest_answer": 12}):
         assert TASK.targets_of(Config(TASK.config(targets))) == targets
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        '{"text": ["cat"], "answer_start": [2]}',
+        "{'text': ['cat'], 'answer_start': [2]}",
+        '[{"text": "cat", "start": 2}]',
+    ],
+)
+def test_answers_in_a_cell_of_a_table(cell):
+    row = {"question": "who?", "context": "a cat is here", "answers": cell}
+    assert TASK.read(row)["answers"] == [{"text": "cat", "start": 2}]
+
+
+def test_answers_that_are_plain_text_are_refused():
+    with pytest.raises(RowError, match="must hold `text` and `answer_start`, got str"):
+        TASK.read({"question": "who?", "context": "a cat is here", "answers": "cat"})

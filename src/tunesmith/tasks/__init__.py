@@ -43,7 +43,16 @@ IGNORED = -100
 
 
 class RowError(ValueError):
-    """A row cannot be used; the message says why, as the end of `line 3: …`."""
+    """A row cannot be used; the message says why, as the end of `line 3: …`.
+
+    Args:
+        message: why.
+        hint: what helps with all rows of the kind, said once however many they are.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        self.hint = hint
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -76,12 +85,14 @@ class Recognised:
         columns: the file's columns that it is read from.
         convert: from a row of the file to values by the task's columns.
         named: `data.columns` that would read the same; empty where none would.
+        read_inputs: the same without what is to be predicted, where a row may lack it.
     """
 
     name: str
     columns: tuple[str, ...]
     convert: Callable[[Values], dict[str, Any]]
     named: Mapping[str, Any] = field(default_factory=dict)
+    read_inputs: Callable[[Values], dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -231,6 +242,17 @@ class Task:
     def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
         """A format of whole rows, when the columns look like one; `rows` are some of the file's."""
         return None
+
+    def converters(
+        self, values: Mapping[str, Sequence[Any]], targets: Targets | None
+    ) -> Mapping[str, Callable[[Any], Any]]:
+        """How the values of columns are read where one row alone does not tell, by the task's columns.
+
+        Args:
+            values: some of each column of a source.
+            targets: what was learned, where these are not the training rows.
+        """
+        return {}
 
     def read(self, row: Values) -> dict[str, Any]:
         """One row's values, cleaned, by column name; raises RowError where it cannot be used."""

@@ -29,7 +29,21 @@ def split_tag(tag: str) -> tuple[str, str]:
     prefix, dash, label = tag.partition("-")
     if prefix in _PREFIXES and dash and label:
         return prefix, label
-    raise RowError(f"tag `{tag}` is neither `O` nor like `B-PERSON`.")
+    raise RowError(
+        f"tag `{tag}` is neither `O` nor like `B-PERSON`.",
+        hint="A plain tag does not say where an entity begins: write `B-PER` for its first word, `I-PER` for the "
+        "words that follow, and `O` for all others.",
+    )
+
+
+def refuse_numbers(tags: Sequence[object]) -> None:
+    """Raises RowError where tags are not names."""
+    number = next((tag for tag in tags if not isinstance(tag, str)), None)
+    if number is not None or None in tags:
+        raise RowError(
+            f"tags must be names like `B-PERSON`, got `{number!r}`.",
+            hint="Numbers stand for names that this file does not hold; write the names in their place.",
+        )
 
 
 def spans_of_tags(tags: Sequence[str]) -> list[Span]:

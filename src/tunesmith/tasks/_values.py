@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunesmith.errors import DataError
 from tunesmith.tasks import RowError
+from tunesmith.tasks._cells import parsed_cell
 
 
 def is_missing(value: Any) -> bool:
@@ -66,8 +67,26 @@ def number_of(value: Any, column: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise RowError(f"{column} must be a number, got `{value}`.")
+        raise RowError(
+            f"{column} must be a number, got `{value}`{_comma_in(value)}.",
+            hint=_COMMA_HINT if _comma_in(value) else "",
+        )
     return number
+
+
+_COMMA_HINT = "A number has a decimal point and no sign between its thousands: `1234.5`."
+_WITH_COMMA = re.compile(r"\s*[-+]?\d+(?:[.,' \xa0\u202f]\d{3})*[.,]?\d*\s*")
+
+
+def _comma_in(value: Any) -> str:
+    """What a number is written with that no number may hold, for a message; empty for what is none."""
+    if not isinstance(value, str) or not _WITH_COMMA.fullmatch(value):
+        return ""
+    return (
+        ", with a decimal comma"
+        if value.count(",") == 1 and "." not in value.partition(",")[2]
+        else ", with a sign between its thousands"
+    )
 
 
 def list_of(value: Any, column: str) -> list[Any]:
@@ -78,11 +97,9 @@ def list_of(value: Any, column: str) -> list[Any]:
     """
     if is_missing(value):
         raise RowError(f"no {column}.")
+    value = parsed_cell(value, column)
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise RowError(f"{column} must be a list, got the text `{value[:60]}`.") from None
+        raise RowError(f"{column} must be a list, got the text `{value[:60]}`.")
     if not isinstance(value, (list, tuple)):
         raise RowError(f"{column} must be a list, got {type(value).__name__}.")
     return list(value)
@@ -96,9 +113,12 @@ def refuse_surrogates(value: str, column: str) -> None:
         raise RowError(f"{column} is not UTF-8.") from None
 
 
+_WHOLE_NUMBER = re.compile(r"-?\d+")
+
+
 def in_label_order(labels: Sequence[str] | Mapping[str, int]) -> list[str]:
     """Label names in numeric order where all are whole numbers, else alphabetic: never that of the rows."""
-    if all(label.lstrip("-").isdecimal() for label in labels):
+    if all(_WHOLE_NUMBER.fullmatch(label) for label in labels):
         return sorted(labels, key=lambda label: (int(label), label))
     return sorted(labels)
 

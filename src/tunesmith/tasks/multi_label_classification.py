@@ -8,12 +8,13 @@ at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.errors import DataError, did_you_mean
+from tunesmith.errors import DataError
 from tunesmith.metrics import Scores, Shares, Statistics, multi_label, total
 from tunesmith.tasks import (
     Batch,
@@ -30,6 +31,9 @@ from tunesmith.tasks import (
     Values,
 )
 from tunesmith.tasks import _texts as texts
+from tunesmith.tasks._annotations import recognise_labels
+from tunesmith.tasks._cells import label_splitter
+from tunesmith.tasks._labels import refuse_unknown_label, spelling_notices
 from tunesmith.tasks._values import in_label_order, is_missing, label_config, label_of, labels_in
 
 if TYPE_CHECKING:
@@ -59,7 +63,9 @@ class MultiLabelClassification(Task):
     baselines = ("all_frequent", "tfidf_logistic_regression")
 
     def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
-        """One column a label: two or more columns of zeros and ones, and no column of lists."""
+        """Exports of annotation tools; one column a label: two or more of zeros and ones, and none of lists."""
+        if tool := recognise_labels(header, rows, several=True):
+            return tool
         names = {name.strip().lower() for name in header}
         sources = {column.name: _named(header, column) for column in (texts.TEXT, texts.TEXT_PAIR)}
         read = {name: source for name, source in sources.items() if source is not None}
@@ -78,6 +84,13 @@ class MultiLabelClassification(Task):
         return Recognised(
             "one column a label", (*read.values(), *flags), convert, {**read, "labels": list(flags)}
         )
+
+    def converters(
+        self, values: Mapping[str, Sequence[Any]], targets: Targets | None
+    ) -> Mapping[str, Callable[[Any], Any]]:
+        """See Task: the separator of several labels in a cell is that of the column."""
+        known = targets["labels"] if targets else None
+        return {"labels": label_splitter(values["labels"], known)} if "labels" in values else {}
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; no label at all is an answer, too."""
@@ -105,9 +118,11 @@ class MultiLabelClassification(Task):
     def check_targets(self, row: Values, targets: Targets) -> None:
         """See Task."""
         for label in row.get("labels") or ():
-            if label not in targets["labels"]:
-                known = did_you_mean(label, targets["labels"])
-                raise RowError(f"label `{label}` does not occur in the training rows. {known}")
+            refuse_unknown_label(label, targets["labels"])
+
+    def notices(self, train: Values, targets: Targets) -> list[str]:
+        """See Task: labels that differ in spelling alone."""
+        return spelling_notices(Counter(label for labels in train["labels"] for label in labels))
 
     def config(self, targets: Targets) -> dict[str, Any]:
         """See Task."""
@@ -219,23 +234,10 @@ def _labels_of(value: Any) -> list[str]:
     if is_missing(value):
         raise RowError("no labels.")
     if isinstance(value, str):
-        value = _split(value)
+        value = label_splitter([value], None)(value)
     if not isinstance(value, (list, tuple)):
         raise RowError(f"labels must be a list, got {type(value).__name__} `{value}`.")
     return list(dict.fromkeys(label_of(label) for label in value))
-
-
-def _split(text: str) -> list[Any]:
-    import json
-
-    if text.lstrip().startswith("["):
-        try:
-            return list(json.loads(text))
-        except ValueError:
-            raise RowError(f"labels is not JSON: `{text[:60]}`.") from None
-    separator = next((mark for mark in (";", "|", ",") if mark in text), None)
-    parts = text.split(separator) if separator else [text]
-    return [part.strip() for part in parts if part.strip()]
 
 
 def _named(header: Collection[str], column: Column) -> str | None:

@@ -33,6 +33,7 @@ from tunesmith.tasks import (
 from tunesmith.tasks import _alignment as alignment
 from tunesmith.tasks import _passages as passages
 from tunesmith.tasks import _texts as texts
+from tunesmith.tasks._cells import parsed_cell
 from tunesmith.tasks._values import is_missing, text_of
 
 if TYPE_CHECKING:
@@ -246,6 +247,7 @@ def _items(value: Any) -> list[Any]:
     """Answers from SQuAD's {text: [...], answer_start: [...]}, a list of {text, start}, or one of these."""
     if is_missing(value):
         return []
+    value = parsed_cell(value, "answers")
     if isinstance(value, Mapping) and isinstance(value.get("text"), (list, tuple)):
         starts = value.get("answer_start", value.get("start", ()))
         if len(starts) != len(value["text"]):

@@ -7,11 +7,13 @@ numbers, else alphabetic, so that it does not depend on the order of the rows.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.errors import DataError, did_you_mean
+from tunesmith.errors import DataError
 from tunesmith.metrics import Scores, Shares, Statistics, classification, total
 from tunesmith.tasks import (
     Batch,
@@ -20,13 +22,15 @@ from tunesmith.tasks import (
     EncodeOptions,
     LossOptions,
     Prediction,
-    RowError,
+    Recognised,
     Seen,
     Targets,
     Task,
     Values,
 )
 from tunesmith.tasks import _texts as texts
+from tunesmith.tasks._annotations import recognise_labels
+from tunesmith.tasks._labels import refuse_unknown_label, spelling_notices
 from tunesmith.tasks._values import in_label_order, label_config, label_of, labels_in, refuse_one_label
 
 if TYPE_CHECKING:
@@ -52,6 +56,10 @@ class TextClassification(Task):
     has_probe = True
     baselines = ("majority", "tfidf_logistic_regression")
 
+    def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
+        """See Task: exports of annotation tools."""
+        return recognise_labels(header, rows, several=False)
+
     def read(self, row: Values) -> dict[str, Any]:
         """See Task."""
         example = texts.read_texts(row)
@@ -68,9 +76,12 @@ class TextClassification(Task):
 
     def check_targets(self, row: Values, targets: Targets) -> None:
         """See Task."""
-        if "label" in row and row["label"] not in targets["labels"]:
-            known = did_you_mean(row["label"], targets["labels"])
-            raise RowError(f"label `{row['label']}` does not occur in the training rows. {known}")
+        if "label" in row:
+            refuse_unknown_label(row["label"], targets["labels"])
+
+    def notices(self, train: Values, targets: Targets) -> list[str]:
+        """See Task: labels that differ in spelling alone."""
+        return spelling_notices(Counter(train["label"]))
 
     def config(self, targets: Targets) -> dict[str, Any]:
         """See Task."""

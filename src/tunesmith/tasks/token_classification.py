@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tunesmith.encoded import Lost
-from tunesmith.errors import DataError, did_you_mean
+from tunesmith.errors import DataError
 from tunesmith.metrics import Scores, Shares, Statistics, spans, total
 from tunesmith.segmentation import entity_word_bounds
 from tunesmith.tasks import (
@@ -28,6 +28,7 @@ from tunesmith.tasks import (
     EncodeOptions,
     LossOptions,
     Prediction,
+    Recognised,
     RowError,
     Seen,
     Targets,
@@ -37,7 +38,9 @@ from tunesmith.tasks import (
 from tunesmith.tasks import _offsets as offsets
 from tunesmith.tasks import _texts as texts
 from tunesmith.tasks import _units as units
-from tunesmith.tasks._tags import Span, scheme_of, spans_of_tags
+from tunesmith.tasks._annotations import recognise_entities
+from tunesmith.tasks._labels import refuse_unknown_label, spelling_notices
+from tunesmith.tasks._tags import Span, refuse_numbers, scheme_of, spans_of_tags
 from tunesmith.tasks._values import label_config, labels_in, list_of, text_of
 
 if TYPE_CHECKING:
@@ -72,6 +75,10 @@ class TokenClassification(Task):
     windows = True
     keeps_tokens = True
 
+    def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
+        """See Task: exports of annotation tools."""
+        return recognise_entities(header, rows)
+
     def read(self, row: Values) -> dict[str, Any]:
         """See Task: the text, where its words are, its entities in characters, and its tags if it has them."""
         spans_are_of_text = "entities" in row and "tags" not in row
@@ -103,11 +110,12 @@ class TokenClassification(Task):
 
     def notices(self, train: Values, targets: Targets) -> list[str]:
         """See Task: the scheme of the tags, and what was repaired."""
+        alike = spelling_notices(Counter(label for entities in train["entities"] for _, _, label in entities))
         tags = [row for row in train.get("tags", ()) if row]
         if not tags:
-            return []
+            return alike
         scheme, repaired = scheme_of(tags)
-        found = [f"the tags are {scheme}"]
+        found = [*alike, f"the tags are {scheme}"]
         return [*found, f"{repaired} entities that begin with I- are read as B-"] if repaired else found
 
     def misplaced(self, columns: Values) -> list[str]:
@@ -119,12 +127,8 @@ class TokenClassification(Task):
 
     def check_targets(self, row: Values, targets: Targets) -> None:
         """See Task."""
-        known = _types(targets)
         for _, _, label in row.get("entities") or ():
-            if label not in known:
-                raise RowError(
-                    f"entity `{label}` does not occur in the training rows. {did_you_mean(label, known)}"
-                )
+            refuse_unknown_label(label, _types(targets), "entity")
 
     def config(self, targets: Targets) -> dict[str, Any]:
         """See Task."""
@@ -239,8 +243,7 @@ def _read_tokens(row: Values) -> dict[str, Any]:
     tags = list_of(row["tags"], "tags")
     if len(tags) != len(tokens):
         raise RowError(f"{len(tokens)} tokens and {len(tags)} tags.")
-    if not all(isinstance(tag, str) for tag in tags):
-        raise RowError(f"tags must be names like `B-PERSON`, got {tags[0]!r}.")
+    refuse_numbers(tags)
     entities = [[words[a][0], words[b - 1][1], label] for a, b, label in spans_of_tags(tags)]
     return {**example, "entities": entities, "tags": tags}
 

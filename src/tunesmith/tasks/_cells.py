@@ -1,0 +1,104 @@
+"""Cells of a table that stand for lists or objects: JSON, Python's way of printing, names with separators."""
+
+from __future__ import annotations
+
+import ast
+import io
+import itertools
+import json
+import tokenize
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from tunesmith.tasks import RowError
+
+SEPARATORS = (";", "|", ",")
+"""The marks between several labels in one cell, the least likely within a label first."""
+
+
+def parsed_cell(value: Any, column: str) -> Any:
+    """The list or object that a text holds as JSON or as Python prints it; anything else as it is.
+
+    Raises:
+        RowError: it begins like one, and is neither.
+    """
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        found = ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        hint = ", but an array as numpy prints it" if "array(" in value else ""
+        raise RowError(
+            f"{column} is neither JSON nor a Python list{hint}: `{value[:60]}`.",
+            hint="Save such columns as JSON lines or Parquet, or write the cells as JSON.",
+        ) from None
+    if _joins_texts(value):
+        raise RowError(
+            f"{column} has texts without a comma between them: `{value[:60]}`.",
+            hint="So numpy prints; save such columns as JSON lines or Parquet, or write the cells as JSON.",
+        )
+    return found
+
+
+def _joins_texts(value: str) -> bool:
+    """Whether two texts stand side by side, which Python reads as one."""
+    try:
+        kinds = [token.type for token in tokenize.generate_tokens(io.StringIO(value.strip()).readline)]
+    except (tokenize.TokenError, IndentationError, SyntaxError):
+        return False
+    # An array may be printed over several lines.
+    kinds = [kind for kind in kinds if kind not in (tokenize.NL, tokenize.NEWLINE)]
+    return any(a == b == tokenize.STRING for a, b in itertools.pairwise(kinds))
+
+
+def label_splitter(values: Sequence[Any], known: Collection[str] | None) -> Callable[[Any], Any]:
+    """How the cells of a column are cut into labels: by one separator, which some of the column's cells tell.
+
+    Args:
+        values: some cells of the column.
+        known: the labels of the training rows, where these are others.
+
+    Returns:
+        A function from a cell to its labels; what is no plain text stays as it is.
+    """
+    texts = [value for value in values if isinstance(value, str) and value.strip() and not _is_list(value)]
+    separator = _separator_of(texts, known)
+    surer = SEPARATORS[: SEPARATORS.index(separator)] if separator else ()
+
+    def split(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if _is_list(value):
+            return parsed_cell(value, "labels")
+        unseen = next((mark for mark in surer if mark in value), None)
+        if unseen and value not in (known or ()):
+            raise RowError(
+                f"labels are parted by `{separator}` in this column, and this one has `{unseen}`: `{value[:60]}`."
+            )
+        parts = value.split(separator) if separator else [value]
+        return [part.strip() for part in parts if part.strip()]
+
+    return split
+
+
+def _separator_of(texts: Sequence[str], known: Collection[str] | None) -> str:
+    if known:
+        return max(("", *SEPARATORS), key=lambda mark: _share_known(texts, mark, known))
+    present = [mark for mark in SEPARATORS if any(mark in text for text in texts)]
+    return next((mark for mark in present if mark != ","), ",")
+
+
+def _share_known(texts: Sequence[str], separator: str, known: Collection[str]) -> float:
+    parts = Counter(
+        part.strip() for text in texts for part in (text.split(separator) if separator else [text])
+    )
+    return sum(n for part, n in parts.items() if part in known) / max(parts.total(), 1)
+
+
+def _is_list(value: str) -> bool:
+    return value.lstrip().startswith("[")
