@@ -21,7 +21,7 @@ def messy(tmp_path):
         b"no label,,south\n"
         b"nan label,NaN,south\n"
         b"NaN,a,south\n"
-        b"bad \xfe byte,a,south\n"
+        b"bad \xff byte,a,south\n"
         b"too few\n"
         b"last,b,north\n"
     )
@@ -141,3 +141,57 @@ def test_rows_and_their_names_in_order(tmp_path):
         == [examples.row_id(i) for i in range(7)]
         == [f"a.csv:{i}" for i in range(2, 9)]
     )
+
+
+def test_a_source_whose_first_rows_are_all_faulty_is_read_to_its_end(tmp_path):
+    rows = ["{broken"] * 600 + ['{"text": "fine", "label": "a"}'] * 50
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    reading = read_examples(TASK, [str(tmp_path / "a.jsonl")], {})
+    assert (len(reading.examples), len(reading.faults)) == (50, 600)
+
+
+def test_a_kind_of_fault_is_said_once_with_its_count_and_places(tmp_path):
+    rows = ["[1]"] * 40 + ["{broken"] + ['{"text": "fine", "label": "a"}']
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    faults = read_examples(TASK, [str(tmp_path / "a.jsonl")], {}).faults
+    with pytest.raises(DataError) as caught:
+        refuse_faults(faults, 1, remedy="Mend them.")
+    lines = str(caught.value).splitlines()
+    assert lines[1].endswith(
+        "a.jsonl, line 1 (and 39 more: line 2, line 3, line 4, line 5, line 6, …): "
+        "a row must be a JSON object, not list."
+    )
+    assert len(lines) == 4
+
+
+def test_unknown_labels_are_one_kind_and_the_known_ones_are_said_once(tmp_path):
+    from tunesmith.data.preparing import read_checked
+
+    rows = [
+        {"text": f"text {i}", "label": label}
+        for i, label in enumerate(["x", "zeta", "zeta", "beta", "gamma"])
+    ]
+    file = write_rows(tmp_path / "a.csv", rows)
+    faults = read_checked(TASK, [str(file)], {}, {"labels": ["x", "why"]}).faults
+    with pytest.raises(DataError) as caught:
+        refuse_faults(faults, 1, remedy="Mend them.")
+    message = str(caught.value)
+    assert message.count("The training rows have: `x`, `why`.") == 1
+    assert "label `zeta` does not occur in the training rows. (also `beta`, `gamma`)" in message
+
+
+def test_fields_within_objects_are_columns_with_points(tmp_path):
+    rows = [{"message": {"body": f"text {i}"}, "meta": {"topic": "x"}} for i in range(3)]
+    file = write_rows(tmp_path / "a.jsonl", [{"id": 0}, *rows])
+    named = {"text": "message.body", "label": "meta.topic"}
+    reading = read_examples(TASK, [str(file)], named, extra=["meta.topic"])
+    assert reading.examples.columns["text"] == ["text 0", "text 1", "text 2"]
+    assert reading.examples.extra["meta.topic"] == ["x"] * 3
+    with pytest.raises(DataError, match=r"`id`, `message`, `meta`, `message\.body`, `meta\.topic`"):
+        read_examples(TASK, [str(file)], {"text": "body", "label": "meta.topic"})
+
+
+def test_a_name_with_blanks_around_it_is_found_without(tmp_path):
+    (tmp_path / "a.csv").write_text("sentence ,label\na text,x\n")
+    reading = read_examples(TASK, [str(tmp_path / "a.csv")], {"text": "sentence", "label": "label"})
+    assert reading.examples.columns["text"] == ["a text"]

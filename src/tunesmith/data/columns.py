@@ -2,18 +2,26 @@
 
 In this order: what the recipe or the user names; what a run was trained with; a column of the task's own name; the
 usual names, most usual first; for a required column still missing, the only column of the right kind. What was
-chosen is always reported, and two candidates of equal right are an error, not a guess.
+chosen is always reported, and two candidates of equal right are an error, not a guess. A field within an object is
+named with points (`meta.topic`) and is never chosen unless it is named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tunesmith.errors import DataError, did_you_mean
 from tunesmith.segmentation import has_unspaced, words
-from tunesmith.tasks import Column, Task
+from tunesmith.tasks import Column, Targets, Task
+
+Getter = Callable[[Mapping[str, Any]], Any]
+"""What takes a column's value from a row of the file."""
+
+_DEEPEST = 4
+_MOST_NESTED = 20
+_INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060"))
 
 _LONG_TEXT_WORDS = 3.0
 
@@ -40,6 +48,7 @@ def choose_view(
     *,
     place: str,
     need_targets: bool = True,
+    targets: Targets | None = None,
     remembered: Sequence[Mapping[str, Any]] = (),
 ) -> View:
     """How the rows of a file are read: a format that the task recognises, else column by column.
@@ -50,29 +59,34 @@ def choose_view(
         named: the recipe's `data.columns`, which wins over what is recognised.
         place: the file, for messages.
         need_targets: false where only predictions are wanted.
+        targets: what was learned, where these are not the training rows.
         remembered: the columns that a run was trained with, see `recall`.
 
     Raises:
         DataError: a named column does not exist, or a required one is not to be found.
     """
-    header = list(dict.fromkeys(name for row in sample for name in row))
+    header = header_of(sample)
     if remembered:
-        named = recall(task, remembered, header, named, place=place, need_targets=need_targets)
+        there = [*header, *nested_columns(sample)]
+        named = recall(task, remembered, there, named, place=place, need_targets=need_targets)
     if not named:
         found = task.recognise(header, sample)
         if found is not None:
-            return View(
-                {"rows": f"{found.name} ({', '.join(found.columns)})"}, found.convert, dict(found.named)
-            )
+            convert = found.convert if need_targets else found.read_inputs or found.convert
+            return View({"rows": f"{found.name} ({', '.join(found.columns)})"}, convert, dict(found.named))
     lists = {ours: theirs for ours, theirs in named.items() if isinstance(theirs, list)}
     for ours, theirs in lists.items():
         for name in theirs:
-            _refuse_wrong_names(task, {ours: name}, header, place)
+            _refuse_wrong_names(task, {ours: name}, sample, place)
     plain = {ours: theirs for ours, theirs in named.items() if ours not in lists}
     chosen = choose_columns(task, sample, plain, place=place, need_targets=need_targets, given=tuple(lists))
+    getters = {ours: column_of(theirs, sample, place) for ours, theirs in chosen.items()}
+    seen = {ours: [getter(row) for row in sample] for ours, getter in getters.items()}
+    converters = task.converters(seen, targets)
 
     def values(row: Mapping[str, Any]) -> dict[str, Any]:
-        found = {ours: row.get(theirs) for ours, theirs in chosen.items()}
+        found = {ours: getter(row) for ours, getter in getters.items()}
+        found |= {ours: convert(found[ours]) for ours, convert in converters.items()}
         return found | {ours: {name: row.get(name) for name in names} for ours, names in lists.items()}
 
     shown = {**chosen, **{ours: ", ".join(names) for ours, names in lists.items()}}
@@ -143,6 +157,78 @@ def _absent(columns: Mapping[str, Any], header: Sequence[str]) -> dict[str, str]
     }
 
 
+def header_of(sample: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns of some rows, in the order in which they first appear."""
+    return list(dict.fromkeys(name for row in sample for name in row))
+
+
+def value_of(name: str) -> Getter:
+    """What takes a column's value from a row, or None where a row has no such column."""
+    return lambda row: row.get(name)
+
+
+def column_of(name: str, sample: Sequence[Mapping[str, Any]], place: str) -> Getter:
+    """What takes a named column's value from a row: a column as it stands, else a field within objects.
+
+    Args:
+        name: of the column; see `found_column`.
+        sample: some rows of the file.
+        place: the file, for messages.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    found = found_column(name, sample, place)
+    if found in header_of(sample):
+        return value_of(found)
+    path = found.split(".")
+    return lambda row: _value_at(row, path)
+
+
+def found_column(name: str, sample: Sequence[Mapping[str, Any]], place: str) -> str:
+    """A column as the file spells it: blanks around a name and invisible characters do not count.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    header, nested = header_of(sample), nested_columns(sample)
+    if name in header or name in nested:
+        return name
+    found = next((column for column in header if _bare(column) == _bare(name)), None)
+    if found is not None:
+        return found
+    known = [*header, *nested]
+    raise DataError(
+        f"there is no column `{name}`.",
+        remedy=f"{did_you_mean(name, known)} The file has: {_listed(known)}.",
+        place=place,
+    )
+
+
+def nested_columns(sample: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The fields within objects, named with points."""
+    found = dict.fromkeys(path for row in sample for path in _paths(row, "", _DEEPEST))
+    return list(found)[:_MOST_NESTED]
+
+
+def _paths(value: Mapping[str, Any], prefix: str, depth: int) -> Iterator[str]:
+    for name, part in value.items():
+        if prefix:
+            yield f"{prefix}{name}"
+        if isinstance(part, dict) and depth:
+            yield from _paths(part, f"{prefix}{name}.", depth - 1)
+
+
+def _value_at(row: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        row = row.get(name) if isinstance(row, Mapping) else None
+    return row
+
+
+def _bare(name: str) -> str:
+    return name.translate(_INVISIBLE).strip()
+
+
 def choose_columns(
     task: Task,
     sample: Sequence[Mapping[str, Any]],
@@ -165,23 +251,25 @@ def choose_columns(
     Raises:
         DataError: a named column does not exist, or a required one is not to be found.
     """
-    header = list(dict.fromkeys(name for row in sample for name in row))
-    _refuse_wrong_names(task, named, header, place)
-    chosen = dict(named)
+    header = header_of(sample)
+    _refuse_wrong_names(task, named, sample, place)
+    chosen = {ours: found_column(theirs, sample, place) for ours, theirs in named.items()}
     for column in task.columns:
         if column.name not in chosen and column.name not in given:
             _choose_by_name(column, header, chosen)
     for column in task.columns:
         if column.name in (*chosen, *given) or not column.required or (column.target and not need_targets):
             continue
-        chosen[column.name] = _choose_by_kind(column, header, sample, chosen, place)
+        chosen[column.name] = _choose_by_kind(column, sample, chosen, place)
     lacking = task.lacks([*chosen, *given], need_targets=need_targets)
     if lacking:
-        raise _missing(lacking, (), header, place)
+        raise _missing(lacking, (), [*header, *nested_columns(sample)], place)
     return {c.name: chosen[c.name] for c in task.columns if c.name in chosen}
 
 
-def _refuse_wrong_names(task: Task, named: Mapping[str, str], header: list[str], place: str) -> None:
+def _refuse_wrong_names(
+    task: Task, named: Mapping[str, str], sample: Sequence[Mapping[str, Any]], place: str
+) -> None:
     names = [column.name for column in task.columns]
     for ours, theirs in named.items():
         if ours not in names:
@@ -190,16 +278,11 @@ def _refuse_wrong_names(task: Task, named: Mapping[str, str], header: list[str],
                 remedy=f"{did_you_mean(ours, names)} `data.columns` maps the task's columns to the file's.",
                 place="data.columns",
             )
-        if theirs not in header:
-            raise DataError(
-                f"there is no column `{theirs}` (for `{ours}`).",
-                remedy=f"{did_you_mean(theirs, header)} The file has: {_listed(header)}.",
-                place=place,
-            )
+        found_column(theirs, sample, place)
 
 
 def _choose_by_name(column: Column, header: list[str], chosen: dict[str, str]) -> None:
-    lowered = {name.strip().lower(): name for name in reversed(header)}
+    lowered = {_bare(name).lower(): name for name in reversed(header)}
     for alias in (column.name, *column.aliases):
         found = lowered.get(alias)
         if found is not None and found not in chosen.values():
@@ -208,18 +291,15 @@ def _choose_by_name(column: Column, header: list[str], chosen: dict[str, str]) -
 
 
 def _choose_by_kind(
-    column: Column,
-    header: list[str],
-    sample: Sequence[Mapping[str, Any]],
-    chosen: Mapping[str, str],
-    place: str,
+    column: Column, sample: Sequence[Mapping[str, Any]], chosen: Mapping[str, str], place: str
 ) -> str:
+    header = header_of(sample)
     free = [name for name in header if name not in chosen.values()]
     fits = _FITS[column.kind]
     candidates = [name for name in free if fits([row.get(name) for row in sample])]
     if len(candidates) == 1:
         return candidates[0]
-    raise _missing(column.name, candidates, header, place)
+    raise _missing(column.name, candidates, [*header, *nested_columns(sample)], place)
 
 
 def _missing(name: str, candidates: Sequence[str], header: Sequence[str], place: str) -> DataError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,18 +20,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.columns import View, choose_view
-from tunesmith.data.reading import fingerprint_of, read_rows, source_name
+from tunesmith.data.columns import Getter, View, choose_view, column_of, value_of
+from tunesmith.data.formats._encodings import conversion_of
+from tunesmith.data.reading import Row, fingerprint_of, read_rows, read_sample, source_name
 from tunesmith.data.stored import CategoryWriter, Column, ColumnWriter
 from tunesmith.errors import DataError
 from tunesmith.run import write_atomically
-from tunesmith.tasks import Realigned, RowError, Task
+from tunesmith.tasks import Realigned, RowError, Targets, Task
 
 EXACT = "exact"
 """The value of `data.align_answers` under which answers must stand where their rows say."""
 
 _SAMPLE_ROWS = 500
-_SHOWN_FAULTS = 5
+_SHOWN_KINDS, _SHOWN_PLACES, _SHOWN_HINTS = 5, 5, 3
+_QUOTED = re.compile(r"`[^`]*`")
+# What differs between faults of one kind: values, numbers, and what the standard library adds to "not JSON".
+_VALUE = re.compile(r"`[^`]*`|\d+|(?<=not JSON: ).*")
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Fault:
     reason: str
     values: Mapping[str, Any] = field(default_factory=dict)
     unit: str = "line"
+    hint: str = ""
 
     def __str__(self) -> str:
         return f"{self.file}, {self.unit} {self.line}: {self.reason}"
@@ -155,6 +161,7 @@ class Reading:
     chosen: dict[str, str]
     views: list[dict[str, Any]]
     realigned: list[Moved] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -173,6 +180,7 @@ def read_examples(
     *,
     extra: Sequence[str] = (),
     optional: Sequence[str] = (),
+    targets: Targets | None = None,
     align: str = EXACT,
     remembered: Sequence[Mapping[str, Any]] = (),
 ) -> Reading:
@@ -184,13 +192,14 @@ def read_examples(
         named: the recipe's `data.columns`.
         extra: columns of the file to keep besides.
         optional: the same, but None where a file lacks them.
+        targets: what was learned, where these are not the training rows.
         align: the recipe's `data.align_answers`.
         remembered: the columns that a run was trained with.
 
     Raises:
         DataError: a source is missing or of no known format, a column is missing, or there is no row.
     """
-    builder = _Builder(task, dict.fromkeys([*extra, *optional]), align)
+    builder = _Builder(task, dict.fromkeys([*extra, *optional]), targets, align)
     for source in sources:
         _read_source(builder, source, named, extra, remembered)
     if not builder.lines and not builder.faults:
@@ -208,30 +217,28 @@ def _read_source(
     required: Sequence[str],
     remembered: Sequence[Mapping[str, Any]],
 ) -> None:
-    rows = read_rows(source)
-    head = list(itertools.islice(rows, _SAMPLE_ROWS))
-    sample = [row.values for _, row in head if not row.fault]
+    rows = read_rows(source, builder.notices)
+    head, sample = read_sample(rows, _SAMPLE_ROWS)
     if not sample:
         builder.faults += [Fault(file, row.line, row.fault, unit=row.unit) for file, row in head]
         return
     place = head[0][0]
-    view = choose_view(builder.task, sample, named, place=place, remembered=remembered)
-    missing = [name for name in required if name not in sample[0]]
-    if missing:
-        raise DataError(
-            f"there is no column `{missing[0]}`.",
-            remedy="Mend `data.group_by`, `evaluate.slices` or `evaluate.groups`.",
-            place=place,
-        )
+    view = choose_view(
+        builder.task, sample, named, place=place, targets=builder.targets, remembered=remembered
+    )
+    extra = {
+        name: column_of(name, sample, place) if name in required else value_of(name) for name in builder.extra
+    }
     builder.chosen = builder.chosen or view.chosen
     if view.named and view.named not in builder.views:
         builder.views.append(view.named)
-    builder.add(itertools.chain(head, rows), view)
+    builder.add(itertools.chain(head, rows), view, extra)
 
 
 class _Builder:
-    def __init__(self, task: Task, extra: Iterable[str], align: str) -> None:
-        self.task, self.align = task, align
+    def __init__(self, task: Task, extra: Iterable[str], targets: Targets | None, align: str) -> None:
+        self.task, self.targets, self.align = task, targets, align
+        self.notices: list[str] = []
         self.realigned: list[Moved] = []
         self.chosen: dict[str, str] = {}
         self.views: list[dict[str, Any]] = []
@@ -246,7 +253,7 @@ class _Builder:
         self._together = [c.name for c in task.columns if c.together and not c.required]
         self._categories = {column.name for column in task.columns if column.kind == "category"}
 
-    def add(self, rows: Iterator[tuple[str, Any]], view: View) -> None:
+    def add(self, rows: Iterator[tuple[str, Row]], view: View, extra: Mapping[str, Getter]) -> None:
         for file, row in rows:
             if row.fault:
                 self.faults.append(Fault(file, row.line, row.fault, row.values, row.unit))
@@ -256,9 +263,9 @@ class _Builder:
                 example = self._read(file, row.line, values)
                 example |= {n: values[n] for n in self._together if n in values}
             except RowError as error:
-                self.faults.append(Fault(file, row.line, str(error), row.values, row.unit))
+                self.faults.append(Fault(file, row.line, str(error), row.values, row.unit, error.hint))
                 continue
-            self._append(file, row, example)
+            self._append(file, row, example, extra)
 
     def _read(self, file: str, line: int, values: Mapping[str, Any]) -> dict[str, Any]:
         if self.align == EXACT:
@@ -268,7 +275,7 @@ class _Builder:
         self.realigned += [Moved(file, line, answer) for answer in answers]
         return example
 
-    def _append(self, file: str, row: Any, example: dict[str, Any]) -> None:
+    def _append(self, file: str, row: Row, example: dict[str, Any], extra: Mapping[str, Getter]) -> None:
         self.units.setdefault(file, row.unit)
         self.file_index.append(self.files.setdefault(file, len(self.files)))
         for name in example:
@@ -278,7 +285,7 @@ class _Builder:
         for name, writer in self.columns.items():
             writer.append(example.get(name))
         for name, values in self.extra.items():
-            values.append(row.values.get(name))
+            values.append(extra[name](row.values))
 
     def _writer(self, name: str) -> ColumnWriter | CategoryWriter:
         """For a column that this row is the first to have."""
@@ -297,35 +304,80 @@ class _Builder:
             tuple(name for name in self.task.inputs if name in self.columns),
             tuple(self.units[file] for file in self.files) or ("line",),
         )
-        return Reading(examples, self.faults, self.chosen, self.views, self.realigned)
+        return Reading(examples, self.faults, self.chosen, self.views, self.realigned, self.notices)
 
 
-def refuse_faults(faults: Sequence[Fault], n_usable: int, *, remedy: str) -> None:
+def refuse_faults(
+    faults: Sequence[Fault], n_usable: int, *, remedy: str, notices: Sequence[str] = ()
+) -> None:
     """Stops at rows that cannot be used, if there are any.
 
     Args:
         faults: the rows.
         n_usable: rows that are left.
         remedy: what to do when some are.
+        notices: what is known of the sources.
 
     Raises:
-        DataError: naming the first rows by file, line and reason.
+        DataError: naming each kind of fault once, with its count and the first places.
     """
     if not faults:
         return
-    shown = "\n".join(f"  {fault}" for fault in faults[:_SHOWN_FAULTS])
-    more = f"\n  … and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
+    kinds = _kinds(faults)
+    shown = "\n".join(f"  {_kind_line(kind)}" for kind in kinds[:_SHOWN_KINDS])
+    left = sum(map(len, kinds[_SHOWN_KINDS:]))
+    more = f"\n  … and {left} of {len(kinds) - _SHOWN_KINDS} other kinds" if left else ""
+    advice = remedy if n_usable else "No usable row is left: check the file's format, encoding and columns."
+    hints = dict.fromkeys(hint for fault in faults for hint in _hints(fault) if hint)
     raise DataError(
         f"{len(faults)} of {len(faults) + n_usable} rows cannot be used:\n{shown}{more}",
-        remedy=remedy
-        if n_usable
-        else "No usable row is left: check the file's format, encoding and columns.",
+        remedy="\n".join([advice, *[*hints, *notices][:_SHOWN_HINTS]]),
     )
+
+
+def _kinds(faults: Sequence[Fault]) -> list[list[Fault]]:
+    """Faults that say the same of different values, together; the most frequent first."""
+    kinds: dict[str, list[Fault]] = {}
+    for fault in faults:
+        kinds.setdefault(_VALUE.sub("…", fault.reason), []).append(fault)
+    return sorted(kinds.values(), key=len, reverse=True)
+
+
+def _kind_line(faults: Sequence[Fault]) -> str:
+    """One line of a kind: the first place, how many more there are and where, and the values they differ in."""
+    first = faults[0]
+    if len(faults) == 1:
+        return str(first)
+    near = [f"{f.unit} {f.line}" for f in faults[1 : 1 + _SHOWN_PLACES] if f.file == first.file]
+    where = f": {', '.join(near)}{', …' if len(near) < len(faults) - 1 else ''}" if near else ""
+    others = Counter(f.reason for f in faults if f.reason != first.reason)
+    values = [
+        value
+        for reason, _ in others.most_common(_SHOWN_PLACES)
+        if (value := _first_difference(first.reason, reason))
+    ]
+    said = f" (also {', '.join(dict.fromkeys(values))})" if values else ""
+    return (
+        f"{first.file}, {first.unit} {first.line} (and {len(faults) - 1:,} more{where}): {first.reason}{said}"
+    )
+
+
+def _first_difference(one: str, other: str) -> str:
+    """The first quoted value in which two messages of one kind differ."""
+    pairs = zip(_QUOTED.findall(one), _QUOTED.findall(other), strict=False)
+    return next((there for here, there in pairs if here != there), "")
+
+
+def _hints(fault: Fault) -> tuple[str, str]:
+    return fault.hint, conversion_of(fault.reason, fault.file)
 
 
 def set_faults_aside(faults: Sequence[Fault], path: Path) -> None:
     """Writes rows that cannot be used into a JSON-lines file, with their reasons."""
-    lines = ({"file": f.file, "line": f.line, "reason": f.reason, "values": dict(f.values)} for f in faults)
+    lines = (
+        {"file": f.file, "line": f.line, "unit": f.unit, "reason": f.reason, "values": dict(f.values)}
+        for f in faults
+    )
     # Values may hold what JSON or UTF-8 do not: that is why they are here.
     write_atomically(path, (json.dumps(line, default=str) + "\n" for line in lines))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from tunesmith.data.examples import (
     refuse_faults,
 )
 from tunesmith.data.grouping import group_columns, notice_of_groups
-from tunesmith.data.reading import with_variables
+from tunesmith.data.reading import source_name, source_parts
 from tunesmith.data.splits import hold_out, rows_among, text_keys
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe
@@ -73,33 +72,32 @@ class Prepared:
 
 
 def find_splits(recipe: Recipe) -> Recipe:
-    """A folder that holds train, validation and test files stands for those files, unless others are named."""
+    """A source that holds train, validation and test side by side stands for those, unless others are named."""
     data = recipe.data
-    # `os.path.isdir` takes anything; a query as a path would be an OSError.
-    folder = Path(with_variables(data.train[0]))
-    if len(data.train) != 1 or not os.path.isdir(folder):
+    if len(data.train) != 1:
         return recipe
-    found = {split: [file] for split in _SPLIT_NAMES if (file := _split_file(folder, split))}
+    parts = source_parts(data.train[0])
+    found = {
+        split: [source] for split in _SPLIT_NAMES if (source := _split_part(data.train[0], parts, split))
+    }
     if "train" not in found:
         return recipe
     named = {
-        split: files
-        for split, files in found.items()
+        split: sources
+        for split, sources in found.items()
         if split == "train" or split not in data.model_fields_set
     }
     return recipe.replace(data=named)
 
 
-def _split_file(folder: Path, split: str) -> str | None:
-    names = _SPLIT_NAMES[split]
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name.split(".")[0].lower() in names)
-    if len(files) > 1:
+def _split_part(source: str, parts: Sequence[tuple[str, str]], split: str) -> str:
+    found = [(name, part) for name, part in parts if name.lower() in _SPLIT_NAMES[split]]
+    if len(found) > 1:
         raise DataError(
-            f"the folder holds {len(files)} {split} files: {', '.join(p.name for p in files)}.",
+            f"`{source_name(source)}` holds {len(found)} {split} parts: {', '.join(part for _, part in found)}.",
             remedy=f"Name one as `data.{split}`.",
-            place=str(folder),
         )
-    return str(files[0]) if files else None
+    return found[0][1] if found else ""
 
 
 def all_sources(data: DataRecipe) -> list[str]:
@@ -129,7 +127,7 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
     align = data.align_answers
     readings = {"train": read_examples(task, data.train, data.columns, extra=extra, align=align)}
     if not len(readings["train"].examples):
-        refuse_faults(readings["train"].faults, 0, remedy=_SET_ASIDE)
+        refuse_faults(readings["train"].faults, 0, remedy=_SET_ASIDE, notices=readings["train"].notices)
     targets = task.learn_targets(readings["train"].examples.columns)
     for split in ("validation", "test"):
         sources = getattr(data, split)
@@ -140,14 +138,17 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
     faults = [fault for reading in readings.values() for fault in reading.faults]
     usable = {split: reading.examples for split, reading in readings.items()}
     left = min(map(len, usable.values()))
+    told = list(dict.fromkeys(notice for reading in readings.values() for notice in reading.notices))
     if data.bad_rows == "stop" or not left:
-        refuse_faults(faults, left, remedy=_SET_ASIDE)
+        n_usable = sum(map(len, usable.values())) if left else 0
+        refuse_faults(faults, n_usable, remedy=_SET_ASIDE, notices=told)
     splits, notices = _held_out(task, usable, data, recipe.seed, targets)
     splits = _with_distinct_names(splits)
     views = [view for reading in readings.values() for view in reading.views]
     views = [view for number, view in enumerate(views) if view not in views[:number]]
     prepared = Prepared(splits, targets, readings["train"].chosen, views, faults)
     prepared.realigned += [moved for reading in readings.values() for moved in reading.realigned]
+    prepared.notices += told
     for reading in readings.values():
         prepared.notices += _misplaced(task, reading.examples)
     prepared.notices += task.notices(splits["train"].columns, targets)
@@ -176,7 +177,14 @@ def read_checked(
         DataError: a source or a column is missing.
     """
     reading = read_examples(
-        task, sources, named, extra=extra, optional=optional, align=align, remembered=remembered
+        task,
+        sources,
+        named,
+        extra=extra,
+        optional=optional,
+        targets=targets,
+        align=align,
+        remembered=remembered,
     )
     return _checked(task, reading, targets)
 
@@ -196,11 +204,16 @@ def _checked(task: Task, reading: Reading, targets: Targets) -> Reading:
             task.check_targets(row, targets)
         except RowError as error:
             is_known[number] = False
-            file = examples.files[examples.file_index[number]]
-            faults.append(Fault(file, int(examples.lines[number]), str(error), row))
+            faults.append(_fault(examples, number, error, row))
     if is_known.all():
         return replace(reading, faults=faults)
     return replace(reading, examples=examples.take(np.flatnonzero(is_known)), faults=faults)
+
+
+def _fault(examples: Examples, number: int, error: RowError, row: dict[str, Any]) -> Fault:
+    file = examples.file_index[number]
+    line, unit = int(examples.lines[number]), examples.units[min(file, len(examples.units) - 1)]
+    return Fault(examples.files[file], line, str(error), row, unit, hint=error.hint)
 
 
 def _held_out(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
 from tunesmith.data.columns import choose_view
 from tunesmith.data.preparing import find_splits
-from tunesmith.data.reading import read_rows, source_name
+from tunesmith.data.reading import read_rows, read_sample, source_name
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe, describe_fields, yaml_value
 from tunesmith.tasks import TASKS
@@ -29,8 +28,7 @@ def starting_recipe(task_name: str, source: str, named: Mapping[str, str]) -> tu
     """
     task = TASKS.get(task_name)
     data = find_splits(Recipe(data=DataRecipe(train=[source]))).data
-    rows = list(itertools.islice(read_rows(data.train[0]), _SAMPLE_ROWS))
-    sample = [row.values for _, row in rows if not row.fault]
+    _, sample = read_sample(read_rows(data.train[0]), _SAMPLE_ROWS)
     if not sample:
         raise DataError(
             f"`{source_name(data.train[0])}` has no row that can be read.", remedy="Check the file's format."

@@ -232,9 +232,11 @@ class RecipeDraft:
 def _relative_to(base: Path, value: Any) -> Any:
     if isinstance(value, list):
         return [_relative_to(base, item) for item in value]
-    if isinstance(value, str) and "://" not in value and (base / value).exists():
-        return str(base / value)
-    return value
+    if not isinstance(value, str) or "://" in value:
+        return value
+    # `FILE#PART` names a part of a file, or a query for it.
+    is_there = any((base / path).exists() for path in (value, value.partition("#")[0]) if path)
+    return str(base / value) if is_there else value
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
