@@ -101,3 +101,27 @@ def test_a_header_waits_for_the_first_answer():
     assert write_csv([*faults, {"row": "a:3000", "text": "t", "label": "x"}], out) == 3001
     last = list(csv.DictReader(io.StringIO(out.getvalue())))[-1]
     assert last["label"] == "x"
+
+
+def test_a_column_that_appears_late_is_in_the_header(tmp_path):
+    out = io.StringIO()
+    lines = [{"row": f"a:{i}", "label": "x"} for i in range(3000)] + [
+        {"row": "a:3000", "label": "y", "late": 1}
+    ]
+    assert write_csv(iter(lines), out) == 3001
+    found = list(csv.DictReader(io.StringIO(out.getvalue())))
+    assert (found[0]["late"], found[-1]["late"]) == ("", "1")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1"])
+def test_what_a_spreadsheet_would_compute_is_written_as_text(text):
+    out = io.StringIO(newline="")
+    write_csv([{"row": "a:1", "text": text}], out)
+    assert next(csv.DictReader(io.StringIO(out.getvalue(), newline="")))["text"] == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["-5", "+3.5", "a-b", "1=1", -0.5])
+def test_numbers_and_other_texts_are_written_as_they_are(value):
+    out = io.StringIO()
+    write_csv([{"row": "a:1", "text": value}], out)
+    assert next(csv.DictReader(io.StringIO(out.getvalue())))["text"] == str(value)

@@ -6,18 +6,21 @@ import csv
 import itertools
 import json
 import os
+import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from tunesmith.data.columns import View, choose_view
 from tunesmith.data.examples import distinct_names
-from tunesmith.data.reading import Row, read_rows, source_files, source_name, with_variables
+from tunesmith.data.reading import Row, read_rows, read_sample, source_files, source_name, with_variables
 from tunesmith.errors import DataError
 from tunesmith.inference.predictor import CHUNK_ROWS, Predictor
 from tunesmith.tasks import HIDDEN_KEYS, Prediction, RowError, Task
 
 _SAMPLE_ROWS = 500
+_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
 
 Source = Iterable[tuple[str, Row]]
 
@@ -98,10 +101,9 @@ def predict_rows(
         DataError: a row cannot be used, and `keep_bad_rows` is false; or there is no row.
     """
     source = iter(rows)
-    head = list(itertools.islice(source, _SAMPLE_ROWS))
+    head, sample = read_sample(source, _SAMPLE_ROWS)
     if not head:
         raise DataError("there is no text to predict for.", remedy="Give texts, a file with rows, or lines.")
-    sample = [row.values for _, row in head if not row.fault]
     place = head[0][0]
     remembered = predictor.columns if from_files or not _has_own_names(predictor.task, sample) else ()
     view = (
@@ -211,23 +213,47 @@ def write_json_lines(lines: Iterable[dict[str, Any]], handle: IO[str]) -> int:
 
 
 def write_csv(lines: Iterable[dict[str, Any]], handle: IO[str]) -> int:
-    """Writes lines as CSV with one header; nested values as JSON."""
-    source = iter(lines)
-    head: list[dict[str, Any]] = []
-    # Lines with an error lack the columns of an answer: the header waits for the first answer.
-    for line in source:
-        head.append(line)
-        if len(head) >= CHUNK_ROWS and "error" not in line:
-            break
-    header = list(dict.fromkeys(["row", *(key for line in head for key in line), "truncated", "error"]))
-    writer = csv.DictWriter(handle, header, lineterminator="\n")
-    writer.writeheader()
+    """Writes lines as CSV with one header; nested values as JSON, what a spreadsheet would compute as text.
+
+    A column may first appear in any line, and the header stands before all: the lines wait in a nameless file.
+    """
+    header = dict.fromkeys(["row"])
     count = 0
-    for line in itertools.chain(head, source):
-        writer.writerow({key: _cell(value) for key, value in line.items()})
-        count += 1
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass") as waiting:
+        for line in lines:
+            header |= dict.fromkeys(line)
+            waiting.write(json.dumps(line, ensure_ascii=False) + "\n")
+            count += 1
+        waiting.seek(0)
+        last = dict.fromkeys(["truncated", "error"])
+        names = [*(name for name in header if name not in last), *last]
+        writer = csv.DictWriter(_LineEnds(handle), names, lineterminator="\r\n")
+        writer.writeheader()
+        writer.writerows({key: _cell(value) for key, value in json.loads(line).items()} for line in waiting)
     return count
 
 
+class _LineEnds:
+    """Ends rows with a line feed alone; the csv module quotes a carriage return only where rows end in one, too.
+
+    Args:
+        handle: to write to.
+    """
+
+    def __init__(self, handle: IO[str]) -> None:
+        self._handle = handle
+
+    def write(self, row: str) -> int:
+        """Writes one row."""
+        return self._handle.write(row.removesuffix("\r\n") + "\n")
+
+
 def _cell(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
+    if isinstance(value, (list, dict)):
+        return json.dumps(value, ensure_ascii=False)
+    return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a spreadsheet would compute a cell, or run what it names: the rule of OWASP's CSV injection page."""
+    return text.startswith(("=", "+", "-", "@", "\t", "\r")) and not _NUMBER.fullmatch(text)
