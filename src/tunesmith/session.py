@@ -18,7 +18,7 @@ from tunesmith.inference.answering import score
 from tunesmith.inference.forward import Kept, forward
 from tunesmith.inference.prefix import FrozenPrefix
 from tunesmith.models import heads
-from tunesmith.models.adapters import LoraSettings, add_lora
+from tunesmith.models.adapters import LoraSettings, add_lora, whole_modules
 from tunesmith.models.arithmetic import use_fast_arithmetic
 from tunesmith.models.identity import identify, refuse_changed_model
 from tunesmith.models.loading import AS_IT_IS, LoadedModel, load_for_training
@@ -189,9 +189,9 @@ def begin(
     _tell_added_tokens(recipe, loaded, progress)
     if loaded.head_is_new and loaded.needs_trained_head:
         progress.warn(f"{files.name} was not trained for {task.name}: its head begins from random weights")
-    note = use_fast_arithmetic(loaded.model)
-    if note:
-        progress.note(note)
+    for note in (*loaded.notes, use_fast_arithmetic(loaded.model)):
+        if note:
+            progress.note(note)
     adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
     session = Session(run, recipe, task, progress, data, loaded, adapter, dict(data.targets), base=base)
     session.stages_s["prepare"] = round(time.perf_counter() - began, 3)
@@ -372,7 +372,8 @@ def _adapter(recipe: Recipe, task: Task, loaded: LoadedModel, *, base: str) -> A
         train.use_dora,
         train.use_rslora,
     )
-    adapter = add_lora(loaded.model, task.auto_class, settings, base=base, seed=recipe.seed)
+    whole = whole_modules(loaded.model, loaded.new_weights, has_head=not loaded.needs_trained_head)
+    adapter = add_lora(loaded.model, task.auto_class, settings, base=base, seed=recipe.seed, whole=whole)
     if heads.has_pooling_layer(loaded.model):
         heads.freeze_pooling_layer(loaded.model)
     return adapter

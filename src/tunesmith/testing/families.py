@@ -65,12 +65,12 @@ _SIZES = {
          "linear_key_head_dim", "linear_value_head_dim", "swa_head_dim", "attention_head_dim",
          "swa_v_head_dim", "chunk_size", "mamba_chunk_size", "sliding_window", "attention_window",
          "sliding_window_size", "local_attention", "window_size", "attention_window_size", "attention_chunk_size",
-         "state_size", "ssm_state_size", "mamba_d_state", "laurel_rank", "rotary_dim", "keep_window_size",
+         "state_size", "ssm_state_size", "mamba_d_state", "laurel_rank", "rotary_dim",
          "lsh_attn_chunk_length", "local_attn_chunk_length", "local_radius", "d_rel", "gated_norm_rank",
          "relative_attention_num_buckets", "segment_means_seq_len", "num_landmarks", "index_block_size",
          "num_hash_buckets", "ngram_vocab_size_base", "entity_vocab_size", "rel_extent", "global_block_size"),
     8: ("qk_rope_head_dim", "qk_nope_head_dim", "time_step_rank", "mamba_dt_rank", "n_mamba_heads", "mamba_n_heads",
-        "mamba_num_heads", "num_hash", "block_size", "index_topk", "prompt_length", "num_global_tokens",
+        "mamba_num_heads", "num_hash", "block_size", "prompt_length", "num_global_tokens",
         "mem_len", "local_transformer_stride"),
     4: ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads", "attention_heads",
         "decoder_attention_heads", "num_encoder_attention_heads", "num_decoder_attention_heads",
@@ -80,8 +80,9 @@ _SIZES = {
     2: ("num_key_value_heads", "num_kv_heads", "num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers",
         "decoder_layers", "num_encoder_layers", "num_decoder_layers", "num_experts_per_tok", "num_query_groups",
         "num_experts_per_token", "moe_topk", "moe_k", "linear_num_key_heads", "swa_num_key_value_heads",
-        "expert_capacity", "num_feedforward_networks", "num_blocks", "num_layers_per_stack", "index_topk_blocks",
-        "conv_kernel_size"),
+        "num_feedforward_networks", "num_blocks", "num_layers_per_stack",
+        ),
+    3: ("conv_kernel_size",),
     1: ("n_group", "topk_group", "n_groups", "n_shared_experts", "num_shared_experts", "num_expert_group",
         "moe_num_shared_experts", "first_k_dense_replace", "num_dense_layers", "num_nextn_predict_layers",
         "decoder_sparse_step", "encoder_sparse_step", "moe_layer_start_index", "moe_layer_end_index",
@@ -90,19 +91,38 @@ _SIZES = {
                 "max_decoder_position_embeddings", "context_length", "tpu_short_seq_length", "model_max_length"),
 }  # fmt: skip
 _SIZE_OF = {name: size for size, names in _SIZES.items() for name in names}
+# Entries that some default configs leave open.
+_UNSTATED = {"head_dim": 16, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2}
 _LISTS = ("layer_types", "mlp_layer_types", "layers_block_type", "block_types", "attn_layers", "indexer_types")
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
 OVERRIDES: dict[str, dict[str, Any]] = {
-    "bamba": {"mamba_d_head": 16},
-    "granitemoehybrid": {"mamba_d_head": 16},
+    "bamba": {"mamba_d_head": 16, "attn_layer_indices": [1]},
+    "granitemoehybrid": {"mamba_d_head": 16, "layer_types": ["linear_attention", "full_attention"]},
+    "lilt": {"hidden_size": 96},
+    "hrm_text": {"num_hidden_layers": 16},
+    "jamba": {"attn_layer_offset": 1, "attn_layer_period": 2, "expert_layer_offset": 1},
     "falcon_h1": {"mamba_d_head": 16, "mamba_d_ssm": 128},
     "mamba2": {"num_heads": 8, "head_dim": 16},
     "blt": {"encoder_hash_byte_group_vocab": 64},
     "esmc": {"num_key_value_heads": 4},
     "dots3_note_text": {"num_key_value_heads": 4},
+    "cohere_compass_text": {
+        "rope_parameters": {
+            kind: {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]}
+            for kind in ("sliding_attention", "full_attention")
+        }
+    },
+    "dots1": {"num_local_experts": 4},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "nemotron": {"num_key_value_heads": 2},
+    "qwen4_exp_text": {
+        "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 16, "indexer_budget": 512,
+        "indexer_compress_ratio": 4,
+    },
+    "zamba": {"attention_hidden_size": 128, "attention_head_dim": 32, "num_hidden_layers": 3, "layers_block_type": ["linear_attention", "hybrid", "hybrid"]},
     "dbrx": {
-        "attn_config": {"kv_n_heads": 2},
+        "attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0},
         "ffn_config": {"ffn_hidden_size": 64, "hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
     },
     "gemma3n_text": {
@@ -186,17 +206,18 @@ def _shrunk(config_class: Any, vocab_size: int, override: dict[str, Any]) -> dic
         changed = _small_value(name, value, vocab_size, kinds, n_layers)
         if changed is not None:
             small[name] = changed
-    for name, part_class in getattr(default, "sub_configs", {}).items():
+    if "kv_lora_rank" in given and "num_key_value_heads" in given:  # one compressed head for all
+        small |= {"num_key_value_heads": small.get("num_attention_heads", 4), "head_dim": _SIZE_OF["qk_rope_head_dim"]}
+    for name in getattr(default, "sub_configs", {}):
         part = getattr(default, name, None)
-        if part is not None:
-            small[name] = _shrunk(type(part), vocab_size, override.get(name, {})) | {"model_type": type(part).model_type}
-        del part_class
+        if part is not None and name not in override:
+            small[name] = _shrunk(type(part), vocab_size, {}) | {"model_type": type(part).model_type}
     return small
 
 
 def _small_value(name: str, value: Any, vocab_size: int, kinds: list[int], n_layers: int) -> Any:
     if value is None:
-        return {"head_dim": _SIZE_OF["head_dim"], "vocab_size": vocab_size}.get(name)
+        return {**_UNSTATED, "vocab_size": vocab_size}.get(name)
     if isinstance(value, bool) or name == "type_vocab_size":
         return None
     if name not in _SIZE_OF and (name.endswith("vocab_size") or name == "vocab_size_per_layer_input"):

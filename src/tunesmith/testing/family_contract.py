@@ -102,7 +102,7 @@ class Cell:
     @cached_property
     def limit(self) -> int:
         """The tokens that are promised, at most 300."""
-        from tunesmith.models.loading import position_limit
+        from tunesmith.models.positions import position_limit
 
         return min(position_limit(self.fast.model, self.fast.tokenizer), _LONGEST)
 
@@ -247,9 +247,11 @@ def _packs(cell: Cell) -> str:
 
     if not cell.task.packs:
         return "not for this task"
-    if not _relies_on_packing(cell):
-        return "not packed"
+    from tunesmith.inference.packed import keeps_packed_texts_apart
+
     model = cell.stock.model
+    if not keeps_packed_texts_apart(cell.task, model, cell.fast.tokenizer.pad_token_id):
+        return "not packed"
     encoded = cell.encode(range(8))
     packed = pack(encoded, cell.limit)
     _must(len(packed) < len(encoded), "nothing was packed")
@@ -322,7 +324,7 @@ def _frozen(cell: Cell, model: Any, *, wants_layer: bool) -> str:
 def _adapts(cell: Cell) -> str:
     import torch
 
-    from tunesmith.models.adapters import LoraSettings, add_lora
+    from tunesmith.models.adapters import LoraSettings, add_lora, whole_modules
     from tunesmith.models.loading import AS_IT_IS, load_trained
     from tunesmith.models.resolve import resolve_model
     from tunesmith.models.saving import save_model
@@ -331,7 +333,8 @@ def _adapts(cell: Cell) -> str:
     if loaded.head_is_new and loaded.needs_trained_head:
         return "has no head for it"
     settings = LoraSettings(4, 8.0, 0.0, "auto", False, False)
-    adapter = add_lora(loaded.model, cell.task.auto_class, settings, base=str(cell.folder), seed=0)
+    whole = whole_modules(loaded.model, loaded.new_weights, has_head=not loaded.needs_trained_head)
+    adapter = add_lora(loaded.model, cell.task.auto_class, settings, base=str(cell.folder), seed=0, whole=whole)
     loaded.model.eval()
     batch = cell.batch(cell.encode(range(6)))
     before, _, _ = cell.pass_through(loaded.model, batch, learn=True)
@@ -490,16 +493,10 @@ def _is_fast(model: Any) -> bool:
 
 def _attention(model: Any, batch: dict[str, Any]) -> None:
     """The attention that the product chooses for texts of this length."""
-    from tunesmith.stages import encoding
+    from tunesmith.models.attention import choose_attention
+    from tunesmith.stages.encoding import SHORT_TEXT_TOKENS
 
-    longest = batch["input_ids"].shape[1]
-    model.set_attn_implementation("eager" if longest <= encoding._SHORT_TEXT_TOKENS else "sdpa")
-
-
-def _relies_on_packing(cell: Cell) -> bool:
-    import inspect
-
-    return "position_ids" in inspect.signature(cell.fast.model.forward).parameters
+    choose_attention(model, "eager" if batch["input_ids"].shape[1] <= SHORT_TEXT_TOKENS else "sdpa")
 
 
 def _without_dropout(model: Any) -> None:

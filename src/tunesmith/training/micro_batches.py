@@ -71,10 +71,12 @@ def _forward_on_cuts(task: Task, model: Any, encoded: Encoded, *, pad_token_id: 
 
 
 def _beginnings(encoded: Encoded, tokens: int) -> Encoded:
-    """Every sequence cut after so many tokens."""
+    """Every sequence cut to so many tokens; the last one stays, as some classes read its end (T5, BART)."""
 
     def begin(ragged: Ragged) -> Ragged:
-        sequences: Any = [ragged[i][:tokens] for i in range(len(ragged))]
+        sequences: Any = [
+            np.concatenate([ragged[i][: tokens - 1], ragged[i][tokens - 1 :][-1:]]) for i in range(len(ragged))
+        ]
         return Ragged.of(sequences, dtype=ragged.values.dtype)
 
     return replace(encoded, ragged={name: begin(ragged) for name, ragged in encoded.ragged.items()})
