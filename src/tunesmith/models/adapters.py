@@ -89,7 +89,25 @@ def add_lora(
                 remedy="Leave it at `auto` for every linear layer, or use `train.method=full`.",
             ) from None
     adapted.peft_config["default"].base_model_name_or_path = base
+    if not _acts(model):
+        raise RecipeError(
+            f"an adapter would change nothing in `{type(model).__name__}`: what it computes with are no linear layers.",
+            remedy="Use `train.method=full`.",
+        )
     return adapted
+
+
+def _acts(model: Any) -> bool:
+    """Whether any adapter has a part in what the model makes of two texts."""
+    import torch
+
+    weights = [parameter for name, parameter in model.named_parameters() if "lora_B" in name]
+    if not weights:
+        return True  # another kind of adapter
+    with torch.enable_grad():
+        total = run_two_texts(model, with_gradient=True)
+        found = torch.autograd.grad(total, weights, allow_unused=True)
+    return any(gradient is not None and bool(gradient.any()) for gradient in found)
 
 
 def whole_modules(model: Any, new_weights: Iterable[str], *, has_head: bool) -> tuple[str, ...]:

@@ -173,7 +173,7 @@ def load_for_training(
     if head_is_new and heads.has_head(wanted):
         _renew_head(model, wanted["num_labels"], seed, *task.head_scale(targets))
     freeze_unsaved(model)
-    try_out(files, model, task)
+    try_out(files, model, task, learns=True)
     return LoadedModel(
         model,
         tokenizer,
@@ -203,7 +203,7 @@ def load_trained(files: ModelFiles, task: Task, *, device: Any = None) -> Loaded
             f"`{files.name}` is not trained for {task.name}: its weights lack `{sorted(missing)[0]}`.",
             remedy="Give the `model` folder of a run.",
         )
-    try_out(files, model.eval(), task)
+    try_out(files, model.eval(), task, learns=False)
     note = use_fast_arithmetic(model)
     if device is None:
         import torch

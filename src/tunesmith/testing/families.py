@@ -35,6 +35,7 @@ LEFT_OUT = {
     "dots3_note": _IMAGES, "emu3": _IMAGES, "fuyu": _IMAGES, "git": _IMAGES, "got_ocr2": _IMAGES,
     "layoutlmv2": _IMAGES, "layoutlmv3": _IMAGES, "lxmert": _IMAGES, "mllama": _IMAGES, "modernvbert": _IMAGES,
     "neomme": _IMAGES, "phi4_multimodal": _IMAGES, "trocr": _IMAGES, "ultravbert": _IMAGES,
+    "qwen4_exp": "reads images too; its text part is `qwen4_exp_text`",
     "gemma3n": "needs the package timm; its text part is `gemma3n_text`",
     "gemma4_assistant": "drafts tokens for another model", "gemma4_unified_assistant": "drafts tokens for another model",
     "encoder-decoder": "two models of other families in one",
@@ -67,7 +68,7 @@ _SIZES = {
          "sliding_window_size", "local_attention", "window_size", "attention_window_size", "attention_chunk_size",
          "state_size", "ssm_state_size", "mamba_d_state", "laurel_rank", "rotary_dim",
          "lsh_attn_chunk_length", "local_attn_chunk_length", "local_radius", "d_rel", "gated_norm_rank",
-         "relative_attention_num_buckets", "segment_means_seq_len", "num_landmarks", "index_block_size",
+         "segment_means_seq_len", "num_landmarks", "index_block_size",
          "num_hash_buckets", "ngram_vocab_size_base", "entity_vocab_size", "rel_extent", "global_block_size"),
     8: ("qk_rope_head_dim", "qk_nope_head_dim", "time_step_rank", "mamba_dt_rank", "n_mamba_heads", "mamba_n_heads",
         "mamba_num_heads", "num_hash", "block_size", "prompt_length", "num_global_tokens",
@@ -99,6 +100,10 @@ _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 OVERRIDES: dict[str, dict[str, Any]] = {
     "bamba": {"mamba_d_head": 16, "attn_layer_indices": [1]},
     "granitemoehybrid": {"mamba_d_head": 16, "layer_types": ["linear_attention", "full_attention"]},
+    "mistral4": {"head_dim": 16},
+    "mobilebert": {"true_hidden_size": 32},
+    "xlstm": {"qk_dim_factor": 1.0},
+    "xmod": {"default_language": "en_XX"},
     "lilt": {"hidden_size": 96},
     "hrm_text": {"num_hidden_layers": 16},
     "jamba": {"attn_layer_offset": 1, "attn_layer_period": 2, "expert_layer_offset": 1},
@@ -291,7 +296,8 @@ def _spread(model: Any) -> None:
 
     with torch.no_grad():
         for parameter in model.parameters():
-            if parameter.dim() >= 2 and parameter.is_floating_point() and 0 < float(parameter.std()) < 0.08:
+            is_even = parameter.dim() < 2 or not parameter.is_floating_point() or bool((parameter == 1).all())
+            if not is_even and float(parameter.std()) < 0.08:
                 parameter.normal_(0.0, 0.08)
 
 
