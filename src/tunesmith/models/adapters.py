@@ -202,8 +202,22 @@ def merge_adapter(model: Any, folder: Path) -> Any:
         adapted = peft.PeftModel.from_pretrained(
             model, str(folder), local_files_only=True, ignore_mismatched_sizes=True
         )
+        _load_whole(adapted, folder)
         merged = adapted.merge_and_unload()
     return merged.requires_grad_(True)
+
+
+def _load_whole(adapted: Any, folder: Path) -> None:
+    """Loads what peft has left out with no more than a warning: it misses renamed modules of a few families."""
+    import torch
+    from safetensors import safe_open
+
+    state = adapted.state_dict()
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file, torch.no_grad():
+        for name in file.keys():  # noqa: SIM118 (no mapping)
+            place = state.get(re.sub(r"\.(lora_[AB])\.", r".\1.default.", name))
+            if "lora_" in name and place is not None:
+                place.copy_(file.get_tensor(name))
 
 
 def adapter_modules(folder: Path) -> set[str]:

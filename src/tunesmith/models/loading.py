@@ -394,7 +394,7 @@ def _refuse_holes(files: ModelFiles, model: Any, missing: set[str], pooling_laye
 
 def _refuse_foreign_tokenizer(files: ModelFiles, model: Any, n_tokens: int) -> None:
     try:
-        rows = model.get_input_embeddings().num_embeddings
+        rows = int(model.get_input_embeddings().weight.shape[0])
     except (NotImplementedError, AttributeError):
         raise ModelError(
             f"`{type(model).__name__}` has no table of tokens: it reads characters or something else.",
