@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from tunesmith.tasks import IGNORED
 from tunesmith.testing.families import AUTO_CLASSES, read_config, write_family
 from tunesmith.testing.tiny import tiny_task_rows, write_rows
 
+EQUAL_LENGTHS, NOT_PACKED = "equal lengths", "not packed"
 OK, REFUSED, WRONG, ERROR = "ok", "refused", "wrong", "error"
 FAST_TOLERANCE, PACKED_TOLERANCE, SAVED_TOLERANCE, ALONE_TOLERANCE = 1e-5, 1e-5, 1e-6, 1e-4
 _LONGEST = 300
@@ -168,6 +170,43 @@ def check(family: str, auto_class: str, folder: Path, work: Path) -> dict[str, O
     return found
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What the page of families says of a family and a task.
+
+    Args:
+        state: `fast`, `stock`, or `not supported`.
+        why: it is not supported.
+        notes: what is otherwise than usual.
+        wrong: steps that gave a wrong result or an error.
+    """
+
+    state: str
+    why: str = ""
+    notes: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+
+
+_REFUSED_NOTES = {"lora": "no LoRA", "checkpointing": "no gradient checkpointing", "neftune": "no NEFTune"}
+
+
+def describe(outcomes: dict[str, Outcome]) -> Entry:
+    """The page's entry for what `check` has found."""
+    wrong = tuple(name for name, outcome in outcomes.items() if outcome.kind in (WRONG, ERROR))
+    for step in ("make", "open"):
+        if step in outcomes and outcomes[step].kind != OK:
+            return Entry("not supported", _without_paths(outcomes[step].message), (), wrong)
+    notes = [note for step, note in _REFUSED_NOTES.items() if outcomes[step].kind == REFUSED]
+    notes += [note for note in (NOT_PACKED, EQUAL_LENGTHS) if any(o.message == note for o in outcomes.values())]
+    state = "fast" if outcomes["fast"].message.startswith("fast") else "stock"
+    return Entry(state, "", tuple(notes), wrong)
+
+
+def _without_paths(message: str) -> str:
+    without = re.sub(r"^\S*/\S*: ", "", message)
+    return re.sub(r"`[^`]*/([^`/]*)`", "the model", without)
+
+
 def make(family: str, auto_class: str, folder: Path) -> Outcome:
     """Writes the tiny model."""
     return _try(lambda _: str(write_family(folder, family, auto_class=auto_class) and ""), None)
@@ -251,7 +290,7 @@ def _packs(cell: Cell) -> str:
 
     model = cell.stock.model
     if not keeps_packed_texts_apart(cell.task, model, cell.fast.tokenizer.pad_token_id):
-        return "not packed"
+        return NOT_PACKED
     encoded = cell.encode(range(8))
     packed = pack(encoded, cell.limit)
     _must(len(packed) < len(encoded), "nothing was packed")
@@ -402,6 +441,7 @@ def _saves(cell: Cell) -> str:
 
 def _alone_as_in_a_batch(cell: Cell) -> str:
     from tunesmith.inference.forward import forward
+    from tunesmith.models.padding import padding_matters
 
     encoded = cell.encode(range(8))
     pad = cell.fast.tokenizer.pad_token_id
@@ -414,7 +454,7 @@ def _alone_as_in_a_batch(cell: Cell) -> str:
     )
     difference = _difference(together, apart)
     _must(difference <= ALONE_TOLERANCE, f"scores differ by {difference:.1e}")
-    return f"{difference:.0e}"
+    return EQUAL_LENGTHS if padding_matters(cell.fast.model) else f"{difference:.0e}"
 
 
 def _predicts(cell: Cell) -> str:

@@ -84,6 +84,8 @@ def noisy_embeddings(model: Any, batch: dict[str, torch.Tensor], alpha: float) -
     added: list[bool] = []
 
     def add_noise(_: Any, __: Any, embedded: torch.Tensor) -> torch.Tensor:
+        if not isinstance(embedded, torch.Tensor):  # I-BERT's table answers with a scale beside the numbers
+            raise _no_noise("whose token table gives more than numbers")
         added.append(True)
         n = embedded.shape[1] if tokens is None or len(tokens) != len(embedded) else tokens[:, None, None]
         size = alpha / (torch.as_tensor(n, device=embedded.device) * embedded.shape[-1]).sqrt()
@@ -96,10 +98,13 @@ def noisy_embeddings(model: Any, batch: dict[str, torch.Tensor], alpha: float) -
         for handle in handles:
             handle.remove()
     if not added:
-        raise RecipeError(
-            "train.neftune_noise_alpha has no effect on this model, which does not read its token table.",
-            remedy="Leave it out.",
-        )
+        raise _no_noise("which does not read its token table")
+
+
+def _no_noise(why: str) -> RecipeError:
+    return RecipeError(
+        f"train.neftune_noise_alpha has no effect on this model, {why}.", remedy="Leave it out."
+    )
 
 
 def _tables_that_read(model: Any) -> list[Any]:
