@@ -21,7 +21,7 @@ from tunesmith.models import heads
 from tunesmith.models.adapters import LoraSettings, add_lora, whole_modules
 from tunesmith.models.arithmetic import use_fast_arithmetic
 from tunesmith.models.identity import identify, refuse_changed_model
-from tunesmith.models.loading import AS_IT_IS, LoadedModel, load_for_training
+from tunesmith.models.loading import AS_IT_IS, LoadedModel, load_for_training, refuse_other_kinds
 from tunesmith.models.prefix import body_tensors, fingerprint
 from tunesmith.models.resolve import resolve_model
 from tunesmith.progress import Progress
@@ -168,11 +168,12 @@ def begin(
     """
     refuse_options_without_effect(task, recipe)
     began = time.perf_counter()
+    files = resolve_model(recipe.model)
+    refuse_other_kinds(files, task)
     progress.stage("Reading the data")
     data = prepare(task, recipe)
     _tell_data(data, progress)
     progress.stage(f"Loading {recipe.model}")
-    files = resolve_model(recipe.model)
     base = {"name": recipe.model, **identify(files)}
     refuse_changed_model(recipe.model, (before or {}).get("model", {}), base)
     loaded = load_for_training(

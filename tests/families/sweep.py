@@ -1,6 +1,8 @@
 """Every family and task through `tunesmith.testing.family_contract`, each family in a process of its own.
 
-    python tests/families/sweep.py [--json FILE] [--seconds S] [FAMILY[:TASK] …]
+    python tests/families/sweep.py [--details FILE] [--seconds S] [FAMILY[:TASK] …]
+
+Without names, everything; then docs/models.json is written, from which `make docs` makes docs/models.md.
 """
 
 from __future__ import annotations
@@ -16,8 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results.json"
+PAGE = Path(__file__).parents[2] / "docs" / "models.json"
 
 
 def sweep(wanted: dict[str, tuple[str, ...]], *, seconds: int = 90, tell: Any = None) -> dict[str, Any]:
@@ -68,7 +69,8 @@ def _apart(family: str, classes: tuple[str, ...], seconds: int) -> dict[str, Any
     _, status = os.waitpid(child, 0)
     result: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {"tasks": {}}
     if status:
-        result["died"] = "took too long" if os.WTERMSIG(status) == signal.SIGALRM else f"ended with status {status}"
+        too_long = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
+        result["died"] = "took too long" if too_long else f"ended with status {status}"
     result["seconds"] = round(time.perf_counter() - began, 1)
     shutil.rmtree(work, ignore_errors=True)
     return result
@@ -105,39 +107,75 @@ def _child(family: str, classes: tuple[str, ...], work: Path, out: Path, seconds
 
 
 def main() -> int:
-    """Runs what is named, or everything."""
+    """Runs what is named, or everything; the exit code is 1 where something is wrong."""
     parser = argparse.ArgumentParser()
     parser.add_argument("families", nargs="*")
-    parser.add_argument("--json", type=Path, default=RESULTS)
-    parser.add_argument("--seconds", type=int, default=90)
+    parser.add_argument("--details", type=Path, help="every outcome of every step, as JSON")
+    parser.add_argument("--seconds", type=int, default=120, help="that a family may take")
     options = parser.parse_args()
+    details: dict[str, Any] = {}
+
+    def tell(family: str, result: dict[str, Any]) -> None:
+        details[family] = result
+        if options.details:
+            options.details.write_text(json.dumps(details, indent=1, sort_keys=True))
+        print(family, f"{result['seconds']}s", *summary(result), flush=True)
+
+    sweep(_wanted(options.families), seconds=options.seconds, tell=tell)
+    if not options.families:
+        PAGE.write_text(json.dumps(entries(details), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return int(any(is_wrong(result) for result in details.values()))
+
+
+def _wanted(named: list[str]) -> dict[str, tuple[str, ...]]:
     from tunesmith.testing.families import families
 
     everything = families()
-    wanted = {}
-    for name in options.families or everything:
+    wanted: dict[str, tuple[str, ...]] = {}
+    for name in named or everything:
         family, _, task = name.partition(":")
-        wanted[family] = tuple(c for c in everything[family] if task.lower() in c.lower())
-    old = json.loads(options.json.read_text()) if options.json.is_file() else {}
+        chosen = tuple(c for c in everything[family] if task.lower() in c.lower())
+        wanted[family] = (*wanted.get(family, ()), *chosen)
+    return wanted
 
-    def tell(family: str, result: dict[str, Any]) -> None:
-        old[family] = result
-        options.json.write_text(json.dumps(old, indent=1, sort_keys=True))
-        print(family, f"{result['seconds']}s", *summary(result), flush=True)
 
-    sweep(wanted, seconds=options.seconds, tell=tell)
-    return 0
+def entries(details: dict[str, Any]) -> dict[str, Any]:
+    """What the page says, by family and auto class."""
+    from tunesmith.testing.family_contract import Outcome, describe
+
+    return {
+        family: {
+            auto_class: _compact(describe({name: Outcome(**outcome) for name, outcome in _steps(steps)}))
+            for auto_class, steps in sorted(result["tasks"].items())
+        }
+        for family, result in details.items()
+    }
+
+
+def _compact(entry: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(entry).items() if value}
+
+
+def _steps(steps: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    return [(name, outcome) for name, outcome in steps.items() if name != "seconds"]
+
+
+def is_wrong(result: dict[str, Any]) -> bool:
+    """Whether a family died, or a step of it gave a wrong result or an error."""
+    outcomes = [outcome for steps in result["tasks"].values() for _, outcome in _steps(steps)]
+    return "died" in result or any(outcome["kind"] in ("wrong", "error") for outcome in outcomes)
 
 
 def summary(result: dict[str, Any]) -> list[str]:
-    """A line a failure."""
-    lines = []
-    if "died" in result:
-        lines.append(f"\n   DIED {result['died']}")
+    """A line for each step that does not simply hold."""
+    lines = [f"\n   died: {result['died']}"] if "died" in result else []
     for auto_class, steps in result["tasks"].items():
-        for step, outcome in steps.items():
-            if step != "seconds" and outcome["kind"] != "ok":
-                lines.append(f"\n   {auto_class.removeprefix('AutoModelFor')} {step} {outcome['kind']}: {outcome['message']}")
+        name = auto_class.removeprefix("AutoModelFor")
+        lines += [
+            f"\n   {name} {step} {outcome['kind']}: {outcome['message']}"
+            for step, outcome in _steps(steps)
+            if outcome["kind"] != "ok"
+        ]
     return lines
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from tunesmith.errors import RecipeError
-from tunesmith.models.heads import find_head
 from tunesmith.models.fitness import run_two_texts
+from tunesmith.models.heads import find_head
 from tunesmith.models.resolve import ADAPTER_FILE
 
 _TASK_TYPES = {
@@ -91,7 +92,7 @@ def add_lora(
     adapted.peft_config["default"].base_model_name_or_path = base
     if not _acts(model):
         raise RecipeError(
-            f"an adapter would change nothing in `{type(model).__name__}`: what it computes with are no linear layers.",
+            f"an adapter would change nothing in `{type(model).__name__}`: its layers are not linear.",
             remedy="Use `train.method=full`.",
         )
     return adapted
@@ -135,20 +136,23 @@ def _unadaptable(model: Any, targets: Sequence[str] | str) -> tuple[str, ...]:
     """Linear layers that `auto` leaves as they are: an adapter would not act in them, or do something else.
 
     These are subclasses that compute more than a product (routers of experts), layers whose weights are read by
-    the module around them instead of being called (Mamba), and what peft refuses in a family.
+    the module around them instead of being called (Mamba), layers that share their weight with others (Zamba), and
+    what peft refuses in a family.
     """
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
     if targets != "auto":
         return ()
-    called = _called_modules(model)
-    found = []
+    called, found = _called_modules(model), []
+    modules = [module for _, module in model.named_modules() if isinstance(module, (nn.Linear, Conv1D))]
+    uses = Counter(id(module.weight) for module in modules)
     for name, module in model.named_modules():
         if not isinstance(module, (nn.Linear, Conv1D)):
             continue
         is_passed_by = name not in called and name.rpartition(".")[0] in called
-        if type(module) not in (nn.Linear, Conv1D) or is_passed_by or _is_refused(model, name):
+        is_other = type(module) not in (nn.Linear, Conv1D) or uses[id(module.weight)] > 1
+        if is_other or is_passed_by or _is_refused(model, name):
             found.append(name)
     return tuple(found)
 

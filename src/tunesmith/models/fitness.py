@@ -6,35 +6,45 @@ transformers suggests: BERT is listed among the models that write, and reads the
 
 from __future__ import annotations
 
-import inspect
+import weakref
 from typing import Any
 
 from tunesmith.errors import ModelError
 from tunesmith.models.padding import measure_padding
 from tunesmith.models.positions import usable_positions
 from tunesmith.models.resolve import ModelFiles
-from tunesmith.models.trial import LONGER, SHORTER, is_close, trying, two_texts
+from tunesmith.models.trial import is_close, trying, two_texts
 from tunesmith.tasks import Task
 
-_LONG = 72
-"""Tokens: more than what recurrent layers read in one piece."""
+_SHORT, _LONG = 24, 72
+"""Tokens of the texts; more than recurrent layers read in one piece where a backward pass is tried."""
+_TEXTS = (
+    "the old cat is near a red dog and a small one",
+    "a blue bird is here again, and it is not new " * 12,
+)
+_QUESTION = "where is it"
 _TOLERANCE = 1e-4
 """Of the largest output: what a later token changes in models that read both ways is 1e-2 and more."""
 
 
-def try_out(files: ModelFiles, model: Any, task: Task, *, learns: bool) -> None:
+_TRIED: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
+"""The batches that models were tried with."""
+
+
+def try_out(files: ModelFiles, model: Any, tokenizer: Any, task: Task, *, learns: bool) -> None:
     """Tries a model on two texts, and measures whether their padding matters.
 
     Args:
         files: of the model.
         model: that was loaded from them.
+        tokenizer: of the model; some classes look for its special tokens (T5, BART, Longformer).
         task: it is loaded for.
         learns: whether it shall be trained, so that a backward pass is tried, too.
 
     Raises:
         ModelError: it cannot compute from text alone, or shall write and reads what comes later.
     """
-    batch = _batch(model, writes=task.auto_class == "AutoModelForSeq2SeqLM")
+    batch = _TRIED[model] = _batch(model, tokenizer, task, _SHORT)
     versions = [parameter._version for parameter in model.parameters()]
     try:
         with trying(model):
@@ -43,7 +53,7 @@ def try_out(files: ModelFiles, model: Any, task: Task, *, learns: bool) -> None:
                 _write_tokens(model, batch)
         measure_padding(model, batch, before, _outputs)
         if learns:
-            _learn(model, batch)
+            _learn(model, _batch(model, tokenizer, task, _LONG))
     except Exception as error:  # whatever a class raises that lacks an input
         line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise ModelError(
@@ -53,7 +63,7 @@ def try_out(files: ModelFiles, model: Any, task: Task, *, learns: bool) -> None:
         ) from None
     if versions != [parameter._version for parameter in model.parameters()]:
         raise ModelError(
-            f"`{type(model).__name__}` changes its weights while it reads, so what is saved would be another model.",
+            f"`{type(model).__name__}` changes its weights while it reads: what is saved would be another model.",
             remedy=f"Choose another model, for example `{task.suggested_model}`.",
             place=str(files.path),
         )
@@ -75,17 +85,12 @@ def _learn(model: Any, batch: dict[str, Any]) -> None:
     """A forward pass as in training over a text of a usual length, and a backward pass to the token table."""
     import torch
 
-    length = min(_LONG, usable_positions(model) or _LONG)
-    longer = {name: tensor[:1].repeat(1, _LONG)[:, :length] for name, tensor in batch.items()}
-    if "decoder_input_ids" not in batch and getattr(model.config, "is_encoder_decoder", False):
-        longer["input_ids"][0, -1] = model.config.eos_token_id
-
     modes = [(module, module.training) for module in model.modules()]
     model.train()
     try:
         with torch.random.fork_rng(), torch.enable_grad():
             table = model.get_input_embeddings().weight
-            torch.autograd.grad(_outputs(model, longer).sum(), table, allow_unused=True)
+            torch.autograd.grad(_outputs(model, batch).sum(), table, allow_unused=True)
     finally:
         for module, mode in modes:
             module.training = mode
@@ -95,18 +100,32 @@ def run_two_texts(model: Any, *, with_gradient: bool = False) -> Any:
     """A number that depends on all that a whole model makes of two texts."""
     import torch
 
-    batch = _batch(model, writes="decoder_input_ids" in inspect.signature(model.forward).parameters)
     with trying(model), torch.set_grad_enabled(with_gradient):
-        return _outputs(model, batch).square().sum()
+        return _outputs(model, _TRIED.get(model) or two_texts(model)).square().sum()
 
 
-def _batch(model: Any, *, writes: bool) -> dict[str, Any]:
-    """Two texts, each with an end where a class looks for it (T5, BART); a decoder that writes reads them, too."""
-    batch: dict[str, Any] = two_texts(model)
-    end = getattr(model.config, "eos_token_id", None)
-    if getattr(model.config, "is_encoder_decoder", False) and isinstance(end, int):
-        batch["input_ids"][0, LONGER - 1] = batch["input_ids"][1, SHORTER - 1] = end
-    if writes:
+def _batch(model: Any, tokenizer: Any, task: Task, most: int) -> dict[str, Any]:
+    """Two texts, or two questions with their contexts, of at most so many tokens; a decoder reads them, too."""
+    import torch
+
+    texts: tuple[Any, ...] = _TEXTS
+    if task.auto_class == "AutoModelForQuestionAnswering":
+        texts = tuple((_QUESTION, text) for text in _TEXTS)
+    most = min(most, usable_positions(model) or most)
+    ids = [
+        tokenizer(
+            *(text if isinstance(text, tuple) else (text,)), truncation=True, max_length=most, verbose=False
+        )
+        for text in texts
+    ]
+    rows = [torch.tensor(one["input_ids"]) for one in ids]
+    pad = torch.nn.utils.rnn.pad_sequence
+    batch = {
+        "input_ids": pad(rows, batch_first=True, padding_value=tokenizer.pad_token_id),
+        "attention_mask": pad([torch.ones_like(row) for row in rows], batch_first=True),
+    }
+    batch = {name: tensor.to(next(model.parameters()).device) for name, tensor in batch.items()}
+    if task.auto_class == "AutoModelForSeq2SeqLM":
         batch["decoder_input_ids"] = batch["input_ids"]
     return batch
 
@@ -118,8 +137,9 @@ def _outputs(model: Any, batch: dict[str, Any]) -> Any:
 
 def _reads_ahead(model: Any, batch: dict[str, Any], before: Any) -> bool:
     """Whether the last token of the first text changes what is predicted before it."""
+    last = int(batch["attention_mask"][0].sum()) - 1
     changed = batch["input_ids"].clone()
-    changed[0, LONGER - 1] = changed[0, 0]
+    changed[0, last] = changed[0, 1]
     with trying(model):
         after = _outputs(model, {**batch, "input_ids": changed})
-    return not is_close(after[0, : LONGER - 1], before[0, : LONGER - 1], _TOLERANCE)
+    return not is_close(after[0, :last], before[0, :last], _TOLERANCE)

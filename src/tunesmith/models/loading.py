@@ -113,6 +113,27 @@ def _with_unknown_token(tokenizer: Any, files: ModelFiles) -> Any:
     return tokenizer
 
 
+def refuse_other_kinds(files: ModelFiles, task: Task) -> None:
+    """What can be said of a model without its weights, before any data are read.
+
+    Args:
+        files: from `resolve_model`.
+        task: it shall learn.
+
+    Raises:
+        ModelError: transformers has no class for its architecture and this task.
+    """
+    import transformers
+
+    config = _config(files, task, None, None)
+    if type(config) not in getattr(transformers, task.auto_class)._model_mapping:
+        raise ModelError(
+            f"models of the type `{config.model_type}` are not for {task.name}: transformers has no such class.",
+            remedy=f"Choose another model, for example `{task.suggested_model}` (docs/models.md).",
+            place=str(files.path),
+        )
+
+
 def load_for_training(
     files: ModelFiles,
     task: Task,
@@ -173,7 +194,7 @@ def load_for_training(
     if head_is_new and heads.has_head(wanted):
         _renew_head(model, wanted["num_labels"], seed, *task.head_scale(targets))
     freeze_unsaved(model)
-    try_out(files, model, task, learns=True)
+    try_out(files, model, tokenizer, task, learns=True)
     return LoadedModel(
         model,
         tokenizer,
@@ -203,14 +224,15 @@ def load_trained(files: ModelFiles, task: Task, *, device: Any = None) -> Loaded
             f"`{files.name}` is not trained for {task.name}: its weights lack `{sorted(missing)[0]}`.",
             remedy="Give the `model` folder of a run.",
         )
-    try_out(files, model.eval(), task, learns=False)
+    tokenizer = load_tokenizer(files)
+    try_out(files, model.eval(), tokenizer, task, learns=False)
     note = use_fast_arithmetic(model)
     if device is None:
         import torch
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
     notes = (*_padding_notes(model), *([note] if note else []))
-    return LoadedModel(model.to(device).eval(), load_tokenizer(files), head_is_new=False, notes=notes)
+    return LoadedModel(model.to(device).eval(), tokenizer, head_is_new=False, notes=notes)
 
 
 def _padding_notes(model: Any) -> tuple[str, ...]:
@@ -241,6 +263,10 @@ def _config(
     for key, value in changes.items():
         if not hasattr(config, key):  # what its class does not know, it drops
             setattr(config, key, value)
+    if getattr(config, "attention_type", None) == "block_sparse":
+        # BigBird goes over to full attention at its first short text, and stays there: what it makes of a long
+        # text would depend on the texts before.
+        config.attention_type = "original_full"
     if extra_layers:
         config.num_hidden_layers += extra_layers
     if getattr(config, heads.POOLING_KEY, None) and not task.pools:

@@ -1,8 +1,8 @@
 """Whether padding changes what a model makes of a text.
 
-Some classes ignore the attention mask (FNet), mix neighbours across the end of a text (ConvBERT, Funnel), or choose
-what they attend to among all tokens of a batch. Their answer to a text would depend on the texts beside it, so they
-are given texts of one length at a time. Which classes they are is tried when a model is opened.
+Some classes ignore the attention mask (FNet), mix neighbours across the end of a text (ConvBERT, Funnel), or
+choose what they attend to among all tokens of a batch. Their answer to a text would depend on the texts beside it,
+so they are given texts of one length at a time. Which classes they are is tried when a model is opened.
 """
 
 from __future__ import annotations
@@ -45,4 +45,6 @@ def measure_padding(model: Any, batch: dict[str, Any], outputs: Any, compute: An
     _MATTERS[model] = False
 
 
-PADDING_NOTE = "padding changes what this model computes: texts are only read beside others of the same length"
+PADDING_NOTE = (
+    "padding changes what this model computes: texts are only read beside others of the same length"
+)

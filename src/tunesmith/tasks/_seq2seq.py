@@ -186,7 +186,7 @@ class SequenceToSequence(Task):
 def _shifted(model: Any, labels: torch.Tensor) -> torch.Tensor:
     """What the decoder reads, [b, s]: the labels shifted by one, as the model's class does it.
 
-    mBART begins with the language, others with a token that the config names; some classes have no function for it.
+    mBART begins with the language, others with a token that the config names; some classes have no function.
     """
     import torch
 

@@ -26,6 +26,7 @@ AUTO_CLASSES = {
 _PRETRAINING = ("AutoModelForSeq2SeqLM", "AutoModelForMaskedLM", "AutoModelForCausalLM")
 _IMAGES = "reads images"
 _AUDIO = "reads sound"
+_DRAFTS = "drafts tokens for another model"
 LEFT_OUT = {
     "audioflamingo3": _AUDIO, "glmasr": _AUDIO, "granite_speech": _AUDIO, "granite_speech_plus": _AUDIO,
     "moshi": _AUDIO, "moss_transcribe_diarize": _AUDIO, "musicflamingo": _AUDIO, "musicgen": _AUDIO,
@@ -37,7 +38,7 @@ LEFT_OUT = {
     "neomme": _IMAGES, "phi4_multimodal": _IMAGES, "trocr": _IMAGES, "ultravbert": _IMAGES,
     "qwen4_exp": "reads images too; its text part is `qwen4_exp_text`",
     "gemma3n": "needs the package timm; its text part is `gemma3n_text`",
-    "gemma4_assistant": "drafts tokens for another model", "gemma4_unified_assistant": "drafts tokens for another model",
+    "gemma4_assistant": _DRAFTS, "gemma4_unified_assistant": _DRAFTS,
     "encoder-decoder": "two models of other families in one",
     "tapas": "reads tables", "perceiver": "reads bytes through a tokenizer of its own",
 }  # fmt: skip
@@ -70,7 +71,8 @@ _SIZES = {
          "lsh_attn_chunk_length", "local_attn_chunk_length", "local_radius", "d_rel", "gated_norm_rank",
          "segment_means_seq_len", "num_landmarks", "index_block_size",
          "num_hash_buckets", "ngram_vocab_size_base", "entity_vocab_size", "rel_extent", "global_block_size"),
-    8: ("qk_rope_head_dim", "qk_nope_head_dim", "time_step_rank", "mamba_dt_rank", "n_mamba_heads", "mamba_n_heads",
+    8: ("qk_rope_head_dim", "qk_nope_head_dim", "time_step_rank", "mamba_dt_rank", "n_mamba_heads",
+        "mamba_n_heads",
         "mamba_num_heads", "num_hash", "block_size", "prompt_length", "num_global_tokens",
         "mem_len", "local_transformer_stride"),
     4: ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads", "attention_heads",
@@ -78,15 +80,16 @@ _SIZES = {
         "linear_num_value_heads", "linear_num_heads", "swa_num_attention_heads", "num_self_attention_heads",
         "num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", "index_n_heads",
         "num_cross_attention_heads"),
-    2: ("num_key_value_heads", "num_kv_heads", "num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers",
-        "decoder_layers", "num_encoder_layers", "num_decoder_layers", "num_experts_per_tok", "num_query_groups",
+    2: ("num_key_value_heads", "num_kv_heads", "num_hidden_layers", "n_layer", "n_layers", "num_layers",
+        "encoder_layers", "decoder_layers", "num_encoder_layers", "num_decoder_layers", "num_experts_per_tok",
+        "num_query_groups",
         "num_experts_per_token", "moe_topk", "moe_k", "linear_num_key_heads", "swa_num_key_value_heads",
-        "num_feedforward_networks", "num_blocks", "num_layers_per_stack",
-        ),
+        "num_feedforward_networks", "num_blocks", "num_layers_per_stack"),
     3: ("conv_kernel_size",),
     1: ("n_group", "topk_group", "n_groups", "n_shared_experts", "num_shared_experts", "num_expert_group",
         "moe_num_shared_experts", "first_k_dense_replace", "num_dense_layers", "num_nextn_predict_layers",
-        "decoder_sparse_step", "encoder_sparse_step", "moe_layer_start_index", "moe_layer_end_index",
+        "decoder_sparse_step", "encoder_sparse_step", "moe_layer_start_index",
+        "moe_layer_end_index",
         "o_groups", "zero_expert_num"),
     POSITIONS: ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_encoder_position_embeddings",
                 "max_decoder_position_embeddings", "context_length", "tpu_short_seq_length", "model_max_length"),
@@ -94,7 +97,14 @@ _SIZES = {
 _SIZE_OF = {name: size for size, names in _SIZES.items() for name in names}
 # Entries that some default configs leave open.
 _UNSTATED = {"head_dim": 16, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2}
-_LISTS = ("layer_types", "mlp_layer_types", "layers_block_type", "block_types", "attn_layers", "indexer_types")
+_LISTS = (
+    "layer_types",
+    "mlp_layer_types",
+    "layers_block_type",
+    "block_types",
+    "attn_layers",
+    "indexer_types",
+)
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
 OVERRIDES: dict[str, dict[str, Any]] = {
@@ -122,10 +132,18 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "nemotron": {"num_key_value_heads": 2},
     "qwen4_exp_text": {
-        "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 16, "indexer_budget": 512,
+        "indexer_n_heads": 4,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 16,
+        "indexer_budget": 512,
         "indexer_compress_ratio": 4,
     },
-    "zamba": {"attention_hidden_size": 128, "attention_head_dim": 32, "num_hidden_layers": 3, "layers_block_type": ["linear_attention", "hybrid", "hybrid"]},
+    "zamba": {
+        "attention_hidden_size": 128,
+        "attention_head_dim": 32,
+        "num_hidden_layers": 3,
+        "layers_block_type": ["linear_attention", "hybrid", "hybrid"],
+    },
     "dbrx": {
         "attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0},
         "ffn_config": {"ffn_hidden_size": 64, "hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
@@ -138,6 +156,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "intermediate_size": [64] * 4,
     },
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "reformer:AutoModelForCausalLM": {"is_decoder": True},
     "reformer": {"axial_pos_embds_dim": [16, 48], "axial_pos_shape": [16, 10]},
 }
 """What the rule of names does not find, by family."""
@@ -169,7 +188,7 @@ def write_family(folder: Path, family: str, *, auto_class: str = "", seed: int =
     tokenizer = write_tokenizer(folder, family)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = make_model(tiny_config(family, tokenizer), auto_class)
+        model = make_model(tiny_config(family, tokenizer, auto_class), auto_class)
         _spread(model)
     model.save_pretrained(folder)
     return folder
@@ -187,16 +206,16 @@ def make_model(config: Any, auto_class: str = "") -> Any:
     return transformers.AutoModel.from_config(config)
 
 
-def tiny_config(family: str, tokenizer: Any) -> Any:
+def tiny_config(family: str, tokenizer: Any, auto_class: str = "") -> Any:
     """The family's config, made small, with the special tokens of the tokenizer."""
     from transformers import CONFIG_MAPPING
 
     config_class = CONFIG_MAPPING[family]
-    override = OVERRIDES.get(family, {})
+    override = OVERRIDES.get(family, {}) | OVERRIDES.get(f"{family}:{auto_class}", {})
     made = _shrunk(config_class, len(tokenizer), override)
     for name, value in _special_tokens(config_class(), tokenizer).items():
         made[name] = value
-    return config_class(**{**made, **{k: v for k, v in override.items() if not callable(v)}})
+    return config_class(**{**made, **override})
 
 
 def _shrunk(config_class: Any, vocab_size: int, override: dict[str, Any]) -> dict[str, Any]:
@@ -212,7 +231,10 @@ def _shrunk(config_class: Any, vocab_size: int, override: dict[str, Any]) -> dic
         if changed is not None:
             small[name] = changed
     if "kv_lora_rank" in given and "num_key_value_heads" in given:  # one compressed head for all
-        small |= {"num_key_value_heads": small.get("num_attention_heads", 4), "head_dim": _SIZE_OF["qk_rope_head_dim"]}
+        small |= {
+            "num_key_value_heads": small.get("num_attention_heads", 4),
+            "head_dim": _SIZE_OF["qk_rope_head_dim"],
+        }
     for name in getattr(default, "sub_configs", {}):
         part = getattr(default, name, None)
         if part is not None and name not in override:

@@ -150,7 +150,7 @@ class Cell:
             outputs = self.task.forward(model, batch)
             loss = self.task.loss(outputs, batch, PLAIN_LOSS)
         if learn:
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
         outputs = _real(outputs.detach(), batch)
         outputs = outputs.masked_fill(outputs.abs() > _MASKED, 0.0)
         return outputs, loss.detach(), _gradient(model) if learn else None
@@ -197,7 +197,9 @@ def describe(outcomes: dict[str, Outcome]) -> Entry:
         if step in outcomes and outcomes[step].kind != OK:
             return Entry("not supported", _without_paths(outcomes[step].message), (), wrong)
     notes = [note for step, note in _REFUSED_NOTES.items() if outcomes[step].kind == REFUSED]
-    notes += [note for note in (NOT_PACKED, EQUAL_LENGTHS) if any(o.message == note for o in outcomes.values())]
+    notes += [
+        note for note in (NOT_PACKED, EQUAL_LENGTHS) if any(o.message == note for o in outcomes.values())
+    ]
     state = "fast" if outcomes["fast"].message.startswith("fast") else "stock"
     return Entry(state, "", tuple(notes), wrong)
 
@@ -295,7 +297,8 @@ def _packs(cell: Cell) -> str:
     packed = pack(encoded, cell.limit)
     _must(len(packed) < len(encoded), "nothing was packed")
     apart = sum(
-        float(cell.pass_through(model, cell.batch(encoded.take(np.array([i]))))[1]) for i in range(len(encoded))
+        float(cell.pass_through(model, cell.batch(encoded.take(np.array([i]))))[1])
+        for i in range(len(encoded))
     )
     together = float(cell.pass_through(model, cell.batch(packed))[1])
     difference = abs(together - apart) / abs(apart)
@@ -353,7 +356,9 @@ def _frozen(cell: Cell, model: Any, *, wants_layer: bool) -> str:
         _must(bool(first), f"no layer is frozen, only {', '.join(frozen[:3])}")
     batch = cell.batch(cell.encode(range(6)))
     cell.pass_through(model, batch, learn=True)
-    learning = [name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.abs().sum())]
+    learning = [
+        name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.abs().sum())
+    ]
     _must(bool(learning), "nothing learns any more")
     stuck = [name for name in frozen if dict(model.named_parameters())[name].grad is not None]
     _must(not stuck, f"`{stuck[0] if stuck else ''}` is frozen and has a gradient")
@@ -373,11 +378,15 @@ def _adapts(cell: Cell) -> str:
         return "has no head for it"
     settings = LoraSettings(4, 8.0, 0.0, "auto", False, False)
     whole = whole_modules(loaded.model, loaded.new_weights, has_head=not loaded.needs_trained_head)
-    adapter = add_lora(loaded.model, cell.task.auto_class, settings, base=str(cell.folder), seed=0, whole=whole)
+    adapter = add_lora(
+        loaded.model, cell.task.auto_class, settings, base=str(cell.folder), seed=0, whole=whole
+    )
     loaded.model.eval()
     batch = cell.batch(cell.encode(range(6)))
     before, _, _ = cell.pass_through(loaded.model, batch, learn=True)
-    learning = [n for n, p in loaded.model.named_parameters() if p.grad is not None and bool(p.grad.abs().sum())]
+    learning = [
+        n for n, p in loaded.model.named_parameters() if p.grad is not None and bool(p.grad.abs().sum())
+    ]
     _must(any("lora_B" in name for name in learning), "no adapter weight has a gradient")
     with torch.no_grad():
         generator = torch.Generator().manual_seed(7)
@@ -435,7 +444,9 @@ def _saves(cell: Cell) -> str:
     difference = _difference(other, one)
     _must(difference <= SAVED_TOLERANCE, f"the saved model differs by {difference:.1e}")
     texts = ["the old cat is near", "a red dog"]
-    _must(tokenizer(texts)["input_ids"] == loaded.tokenizer(texts)["input_ids"], "the saved tokenizer differs")
+    _must(
+        tokenizer(texts)["input_ids"] == loaded.tokenizer(texts)["input_ids"], "the saved tokenizer differs"
+    )
     return f"{difference:.0e}"
 
 
@@ -528,7 +539,10 @@ def _gradient(model: Any) -> Any:
 
 def _is_fast(model: Any) -> bool:
     """Whether the layers themselves are computed in another way than the stock one."""
-    return any("forward" in m.__dict__ and type(m).__name__.endswith(("Encoder", "Transformer")) for m in model.modules())
+    return any(
+        "forward" in m.__dict__ and type(m).__name__.endswith(("Encoder", "Transformer"))
+        for m in model.modules()
+    )
 
 
 def _attention(model: Any, batch: dict[str, Any]) -> None:
@@ -582,7 +596,11 @@ def _stretched(name: str, tensor: Any, ids: list[int]) -> Any:
     if name == "attention_mask":
         return torch.ones(1, len(ids), dtype=torch.int64)
     if tensor.dim() == 2 and not name.startswith("decoder") and tensor.shape[1] > 1:
-        filled = torch.zeros(1, len(ids), dtype=tensor.dtype) if name != "labels" else torch.full((1, len(ids)), -100)
+        filled = (
+            torch.zeros(1, len(ids), dtype=tensor.dtype)
+            if name != "labels"
+            else torch.full((1, len(ids)), -100)
+        )
         filled[:, : min(tensor.shape[1], len(ids))] = tensor[:1, : len(ids)]
         return filled
     return tensor[:1]
@@ -652,7 +670,11 @@ def _value_differs(one: Any, other: Any) -> str:
         return next((d for a, b in zip(one, other, strict=True) if (d := _value_differs(a, b))), "")
     if isinstance(one, float) and isinstance(other, float):
         return "" if abs(one - other) <= ALONE_TOLERANCE * max(1.0, abs(one)) else f"{one} and {other}"
-    return "" if one == other else f"{json.dumps(one, default=str)[:60]} and {json.dumps(other, default=str)[:60]}"
+    return (
+        ""
+        if one == other
+        else f"{json.dumps(one, default=str)[:60]} and {json.dumps(other, default=str)[:60]}"
+    )
 
 
 def families_in(folder: Path) -> Iterator[str]:

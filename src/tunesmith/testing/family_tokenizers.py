@@ -15,7 +15,15 @@ from tunesmith.testing.tiny import _PRINTABLE, _WORDS, _merged
 
 WORDPIECE, UNIGRAM, BYTES, FALLBACK = "WordPiece", "Unigram", "byte-level BPE", "BPE with byte fallback"
 
-_ENCODER = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
+_ENCODER = {
+    "bos": "<s>",
+    "pad": "<pad>",
+    "eos": "</s>",
+    "unk": "<unk>",
+    "cls": "<s>",
+    "sep": "</s>",
+    "mask": "<mask>",
+}
 _DECODER = {"eos": "<|endoftext|>", "pad": "<|pad|>"}
 _LLAMA = {"unk": "<unk>", "bos": "<s>", "eos": "</s>", "pad": "<pad>"}
 # Families whose tokenizer is written in Python alone, or is named nowhere: the kind that stands in.
@@ -28,10 +36,17 @@ _KINDS = {
     "llama": FALLBACK, "mistral": FALLBACK, "mixtral": FALLBACK, "phi3": FALLBACK, "gemma4": FALLBACK,
     "gemma4_text": FALLBACK, "vaultgemma": FALLBACK, "t5gemma2": FALLBACK, "minicpm3": FALLBACK,
 }  # fmt: skip
-_LANGUAGES = {"mbart": ("en_XX", "ro_RO"), "m2m_100": ("eng_Latn", "fra_Latn"), "nllb-moe": ("eng_Latn", "fra_Latn")}
-_OTHER_CLASS = {"m2m_100": "NllbTokenizer", "longt5": "T5Tokenizer", "umt5": "T5Tokenizer", "pegasus_x": "PegasusTokenizer",
-                "bigbird_pegasus": "PegasusTokenizer", "xlm-roberta-xl": "XLMRobertaTokenizer",
-                "longformer": "RobertaTokenizer", "markuplm": "RobertaTokenizer", "roformer": "BertTokenizer", "nystromformer": "AlbertTokenizer"}  # fmt: skip
+_LANGUAGES = {
+    "mbart": ("en_XX", "ro_RO"),
+    "m2m_100": ("eng_Latn", "fra_Latn"),
+    "nllb-moe": ("eng_Latn", "fra_Latn"),
+}
+_OTHER_CLASS = {
+    "m2m_100": "NllbTokenizer", "longt5": "T5Tokenizer", "umt5": "T5Tokenizer", "pegasus_x": "PegasusTokenizer",
+    "bigbird_pegasus": "PegasusTokenizer", "xlm-roberta-xl": "XLMRobertaTokenizer",
+    "longformer": "RobertaTokenizer", "markuplm": "RobertaTokenizer", "roformer": "BertTokenizer",
+    "nystromformer": "AlbertTokenizer",
+}  # fmt: skip
 
 
 def write_tokenizer(folder: Path, family: str) -> Any:
@@ -85,8 +100,7 @@ def _of_class(own: Any, family: str) -> Any:
         vocab, merges = _fallback(special)
     else:
         vocab, merges = _bytes(special)
-    made = own(vocab=vocab, merges=merges, **extra)
-    return made
+    return own(vocab=vocab, merges=merges, **extra)
 
 
 def _special_of(own: Any, empty: Any) -> list[str]:
@@ -94,7 +108,9 @@ def _special_of(own: Any, empty: Any) -> list[str]:
     known = sorted(empty.get_vocab().items(), key=lambda item: item[1])
     given = [str(p.default) for name, p in inspect.signature(own.__init__).parameters.items()
              if name.endswith("_token") and isinstance(p.default, str)]  # fmt: skip
-    if own.__name__.startswith(("Roberta", "Bart", "MPNet", "LED", "Longformer", "Mvp", "Blenderbot", "MarkupLM")):
+    if own.__name__.startswith(
+        ("Roberta", "Bart", "MPNet", "LED", "Longformer", "Mvp", "Blenderbot", "MarkupLM")
+    ):
         return list(dict.fromkeys(["<s>", "<pad>", "</s>", "<unk>", *given]))
     if own.__name__ == "PegasusTokenizer":
         return ["<pad>", "</s>", "<unk>", "<mask_1>", "<mask_2>", *(f"<unk_{i}>" for i in range(2, 12))]
@@ -105,7 +121,9 @@ def _stand_in(kind: str, family: str) -> Any:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    special = _LLAMA if kind == FALLBACK else _DECODER if _is_plain_decoder(family) and kind == BYTES else _ENCODER
+    special = (
+        _LLAMA if kind == FALLBACK else _DECODER if _is_plain_decoder(family) and kind == BYTES else _ENCODER
+    )
     tokens = list(dict.fromkeys(special.values()))
     if kind == WORDPIECE:
         backend = Tokenizer(models.WordPiece(_numbered(tokens, _WORDS), unk_token=special["unk"]))
@@ -123,7 +141,9 @@ def _stand_in(kind: str, family: str) -> Any:
         backend.decoder = decoders.ByteLevel()
     else:
         vocab, merges = _fallback(tokens)
-        backend = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+        backend = Tokenizer(
+            models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+        )
         backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
         backend.decoder = decoders.Sequence(
             [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
@@ -156,7 +176,7 @@ def _numbered(special: Any, pieces: Any) -> dict[str, int]:
 def _unigram(special: list[str]) -> list[tuple[str, float]]:
     words = [f"▁{word}" for word in _WORDS if not word.startswith("##") and len(word) > 1]
     scored = dict.fromkeys(special, 0.0) | {"▁": -4.0}
-    scored |= {word: -3.0 for word in words} | {letter: -9.0 for letter in _PRINTABLE}
+    scored |= dict.fromkeys(words, -3.0) | dict.fromkeys(_PRINTABLE, -9.0)
     return list(scored.items())
 
 

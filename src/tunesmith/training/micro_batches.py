@@ -75,7 +75,8 @@ def _beginnings(encoded: Encoded, tokens: int) -> Encoded:
 
     def begin(ragged: Ragged) -> Ragged:
         sequences: Any = [
-            np.concatenate([ragged[i][: tokens - 1], ragged[i][tokens - 1 :][-1:]]) for i in range(len(ragged))
+            np.concatenate([ragged[i][: tokens - 1], ragged[i][tokens - 1 :][-1:]])
+            for i in range(len(ragged))
         ]
         return Ragged.of(sequences, dtype=ragged.values.dtype)
 

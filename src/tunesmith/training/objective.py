@@ -110,7 +110,7 @@ def _no_noise(why: str) -> RecipeError:
 def _tables_that_read(model: Any) -> list[Any]:
     """The modules through which a text may be read: all that hold the token table, but for a decoder's.
 
-    T5 and BART hold their table once more as `shared`, which never computes; a layer that writes may share it, too.
+    T5 and BART hold their table once more as `shared`, which never computes; a layer that writes may share it.
     """
     from torch import nn
 
