@@ -91,7 +91,8 @@ _SIZES = {
         "decoder_sparse_step", "encoder_sparse_step", "moe_layer_start_index",
         "moe_layer_end_index",
         "o_groups", "zero_expert_num"),
-    POSITIONS: ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_encoder_position_embeddings",
+    POSITIONS: ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len",
+                "max_encoder_position_embeddings",
                 "max_decoder_position_embeddings", "context_length", "tpu_short_seq_length", "model_max_length"),
 }  # fmt: skip
 _SIZE_OF = {name: size for size, names in _SIZES.items() for name in names}
