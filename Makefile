@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # CUDA libraries would be chosen.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench bench-speed bench-quality bench-gpu bench-coverage lock docs clean
+.PHONY: demo test check families bench bench-speed bench-quality bench-gpu bench-coverage lock docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/tunesmith demo
@@ -22,6 +22,11 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
+
+# Every family of models that transformers knows, about 15 minutes; writes docs/models.md.
+families: $(INSTALLED)
+	$(BIN)/python tests/families/sweep.py
+	$(BIN)/python docs/generate.py
 
 bench: bench-speed
 

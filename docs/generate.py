@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from tunesmith.cli import VERBS
 from tunesmith.cli.main import build_app
@@ -87,6 +88,64 @@ def commands_page() -> str:
     return "".join(parts)
 
 
+_AUTO_CLASSES = {
+    "AutoModelForSequenceClassification": "classification, regression",
+    "AutoModelForTokenClassification": "token classification",
+    "AutoModelForQuestionAnswering": "question answering",
+    "AutoModelForCausalLM": "text generation, chat, preference",
+    "AutoModelForSeq2SeqLM": "summarization, translation",
+    "AutoModelForMaskedLM": "fill-mask",
+}
+
+
+def models_page() -> str:
+    """Every family of models by task, as the sweep over tiny models has found it (docs/models.json)."""
+    from tunesmith.testing.families import LEFT_OUT
+
+    found = json.loads((HERE / "models.json").read_text(encoding="utf-8"))
+    rows = "\n".join(
+        f"| `{family}` | {' | '.join(_cell(tasks.get(name)) for name in _AUTO_CLASSES)} | {_family_notes(tasks)} |"
+        for family, tasks in sorted(found.items())
+    )
+    reasons = sorted(
+        {
+            f"| `{family}` | {_AUTO_CLASSES[name]} | {entry['why']} |"
+            for family, tasks in found.items()
+            for name, entry in tasks.items()
+            if "why" in entry
+        }
+    )
+    rest = "\n".join(f"| `{family}` | {why} |" for family, why in sorted(LEFT_OUT.items()))
+    return (
+        "# Models\n\nWhat works with which family of models (`model_type` in config.json). `make families` tries\n"
+        "a tiny random model of every family with a tokenizer of its kind: it opens, computes what transformers\n"
+        "computes, trains, reads the longest text that is promised, is frozen, adapted and saved, and answers\n"
+        "alone as in a batch. This page is generated from what was found, for the version of transformers in\n"
+        "constraints.txt.\n\n"
+        "`fast`: the encoder's own arithmetic is replaced by a faster one. `stock`: as transformers computes.\n"
+        "`no`: refused, with the reason below. –: transformers has no class for it.\n"
+        "*Not packed*: short texts are padded, since in one sequence they would see each other.\n"
+        "*Equal lengths*: padding changes what the model computes, so answers are computed for texts of one\n"
+        "length at a time.\n\n"
+        f"| family | {' | '.join(_AUTO_CLASSES.values())} | notes |\n"
+        f"|{'---|' * (len(_AUTO_CLASSES) + 2)}\n{rows}\n\n"
+        "## Refused, and why\n\n| family | task | reason |\n|---|---|---|\n" + "\n".join(reasons) + "\n\n"
+        f"## Not text\n\nThese were not tried.\n\n| family | why |\n|---|---|\n{rest}\n"
+    )
+
+
+def _cell(entry: dict[str, Any] | None) -> str:
+    if entry is None:
+        return "–"
+    if "wrong" in entry:
+        return f"wrong: {', '.join(entry['wrong'])}"
+    return "no" if entry["state"] == "not supported" else f"{entry['state']}"
+
+
+def _family_notes(tasks: dict[str, Any]) -> str:
+    return ", ".join(sorted({note for entry in tasks.values() for note in entry.get("notes", ())}))
+
+
 def pages() -> dict[str, str]:
     """Every generated page by its file name."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
@@ -94,6 +153,7 @@ def pages() -> dict[str, str]:
         "recipe.md": recipe_page(),
         "task-facts.md": facts_page(),
         "commands.md": commands_page(),
+        "models.md": models_page(),
         "recipe.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
     }
 

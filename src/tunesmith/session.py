@@ -18,10 +18,10 @@ from tunesmith.inference.answering import score
 from tunesmith.inference.forward import Kept, forward
 from tunesmith.inference.prefix import FrozenPrefix
 from tunesmith.models import heads
-from tunesmith.models.adapters import LoraSettings, add_lora
+from tunesmith.models.adapters import LoraSettings, add_lora, whole_modules
 from tunesmith.models.arithmetic import use_fast_arithmetic
 from tunesmith.models.identity import identify, refuse_changed_model
-from tunesmith.models.loading import AS_IT_IS, LoadedModel, load_for_training
+from tunesmith.models.loading import AS_IT_IS, LoadedModel, load_for_training, refuse_other_kinds
 from tunesmith.models.prefix import body_tensors, fingerprint
 from tunesmith.models.resolve import resolve_model
 from tunesmith.progress import Progress
@@ -168,11 +168,12 @@ def begin(
     """
     refuse_options_without_effect(task, recipe)
     began = time.perf_counter()
+    files = resolve_model(recipe.model)
+    refuse_other_kinds(files, task)
     progress.stage("Reading the data")
     data = prepare(task, recipe)
     _tell_data(data, progress)
     progress.stage(f"Loading {recipe.model}")
-    files = resolve_model(recipe.model)
     base = {"name": recipe.model, **identify(files)}
     refuse_changed_model(recipe.model, (before or {}).get("model", {}), base)
     loaded = load_for_training(
@@ -189,9 +190,9 @@ def begin(
     _tell_added_tokens(recipe, loaded, progress)
     if loaded.head_is_new and loaded.needs_trained_head:
         progress.warn(f"{files.name} was not trained for {task.name}: its head begins from random weights")
-    note = use_fast_arithmetic(loaded.model)
-    if note:
-        progress.note(note)
+    for note in (*loaded.notes, use_fast_arithmetic(loaded.model)):
+        if note:
+            progress.note(note)
     adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
     session = Session(run, recipe, task, progress, data, loaded, adapter, dict(data.targets), base=base)
     session.stages_s["prepare"] = round(time.perf_counter() - began, 3)
@@ -372,7 +373,8 @@ def _adapter(recipe: Recipe, task: Task, loaded: LoadedModel, *, base: str) -> A
         train.use_dora,
         train.use_rslora,
     )
-    adapter = add_lora(loaded.model, task.auto_class, settings, base=base, seed=recipe.seed)
+    whole = whole_modules(loaded.model, loaded.new_weights, has_head=not loaded.needs_trained_head)
+    adapter = add_lora(loaded.model, task.auto_class, settings, base=base, seed=recipe.seed, whole=whole)
     if heads.has_pooling_layer(loaded.model):
         heads.freeze_pooling_layer(loaded.model)
     return adapter

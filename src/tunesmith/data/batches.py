@@ -47,10 +47,21 @@ def plan_epoch(
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def plan_in_order(lengths: NDArray[np.int64], tokens_per_batch: int) -> list[NDArray[np.int64]]:
-    """Batches for scoring: longest first, so that memory runs out at once or never."""
+def plan_in_order(
+    lengths: NDArray[np.int64], tokens_per_batch: int, *, same_length: bool = False
+) -> list[NDArray[np.int64]]:
+    """Batches for scoring: longest first, so that memory runs out at once or never.
+
+    Args:
+        lengths: [sequences], tokens of each.
+        tokens_per_batch: most tokens of a batch, padding included.
+        same_length: whether a batch must need no padding.
+    """
     order = np.argsort(-lengths, kind="stable")
-    return cut_by_tokens(lengths, order, tokens_per_batch)
+    if not same_length:
+        return cut_by_tokens(lengths, order, tokens_per_batch)
+    groups = np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1)
+    return [batch for group in groups for batch in cut_by_tokens(lengths, group, tokens_per_batch)]
 
 
 def cut_by_tokens(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tunesmith.data.batches import collate, plan_in_order
 from tunesmith.encoded import Encoded, Ragged
+from tunesmith.models.padding import padding_matters
 from tunesmith.tasks import Task
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def forward(
     order: list[NDArray[np.int64]] = []
     done = 0
     with evaluating(model), arithmetic(model, bf16=bf16):
-        for sequences in plan_in_order(encoded.lengths, tokens_per_batch):
+        batches = plan_in_order(encoded.lengths, tokens_per_batch, same_length=padding_matters(model))
+        for sequences in batches:
             taken = encoded.take(sequences)
             batch = to_device(collate(taken, pad_token_id=pad_token_id), model)
             kept = task.keep(task.forward(model, batch), batch).float().cpu().numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,15 @@ from numpy.typing import NDArray
 from tunesmith.data.batches import collate, plan_in_order
 from tunesmith.encoded import Encoded
 from tunesmith.inference.forward import Advance, arithmetic, evaluating, to_device
+from tunesmith.models.padding import padding_matters
+from tunesmith.models.trial import is_close, two_texts
 
 _TOKENS_PER_BATCH = 4096
 _SAMPLING_SEED = 0
+_TOLERANCE = 1e-4
+"""Of the largest score: positions that are counted wrongly change 1e-2 of it and more."""
+
+_PADDED: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
 
 
 def generate(
@@ -41,16 +48,52 @@ def generate(
     written = int(model.generation_config.max_new_tokens or 0)
     done = 0
     draws = bool(model.generation_config.do_sample)
+    same_length = padding_matters(model) or not _reads_past_padding(model, tokenizer)
     with evaluating(model), arithmetic(model, bf16=bf16), torch.random.fork_rng(enabled=draws):
         if draws:
             torch.manual_seed(_SAMPLING_SEED)
-        for sequences in plan_in_order(prompts.lengths + written, tokens_per_batch):
+        for sequences in plan_in_order(prompts.lengths + written, tokens_per_batch, same_length=same_length):
             for sequence, text in zip(sequences, _texts(model, tokenizer, prompts, sequences), strict=True):
                 texts[sequence] = text
             done += len(sequences)
             if advance is not None:
                 advance(done, len(encoded))
     return texts
+
+
+def _reads_past_padding(model: Any, tokenizer: Any) -> bool:
+    """Whether a prompt that is padded on the left gives what it gives alone.
+
+    Classes that count positions from the first token of a batch, or carry a state through the padding, give
+    something else; their prompts are only put beside prompts of the same length.
+    """
+    if model.config.is_encoder_decoder:
+        return True
+    if model not in _PADDED:
+        _PADDED[model] = _same_alone(model, tokenizer)
+    return _PADDED[model]
+
+
+def _same_alone(model: Any, tokenizer: Any) -> bool:
+    """Compares the scores of the first written token of two prompts, together and alone."""
+    texts = two_texts(model)
+    rows = [ids[mask.bool()].tolist() for ids, mask in zip(*texts.values(), strict=True)]
+    prompts = Encoded.of({"input_ids": rows}, rows=[0, 1], n_rows=2)
+
+    def scores(which: list[int]) -> Any:
+        batch = collate(
+            prompts.take(np.array(which)), pad_token_id=tokenizer.pad_token_id, padding_side="left"
+        )
+        written = model.generate(
+            **to_device(batch, model), max_new_tokens=1, min_new_tokens=1, num_beams=1, do_sample=False,
+            output_logits=True, return_dict_in_generate=True, pad_token_id=tokenizer.pad_token_id,
+        )  # fmt: skip
+        return written.logits
+
+    with evaluating(model):
+        together = scores([0, 1])
+        alone = [scores([row]) for row in (0, 1)]
+    return all(is_close(together[0][row], alone[row][0][0], _TOLERANCE) for row in (0, 1))
 
 
 def _texts(model: Any, tokenizer: Any, prompts: Encoded, sequences: NDArray[np.int64]) -> list[str]:

@@ -2,18 +2,24 @@
 
 Hu et al. 2021 (arXiv 2106.09685); DoRA: Liu et al. 2024 (arXiv 2402.09353); rank-stabilised scaling α/√r:
 Kalajdzievski 2023 (arXiv 2312.03732). The adapter is put into the model in place: who trains the model need not
-know of it. A head that was made for the task is trained and saved whole beside the adapter.
+know of it. What has no pretrained weights (a head that was made for the task, a pooler that the files lack) is
+trained and saved whole beside the adapter.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from tunesmith.errors import RecipeError
+from tunesmith.models.fitness import run_two_texts
+from tunesmith.models.heads import find_head
 from tunesmith.models.resolve import ADAPTER_FILE
 
 _TASK_TYPES = {
@@ -37,8 +43,10 @@ class LoraSettings:
     use_rslora: bool
 
 
-def add_lora(model: Any, auto_class: str, settings: LoraSettings, *, base: str, seed: int) -> Any:
-    """Puts an adapter into a model, in place; only the adapter and the head stay trainable.
+def add_lora(
+    model: Any, auto_class: str, settings: LoraSettings, *, base: str, seed: int, whole: Sequence[str] = ()
+) -> Any:
+    """Puts an adapter into a model, in place; only the adapter and the modules that learn whole stay trainable.
 
     Args:
         model: of transformers.
@@ -46,6 +54,7 @@ def add_lora(model: Any, auto_class: str, settings: LoraSettings, *, base: str, 
         settings: of the adapter.
         base: where the base model is found, written into the adapter's config.
         seed: of the adapter's weights.
+        whole: modules that are trained and saved as they are, without an adapter: see `whole_modules`.
 
     Returns:
         Peft's view of the model, which saves the adapter.
@@ -63,6 +72,8 @@ def add_lora(model: Any, auto_class: str, settings: LoraSettings, *, base: str, 
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules="all-linear" if targets == "auto" else list(targets),
+        exclude_modules=_below((*whole, *_unadaptable(model, targets))),
+        modules_to_save=list(whole) or None,
         use_dora=settings.use_dora,
         use_rslora=settings.use_rslora,
         base_model_name_or_path=base,
@@ -74,11 +85,110 @@ def add_lora(model: Any, auto_class: str, settings: LoraSettings, *, base: str, 
             adapted = peft.get_peft_model(model, config)
         except ValueError as error:
             raise RecipeError(
-                f"train.lora_target_modules fits no module of this model: {targets}.",
-                remedy=f"Leave it at `auto` for every linear layer. ({str(error).splitlines()[0]})",
+                f"train.lora_target_modules fits no module of this model: {targets} "
+                f"({str(error).splitlines()[0].rstrip('.')}).",
+                remedy="Leave it at `auto` for every linear layer, or use `train.method=full`.",
             ) from None
     adapted.peft_config["default"].base_model_name_or_path = base
+    if not _acts(model):
+        raise RecipeError(
+            f"an adapter would change nothing in `{type(model).__name__}`: its layers are not linear.",
+            remedy="Use `train.method=full`.",
+        )
     return adapted
+
+
+def _acts(model: Any) -> bool:
+    """Whether any adapter has a part in what the model makes of two texts."""
+    import torch
+
+    weights = [parameter for name, parameter in model.named_parameters() if "lora_B" in name]
+    if not weights:
+        return True  # another kind of adapter
+    with torch.enable_grad():
+        total = run_two_texts(model, with_gradient=True)
+        found = torch.autograd.grad(total, weights, allow_unused=True)
+    return any(gradient is not None and bool(gradient.any()) for gradient in found)
+
+
+def whole_modules(model: Any, new_weights: Iterable[str], *, has_head: bool) -> tuple[str, ...]:
+    """Names of the modules that an adapter trains whole: the head, and what holds weights that the files lack.
+
+    Args:
+        model: of transformers.
+        new_weights: names of weights that were drawn, not read.
+        has_head: whether the task has a head of its own; else the model's own one gets an adapter like the rest.
+    """
+    if not has_head:
+        return ()
+    own = find_head(model, model.config.num_labels)
+    body = model.base_model
+    found = []
+    for name, module in model.named_children():
+        outside = body is not model and module is not body and next(module.parameters(), None) is not None
+        if outside or own in module.modules():
+            found.append(name)
+    new = sorted({name.rpartition(".")[0] for name in new_weights} - {""})
+    return (*found, *(name for name in new if name.partition(".")[0] not in found))
+
+
+def _unadaptable(model: Any, targets: Sequence[str] | str) -> tuple[str, ...]:
+    """Linear layers that `auto` leaves as they are: an adapter would not act in them, or do something else.
+
+    These are subclasses that compute more than a product (routers of experts), layers whose weights are read by
+    the module around them instead of being called (Mamba), layers that share their weight with others (Zamba), and
+    what peft refuses in a family.
+    """
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    if targets != "auto":
+        return ()
+    called, found = _called_modules(model), []
+    modules = [module for _, module in model.named_modules() if isinstance(module, (nn.Linear, Conv1D))]
+    uses = Counter(id(module.weight) for module in modules)
+    for name, module in model.named_modules():
+        if not isinstance(module, (nn.Linear, Conv1D)):
+            continue
+        is_passed_by = name not in called and name.rpartition(".")[0] in called
+        is_other = type(module) not in (nn.Linear, Conv1D) or uses[id(module.weight)] > 1
+        if is_other or is_passed_by or _is_refused(model, name):
+            found.append(name)
+    return tuple(found)
+
+
+def _called_modules(model: Any) -> set[str]:
+    """Names of the modules that compute when the model reads two texts."""
+    called: set[str] = set()
+    handles = [
+        module.register_forward_hook(lambda *_, name=name: called.add(name))
+        for name, module in model.named_modules()
+    ]
+    try:
+        run_two_texts(model)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return called
+
+
+def _is_refused(model: Any, name: str) -> bool:
+    """Whether peft lets no adapter into this layer of this family."""
+    from peft.tuners import tuners_utils
+
+    check = getattr(tuners_utils, "_check_lora_target_modules_mamba", None)
+    try:
+        if check is not None:
+            check(SimpleNamespace(peft_type="LORA"), model, name.rpartition(".")[2])
+    except ValueError:
+        return True
+    return False
+
+
+def _below(modules: Sequence[str]) -> str | None:
+    """A pattern for the modules and everything in them."""
+    names = "|".join(map(re.escape, modules))
+    return rf"(?:{names})(?:\..*)?" if modules else None
 
 
 def merge_adapter(model: Any, folder: Path) -> Any:
@@ -96,8 +206,22 @@ def merge_adapter(model: Any, folder: Path) -> Any:
         adapted = peft.PeftModel.from_pretrained(
             model, str(folder), local_files_only=True, ignore_mismatched_sizes=True
         )
+        _load_whole(adapted, folder)
         merged = adapted.merge_and_unload()
     return merged.requires_grad_(True)
+
+
+def _load_whole(adapted: Any, folder: Path) -> None:
+    """Loads what peft has left out with no more than a warning: it misses renamed modules of a few families."""
+    import torch
+    from safetensors import safe_open
+
+    state = adapted.state_dict()
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file, torch.no_grad():
+        for name in file.keys():  # noqa: SIM118 (no mapping)
+            place = state.get(re.sub(r"\.(lora_[AB])\.", r".\1.default.", name))
+            if "lora_" in name and place is not None:
+                place.copy_(file.get_tensor(name))
 
 
 def adapter_modules(folder: Path) -> set[str]:

@@ -72,7 +72,7 @@ def training_rows(model: Any, ids: Iterable[NDArray[np.int64]] | None) -> Iterat
         ids: every id that training will read, in any order; None if that is not known.
     """
     name = _table(model) if ids is not None else None
-    size = model.get_input_embeddings().num_embeddings
+    size = len(model.get_input_embeddings().weight)
     counts: Any = sum(np.bincount(some, minlength=size) for some in ids or ()) if name else 0
     tokens = np.flatnonzero(counts)
     if name is None or len(tokens) > _MOST_USED * size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,6 +72,20 @@ def freeze_named(model: Any, patterns: Sequence[str]) -> None:
         raise RecipeError(
             "this leaves nothing to train.", place="train.freeze", remedy="Name fewer parameters."
         )
+
+
+def freeze_unsaved(model: Any) -> None:
+    """Keeps what `save_pretrained` leaves out: tables that are computed anew when a model is loaded (Marian).
+
+    If they were trained, the saved model would be another one.
+    """
+    patterns = [re.compile(pattern) for pattern in getattr(model, "_keys_to_ignore_on_save", None) or ()]
+    named = list(model.named_parameters(remove_duplicate=False))
+    left_out = {name for name, _ in named if any(pattern.search(name) for pattern in patterns)}
+    saved = {id(parameter) for name, parameter in named if name not in left_out}
+    for name, parameter in named:
+        if name in left_out and id(parameter) not in saved:
+            parameter.requires_grad_(False)
 
 
 def keep_frozen_parts_still(model: Any) -> None:

@@ -211,10 +211,10 @@ def _refuse_trained(layer: Any) -> None:
 
 def _layers(model: Any) -> list[Any]:
     """The layers of the body: the longest list of modules in it; an encoder's lie below its decoder's."""
-    if _has_both(model):
-        body = model.base_model
+    body = model.base_model
+    if _has_both(model) and hasattr(body, "encoder") and hasattr(body, "decoder"):
         return [*_longest_stack(body.encoder), *_longest_stack(body.decoder)]
-    return _longest_stack(model.base_model)
+    return _longest_stack(body)
 
 
 def _longest_stack(body: Any) -> list[Any]:

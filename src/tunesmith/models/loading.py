@@ -8,6 +8,7 @@ for the same labels, in the same order, is kept.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,10 @@ from tunesmith.errors import ModelError
 from tunesmith.models import heads
 from tunesmith.models.adapters import adapter_modules, is_adapter, merge_adapter
 from tunesmith.models.arithmetic import use_fast_arithmetic
-from tunesmith.models.resolve import ADAPTER_FILE, ModelFiles, resolve_model
+from tunesmith.models.fitness import try_out
+from tunesmith.models.freezing import freeze_unsaved
+from tunesmith.models.padding import PADDING_NOTE, padding_matters
+from tunesmith.models.resolve import ADAPTER_FILE, ModelFiles, config_file, resolve_model
 from tunesmith.tasks import Targets, Task, Values
 
 if TYPE_CHECKING:
@@ -42,6 +46,7 @@ class LoadedModel:
         needs_trained_head: whether the task's head is one that models bring, not one that is made for labels.
         bf16: whether its matrix products shall run in bfloat16.
         notes: what the user should know of how it computes.
+        new_weights: names of the weights that the files lack; they begin from random numbers.
     """
 
     model: Any
@@ -51,6 +56,7 @@ class LoadedModel:
     needs_trained_head: bool = False
     bf16: bool = False
     notes: tuple[str, ...] = ()
+    new_weights: tuple[str, ...] = ()
 
 
 def load_tokenizer(files: ModelFiles) -> Any:
@@ -105,6 +111,27 @@ def _with_unknown_token(tokenizer: Any, files: ModelFiles) -> Any:
     built["model"]["unk_token"] = stated
     tokenizer._tokenizer = Tokenizer.from_str(json.dumps(built))
     return tokenizer
+
+
+def refuse_other_kinds(files: ModelFiles, task: Task) -> None:
+    """What can be said of a model without its weights, before any data are read.
+
+    Args:
+        files: from `resolve_model`.
+        task: it shall learn.
+
+    Raises:
+        ModelError: transformers has no class for its architecture and this task.
+    """
+    import transformers
+
+    config = _config(files, task, None, None)
+    if type(config) not in getattr(transformers, task.auto_class)._model_mapping:
+        raise ModelError(
+            f"models of the type `{config.model_type}` are not for {task.name}: transformers has no such class.",
+            remedy=f"Choose another model, for example `{task.suggested_model}` (docs/models.md).",
+            place=str(files.path),
+        )
 
 
 def load_for_training(
@@ -166,7 +193,17 @@ def load_for_training(
     head_is_new = not keep_head or add_layer or any(_is_head(model, name) for name in missing)
     if head_is_new and heads.has_head(wanted):
         _renew_head(model, wanted["num_labels"], seed, *task.head_scale(targets))
-    return LoadedModel(model, tokenizer, head_is_new, tuple(added), not heads.has_head(wanted))
+    freeze_unsaved(model)
+    try_out(files, model, tokenizer, task, learns=True)
+    return LoadedModel(
+        model,
+        tokenizer,
+        head_is_new,
+        tuple(added),
+        needs_trained_head=not heads.has_head(wanted),
+        notes=_padding_notes(model),
+        new_weights=tuple(sorted(missing)),
+    )
 
 
 def load_trained(files: ModelFiles, task: Task, *, device: Any = None) -> LoadedModel:
@@ -187,13 +224,19 @@ def load_trained(files: ModelFiles, task: Task, *, device: Any = None) -> Loaded
             f"`{files.name}` is not trained for {task.name}: its weights lack `{sorted(missing)[0]}`.",
             remedy="Give the `model` folder of a run.",
         )
+    tokenizer = load_tokenizer(files)
+    try_out(files, model.eval(), tokenizer, task, learns=False)
     note = use_fast_arithmetic(model)
     if device is None:
         import torch
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    tokenizer = load_tokenizer(files)
-    return LoadedModel(model.to(device).eval(), tokenizer, head_is_new=False, notes=(note,) if note else ())
+    notes = (*_padding_notes(model), *([note] if note else []))
+    return LoadedModel(model.to(device).eval(), tokenizer, head_is_new=False, notes=notes)
+
+
+def _padding_notes(model: Any) -> tuple[str, ...]:
+    return (PADDING_NOTE,) if padding_matters(model) else ()
 
 
 def _config(
@@ -204,8 +247,9 @@ def _config(
     changes: dict[str, Any] = task.config(targets) if targets is not None else {}
     try:
         if is_adapter(files.path):
-            content = {**files.config(), **changes}
-            config = CONFIG_MAPPING[content["model_type"]].from_dict(content)
+            config_class = CONFIG_MAPPING[files.config()["model_type"]]
+            read = config_class.from_json_file(config_file(files.path))  # which knows how infinity is written
+            config = config_class.from_dict({**read.to_dict(), **changes})
         else:
             config = AutoConfig.from_pretrained(
                 files.path, trust_remote_code=False, local_files_only=True, **changes
@@ -219,6 +263,10 @@ def _config(
     for key, value in changes.items():
         if not hasattr(config, key):  # what its class does not know, it drops
             setattr(config, key, value)
+    if getattr(config, "attention_type", None) == "block_sparse":
+        # BigBird goes over to full attention at its first short text, and stays there: what it makes of a long
+        # text would depend on the texts before.
+        config.attention_type = "original_full"
     if extra_layers:
         config.num_hidden_layers += extra_layers
     if getattr(config, heads.POOLING_KEY, None) and not task.pools:
@@ -268,18 +316,22 @@ def _from_pretrained(files: ModelFiles, task: Task, config: Any) -> tuple[nn.Mod
     from safetensors import SafetensorError
 
     auto = getattr(transformers, task.auto_class)
+    how: dict[str, Any] = {
+        "config": config,
+        "dtype": torch.float32,
+        "trust_remote_code": False,
+        "use_safetensors": True,
+        "local_files_only": True,
+        "ignore_mismatched_sizes": True,
+        "output_loading_info": True,
+    }
     try:
         with quiet():
-            model, info = auto.from_pretrained(
-                files.path,
-                config=config,
-                dtype=torch.float32,
-                trust_remote_code=False,
-                use_safetensors=True,
-                local_files_only=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
+            model, info = auto.from_pretrained(files.path, **how)
+            renamed = _other_body_name(model, info)
+            if renamed:
+                model, info = auto.from_pretrained(files.path, key_mapping=renamed, **how)
+                _save_as_named(model, renamed)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"`{files.name}` cannot be loaded for {task.name}: {_first_line(error)}",
@@ -288,6 +340,26 @@ def _from_pretrained(files: ModelFiles, task: Task, config: Any) -> tuple[nn.Mod
         ) from None
     mismatched = {key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]}
     return model, set(info["missing_keys"]) | mismatched
+
+
+def _other_body_name(model: Any, info: dict[str, Any]) -> dict[str, str]:
+    """What `from_pretrained` must rename where the files call the body otherwise than the task's class.
+
+    `LlamaForQuestionAnswering` says `transformer.` to what `LlamaForCausalLM` saves as `model.`.
+    """
+    body = f"{model.base_model_prefix}."
+    lacking = [name.removeprefix(body) for name in info["missing_keys"] if name.startswith(body)]
+    there = set(info["unexpected_keys"])
+    for other in {name.partition(".")[0] for name in there}:
+        if lacking and all(f"{other}.{name}" in there for name in lacking):
+            return {rf"^{re.escape(other)}\.": body}
+    return {}
+
+
+def _save_as_named(model: Any, renamed: dict[str, str]) -> None:
+    """Lets a model be saved under the names of its class: transformers would undo the renaming."""
+    kept = [c for c in getattr(model, "_weight_conversions", ()) if not set(c.source_patterns) & set(renamed)]
+    model._weight_conversions = kept
 
 
 class quiet:  # noqa: N801 (reads as a verb in `with quiet():`)
@@ -347,7 +419,14 @@ def _refuse_holes(files: ModelFiles, model: Any, missing: set[str], pooling_laye
 
 
 def _refuse_foreign_tokenizer(files: ModelFiles, model: Any, n_tokens: int) -> None:
-    rows = model.get_input_embeddings().num_embeddings
+    try:
+        rows = int(model.get_input_embeddings().weight.shape[0])
+    except (NotImplementedError, AttributeError):
+        raise ModelError(
+            f"`{type(model).__name__}` has no table of tokens: it reads characters or something else.",
+            remedy="Choose a model of another architecture.",
+            place=str(files.path),
+        ) from None
     if n_tokens > rows:
         raise ModelError(
             f"the tokenizer of `{files.name}` has {n_tokens} tokens, and the model knows {rows}.",

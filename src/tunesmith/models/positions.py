@@ -23,7 +23,8 @@ _MEASURED: weakref.WeakKeyDictionary[Any, int | None] = weakref.WeakKeyDictionar
 
 def position_limit(model: Any, tokenizer: Any) -> int:
     """The most tokens the model can read at once: as its tables allow, its config says, or its tokenizer."""
-    limits = [getattr(model.config, name, None) for name in ("max_position_embeddings", "n_positions")]
+    names = ("max_position_embeddings", "n_positions", "max_seq_len")
+    limits = [getattr(model.config, name, None) for name in names]
     known = [int(limit) for limit in (*limits, usable_positions(model)) if limit and int(limit) > 0]
     stated = getattr(tokenizer, "model_max_length", None)
     if stated and stated < UNLIMITED and not known:

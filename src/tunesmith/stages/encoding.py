@@ -17,7 +17,7 @@ from tunesmith.run import write_json
 from tunesmith.session import Session
 from tunesmith.training.resolving import choose_max_length
 
-_SHORT_TEXT_TOKENS = 128
+SHORT_TEXT_TOKENS = 128
 
 
 def encode(session: Session) -> None:
@@ -60,7 +60,7 @@ def encode(session: Session) -> None:
     session.splits = dict(encoded.splits)
     session.splits["train"] = with_something_to_learn(task, encoded.splits["train"])
     session.max_length = encoded.max_length
-    choose_attention(session.model, "eager" if encoded.longest <= _SHORT_TEXT_TOKENS else "sdpa")
+    choose_attention(session.model, "eager" if encoded.longest <= SHORT_TEXT_TOKENS else "sdpa")
     if task.packs and how.packing is not False and _can_pack(session):
         session.splits["train"] = pack(session.splits["train"], encoded.max_length)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from tunesmith.metrics import Scores, Shares, Statistics, overlap, total
 from tunesmith.tasks import (
+    IGNORED,
     Batch,
     Column,
     Encoded,
@@ -127,7 +128,7 @@ class SequenceToSequence(Task):
         logits: torch.Tensor = model(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
-            decoder_input_ids=plain.prepare_decoder_input_ids_from_labels(labels=batch["decoder_labels"]),
+            decoder_input_ids=_shifted(plain, batch["decoder_labels"]),
             use_cache=False,
         ).logits
         return logits
@@ -180,6 +181,21 @@ class SequenceToSequence(Task):
     def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
         """See Task: the loss alone, without generating."""
         return {"loss": float(language.mean_nll(language.by_row(seen).sum(0)))}
+
+
+def _shifted(model: Any, labels: torch.Tensor) -> torch.Tensor:
+    """What the decoder reads, [b, s]: the labels shifted by one, as the model's class does it.
+
+    mBART begins with the language, others with a token that the config names; some classes have no function.
+    """
+    import torch
+
+    if hasattr(model, "prepare_decoder_input_ids_from_labels"):
+        read: torch.Tensor = model.prepare_decoder_input_ids_from_labels(labels=labels)
+        return read
+    first = labels.new_full((len(labels), 1), model.config.decoder_start_token_id)
+    shifted = torch.cat([first, labels[:, :-1]], dim=1)
+    return shifted.masked_fill(shifted == IGNORED, model.config.pad_token_id)
 
 
 def _references(value: Any, column: str) -> list[str]:

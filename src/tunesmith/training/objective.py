@@ -84,28 +84,38 @@ def noisy_embeddings(model: Any, batch: dict[str, torch.Tensor], alpha: float) -
     added: list[bool] = []
 
     def add_noise(_: Any, __: Any, embedded: torch.Tensor) -> torch.Tensor:
+        if not isinstance(embedded, torch.Tensor):  # I-BERT's table answers with a scale beside the numbers
+            raise _no_noise("whose token table gives more than numbers")
         added.append(True)
         n = embedded.shape[1] if tokens is None or len(tokens) != len(embedded) else tokens[:, None, None]
         size = alpha / (torch.as_tensor(n, device=embedded.device) * embedded.shape[-1]).sqrt()
         return embedded + size * (2 * torch.rand_like(embedded) - 1)
 
-    handle = _table_that_reads(model).register_forward_hook(add_noise)
+    handles = [table.register_forward_hook(add_noise) for table in _tables_that_read(model)]
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     if not added:
-        raise RecipeError(
-            "train.neftune_noise_alpha has no effect on this model, which does not read its token table.",
-            remedy="Leave it out.",
-        )
+        raise _no_noise("which does not read its token table")
 
 
-def _table_that_reads(model: Any) -> Any:
-    """The token table through which a text is read.
+def _no_noise(why: str) -> RecipeError:
+    return RecipeError(
+        f"train.neftune_noise_alpha has no effect on this model, {why}.", remedy="Leave it out."
+    )
 
-    T5 and BART hold their table once more as `shared`, which never computes.
+
+def _tables_that_read(model: Any) -> list[Any]:
+    """The modules through which a text may be read: all that hold the token table, but for a decoder's.
+
+    T5 and BART hold their table once more as `shared`, which never computes; a layer that writes may share it.
     """
+    from torch import nn
+
+    table, reader = model.get_input_embeddings(), model
     if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
-        return model.get_encoder().get_input_embeddings()
-    return model.get_input_embeddings()
+        reader = model.get_encoder()
+    same = [m for m in reader.modules() if getattr(m, "weight", None) is table.weight]
+    return [module for module in same if not isinstance(module, nn.Linear)] or [table]
