@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,12 +55,25 @@ for number in range(rounds):
 def race(folder: Path, how: str, rounds: int) -> list[list[str]]:
     """Three processes, round after round at once; what each said of each round."""
     command = [sys.executable, "-c", PROGRAM, str(folder), how, str(rounds)]
-    started = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)
-    ]
-    ends = [process.communicate(timeout=300) for process in started]
-    assert [process.returncode for process in started] == [0, 0, 0], ends
-    return [list(ways) for ways in zip(*(said.splitlines() for said, _ in ends), strict=True)]
+    files = [
+        (folder / f"said-{number}").open("w+") for number in range(3)
+    ]  # a pipe that is full would stop them
+    started = [subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) for file in files]
+    deadline = time.monotonic() + 60 + rounds
+    while None in (codes := [process.poll() for process in started]) and not any(codes):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    for process in started:  # of which one waits for ever, if another has failed
+        process.kill()
+        process.wait()
+    said = []
+    for file in files:
+        with file:
+            file.seek(0)
+            said.append(file.read().splitlines())
+    assert codes == [0, 0, 0], said
+    return [list(ways) for ways in zip(*said, strict=True)]
 
 
 def test_of_three_processes_at_once_one_holds_the_folder_and_the_others_leave_it_alone(tmp_path):
