@@ -31,6 +31,10 @@ _TASK_TYPES = {
 }
 
 
+_HEADS_OF_PEFT = ("classifier", "score", "qa_outputs")
+"""Ends of the names that peft takes for heads."""
+
+
 @dataclass(frozen=True)
 class LoraSettings:
     """Each as in `TrainRecipe`."""
@@ -127,9 +131,20 @@ def whole_modules(model: Any, new_weights: Iterable[str], *, has_head: bool) -> 
     for name, module in model.named_children():
         outside = body is not model and module is not body and next(module.parameters(), None) is not None
         if outside or own in module.modules():
-            found.append(name)
+            found += _apart(name, module)
     new = sorted({name.rpartition(".")[0] for name in new_weights} - {""})
-    return (*found, *(name for name in new if name.partition(".")[0] not in found))
+    inside = tuple(f"{name}." for name in found)
+    return (*found, *(name for name in new if not f"{name}.".startswith(inside)))
+
+
+def _apart(name: str, module: Any) -> list[str]:
+    """A head, or its parts where peft would wrap one of them once more by its name."""
+    if not any(inner.endswith(_HEADS_OF_PEFT) for inner, _ in module.named_modules() if inner):
+        return [name]
+    parts = [(f"{name}.{inner}", part) for inner, part in module.named_children()]
+    return [
+        one for inner, part in parts if any(True for _ in part.parameters()) for one in _apart(inner, part)
+    ]
 
 
 def _unadaptable(model: Any, targets: Sequence[str] | str) -> tuple[str, ...]:

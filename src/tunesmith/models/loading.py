@@ -8,7 +8,6 @@ for the same labels, in the same order, is kept.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,14 @@ from tunesmith.models.fitness import try_out
 from tunesmith.models.freezing import freeze_unsaved
 from tunesmith.models.padding import PADDING_NOTE, padding_matters
 from tunesmith.models.resolve import ADAPTER_FILE, ModelFiles, config_file, resolve_model
+from tunesmith.models.weights import (
+    is_head,
+    other_body_name,
+    refuse_foreign_tokenizer,
+    refuse_headless,
+    refuse_holes,
+    save_as_named,
+)
 from tunesmith.tasks import Targets, Task, Values
 
 if TYPE_CHECKING:
@@ -178,19 +185,19 @@ def load_for_training(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, missing = _load(files, task, config)
-        _refuse_headless(files, task, missing, wanted)
-        _refuse_foreign_tokenizer(files, model, len(tokenizer))
+        refuse_headless(files, task, missing, wanted)
+        refuse_foreign_tokenizer(files, model, len(tokenizer))
         added = task.prepare_tokenizer(tokenizer, train or {}, chat_template=chat_template)
         if added and len(tokenizer) > model.get_input_embeddings().num_embeddings:
             with quiet():
                 model.resize_token_embeddings(len(tokenizer))
-    _refuse_holes(files, model, missing, config.num_hidden_layers - 1 if add_layer else None)
+    refuse_holes(files, model, missing, config.num_hidden_layers - 1 if add_layer else None)
     if add_layer:
         heads.make_pooling_layer(model)
     elif pools_already:
         heads.freeze_pooling_layer(model)
     # A head that read the first token cannot read the mean.
-    head_is_new = not keep_head or add_layer or any(_is_head(model, name) for name in missing)
+    head_is_new = not keep_head or add_layer or any(is_head(model, name) for name in missing)
     if head_is_new and heads.has_head(wanted):
         _renew_head(model, wanted["num_labels"], seed, *task.head_scale(targets))
     freeze_unsaved(model)
@@ -328,10 +335,10 @@ def _from_pretrained(files: ModelFiles, task: Task, config: Any) -> tuple[nn.Mod
     try:
         with quiet():
             model, info = auto.from_pretrained(files.path, **how)
-            renamed = _other_body_name(model, info)
+            renamed = other_body_name(model, info)
             if renamed:
                 model, info = auto.from_pretrained(files.path, key_mapping=renamed, **how)
-                _save_as_named(model, renamed)
+                save_as_named(model, renamed)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"`{files.name}` cannot be loaded for {task.name}: {_first_line(error)}",
@@ -340,26 +347,6 @@ def _from_pretrained(files: ModelFiles, task: Task, config: Any) -> tuple[nn.Mod
         ) from None
     mismatched = {key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]}
     return model, set(info["missing_keys"]) | mismatched
-
-
-def _other_body_name(model: Any, info: dict[str, Any]) -> dict[str, str]:
-    """What `from_pretrained` must rename where the files call the body otherwise than the task's class.
-
-    `LlamaForQuestionAnswering` says `transformer.` to what `LlamaForCausalLM` saves as `model.`.
-    """
-    body = f"{model.base_model_prefix}."
-    lacking = [name.removeprefix(body) for name in info["missing_keys"] if name.startswith(body)]
-    there = set(info["unexpected_keys"])
-    for other in {name.partition(".")[0] for name in there}:
-        if lacking and all(f"{other}.{name}" in there for name in lacking):
-            return {rf"^{re.escape(other)}\.": body}
-    return {}
-
-
-def _save_as_named(model: Any, renamed: dict[str, str]) -> None:
-    """Lets a model be saved under the names of its class: transformers would undo the renaming."""
-    kept = [c for c in getattr(model, "_weight_conversions", ()) if not set(c.source_patterns) & set(renamed)]
-    model._weight_conversions = kept
 
 
 class quiet:  # noqa: N801 (reads as a verb in `with quiet():`)
@@ -396,48 +383,6 @@ def _wants_pooling_layer(config: dict[str, Any], pooling: str, *, keep_head: boo
             remedy="Leave `train.pooling` at `auto`.",
         )
     return pooling == "mean" or (pooling == "auto" and possible and not keep_head)
-
-
-def _refuse_headless(files: ModelFiles, task: Task, missing: set[str], wanted: dict[str, Any]) -> None:
-    """A model that was never trained to write would begin with a random vocabulary."""
-    if missing and not (task.makes_head or heads.has_head(wanted)):
-        raise ModelError(
-            f"`{files.name}` is no model for {task.name}: its weights lack `{sorted(missing)[0]}`.",
-            remedy=f"Choose a model that writes text, for example `{task.suggested_model}`.",
-        )
-
-
-def _refuse_holes(files: ModelFiles, model: Any, missing: set[str], pooling_layer: int | None) -> None:
-    made_here = f"layer.{pooling_layer}."
-    holes = [n for n in missing if not _is_head(model, n) and (pooling_layer is None or made_here not in n)]
-    if holes:
-        raise ModelError(
-            f"the weights of `{files.name}` lack {len(holes)} tensors of its body (`{sorted(holes)[0]}`).",
-            remedy="The files are damaged or of another architecture than config.json says.",
-            place=str(files.path),
-        )
-
-
-def _refuse_foreign_tokenizer(files: ModelFiles, model: Any, n_tokens: int) -> None:
-    try:
-        rows = int(model.get_input_embeddings().weight.shape[0])
-    except (NotImplementedError, AttributeError):
-        raise ModelError(
-            f"`{type(model).__name__}` has no table of tokens: it reads characters or something else.",
-            remedy="Choose a model of another architecture.",
-            place=str(files.path),
-        ) from None
-    if n_tokens > rows:
-        raise ModelError(
-            f"the tokenizer of `{files.name}` has {n_tokens} tokens, and the model knows {rows}.",
-            remedy="The tokenizer's files belong to another model.",
-            place=str(files.path),
-        )
-
-
-def _is_head(model: Any, name: str) -> bool:
-    """Whether a tensor lies outside the pretrained body; the pooler, which BERT puts inside, does."""
-    return not name.startswith(f"{model.base_model_prefix}.") or ".pooler." in name
 
 
 def _renew_head(model: Any, num_labels: int, seed: int, centre: float, scale: float) -> None:

@@ -82,7 +82,8 @@ def _beginnings(encoded: Encoded, tokens: int) -> Encoded:
         return np.concatenate([sequence[: tokens - end], sequence[len(sequence) - end :]])
 
     def begin(ragged: Ragged) -> Ragged:
-        return Ragged.of([cut(ragged[i]) for i in range(len(ragged))], dtype=ragged.values.dtype)
+        sequences: Any = [cut(ragged[i]) for i in range(len(ragged))]
+        return Ragged.of(sequences, dtype=ragged.values.dtype)
 
     return replace(encoded, ragged={name: begin(ragged) for name, ragged in encoded.ragged.items()})
 

@@ -1,0 +1,44 @@
+"""A model that cannot do a task is refused when it is opened, with the reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunesmith.errors import ModelError
+from tunesmith.models.loading import load_for_training, refuse_other_kinds
+from tunesmith.models.resolve import resolve_model
+from tunesmith.tasks import TASKS
+from tunesmith.testing.families import write_family
+
+
+@pytest.mark.parametrize(
+    ("family", "task", "reason"),
+    [
+        ("bert", "text-generation", "reads the tokens that it shall predict"),
+        ("bros", "token-classification", "bbox"),
+        ("canine", "text-classification", "no table of tokens"),
+        ("rwkv", "text-generation", "changes its weights while it reads"),
+        ("reformer", "text-classification", "If training"),
+    ],
+)
+def test_what_a_family_cannot_do_is_said(family, task, reason, tmp_path):
+    files = resolve_model(str(write_family(tmp_path, family)))
+    found = TASKS.get(task)
+    targets = {"labels": ["animal", "colour"]} if "class" in task else {}
+    with pytest.raises(ModelError, match=reason) as caught:
+        load_for_training(files, found, targets, pooling="auto", seed=0)
+    assert caught.value.remedy
+
+
+def test_a_class_that_transformers_lacks_is_named_before_weights_are_read(tmp_path):
+    files = resolve_model(str(write_family(tmp_path, "t5")))
+    with pytest.raises(ModelError, match=r"`t5` are not for fill-mask"):
+        refuse_other_kinds(files, TASKS.get("fill-mask"))
+
+
+def test_what_is_not_saved_is_not_trained(tmp_path):
+    files = resolve_model(str(write_family(tmp_path, "marian")))
+    model = load_for_training(files, TASKS.get("translation"), {}, pooling="auto", seed=0).model
+    learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert "model.encoder.embed_positions.weight" not in learning
+    assert "model.shared.weight" in learning
