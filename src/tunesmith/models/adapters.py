@@ -217,6 +217,7 @@ def merge_adapter(model: Any, folder: Path) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft's affair with transformers
+        warnings.filterwarnings("ignore", "Found missing adapter keys")  # `_load_whole` loads them
         # A head for other labels is not taken over; it will be new.
         adapted = peft.PeftModel.from_pretrained(
             model, str(folder), local_files_only=True, ignore_mismatched_sizes=True
