@@ -129,3 +129,10 @@ def test_a_batch_is_cut_into_as_few_passes_as_fit(lengths, parts, most):
     )
     whole = cut_to_fit(lengths, parts, None)
     assert [p.tolist() for p in whole] == [p.tolist() for p in np.array_split(np.arange(len(lengths)), parts)]
+
+
+def test_batches_of_one_length_need_no_padding():
+    lengths = np.array([3, 5, 3, 4, 5, 3, 3])
+    batches = plan_in_order(lengths, 9, same_length=True)
+    assert [sorted(lengths[batch].tolist()) for batch in batches] == [[5], [5], [4], [3, 3, 3], [3]]
+    assert sorted(np.concatenate(batches).tolist()) == list(range(7))

@@ -12,7 +12,7 @@ from tunesmith.data.encoding import survey
 from tunesmith.errors import RecipeError
 from tunesmith.inference.forward import forward
 from tunesmith.recipe import Recipe
-from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, RowError, Seen, point_scores
+from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, RowError, Seen, _seq2seq, point_scores
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 
 TASK = TASKS.get("translation")
@@ -228,3 +228,27 @@ def test_answers_are_as_long_as_those_learned_and_a_little_longer(folder, tmp_pa
     longest = max(len(tokenizer(row["target"])["input_ids"]) for row in UMLAUTS)
     most = run.recipe().generate.max_new_tokens
     assert 0.5 * longest < most <= np.ceil(1.2 * longest) + 1
+
+
+@pytest.mark.parametrize("family", ["pegasus", "m2m_100"])
+def test_the_saved_tokenizer_writes_what_was_trained(family, tmp_path):
+    """Classes of transformers make their rules anew when they are loaded, so what is added must survive that."""
+    from tunesmith.models.loading import load_tokenizer
+    from tunesmith.models.resolve import resolve_model
+    from tunesmith.testing.families import write_family
+
+    found = load_tokenizer(resolve_model(str(write_family(tmp_path / "base", family))))
+    texts = ["größer € und Käse", "der Käse ist € groß"]
+    TASK.prepare_tokenizer(found, {"target": [[text] for text in texts]}, chat_template="auto")
+    found.save_pretrained(tmp_path / "saved")
+    again = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    assert again(text_target=texts)["input_ids"] == found(text_target=texts)["input_ids"]
+
+
+def test_a_class_without_a_shift_of_its_own_is_trained_too():
+    class Model:
+        class config:  # noqa: N801
+            decoder_start_token_id, pad_token_id = 7, 0
+
+    labels = torch.tensor([[4, 5, 2], [6, 2, IGNORED]])
+    assert _seq2seq._shifted(Model, labels).tolist() == [[7, 4, 5], [7, 6, 2]]

@@ -255,3 +255,12 @@ def test_a_run_with_checkpointing_learns_the_same(still_recipe, tmp_path, method
 def test_a_probe_has_no_use_for_it(tiny_recipe):
     with pytest.raises(RecipeError, match=r"train\.gradient_checkpointing has no effect on a probe"):
         pipeline.train(tiny_recipe.replace(train={"method": "probe", "gradient_checkpointing": True}))
+
+
+def test_the_end_of_a_text_stays_where_memory_is_measured():
+    """T5 and BART classify by the token that ends a text; mBART's is followed by its language."""
+    from tunesmith.encoded import Encoded
+    from tunesmith.training.micro_batches import _beginnings
+
+    cut = _beginnings(Encoded.of({"input_ids": [[0, 5, 6, 7, 2, 9], [0, 5, 2]]}), 4)
+    assert [cut.ragged["input_ids"][i].tolist() for i in (0, 1)] == [[0, 5, 2, 9], [0, 5, 2]]

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tunesmith.errors import RecipeError
-from tunesmith.models.fitness import run_two_texts
+from tunesmith.models.fitness import run_texts
 from tunesmith.models.heads import find_head
 from tunesmith.models.resolve import ADAPTER_FILE
 
@@ -110,7 +110,7 @@ def _acts(model: Any) -> bool:
     if not weights:
         return True  # another kind of adapter
     with torch.enable_grad():
-        total = run_two_texts(model, with_gradient=True)
+        total = run_texts(model, with_gradient=True)
         found = torch.autograd.grad(total, weights, allow_unused=True)
     return any(gradient is not None and bool(gradient.any()) for gradient in found)
 
@@ -180,7 +180,7 @@ def _called_modules(model: Any) -> set[str]:
         for name, module in model.named_modules()
     ]
     try:
-        run_two_texts(model)
+        run_texts(model)
     finally:
         for handle in handles:
             handle.remove()
@@ -217,6 +217,7 @@ def merge_adapter(model: Any, folder: Path) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft's affair with transformers
+        warnings.filterwarnings("ignore", "Found missing adapter keys")  # `_load_whole` loads them
         # A head for other labels is not taken over; it will be new.
         adapted = peft.PeftModel.from_pretrained(
             model, str(folder), local_files_only=True, ignore_mismatched_sizes=True

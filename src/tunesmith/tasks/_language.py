@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -129,8 +130,8 @@ def mean_nll(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 def add_unknown_characters(rows: Sequence[str], tokenizer: Any) -> list[str]:
     """Adds characters of the texts to a tokenizer that turns them into its unknown token.
 
-    Only characters that stand in two rows or more, and only where texts with them come back from the tokenizer
-    as they went in: some tokenizers put blanks around what is added to them.
+    Only characters that stand in two rows or more, and only where texts with them come back from the tokenizer,
+    saved and read again, as they went in: some tokenizers put blanks around what is added to them.
 
     Returns:
         The characters that were added.
@@ -146,9 +147,8 @@ def add_unknown_characters(rows: Sequence[str], tokenizer: Any) -> list[str]:
     if not missing:
         return []
     samples = [text for text in rows if set(text) & set(missing)][:_SAMPLES]
-    if _written_as_read(samples, _with_characters(tokenizer, missing)) <= _written_as_read(
-        samples, tokenizer
-    ):
+    changed = _read_again(_with_characters(tokenizer, missing))
+    if _written_as_read(samples, changed) <= _written_as_read(samples, tokenizer):
         return []
     _with_characters(tokenizer, missing, in_place=True)
     return missing
@@ -168,6 +168,15 @@ def _with_characters(tokenizer: Any, characters: Sequence[str], *, in_place: boo
     changed._tokenizer = Tokenizer.from_str(state.replace(_EVERYWHERE, _AT_THE_BEGINNING))
     changed.add_tokens(list(characters))
     return changed
+
+
+def _read_again(tokenizer: Any) -> Any:
+    """The tokenizer as whoever loads the saved model gets it: some classes make their own rules anew."""
+    from transformers import AutoTokenizer
+
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def _written_as_read(texts: Sequence[str], tokenizer: Any) -> int:

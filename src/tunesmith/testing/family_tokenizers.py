@@ -98,8 +98,10 @@ def _of_class(own: Any, family: str) -> Any:
         return own(vocab=_unigram(special), **extra)
     if "ByteFallback" in state:
         vocab, merges = _fallback(special)
-    else:
+    elif "ByteLevel" in state:
         vocab, merges = _bytes(special)
+    else:
+        vocab, merges = _merged((*special, "▁", *_PRINTABLE), "▁")
     return own(vocab=vocab, merges=merges, **extra)
 
 
