@@ -12,9 +12,10 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)
 	$(BIN)/tunesmith demo
 
-# Two processes, each with one thread; the tests of a file or class stay together, as they share fixtures.
+# Two processes, each with one thread. The tests of a file or class stay together, as they share fixtures; the files
+# with slow tests come first (tests/conftest.py).
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

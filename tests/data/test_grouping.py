@@ -1,6 +1,6 @@
 import numpy as np
 
-from tunesmith.data.examples import Examples
+from tunesmith.data.examples import Examples, read_examples
 from tunesmith.data.grouping import notice_of_groups, row_groups
 from tunesmith.tasks import TASKS
 
@@ -36,3 +36,13 @@ def test_a_file_without_the_column_is_named():
     assert "t.csv has no column `shop`" in notice_of_groups(
         examples({"text": ["a"]}, {"shop": [None]}), "shop"
     )
+
+
+def test_the_sentences_of_a_document_are_joined(tmp_path):
+    file = tmp_path / "news.conll"
+    sentences = [f"EU B-ORG\nrejects O\nword{i} O\n" for i in range(4)]
+    parts = ["-DOCSTART- O\n", *sentences[:3], "-DOCSTART- O\n", sentences[3]]
+    file.write_text("\n".join(parts))
+    task = TASKS.get("token-classification")
+    found = read_examples(task, [str(file)], {}).examples
+    assert row_groups(task, found, None).tolist() == [0, 0, 0, 1]
