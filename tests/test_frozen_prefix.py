@@ -15,7 +15,9 @@ from transformers.models.llama.modeling_llama import LlamaModel
 from tunesmith import pipeline
 from tunesmith.data.states import load_states
 from tunesmith.errors import InterruptedRunError, RecipeError
+from tunesmith.inference.predictor import Predictor
 from tunesmith.inference.prefix import CHECKED_SEQUENCES
+from tunesmith.models.positions import position_limit
 from tunesmith.recipe import Recipe
 from tunesmith.stages import prefix as prefix_stage
 from tunesmith.stages import probe as probe_stage
@@ -54,7 +56,7 @@ def recipe(tiny_recipe, deep_model):
 
 @pytest.fixture
 def passes(monkeypatch):
-    """Texts that go through the embeddings of a BERT, or the body of a Llama."""
+    """Texts that go through the embeddings of a BERT, or the body of a Llama, after the model was tried out."""
     counted = {"texts": 0}
 
     def counting(stock):
@@ -64,6 +66,15 @@ def passes(monkeypatch):
 
         return forward
 
+    def opening(*given):
+        before = counted["texts"]
+        session = stock_begin(*given)
+        position_limit(session.model, session.tokenizer)
+        counted["texts"] = before
+        return session
+
+    stock_begin = pipeline.begin
+    monkeypatch.setattr(pipeline, "begin", opening)
     monkeypatch.setattr(BertEmbeddings, "forward", counting(BertEmbeddings.forward))
     monkeypatch.setattr(LlamaModel, "forward", counting(LlamaModel.forward))
     return counted
@@ -144,7 +155,10 @@ def passes_of_the_memory_estimate(recipe, tmp_path, passes):
 
 def test_with_a_probe_every_text_goes_through_the_model_once(recipe, tmp_path, passes):
     run = train(recipe, tmp_path / "probe", method="probe", freeze_layers=0)
-    assert passes["texts"] == sum(ROWS.values())
+    in_all = passes["texts"]
+    Predictor.from_run(run.path)  # the saved model is tried out before it is scored, too
+    tried = passes["texts"] - in_all
+    assert in_all == sum(ROWS.values()) + tried
     assert run.metrics()["primary"]["value"] == run.metrics()["baselines"]["probe"]["accuracy"]
 
 

@@ -38,10 +38,10 @@ def test_a_comma_in_a_columns_name_is_not_the_delimiter(read):
 
 
 def test_empty_columns_and_lines_beside_and_below_the_table_hold_nothing(read):
-    found, _ = read("text;label;;\na;x;;\n;;;\nb;y;;\n;;;\n")
+    found, _ = read("text;label;;\na;x;;\nb;y;;\n;;;\n;;;\n")
     assert [(row.line, row.values) for row in found] == [
         (2, {"text": "a", "label": "x"}),
-        (4, {"text": "b", "label": "y"}),
+        (3, {"text": "b", "label": "y"}),
     ]
     assert values(read("text;label\na;x;;\n")[0]) == [("a", "x")]
 
@@ -122,3 +122,19 @@ def test_backslashes_that_were_meant_to_escape_are_said(read):
     found, notices = read('text,label\nHe said \\"no\\",x\nplain,y\n')
     assert values(found) == [('He said \\"no\\"', "x"), ("plain", "y")]
     assert "1 of the first 3 lines" in notices[0]
+
+
+def test_a_row_without_values_is_a_row_but_for_those_at_the_end_of_a_table(read):
+    found, notices = read("text,label\na,x\n,\nb,y\n,\n,\n")
+    assert [(row.line, row.values) for row in found] == [
+        (2, {"text": "a", "label": "x"}),
+        (3, {"text": "", "label": ""}),
+        (4, {"text": "b", "label": "y"}),
+    ]
+    (notice,) = notices
+    assert notice.startswith("2 lines of delimiters alone at the end of ")
+
+
+def test_a_quoted_text_of_nothing_is_a_row_of_a_table_with_one_column(read):
+    """As pandas writes an empty text."""
+    assert values(read('text\na cat\n""\n')[0]) == [("a cat",), ("",)]

@@ -36,13 +36,19 @@ def _rows(file: DataFile) -> Iterator[Row]:
         header = _header(lines, dialect, file.name)
         records = Records(lines, dialect, len(header))
         nameless = [name for i, name in enumerate(header, start=1) if name == f"column {i}"]
+        empty: list[Record] = []
         for record in records:
-            row = _row(header, record)
-            if row is not None:
-                for name in nameless:  # beside a table, where Excel writes delimiters for nothing
-                    if not row.values.get(name):
-                        row.values.pop(name, None)
-                yield row
+            if _is_white_space(record):
+                continue
+            if _is_delimiters(record):
+                empty.append(record)
+                continue
+            # Only below a table, where Excel writes them, lines of delimiters alone are no rows.
+            for found in (*empty, record):
+                yield _row(header, found, nameless)
+            empty.clear()
+    if empty:
+        file.notice(f"{len(empty)} lines of delimiters alone at the end of `{file.name}` are no rows")
     if records.over_lines_like_rows:
         file.notice(
             f"{records.over_lines_like_rows} rows of `{file.name}` run over lines that could be rows themselves: "
@@ -140,21 +146,38 @@ def _header_names(line: str, lines: Lines, dialect: Dialect, place: str) -> list
     return [field if field.strip() else f"column {i}" for i, field in enumerate(fields, start=1)]
 
 
-def _row(header: list[str], record: Record) -> Row | None:
-    """The row of a record; none where every field is blank, as Excel writes below a table."""
+def _is_white_space(record: Record) -> bool:
+    """Whether a line is blank but for white space."""
+    return len(record.fields) == 1 and record.fields[0].isspace()
+
+
+def _is_delimiters(record: Record) -> bool:
+    """Whether a record has several fields and nothing in them."""
+    return len(record.fields) > 1 and not any(map(str.strip, record.fields))
+
+
+def _row(header: list[str], record: Record, nameless: list[str]) -> Row:
+    """The row of a record.
+
+    Args:
+        header: the names of the columns.
+        record: of the file.
+        nameless: columns that stand beside a table, where Excel writes delimiters for nothing.
+    """
     line, fields, n_lines = record.line, record.fields, record.n_lines
     if record.fault:
         return Row(line, fault=record.fault, n_lines=n_lines)
-    text = "".join(fields)
-    if not text or text.isspace():
-        return None
     if len(fields) > len(header) and not any(map(str.strip, fields[len(header) :])):
         fields = fields[: len(header)]
     if len(fields) != len(header):
         return Row(line, fault=f"{len(fields)} fields, the header has {len(header)}.", n_lines=n_lines)
-    if problem := text_problem(text):
+    if problem := text_problem("".join(fields)):
         return Row(line, fault=problem, n_lines=n_lines)
-    return Row(line, dict(zip(header, fields, strict=True)), n_lines=n_lines)
+    values = dict(zip(header, fields, strict=True))
+    for name in nameless:
+        if not values[name]:
+            del values[name]
+    return Row(line, values, n_lines=n_lines)
 
 
 def _recognises(head: bytes) -> bool:
