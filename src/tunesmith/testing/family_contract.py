@@ -50,6 +50,7 @@ class Cell:
     """
 
     def __init__(self, family: str, auto_class: str, folder: Path, work: Path) -> None:
+        from tunesmith.models.loading import refuse_other_kinds
         from tunesmith.models.resolve import resolve_model
         from tunesmith.tasks import TASKS
 
@@ -60,6 +61,7 @@ class Cell:
         self.file = write_rows(work / "train.jsonl", self.rows)
         self.validation = write_rows(work / "validation.jsonl", tiny_task_rows(self.task.name, 6, seed=1))
         self.files = resolve_model(str(folder))
+        refuse_other_kinds(self.files, self.task)
 
     @property
     def recipe(self) -> Any:
