@@ -23,6 +23,7 @@ def outcome(family, auto_class, folder):
         ("big_bird", "AutoModelForQuestionAnswering"),  # the head is in a module of another name
         ("laguna", "AutoModelForCausalLM"),  # peft leaves out shared experts when it loads
         ("llama4_text", "AutoModelForCausalLM"),  # its router is a linear layer that does more
+        ("falcon", "AutoModelForCausalLM"),  # its linear layers are a class of their own
         ("zamba", "AutoModelForCausalLM"),  # two layers share their weights
         ("falcon_h1", "AutoModelForCausalLM"),  # weights are read without a call
     ],

@@ -8,6 +8,7 @@ trained and saved whole beside the adapter.
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections import Counter
@@ -21,6 +22,7 @@ from tunesmith.errors import RecipeError
 from tunesmith.models.fitness import run_texts
 from tunesmith.models.heads import find_head
 from tunesmith.models.resolve import ADAPTER_FILE
+from tunesmith.models.trial import is_close
 
 _TASK_TYPES = {
     "AutoModelForSequenceClassification": "SEQ_CLS",
@@ -31,6 +33,8 @@ _TASK_TYPES = {
 }
 
 
+_TOLERANCE = 1e-4
+"""Of the largest output of a layer."""
 _HEADS_OF_PEFT = ("classifier", "score", "qa_outputs")
 """Ends of the names that peft takes for heads."""
 
@@ -166,17 +170,21 @@ def _unadaptable(model: Any, targets: Sequence[str] | str) -> tuple[str, ...]:
         if not isinstance(module, (nn.Linear, Conv1D)):
             continue
         is_passed_by = name not in called and name.rpartition(".")[0] in called
-        is_other = type(module) not in (nn.Linear, Conv1D) or uses[id(module.weight)] > 1
+        is_other = called.get(name, False) or uses[id(module.weight)] > 1
         if is_other or is_passed_by or _is_refused(model, name):
             found.append(name)
     return tuple(found)
 
 
-def _called_modules(model: Any) -> set[str]:
-    """Names of the modules that compute when the model reads two texts."""
-    called: set[str] = set()
+def _called_modules(model: Any) -> dict[str, bool]:
+    """The modules that compute when a few texts are read, and whether one is a linear layer that does more."""
+    called: dict[str, bool] = {}
+
+    def note(module: Any, given: Any, output: Any, *, name: str) -> None:
+        called[name] = called.get(name, False) or _does_more(module, given, output)
+
     handles = [
-        module.register_forward_hook(lambda *_, name=name: called.add(name))
+        module.register_forward_hook(functools.partial(note, name=name))
         for name, module in model.named_modules()
     ]
     try:
@@ -185,6 +193,19 @@ def _called_modules(model: Any) -> set[str]:
         for handle in handles:
             handle.remove()
     return called
+
+
+def _does_more(module: Any, given: Any, output: Any) -> bool:
+    """Whether a subclass of a linear layer gives something else than the product (routers of experts do)."""
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    if type(module) is nn.Linear or not isinstance(module, nn.Linear):
+        return False
+    if not isinstance(output, torch.Tensor):
+        return True
+    return not is_close(output, F.linear(given[0], module.weight, module.bias), _TOLERANCE)
 
 
 def _is_refused(model: Any, name: str) -> bool:

@@ -139,6 +139,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "indexer_budget": 512,
         "indexer_compress_ratio": 4,
     },
+    "zamba2": {"mamba_headdim": 16, "attention_hidden_size": 128, "attention_head_dim": 32},
     "zamba": {
         "attention_hidden_size": 128,
         "attention_head_dim": 32,
