@@ -133,13 +133,13 @@ def _header_names(line: str, lines: Lines, dialect: Dialect, place: str) -> list
         fields = dialect.split(line, lines.taking(taken))
     except csv.Error as error:
         raise DataError(
-            f"the header is not CSV: {error}.", place=place, remedy="Mend the header's quotes."
+            f"the header is not CSV: {error}.", place=place, remedy="Fix the header's quotes."
         ) from None
     if dialect.is_over_rows(taken):
         raise DataError(
             f"the header is not CSV: a quote is opened in it and takes in {len(taken) - 1} lines that are rows.",
             place=place,
-            remedy="Mend the header's quotes.",
+            remedy="Fix the header's quotes.",
         )
     if problem := text_problem("".join(fields)):
         raise DataError(f"the header is {problem}", place=place, remedy="Save the file as UTF-8.")
