@@ -69,7 +69,7 @@ def test_what_the_pipeline_takes_for_words_is_labelled():
     offsets = [(0, 1), (0, 1), (2, 2), (2, 3), (2, 3), (3, 4)]
     bounds = [(0, 1), (2, 4)]
     assert labels_of(offsets, bounds, [(0, 4, "X")])[0] == [B, I, I, I, I, IGNORED]
-    assert labels_of(offsets, bounds, [(2, 4, "X")])[0] == [O, O, O, B, I, IGNORED]
+    assert labels_of(offsets, bounds, [(2, 4, "X")])[0] == [O, O, B, I, I, IGNORED]
     assert labels_of(offsets, bounds, [])[0] == [O, O, O, O, O, IGNORED]
     # Within what blanks part, the pipeline takes no token for a word.
     assert labels_of([(0, 1), (1, 2), (1, 2)], [(0, 1), (1, 2)], [(0, 2, "X")])[0] == [B, I, IGNORED]
