@@ -127,7 +127,7 @@ def ours(spec: Spec) -> dict[str, Any]:
             seconds = clock.seconds
             with clock.stopped():
                 session = sessions[-1]
-                scores = point_scores(session.task, session.see(session.final), session.targets)
+                scores = point_scores(session.task, session.see(session.final), session.label_schema)
             points.append({"seconds": seconds, "accuracy": scores["accuracy"]})
 
     listener, clock = Listener(), Clock()

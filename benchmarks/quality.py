@@ -108,23 +108,23 @@ ENTRIES = (
         "tinyshakespeare",
         "text-generation",
         model="stories260K",
-        target="a third below the untouched model",
+        target="a third below the base model",
     ),
     Entry(
         "tinyshakespeare-656k",
         "tinyshakespeare",
         "text-generation",
         model="tinystories-656k",
-        target="a third below the untouched model",
+        target="a third below the base model",
     ),
-    Entry("sgd_chat", "sgd_chat", "chat", model="tinystories-656k", target="below the untouched model"),
+    Entry("sgd_chat", "sgd_chat", "chat", model="tinystories-656k", target="below the base model"),
     Entry(
         "alpaca_demo",
         "alpaca_demo/train.json",
         "chat",
         test="alpaca_demo/test.json",
         model="tinystories-656k",
-        target="below the untouched model",
+        target="below the base model",
     ),
     Entry(
         "dpo_demo",
@@ -148,7 +148,7 @@ parameters: they show that the task runs and is scored, not how good it can be.
 _NOTES = """
 **stsb** stays below 0.85. Tried, each once, scored on the same test rows: 6 epochs 0.840; 8 epochs at 7e-5
 0.838; both orders of every pair and 6 epochs 0.829 (the training loss falls to 0.06 while validation stands
-still). The untouched model, which was made to compare two texts by the cosine of their vectors, reaches 0.827
+still). The base model, which was made to compare two texts by the cosine of their vectors, reaches 0.827
 that way; read as one sequence of both, which is what this task does, it has to learn to compare anew: its probe
 is at 0.469.
 
@@ -218,7 +218,7 @@ def write_folds(file: Path, entry: Entry, folder: Path) -> list[Entry]:
     found = []
     for fold in range(entry.folds):
         parts = {"test": rows[fold :: entry.folds]}
-        parts["train"] = [row for place, row in enumerate(rows) if place % entry.folds != fold]
+        parts["train"] = [row for location, row in enumerate(rows) if location % entry.folds != fold]
         names = {split: f"{entry.name}-{fold}-{split}.json" for split in parts}
         for split, part in parts.items():
             (folder / names[split]).write_text(json.dumps(part), encoding="utf-8")

@@ -36,7 +36,7 @@ def facts_page() -> str:
     """What is read, heeded and scored, task by task."""
     rows = "\n".join(
         f"| {_marked([name])} | {_marked(_column(column) for column in task.columns)} "
-        f"| {_length(task)} | {_marked(task.heeds)} | {_marked(task.baselines)} "
+        f"| {_length(task)} | {_marked(task.supported_options)} | {_marked(task.baselines)} "
         f"| {_marked([task.primary_metric])} | {_marked([best_metric(task)[0]])} |"
         for name in TASKS.names()
         for task in [TASKS.get(name)]

@@ -9,7 +9,7 @@ from tunesmith.errors import (
 
 
 def test_message_has_place_rule_and_remedy():
-    error = UserError("a must be b, got c.", remedy="Write b.", place="recipe.yaml, line 3")
+    error = UserError("a must be b, got c.", remedy="Write b.", location="recipe.yaml, line 3")
     assert str(error) == "recipe.yaml, line 3: a must be b, got c.\nWrite b."
 
 

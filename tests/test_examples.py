@@ -117,7 +117,7 @@ def test_data_of_a_recipe_can_be_read(file):
     recipe = build_recipe(file)
     data = prepare(TASKS.get(recipe.task), recipe)
     assert set(data.splits) == {"train", "validation", "test"}
-    assert not data.faults
+    assert not data.invalid_rows
     assert recipe.output_dir.startswith("runs/")
 
 
@@ -129,10 +129,12 @@ def few_rows(tmp_path_factory):
     for file in RECIPES:
         (folder / file.name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
     for file in DATA_FILES:
-        rows, seen = read_rows(file.stem), Counter()
+        rows, evaluated = read_rows(file.stem), Counter()
         most = ROWS_OF_AN_INTENT.get(file.stem)
         kept = [
-            row for row in rows if most and not seen.update([row["intent"]]) and seen[row["intent"]] <= most
+            row
+            for row in rows
+            if most and not evaluated.update([row["intent"]]) and evaluated[row["intent"]] <= most
         ]
         write_rows(folder / file.name, kept or rows[:OTHER_ROWS])
     return folder

@@ -71,9 +71,11 @@ def test_texts_and_nested_values_are_masked_where_a_url_stands_in_them():
 
 def test_no_error_shows_a_password():
     error = RecipeError(
-        "got `https://ann:s3cret@host/x?token=s3cret`.", remedy="s3://key:s3cret@b", place="ftp://a:s3cret@h"
+        "got `https://ann:s3cret@host/x?token=s3cret`.",
+        remedy="s3://key:s3cret@b",
+        location="ftp://a:s3cret@h",
     )
-    assert "s3cret" not in str(error) + error.rule + error.remedy + error.place + repr(error)
+    assert "s3cret" not in str(error) + error.rule + error.remedy + error.location + repr(error)
 
 
 def test_variables_are_filled_in_and_a_password_is_quoted(monkeypatch):

@@ -43,11 +43,11 @@ def test_a_run_folder_holds_what_the_contract_says(finished_run):
     assert (run.model / "README.md").is_file()
     assert (run.predictions / "test.jsonl").is_file()
     assert json.loads((run.data / "splits.json").read_text())["train"][0] == "train.csv:2"
-    supervision = json.loads((run.data / "supervision.json").read_text())
-    assert {name: found["rows"] for name, found in supervision.items()} == {
+    truncation = json.loads((run.data / "supervision.json").read_text())
+    assert {name: found["rows"] for name, found in truncation.items()} == {
         "train": 160, "validation": 40, "test": 60,
     }  # fmt: skip
-    assert all(found["lost"] == {} and found["rows_cut"] == 0 for found in supervision.values())
+    assert all(found["lost"] == {} and found["rows_cut"] == 0 for found in truncation.values())
     metrics = run.metrics()
     assert metrics["primary"] == {"name": "accuracy", "split": "test", "n": 60, "confidence": 0.95} | {
         key: metrics["splits"]["test"]["accuracy"][key] for key in ("value", "low", "high")
@@ -400,8 +400,8 @@ def test_noisy_copies_are_trained_on_and_nothing_else_is_changed(tiny_recipe, ti
     recipe = with_train(tiny_recipe, tmp_path / "run", augment={"word_dropout": 0.3, "casing": 0.3})
     run = pipeline.train(recipe.replace(evaluate={"baselines": False}))
     assert run.metrics()["train"]["examples"] == 2 * 2 * 160
-    supervision = json.loads((run.data / "supervision.json").read_text())
-    assert {name: found["rows"] for name, found in supervision.items()} == {
+    truncation = json.loads((run.data / "supervision.json").read_text())
+    assert {name: found["rows"] for name, found in truncation.items()} == {
         "train": 320, "validation": 40, "test": 60,
     }  # fmt: skip
     lines = (run.predictions / "test.jsonl").read_text().splitlines()

@@ -14,7 +14,7 @@ class Bare(Task):
 
 class Windows(Task):
     name, windows, probe, packs = "windows", True, "linear", True
-    heeds = ("mlm_probability",)
+    supported_options = ("mlm_probability",)
 
 
 def refused(task, **sections):
@@ -36,7 +36,7 @@ def test_an_option_without_effect_is_refused(key, value):
     recipe = Recipe.model_validate({"data": {"train": ["a"]}, "train": {key: value}})
 
     class Heeding(Bare):
-        heeds = (key,)
+        supported_options = (key,)
 
     refuse_options_without_effect(Heeding(), recipe)
 
@@ -66,4 +66,4 @@ def test_the_defaults_are_for_every_task(name):
 
 @pytest.mark.parametrize("name", TASKS.names())
 def test_a_task_heeds_what_there_is(name):
-    assert set(TASKS.get(name).heeds) <= set(SPECIAL)
+    assert set(TASKS.get(name).supported_options) <= set(SPECIAL)

@@ -101,9 +101,9 @@ def test_no_library_leaves_an_id_of_the_machine(verbs):
 def test_an_attempt_is_seen(tmp_path):
     """Else the tests above could not fail."""
     reaching = "import socket; socket.socket().connect_ex(('127.0.0.1', 9))"
-    seen = watch(tmp_path, PROGRAM.partition("from tunesmith")[0] + reaching)
-    assert len(seen.by_python) == 1
-    assert len(seen.by_kernel) == (1 if STRACE else 0)
+    evaluated = watch(tmp_path, PROGRAM.partition("from tunesmith")[0] + reaching)
+    assert len(evaluated.by_python) == 1
+    assert len(evaluated.by_kernel) == (1 if STRACE else 0)
 
 
 def test_onnxruntime_is_imported_in_one_place():

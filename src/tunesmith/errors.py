@@ -29,17 +29,17 @@ class TunesmithError(Exception):
     Args:
         rule: what must hold, and the value that broke it, as one sentence.
         remedy: what to do about it.
-        place: where it was found (`recipe.yaml, line 12`), if there is such a place.
+        location: where it was found (`recipe.yaml, line 12`), if there is such a place.
     """
 
     exit_code = 1
 
-    def __init__(self, rule: str, *, remedy: str = "", place: str = "") -> None:
-        self.rule, self.remedy, self.place = map(masked_text, (rule, remedy, place))
+    def __init__(self, rule: str, *, remedy: str = "", location: str = "") -> None:
+        self.rule, self.remedy, self.location = map(masked_text, (rule, remedy, location))
         super().__init__(self.rule)
 
     def __str__(self) -> str:
-        head = f"{self.place}: {self.rule}" if self.place else self.rule
+        head = f"{self.location}: {self.rule}" if self.location else self.rule
         return f"{head}\n{self.remedy}" if self.remedy else head
 
 
@@ -48,8 +48,8 @@ class UserError(TunesmithError):
 
     exit_code = 2
 
-    def __init__(self, rule: str, *, remedy: str, place: str = "") -> None:
-        super().__init__(rule, remedy=remedy, place=place)
+    def __init__(self, rule: str, *, remedy: str, location: str = "") -> None:
+        super().__init__(rule, remedy=remedy, location=location)
 
 
 class RecipeError(UserError):

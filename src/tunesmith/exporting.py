@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.examples import Examples, fingerprint, refuse_faults
+from tunesmith.data.examples import Examples, fingerprint, refuse_invalid_rows
 from tunesmith.data.grouping import group_columns
 from tunesmith.data.preparing import all_sources, prepare, read_checked
 from tunesmith.encoded import Encoded
@@ -179,7 +179,7 @@ class _Rows:
     def encoded(self) -> Encoded:
         """The sequences of the rows that are checked."""
         encoded = self.predictor.encode_to_score(self.checked)
-        if not self.predictor.task.pairs:
+        if not self.predictor.task.needs_reference:
             return encoded
         reference = load_reference(self.run.checkpoints / "reference-validation.safetensors")
         if reference is None or len(reference) <= self._picked.max():
@@ -201,10 +201,10 @@ class _Rows:
 
         encoded = self.encoded
         began = time.perf_counter()
-        seen = predictor.score(self.checked, encoded, advance=advance)
+        evaluated = predictor.score(self.checked, encoded, advance=advance)
         rate = len(self.checked) / (time.perf_counter() - began)
         return Scored(
-            predictor.task, predictor.targets, self.checked, seen, self.recipe.data.group_by
+            predictor.task, predictor.label_schema, self.checked, evaluated, self.recipe.data.group_by
         ), round(rate, 1)
 
     def _of_the_run(self) -> dict[str, Examples]:
@@ -226,8 +226,8 @@ class _Rows:
 
     def _given(self) -> dict[str, Examples]:
         """Rows of the user's own, for the check as for calibration."""
-        task, targets = self.predictor.task, self.predictor.targets
-        if task.pairs:
+        task, label_schema = self.predictor.task, self.predictor.label_schema
+        if task.needs_reference:
             raise DataError(
                 f"`{task.name}` compares with the model before training, which is known for the run's rows only.",
                 remedy="Put the run's data files back, and leave `--data` out.",
@@ -236,13 +236,13 @@ class _Rows:
             task,
             list(self.data),
             self.columns or {},
-            targets,
+            label_schema,
             optional=group_columns(self.recipe.data.group_by),
             align=self.recipe.data.align_answers,
             remembered=self.predictor.columns,
         )
-        refuse_faults(
-            reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file."
+        refuse_invalid_rows(
+            reading.invalid_rows, len(reading.examples), remedy="Mend them, or take them out of the file."
         )
         return {"train": reading.examples, "validation": reading.examples}
 
@@ -312,9 +312,9 @@ def _check(rows: _Rows, folder: Path, limits: ExportRecipe, progress: Progress) 
 
 def _refuse_loss(found: Agreement, limits: ExportRecipe) -> None:
     """Raises where an export is not what the run is; NaN passes no limit."""
-    faults = []
+    over = []
     if not found.share >= limits.min_agreement:
-        faults.append(
+        over.append(
             (
                 f"{found.share:.2%} of its answers are the run's",
                 "min_agreement",
@@ -322,16 +322,16 @@ def _refuse_loss(found: Agreement, limits: ExportRecipe) -> None:
             )
         )
     if not found.drop.value <= limits.max_metric_drop:
-        faults.append(
+        over.append(
             (
                 f"its {found.metric} falls by {found.drop.value:.4f}",
                 "max_metric_drop",
                 f"{limits.max_metric_drop}",
             )
         )
-    if faults:
-        said = ", and ".join(f"{fact} (export.{key} is {limit})" for fact, key, limit in faults)
+    if over:
+        said = ", and ".join(f"{fact} (export.{key} is {limit})" for fact, key, limit in over)
         raise ModelError(
             f"the export is refused, and nothing of it was kept: {said}, on {found.rows:,} rows.",
-            remedy=f"Use another format, or allow more: `export.{faults[0][1]}=…`.",
+            remedy=f"Use another format, or allow more: `export.{over[0][1]}=…`.",
         )

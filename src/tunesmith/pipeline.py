@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tunesmith.data.examples import fingerprint, list_realigned, refuse_faults, set_faults_aside
+from tunesmith.data.examples import fingerprint, list_realigned, refuse_invalid_rows, set_invalid_rows_aside
 from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.preparing import all_sources, find_splits, read_checked, sources_of
 from tunesmith.data.reading import source_files
@@ -107,8 +107,8 @@ def _record(session: Session, requested: Recipe, data_fingerprint: str, *, resum
         **describe(session, requested, data_fingerprint, before),
     )
     write_atomically(run.data / "splits.json", data.row_ids_as_json())
-    if data.faults:
-        set_faults_aside(data.faults, run.data / "bad_rows.jsonl")
+    if data.invalid_rows:
+        set_invalid_rows_aside(data.invalid_rows, run.data / "bad_rows.jsonl")
     if data.realigned:
         list_realigned(data.realigned, run.data / "realigned_answers.jsonl")
 
@@ -119,9 +119,9 @@ def _train(session: Session, begun: Callable[[], None]) -> None:
         encode(session)
     accelerator = make_accelerator()
     plan, settings = _resolve(session, accelerator)
-    with session.stage("baselines", "Looking at the untouched model"):
+    with session.stage("baselines", "Evaluating the base model"):
         _add_references(session, settings)
-        baselines = _untouched(session)
+        baselines = _score_base_model(session)
         _allow_targets(session)
     with session.stage("probe", "Probing the frozen model"):
         baselines |= start_from_probe(session, settings)
@@ -160,7 +160,7 @@ def _resolve(session: Session, accelerator: Any) -> tuple[Plan, Settings]:
         max_length=session.max_length,
         device=accelerator.device.type,
         world=accelerator.num_processes,
-        class_weights=balanced_weights(session.recipe, train, session.task.config(session.targets)),
+        class_weights=balanced_weights(session.recipe, train, session.task.config(session.label_schema)),
     )
     session.recipe = set_generation(model, session.tokenizer, session.task, session.recipe, train)
     freeze_bottom(model, session.recipe.train.freeze_layers)
@@ -179,7 +179,7 @@ def _resolve(session: Session, accelerator: Any) -> tuple[Plan, Settings]:
 
 def _add_references(session: Session, settings: Settings) -> None:
     """Where the loss compares with the model as it was: its likelihoods of every split."""
-    if not session.task.pairs:
+    if not session.task.needs_reference:
         return
     for name, encoded in session.splits.items():
         file = session.run.checkpoints / f"reference-{name}.safetensors"
@@ -187,20 +187,20 @@ def _add_references(session: Session, settings: Settings) -> None:
         if reference is None:
             # In the arithmetic of the passes that it is compared with: looks and scores are in full precision.
             bf16 = settings.bf16 and name == "train"
-            reference = np.asarray(session.see(name, with_texts=False, bf16=bf16).kept)
+            reference = np.asarray(session.see(name, with_texts=False, bf16=bf16).outputs)
             save_reference(file, reference)
         session.splits[name] = with_reference(encoded, reference)
 
 
-def _untouched(session: Session) -> dict[str, dict[str, float]]:
+def _score_base_model(session: Session) -> dict[str, dict[str, float]]:
     """The scores of the model before it is trained, where the task wants them beside the result."""
-    if "untouched" not in session.task.baselines or not session.recipe.evaluate.baselines:
+    if "base_model" not in session.task.baselines or not session.recipe.evaluate.baselines:
         return {}
-    known = session.run.manifest().get("untouched")
+    known = session.run.manifest().get("base_model")
     if known is None:
-        known = point_scores(session.task, session.see(session.final), session.targets)
-        session.run.update_manifest(untouched=known)
-    return {"untouched": known}
+        known = point_scores(session.task, session.see(session.final), session.label_schema)
+        session.run.update_manifest(base_model=known)
+    return {"base_model": known}
 
 
 def _allow_targets(session: Session) -> None:
@@ -237,18 +237,20 @@ def _loop(session: Session, train: Encoded, plan: Plan, settings: Settings, acce
     from tunesmith.models.linear import let_go_of_packed
 
     let_go_of_packed(session.model)  # what the probe and the first scores have left
-    places = session.data.splits["train"].place
+    places = session.data.splits["train"].location
     job = Job(
         model=session.model,
         task=session.task,
         train=train,
-        look=lambda: session.task.look(session.see("validation", with_texts=False), session.targets),
+        evaluate=lambda: session.task.validation_scores(
+            session.see("validation", with_texts=False), session.label_schema
+        ),
         plan=plan,
         settings=settings,
         tokenizer=session.tokenizer,
-        place=lambda row: places(row % len(session.data.splits["train"])),
+        location=lambda row: places(row % len(session.data.splits["train"])),
         head=session.head,
-        head_scale=session.task.head_scale(session.targets)[1],
+        head_scale=session.task.head_scale(session.label_schema)[1],
     )
     checkpoints = Checkpoints(session.run.checkpoints)
     ids = token_ids(session.task, train, session.tokenizer.pad_token_id)
@@ -259,12 +261,16 @@ def _loop(session: Session, train: Encoded, plan: Plan, settings: Settings, acce
 def _save(session: Session) -> None:
     """Fits what is fitted on the validation rows, and writes the model."""
     task, model = session.task, session.model
-    seen = session.see("validation", with_texts=False) if task.fits_thresholds else None
-    fitted = task.fit_thresholds(seen, session.targets) if seen is not None else session.targets
-    if fitted != session.targets:
-        session.targets = fitted
+    evaluated = session.see("validation", with_texts=False) if task.fits_thresholds else None
+    fitted = (
+        task.fit_thresholds(evaluated, session.label_schema)
+        if evaluated is not None
+        else session.label_schema
+    )
+    if fitted != session.label_schema:
+        session.label_schema = fitted
         model.config.update(task.config(fitted))
-        session.run.update_manifest(targets=fitted)
+        session.run.update_manifest(label_schema=fitted)
     save_model(
         model.cpu(),
         session.tokenizer,
@@ -296,7 +302,7 @@ def evaluate(
     run = Run.open(path)
     recipe = run.recipe()
     how, predictor = recipe.evaluate, Predictor.from_run(path)
-    task, targets = predictor.task, predictor.targets
+    task, label_schema = predictor.task, predictor.label_schema
     for note in predictor.notes:
         progress.note(note)
     progress.stage("Reading the data")
@@ -306,13 +312,15 @@ def evaluate(
         task,
         sources,
         columns or {},
-        targets,
+        label_schema,
         extra=extra,
         optional=group_columns(group_by),
         align=recipe.data.align_answers,
         remembered=predictor.columns,
     )
-    refuse_faults(reading.faults, len(reading.examples), remedy="Mend them, or take them out of the file.")
+    refuse_invalid_rows(
+        reading.invalid_rows, len(reading.examples), remedy="Mend them, or take them out of the file."
+    )
     progress.note(f"{len(reading.examples):,} rows")
     if notice := notice_of_groups(reading.examples, group_by):
         progress.warn(notice)
@@ -324,10 +332,10 @@ def evaluate(
         progress.advance(done, total, "texts")
 
     encoded = predictor.encode_to_score(reading.examples)
-    if task.pairs:
+    if task.needs_reference:
         encoded = with_reference(encoded, _reference_of(recipe, predictor, encoded))
-    seen = predictor.score(reading.examples, encoded, advance=advance)
-    scored = Scored(task, targets, reading.examples, seen, group_by)
+    evaluated = predictor.score(reading.examples, encoded, advance=advance)
+    scored = Scored(task, label_schema, reading.examples, evaluated, group_by)
     return build_metrics({"test": scored}, how, recipe.seed)
 
 
@@ -336,7 +344,7 @@ def _reference_of(recipe: Recipe, predictor: Predictor, encoded: Any) -> Any:
     base = load_for_training(
         resolve_model(recipe.model),
         predictor.task,
-        predictor.targets,
+        predictor.label_schema,
         pooling="auto",
         seed=recipe.seed,
         chat_template=recipe.data.chat_template,

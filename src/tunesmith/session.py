@@ -15,7 +15,7 @@ from tunesmith.environment import DECISIVE_PACKAGES, describe_environment
 from tunesmith.errors import RecipeError
 from tunesmith.evaluation.result import final_split
 from tunesmith.inference.answering import score
-from tunesmith.inference.forward import Kept, forward
+from tunesmith.inference.forward import Outputs, forward
 from tunesmith.inference.prefix import FrozenPrefix
 from tunesmith.models import heads
 from tunesmith.models.adapters import LoraSettings, add_lora, whole_modules
@@ -27,7 +27,7 @@ from tunesmith.models.resolve import resolve_model
 from tunesmith.progress import Progress
 from tunesmith.recipe import GenerateRecipe, Recipe, TrainRecipe
 from tunesmith.run import Run
-from tunesmith.tasks import Seen, Targets, Task
+from tunesmith.tasks import EvalPredictions, LabelSchema, Task
 from tunesmith.training.probe import Features, head_outputs
 
 
@@ -43,7 +43,7 @@ class Session:
         data: rows by split.
         loaded: the model and its tokenizer.
         adapter: peft's view of the model, where only an adapter is trained.
-        targets: what the task learned, thresholds included once they are fitted.
+        label_schema: what the task learned, thresholds included once they are fitted.
         base: which model the run began from.
         splits: sequences by split.
         max_length: tokens of a sequence.
@@ -59,7 +59,7 @@ class Session:
     data: Prepared
     loaded: LoadedModel
     adapter: Any = None
-    targets: Targets = field(default_factory=dict)
+    label_schema: LabelSchema = field(default_factory=dict)
     base: dict[str, Any] = field(default_factory=dict)
     splits: dict[str, Encoded] = field(default_factory=dict)
     max_length: int = 0
@@ -80,7 +80,7 @@ class Session:
     @property
     def head(self) -> Any:
         """The task's linear head, if it has one."""
-        config = self.task.config(self.targets)
+        config = self.task.config(self.label_schema)
         return heads.find_head(self.model, config["num_labels"]) if "num_labels" in config else None
 
     @property
@@ -101,7 +101,9 @@ class Session:
         """A callback for work of known size."""
         return lambda done, total: self.progress.advance(done, total, unit)
 
-    def see(self, split: str, model: Any = None, *, with_texts: bool = True, bf16: bool = False) -> Seen:
+    def see(
+        self, split: str, model: Any = None, *, with_texts: bool = True, bf16: bool = False
+    ) -> EvalPredictions:
         """A split as the model in training sees it, or another model."""
         model = self.model if model is None else model
         return score(
@@ -111,7 +113,7 @@ class Session:
             self.data.splits[split].columns,
             self.splits[split],
             with_texts=with_texts,
-            kept=self._kept(split, model, bf16=bf16),
+            outputs=self._kept(split, model, bf16=bf16),
             advance=self.advance(f"{split} texts"),
         )
 
@@ -126,7 +128,7 @@ class Session:
         with self.prefix.reading(split, self.splits[split], model, advance) as encoded:
             yield encoded
 
-    def _kept(self, split: str, model: Any, *, bf16: bool) -> Kept:
+    def _kept(self, split: str, model: Any, *, bf16: bool) -> Outputs:
         """What the task keeps of the model's output; no part of it is computed that is known already."""
         if split in self.features and self._has_same_body(model):
             return head_outputs(heads.find_head(model, model.config.num_labels), self.features[split])
@@ -179,7 +181,7 @@ def begin(
     loaded = load_for_training(
         files,
         task,
-        data.targets,
+        data.label_schema,
         pooling=_pooling(recipe.train),
         seed=recipe.seed,
         chat_template=recipe.data.chat_template,
@@ -194,7 +196,7 @@ def begin(
         if note:
             progress.note(note)
     adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
-    session = Session(run, recipe, task, progress, data, loaded, adapter, dict(data.targets), base=base)
+    session = Session(run, recipe, task, progress, data, loaded, adapter, dict(data.label_schema), base=base)
     session.stages_s["prepare"] = round(time.perf_counter() - began, 3)
     return session
 
@@ -231,7 +233,7 @@ def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
 def _useless(task: Task, recipe: Recipe) -> dict[str, str]:
     """The keys that have no effect, each with what it has none on."""
     this, method = f"`{task.name}`", recipe.train.method
-    unheeded = tuple(key for key in _SPECIAL_KEYS if key.removeprefix("train.") not in task.heeds)
+    unheeded = tuple(key for key in _SPECIAL_KEYS if key.removeprefix("train.") not in task.supported_options)
     table = (
         (True, this, unheeded),
         (method != "lora", f"method `{method}`", _LORA_KEYS),
@@ -255,8 +257,8 @@ def _is_set(recipe: Recipe, key: str) -> bool:
 
 
 def _heeded(task: Task, key: str) -> str:
-    if key in _SPECIAL_KEYS and task.heeds:
-        return f"Leave it out. This task heeds: {', '.join(task.heeds)}."
+    if key in _SPECIAL_KEYS and task.supported_options:
+        return f"Leave it out. This task heeds: {', '.join(task.supported_options)}."
     return "Leave it out."
 
 
@@ -295,10 +297,10 @@ def describe(
             "columns": data.chosen,
             "read_as": data.views,
             "rows": {name: len(examples) for name, examples in data.splits.items()},
-            "set_aside": len(data.faults),
+            "set_aside": len(data.invalid_rows),
             "notices": data.notices,
         },
-        "targets": data.targets,
+        "label_schema": data.label_schema,
         "model": {**session.base, "parameters": session.model.num_parameters()},
         "seed": requested.seed,
         **_environment(before, session.progress),

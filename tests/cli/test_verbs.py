@@ -130,7 +130,8 @@ def test_export_and_predict_from_it(tunesmith, finished_run, tmp_path):
     assert "100.00% of 40 answers are the run's" in done.out
     assert str(target) in done.out
     ours, theirs = (
-        json.loads(tunesmith("predict", place, "the cat is red").out) for place in (finished_run.path, target)
+        json.loads(tunesmith("predict", location, "the cat is red").out)
+        for location in (finished_run.path, target)
     )
     assert theirs["label"] == ours["label"]
     again = tunesmith("export", finished_run.path, "--to", "onnx", "--output-dir", target)

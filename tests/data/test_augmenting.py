@@ -47,7 +47,7 @@ def test_the_rows_and_after_them_a_copy_of_each():
     for values in (both.columns["label"], both.extra["shop"], both.lines.tolist(), both.file_index.tolist()):
         assert list(values[:30]) == list(values[30:])
     assert len(both) == 60
-    assert both.place(30) == data.place(0)
+    assert both.location(30) == data.location(0)
 
 
 def test_the_noise_is_a_function_of_seed_and_row():

@@ -8,7 +8,7 @@ TASK = TASKS.get("text-classification")
 
 
 def choose(sample, named=None, **how):
-    return choose_columns(TASK, sample, named or {}, place="a.csv", **how)
+    return choose_columns(TASK, sample, named or {}, location="a.csv", **how)
 
 
 def sample(**columns):

@@ -175,7 +175,7 @@ class Windows(Task):
 
     name, columns, windows, item = "windows", TASK.columns[:1], True, "words"
 
-    def encode(self, batch, tokenizer, options, targets):
+    def encode(self, batch, tokenizer, options, label_schema):
         otter = tokenizer.convert_tokens_to_ids("otter")
         ids, rows = [], []
         for row, text in enumerate(tokenizer(batch["text"], add_special_tokens=False)["input_ids"]):
@@ -192,7 +192,7 @@ class Windows(Task):
             lost={"entities": (1, 3)} if options.max_length else None,
         )
 
-    def items(self, encoded):
+    def num_items(self, encoded):
         labels = encoded.ragged["labels"]
         return labels.sums((labels.values != IGNORED).astype(np.int64))
 
@@ -261,7 +261,7 @@ def test_splits_share_one_max_length(tokenizer, tmp_path):
     )
     assert seen == [len(tokenizer(TEXTS[2])["input_ids"])]
     assert encoded.max_length == encoded.longest == 6
-    assert encoded.supervision["test"].rows_cut == 1
+    assert encoded.truncation["test"].rows_cut == 1
 
 
 def test_take_picks_rows_in_order(tokenizer):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from tunesmith.data.examples import fingerprint, read_examples, refuse_faults, set_faults_aside
+from tunesmith.data.examples import fingerprint, read_examples, refuse_invalid_rows, set_invalid_rows_aside
 from tunesmith.errors import DataError
 from tunesmith.tasks import TASKS
 from tunesmith.testing.tiny import tiny_rows, write_rows
@@ -30,7 +30,7 @@ def messy(tmp_path):
 
 def test_bad_rows_are_named_by_file_line_and_reason(messy):
     reading = read_examples(TASK, [str(messy)], {})
-    assert [(f.line, f.reason) for f in reading.faults] == [
+    assert [(f.line, f.reason) for f in reading.invalid_rows] == [
         (3, "text is empty."),
         (4, "label is empty."),
         (5, "no label (`NaN`)."),
@@ -39,7 +39,7 @@ def test_bad_rows_are_named_by_file_line_and_reason(messy):
         (8, "1 fields, the header has 3."),
     ]
     assert reading.examples.columns == {"text": ["first", "last"], "label": ["a", "b"]}
-    assert [reading.examples.place(i) for i in (0, 1)] == [f"{messy}, line 2", f"{messy}, line 9"]
+    assert [reading.examples.location(i) for i in (0, 1)] == [f"{messy}, line 2", f"{messy}, line 9"]
     assert reading.examples.row_id(1) == "messy.csv:9"
 
 
@@ -50,23 +50,23 @@ def test_missing_values_of_json_are_faults(tmp_path):
             '{"text": "ok", "label": 1.5}', '{"label": "a"}']  # fmt: skip
     file.write_text("\n".join(rows))
     reading = read_examples(TASK, [str(file)], {})
-    assert [fault.line for fault in reading.faults] == [2, 3, 4, 5, 6, 7, 8]
+    assert [problem.line for problem in reading.invalid_rows] == [2, 3, 4, 5, 6, 7, 8]
 
 
 def test_stopping_names_the_first_rows_and_the_remedy(messy):
-    faults = read_examples(TASK, [str(messy)], {}).faults
+    invalid_rows = read_examples(TASK, [str(messy)], {}).invalid_rows
     with pytest.raises(DataError) as caught:
-        refuse_faults(faults, 2, remedy="Mend them.")
+        refuse_invalid_rows(invalid_rows, 2, remedy="Mend them.")
     assert "6 of 8 rows cannot be used" in str(caught.value)
     assert "messy.csv, line 3: text is empty." in str(caught.value)
     assert str(caught.value).endswith("Mend them.")
     with pytest.raises(DataError, match="No usable row is left"):
-        refuse_faults(faults, 0, remedy="Mend them.")
+        refuse_invalid_rows(invalid_rows, 0, remedy="Mend them.")
 
 
 def test_setting_aside_keeps_what_stood_there(messy, tmp_path):
-    faults = read_examples(TASK, [str(messy)], {}).faults
-    set_faults_aside(faults, tmp_path / "data" / "bad.jsonl")
+    invalid_rows = read_examples(TASK, [str(messy)], {}).invalid_rows
+    set_invalid_rows_aside(invalid_rows, tmp_path / "data" / "bad.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "data" / "bad.jsonl").read_text().splitlines()]
     assert len(lines) == 6
     assert lines[1]["values"] == {"text": "no label", "label": "", "shop": "south"}
@@ -82,9 +82,9 @@ def test_setting_aside_keeps_what_stood_there(messy, tmp_path):
 )
 def test_what_is_not_utf8_is_a_fault_in_every_format_and_can_be_set_aside(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    faults = read_examples(TASK, [str(tmp_path / name)], {}).faults
-    assert [fault.reason[-10:] for fault in faults] == ["not UTF-8."]
-    set_faults_aside(faults, tmp_path / "bad.jsonl")
+    invalid_rows = read_examples(TASK, [str(tmp_path / name)], {}).invalid_rows
+    assert [problem.reason[-10:] for problem in invalid_rows] == ["not UTF-8."]
+    set_invalid_rows_aside(invalid_rows, tmp_path / "bad.jsonl")
     assert "not UTF-8" in json.loads((tmp_path / "bad.jsonl").read_text())["reason"]
 
 
@@ -147,15 +147,15 @@ def test_a_source_whose_first_rows_are_all_faulty_is_read_to_its_end(tmp_path):
     rows = ["{broken"] * 600 + ['{"text": "fine", "label": "a"}'] * 50
     (tmp_path / "a.jsonl").write_text("\n".join(rows))
     reading = read_examples(TASK, [str(tmp_path / "a.jsonl")], {})
-    assert (len(reading.examples), len(reading.faults)) == (50, 600)
+    assert (len(reading.examples), len(reading.invalid_rows)) == (50, 600)
 
 
 def test_a_kind_of_fault_is_said_once_with_its_count_and_places(tmp_path):
     rows = ["[1]"] * 40 + ["{broken"] + ['{"text": "fine", "label": "a"}']
     (tmp_path / "a.jsonl").write_text("\n".join(rows))
-    faults = read_examples(TASK, [str(tmp_path / "a.jsonl")], {}).faults
+    invalid_rows = read_examples(TASK, [str(tmp_path / "a.jsonl")], {}).invalid_rows
     with pytest.raises(DataError) as caught:
-        refuse_faults(faults, 1, remedy="Mend them.")
+        refuse_invalid_rows(invalid_rows, 1, remedy="Mend them.")
     lines = str(caught.value).splitlines()
     assert lines[1].endswith(
         "a.jsonl, line 1 (and 39 more: line 2, line 3, line 4, line 5, line 6, …): "
@@ -172,9 +172,9 @@ def test_unknown_labels_are_one_kind_and_the_known_ones_are_said_once(tmp_path):
         for i, label in enumerate(["x", "zeta", "zeta", "beta", "gamma"])
     ]
     file = write_rows(tmp_path / "a.csv", rows)
-    faults = read_checked(TASK, [str(file)], {}, {"labels": ["x", "why"]}).faults
+    invalid_rows = read_checked(TASK, [str(file)], {}, {"labels": ["x", "why"]}).invalid_rows
     with pytest.raises(DataError) as caught:
-        refuse_faults(faults, 1, remedy="Mend them.")
+        refuse_invalid_rows(invalid_rows, 1, remedy="Mend them.")
     message = str(caught.value)
     assert message.count("The training rows have: `x`, `why`.") == 1
     assert "label `zeta` does not occur in the training rows. (also `beta`, `gamma`)" in message

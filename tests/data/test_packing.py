@@ -36,7 +36,7 @@ def fewest_groups(lengths, size):
     """By trying everything."""
     best = len(lengths)
 
-    def place(item, free):
+    def location(item, free):
         nonlocal best
         if len(free) >= best:
             return
@@ -45,10 +45,10 @@ def fewest_groups(lengths, size):
             return
         for group in range(len(free)):
             if free[group] >= lengths[item]:
-                place(item + 1, [*free[:group], free[group] - lengths[item], *free[group + 1 :]])
-        place(item + 1, [*free, size - lengths[item]])
+                location(item + 1, [*free[:group], free[group] - lengths[item], *free[group + 1 :]])
+        location(item + 1, [*free, size - lengths[item]])
 
-    place(0, [])
+    location(0, [])
     return best
 
 
@@ -121,9 +121,9 @@ def test_the_loss_of_packed_texts_is_that_of_the_texts_alone(name, attention):
     model.set_attn_implementation(attention)
 
     class Next(type(TASKS.get(name))):
-        keeps_tokens = True
+        outputs_per_token = True
 
-        def keep(self, outputs, batch):
+        def select_outputs(self, outputs, batch):
             return outputs
 
     encoded = texts()

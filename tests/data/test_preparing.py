@@ -50,7 +50,7 @@ def test_a_label_of_the_test_rows_that_training_never_showed(tmp_path):
         prepared(train=[str(train)], test=[str(test)])
     data = prepared(train=[str(train)], test=[str(test)], bad_rows="set_aside")
     assert len(data.splits["test"]) == 5
-    assert [fault.values["label"] for fault in data.faults] == ["anymal"]
+    assert [problem.values["label"] for problem in data.invalid_rows] == ["anymal"]
 
 
 def test_copies_of_training_texts_among_test_rows_are_told(tmp_path):
@@ -64,7 +64,7 @@ def test_copies_of_training_texts_among_test_rows_are_told(tmp_path):
 def test_labels_have_a_stable_order(tmp_path):
     rows = [{"text": f"text number {i}", "label": str(i % 11)} for i in range(66)]
     file = write_rows(tmp_path / "a.csv", rows[::-1])
-    assert prepared(train=[str(file)]).targets["labels"] == [str(i) for i in range(11)]
+    assert prepared(train=[str(file)]).label_schema["labels"] == [str(i) for i in range(11)]
 
 
 def test_groups_stay_together(tmp_path):
@@ -99,7 +99,7 @@ def test_realigned_answers_are_counted_and_kept_with_their_places(tmp_path):
         return prepare(task, Recipe.model_validate({"task": task.name, "data": data}))
 
     exact, nearby, normalized = (of(how) for how in ("exact", "nearby", "normalized"))
-    assert [len(p.faults) for p in (exact, nearby, normalized)] == [10, 10, 5]
+    assert [len(p.invalid_rows) for p in (exact, nearby, normalized)] == [10, 10, 5]
     assert [len(p.realigned) for p in (exact, nearby, normalized)] == [0, 0, 5]
     (notice,) = (text for text in normalized.notices if "answers" in text)
     assert notice.startswith(
@@ -116,7 +116,7 @@ def test_realigned_answers_are_counted_and_kept_with_their_places(tmp_path):
 def test_the_same_text_nearby(tmp_path):
     file, task = questions(tmp_path, 13), TASKS.get("question-answering")
     found = read_checked(task, [file], {}, {}, align="nearby")
-    assert (len(found.faults), len(found.realigned)) == (10, 10)
+    assert (len(found.invalid_rows), len(found.realigned)) == (10, 10)
     assert {moved.answer.found_start for moved in found.realigned} == {10}
 
 

@@ -10,16 +10,16 @@ from tunesmith.encoded import Encoded
 from tunesmith.evaluation.agreement import compare
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.recipe import EvaluateRecipe
-from tunesmith.tasks import TASKS, Seen
+from tunesmith.tasks import TASKS, EvalPredictions
 
 HOW = EvaluateRecipe(bootstrap_samples=400)
 N = 200
 
 
-def scored(task, targets, columns, labels, kept):
+def scored(task, label_schema, columns, labels, kept):
     examples = Examples(columns, ("t.csv",), np.zeros(N, np.int32), np.arange(N))
     encoded = Encoded.of({"input_ids": [[1]] * N}, {"labels": labels})
-    return Scored(TASKS.get(task), targets, examples, Seen(columns, encoded, kept))
+    return Scored(TASKS.get(task), label_schema, examples, EvalPredictions(columns, encoded, kept))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def scores():
 
 
 def other(one, kept):
-    return replace(one, seen=Seen(one.seen.columns, one.seen.encoded, kept))
+    return replace(one, evaluated=EvalPredictions(one.evaluated.columns, one.evaluated.encoded, kept))
 
 
 def test_a_model_agrees_with_itself(classified):
@@ -52,7 +52,7 @@ def test_a_model_agrees_with_itself(classified):
 
 
 def test_what_changed_is_counted_and_the_drop_is_paired(classified):
-    kept = classified.seen.kept.copy()
+    kept = classified.evaluated.outputs.copy()
     kept[:10] = np.roll(kept[:10], 1, axis=1)
     found = compare(classified, other(classified, kept), HOW, seed=0)
     assert found.share == pytest.approx(0.95)
@@ -68,7 +68,7 @@ def test_what_changed_is_counted_and_the_drop_is_paired(classified):
 
 
 def test_two_that_err_as_often_elsewhere_differ_in_answers_and_not_in_the_metric(classified):
-    kept = classified.seen.kept
+    kept = classified.evaluated.outputs
     first, second = kept.copy(), kept.copy()
     first[:10] = np.roll(kept[:10], 1, axis=1)
     second[10:20] = np.roll(kept[10:20], 1, axis=1)
@@ -79,8 +79,8 @@ def test_two_that_err_as_often_elsewhere_differ_in_answers_and_not_in_the_metric
 
 
 def test_numbers_agree_when_they_are_near(scores):
-    spread = scores.seen.kept.std()
-    kept = scores.seen.kept.copy()
+    spread = scores.evaluated.outputs.std()
+    kept = scores.evaluated.outputs.copy()
     kept[:100] += 0.04 * spread
     kept[100:120] += 0.06 * spread
     found = compare(scores, other(scores, kept), HOW, seed=0)
@@ -89,7 +89,7 @@ def test_numbers_agree_when_they_are_near(scores):
 
 
 def test_where_less_is_better_more_is_a_drop(classified):
-    worse = np.roll(classified.seen.kept, 1, axis=1)
+    worse = np.roll(classified.evaluated.outputs, 1, axis=1)
     task = classified.task
     upside_down = type("Upside", (type(task),), {"greater_is_better": False})()
     first = replace(classified, task=upside_down)

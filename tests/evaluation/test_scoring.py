@@ -7,7 +7,7 @@ from tunesmith.evaluation.baselines import TrainingRows
 from tunesmith.evaluation.result import build_metrics, final_split, score_baselines
 from tunesmith.evaluation.scoring import Scored, score_slices
 from tunesmith.recipe import EvaluateRecipe
-from tunesmith.tasks import TASKS, Seen, point_scores
+from tunesmith.tasks import TASKS, EvalPredictions, point_scores
 
 TASK = TASKS.get("text-classification")
 TARGETS = {"labels": ["a", "b"]}
@@ -22,7 +22,7 @@ def scored():
     extra = {"shop": ["n", "n", "n", "s", "s", "s"]}
     examples = Examples(columns, ("t.csv",), np.zeros(6, np.int32), np.arange(2, 8), extra)
     encoded = Encoded.of({"input_ids": [[1]] * 6}, {"labels": labels})
-    return Scored(TASK, TARGETS, examples, Seen(columns, encoded, logits))
+    return Scored(TASK, TARGETS, examples, EvalPredictions(columns, encoded, logits))
 
 
 def test_lines_hold_row_text_gold_and_answer(scored):
@@ -52,9 +52,9 @@ def test_metrics_put_the_primary_first(scored):
 
 
 def test_baselines_are_scored_on_the_same_rows(scored):
-    rows = TrainingRows(scored.examples.columns, scored.seen.encoded.dense["labels"], TASK.inputs, 2)
-    found = score_baselines(TASK, rows, scored.seen, scored.seen, TARGETS)
+    rows = TrainingRows(scored.examples.columns, scored.evaluated.encoded.dense["labels"], TASK.inputs, 2)
+    found = score_baselines(TASK, rows, scored.evaluated, scored.evaluated, TARGETS)
     assert list(found) == ["majority", "tfidf_logistic_regression"]
     assert found["majority"]["accuracy"] == 0.5
     assert found["tfidf_logistic_regression"]["accuracy"] == 1.0
-    assert point_scores(TASK, scored.seen, TARGETS)["accuracy"] == pytest.approx(5 / 6)
+    assert point_scores(TASK, scored.evaluated, TARGETS)["accuracy"] == pytest.approx(5 / 6)

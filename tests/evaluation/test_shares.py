@@ -113,10 +113,10 @@ def test_every_task_declares_its_fractions():
     """A metric that people read as a percentage has an interval that is never a point."""
     from tunesmith.tasks import FRACTIONS, TASKS
 
-    targets = {"labels": ["O", "B-a", "I-a"], "has_unanswerable": True}
+    label_schema = {"labels": ["O", "B-a", "I-a"], "has_unanswerable": True}
     for name in TASKS.names():
         task = TASKS.get(name)
-        shares = task.shares(targets)
+        shares = task.shares(label_schema)
         assert shares.keys() <= FRACTIONS
         if task.primary_metric in FRACTIONS:
             assert task.primary_metric in shares

@@ -30,18 +30,18 @@ class TestBf16(ExporterContract):
         class Products(TorchFunctionMode):
             def __init__(self):
                 super().__init__()
-                self.seen = set()
+                self.evaluated = set()
 
             def __torch_function__(self, func, types, args=(), kwargs=None):
                 result = func(*args, **(kwargs or {}))
                 if func in (torch.addmm, torch.bmm):
-                    self.seen.add(result.dtype)
+                    self.evaluated.add(result.dtype)
                 return result
 
         with Products() as products:
             predictors[1](self.questions())
         expected = torch.bfloat16 if has_bf16("cpu") else torch.float32
-        assert products.seen == {expected}
+        assert products.evaluated == {expected}
         assert facts["made"]["arithmetic"] == str(expected).removeprefix("torch.")
 
     def test_without_such_products_it_is_told_and_float32_computes(self, run, tmp_path, monkeypatch):

@@ -93,11 +93,11 @@ def _child(family: str, classes: tuple[str, ...], work: Path, out: Path, seconds
             os.dup2(devnull, 1)
         for auto_class in classes:
             began = time.perf_counter()
-            place = work / auto_class
-            place.mkdir()
-            found = {"make": contract.make(family, auto_class, place / "model")}
+            location = work / auto_class
+            location.mkdir()
+            found = {"make": contract.make(family, auto_class, location / "model")}
             if found["make"].kind == contract.OK:
-                found |= contract.check(family, auto_class, place / "model", place)
+                found |= contract.check(family, auto_class, location / "model", location)
             result["tasks"][auto_class] = {name: vars(outcome) for name, outcome in found.items()}
             result["tasks"][auto_class]["seconds"] = round(time.perf_counter() - began, 1)
             out.write_text(json.dumps(result))

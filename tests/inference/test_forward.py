@@ -38,7 +38,7 @@ def test_logits_are_those_of_each_row_alone_in_order(model, encoded):
 class OfTokens(Task):
     """Keeps the features of every token."""
 
-    keeps_tokens = True
+    outputs_per_token = True
 
     def forward(self, model, batch):
         return model.base_model(batch["input_ids"], batch["attention_mask"]).last_hidden_state
@@ -58,11 +58,11 @@ def test_a_task_may_keep_something_of_every_token(model, encoded):
 
 def test_the_mode_comes_back_and_no_gradient_is_kept(model, encoded):
     model.train()
-    seen = []
-    forward(TASK, model, encoded, pad_token_id=0, advance=lambda done, total: seen.append((done, total)))
+    evaluated = []
+    forward(TASK, model, encoded, pad_token_id=0, advance=lambda done, total: evaluated.append((done, total)))
     assert model.training
     assert all(p.grad is None for p in model.parameters())
-    assert seen[-1] == (57, 57)
+    assert evaluated[-1] == (57, 57)
     with evaluating(model):
         assert not model.training
 

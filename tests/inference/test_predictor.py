@@ -13,7 +13,7 @@ def predictor(finished_run):
 
 def test_one_text_and_several(predictor):
     one = predictor("the cat is red")
-    assert one["label"] in predictor.targets["labels"]
+    assert one["label"] in predictor.label_schema["labels"]
     several = predictor(["the cat is red", "a dog"])
     assert several[0]["score"] == pytest.approx(one["score"], abs=1e-6)
 

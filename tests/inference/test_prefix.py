@@ -67,7 +67,7 @@ def test_the_output_is_the_same_and_the_layers_below_are_computed_once(
         use_fast_arithmetic(model)
     expected = outputs(model, encoded)
     prefix = prefix_of(model, tmp_path)
-    assert prefix.fault(encoded) == ""
+    assert prefix.problem(encoded) == ""
     counted = Counted(monkeypatch, heads.embeddings(model)[0])
     for _ in range(3):
         with prefix.reading("train", encoded, model) as placed:
@@ -80,7 +80,7 @@ def assert_read_alike(model, encoded, task, folder):
     """The frozen layers' states are kept, and read they give what the whole model gives."""
     expected = outputs(model, encoded, task)
     prefix = prefix_of(model, folder, task=task)
-    assert prefix.fault(encoded) == ""
+    assert prefix.problem(encoded) == ""
     with prefix.reading("train", encoded, model) as placed:
         assert np.allclose(outputs(model, placed, task), expected, atol=1e-5)
 
@@ -114,13 +114,15 @@ def test_pairs_have_places_of_their_own(tmp_path):
 
 def test_a_label_for_every_token(tmp_path):
     path, task = write_tiny_model(tmp_path / "bert", layers=3), TASKS.get("token-classification")
-    targets = {"labels": ["O", "B-a", "I-a"]}
-    model = load_for_training(resolve_model(str(path)), task, targets, pooling="auto", seed=1).model.eval()
+    label_schema = {"labels": ["O", "B-a", "I-a"]}
+    model = load_for_training(
+        resolve_model(str(path)), task, label_schema, pooling="auto", seed=1
+    ).model.eval()
     freeze_bottom(model, 3)
     encoded = sequences()
     expected = outputs(model, encoded, task)
     prefix = prefix_of(model, tmp_path, task=task)
-    assert prefix.fault(encoded) == ""
+    assert prefix.problem(encoded) == ""
     with prefix.reading("train", encoded, model) as placed:
         assert np.allclose(outputs(model, placed, task).values, expected.values, atol=1e-6)
 
@@ -239,7 +241,7 @@ def test_an_adapter_with_frozen_layers(tmp_path):
     encoded = sequences(most=20)
     prefix = prefix_of(model, tmp_path, task=task)
     assert prefix.n_layers == 2
-    assert prefix.fault(encoded) == ""
+    assert prefix.problem(encoded) == ""
 
 
 def custom(name, **options):
@@ -256,7 +258,7 @@ def custom(name, **options):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "fault"),
+    ("name", "options", "problem"),
     [
         ("ModernBert", {"intermediate_size": 32}, ""),
         ("DistilBert", {"dim": 16, "hidden_dim": 32, "n_heads": 2, "n_layers": 3}, ""),
@@ -276,16 +278,16 @@ def custom(name, **options):
         ("MPNet", {"intermediate_size": 32}, "learns"),
     ],
 )
-def test_a_family_is_tried_before_it_is_relied_on(tmp_path, name, options, fault):
+def test_a_family_is_tried_before_it_is_relied_on(tmp_path, name, options, problem):
     model, encoded = custom(name, **options), sequences(most=12)
     expected = outputs(model, encoded)
     prefix = prefix_of(model, tmp_path)
-    found = prefix.fault(encoded)
-    assert fault in found
-    assert bool(fault) == bool(found)
+    found = prefix.problem(encoded)
+    assert problem in found
+    assert bool(problem) == bool(found)
     assert not model.training
     assert np.array_equal(outputs(model, encoded), expected), "trying changes nothing"
-    if not fault:
+    if not problem:
         with prefix.reading("train", encoded, model) as placed:
             assert np.allclose(outputs(model, placed), expected, atol=1e-5)
 
@@ -298,7 +300,7 @@ def test_a_model_of_parts_that_are_not_known_is_refused(tmp_path):
     stock = layer.forward
     model.bert.encoder.forward = lambda hidden, **named: _walk(model.bert.encoder, hidden)
     layer.forward = lambda hidden, *others, **named: (stock(hidden), None)
-    assert prefix.fault(sequences())
+    assert prefix.problem(sequences())
 
 
 def _walk(encoder, hidden):
@@ -313,7 +315,7 @@ def _walk(encoder, hidden):
 def test_trying_takes_a_few_texts(tmp_path, monkeypatch):
     model, encoded = classifier(tmp_path), sequences()
     counted = Counted(monkeypatch, heads.embeddings(model)[0])
-    prefix_of(model, tmp_path).fault(encoded)
+    prefix_of(model, tmp_path).problem(encoded)
     assert counted.rows == 2 * CHECKED_SEQUENCES
 
 
@@ -322,7 +324,7 @@ def test_random_numbers_go_on_where_they_were(tmp_path):
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    prefix_of(model, tmp_path).fault(sequences())
+    prefix_of(model, tmp_path).problem(sequences())
     assert torch.equal(torch.rand(3), expected)
 
 

@@ -91,14 +91,14 @@ def test_a_task_that_needs_more_than_a_text_reads_json_objects():
     lines = ['{"question": "who?", "context": "it was the cat"}', "who?"]
     (_, row), (_, wrong) = rows_of_lines(lines, task)
     assert row.values == {"question": "who?", "context": "it was the cat"}
-    assert 'needs a JSON object like {"question"' in wrong.fault
+    assert 'needs a JSON object like {"question"' in wrong.problem
 
 
 def test_a_header_waits_for_the_first_answer():
     """With more rows at fault than a chunk holds, the answers after them still find their columns."""
-    faults = [{"row": f"a:{i}", "error": "no text."} for i in range(3000)]
+    invalid_rows = [{"row": f"a:{i}", "error": "no text."} for i in range(3000)]
     out = io.StringIO()
-    assert write_csv([*faults, {"row": "a:3000", "text": "t", "label": "x"}], out) == 3001
+    assert write_csv([*invalid_rows, {"row": "a:3000", "text": "t", "label": "x"}], out) == 3001
     last = list(csv.DictReader(io.StringIO(out.getvalue())))[-1]
     assert last["label"] == "x"
 

@@ -24,9 +24,9 @@ from tunesmith.testing.families import write_family
 def test_what_a_family_cannot_do_is_said(family, task, reason, tmp_path):
     files = resolve_model(str(write_family(tmp_path, family)))
     found = TASKS.get(task)
-    targets = {"labels": ["animal", "colour"]} if "class" in task else {}
+    label_schema = {"labels": ["animal", "colour"]} if "class" in task else {}
     with pytest.raises(ModelError, match=reason) as caught:
-        load_for_training(files, found, targets, pooling="auto", seed=0)
+        load_for_training(files, found, label_schema, pooling="auto", seed=0)
     assert caught.value.remedy
 
 

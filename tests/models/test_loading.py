@@ -45,7 +45,7 @@ def test_saved_and_loaded_again(tiny_model, tmp_path):
     save_model(loaded.model, loaded.tokenizer, tmp_path / "model", max_length=40)
     again = load_trained(resolve_model(str(tmp_path / "model")), TASK)
     assert again.tokenizer.model_max_length == 40
-    assert TASK.targets_of(again.model.config) == TARGETS
+    assert TASK.label_schema_of(again.model.config) == TARGETS
     after = again.model.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in loaded.model.state_dict().items())
     assert [p.name for p in tmp_path.iterdir()] == ["model"]

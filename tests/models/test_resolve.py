@@ -64,13 +64,13 @@ def test_nowhere_to_be_found_says_what_was_tried():
     with pytest.raises(ModelError) as caught:
         resolve_model("nobody/nothing")
     message = str(caught.value)
-    for place in (
+    for location in (
         "the folder nobody/nothing",
         "the local Hub cache",
         "the Hub: ruled out",
         "packaged copies",
     ):
-        assert place in message
+        assert location in message
     assert is_offline()
 
 

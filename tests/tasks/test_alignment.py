@@ -10,8 +10,8 @@ CONTEXT = "A room is $35 per night. “Breakfast” — served 7–10 — is $35
 
 
 def found(text, start=0, how="normalized", context=CONTEXT):
-    place = find(context, text, start, how)
-    return place and context[slice(*place)]
+    location = find(context, text, start, how)
+    return location and context[slice(*location)]
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_what_is_in_a_text_is_found_however_it_is_spaced_and_cased(context, data
     start = data.draw(st.integers(0, len(context) - 1))
     end = data.draw(st.integers(start + 1, len(context)))
     text = context[start:end]
-    place = find(context, text, start, "nearby")
-    assert context[slice(*place)] == text
+    location = find(context, text, start, "nearby")
+    assert context[slice(*location)] == text
     if text.strip():
         again = find(context, text, start, "normalized")
         assert context[slice(*again)] == text

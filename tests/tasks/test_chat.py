@@ -6,7 +6,7 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tunesmith.errors import ModelError
-from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, RowError, Seen
+from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, EvalPredictions, RowError
 from tunesmith.tasks._chat_templates import NAMES
 from tunesmith.testing.tiny import tiny_task_rows, write_tiny_model
 
@@ -62,7 +62,7 @@ def test_only_the_assistant_is_learned_with_the_end_of_each_turn(tokenizer, mess
     replies = [m["content"] for m in messages if m["role"] == "assistant"]
     assert learned(encoded, tokenizer) == [reply + end for reply in replies]
     assert encoded.dense["n_bytes"].tolist() == [sum(len(reply.encode()) for reply in replies)]
-    assert TASK.items(encoded)[0] == (encoded.ragged["labels"].values != IGNORED).sum()
+    assert TASK.num_items(encoded)[0] == (encoded.ragged["labels"].values != IGNORED).sum()
     assert TASK.gold(batch, {}) == [replies[-1]]
 
 
@@ -168,7 +168,7 @@ def test_in_windows_every_reply_is_learned_once(tokenizer, max_length, overlap):
         joined = np.concatenate(parts)
         assert joined[joined != IGNORED].tolist() == labels[labels != IGNORED].tolist()
         assert all(part[0] == IGNORED for part in parts), "each has a past"
-    assert TASK.items(cut).sum() == TASK.items(whole).sum()
+    assert TASK.num_items(cut).sum() == TASK.num_items(whole).sum()
     assert cut.sum_by_row(cut.dense["n_bytes"]).tolist() == whole.dense["n_bytes"].tolist()
 
 
@@ -202,8 +202,8 @@ def test_what_is_no_conversation_is_refused(messages):
 
 
 def test_answers_are_messages_of_the_assistant():
-    seen = Seen({"messages": []}, None, None, ["  it is here\n", ""])
-    assert TASK.decode(seen, {}) == [
+    evaluated = EvalPredictions({"messages": []}, None, None, ["  it is here\n", ""])
+    assert TASK.decode(evaluated, {}) == [
         {"message": {"role": "assistant", "content": "it is here"}},
         {"message": {"role": "assistant", "content": ""}},
     ]

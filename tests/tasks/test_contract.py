@@ -108,10 +108,10 @@ class WordCount(Task):
             raise RowError("text is not UTF-8.")
         return {name: row[name] for name in ("text", "length") if name in row}
 
-    def config(self, targets):
+    def config(self, label_schema):
         return {"num_labels": 2, "id2label": dict(enumerate(self.labels))}
 
-    def encode(self, batch, tokenizer, options, targets):
+    def encode(self, batch, tokenizer, options, label_schema):
         ids = tokenizer(
             batch["text"], truncation=options.max_length is not None, max_length=options.max_length
         )
@@ -123,8 +123,8 @@ class WordCount(Task):
 
         return cross_entropy(outputs, batch["labels"], reduction="sum")
 
-    def decode(self, seen, targets):
-        logits = np.asarray(seen.kept)
+    def decode(self, evaluated, label_schema):
+        logits = np.asarray(evaluated.outputs)
         return [
             {"label": self.labels[i], "score": float(row[i])}
             for i, row in zip(logits.argmax(-1), logits, strict=True)
@@ -133,10 +133,12 @@ class WordCount(Task):
     def is_correct(self, prediction, gold):
         return prediction["label"] == gold
 
-    def statistics(self, seen, targets):
-        return classification.statistics(seen.encoded.dense["labels"], np.asarray(seen.kept).argmax(-1), 2)
+    def statistics(self, evaluated, label_schema):
+        return classification.statistics(
+            evaluated.encoded.dense["labels"], np.asarray(evaluated.outputs).argmax(-1), 2
+        )
 
-    def formula(self, sums, targets):
+    def formula(self, sums, label_schema):
         return classification.formula(sums)
 
 

@@ -11,7 +11,15 @@ from tunesmith.encoded import Ragged
 from tunesmith.errors import DataError
 from tunesmith.inference.answering import answer
 from tunesmith.inference.forward import forward
-from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, LossOptions, RowError, Seen, point_scores
+from tunesmith.tasks import (
+    IGNORED,
+    TASKS,
+    EncodeOptions,
+    EvalPredictions,
+    LossOptions,
+    RowError,
+    point_scores,
+)
 from tunesmith.testing.tiny import tiny_task_rows, write_tiny_model
 
 TASK = TASKS.get("fill-mask")
@@ -34,24 +42,24 @@ def encode(texts, tokenizer, purpose="train", max_length=None, overlap=0):
     return TASK.encode({"text": texts}, tokenizer, EncodeOptions(max_length, purpose, overlap), {})
 
 
-def vary(encoded, tokenizer, seed=0, **options):
-    return TASK.vary(encoded, np.random.default_rng(seed), tokenizer, LossOptions(**options))
+def draw(encoded, tokenizer, seed=0, **options):
+    return TASK.draw(encoded, np.random.default_rng(seed), tokenizer, LossOptions(**options))
 
 
 @pytest.mark.parametrize("share", [0.05, 0.15, 0.4, 0.8])
 def test_the_share_is_chosen_of_every_text_and_at_least_one_token(tokenizer, share):
     encoded = encode(ROWS, tokenizer)
-    varied = vary(encoded, tokenizer, mlm_probability=share)
+    varied = draw(encoded, tokenizer, mlm_probability=share)
     words = encoded.ragged["word_of_token"]
     usable = words.sums((words.values > 0).astype(np.int64))
-    chosen = TASK.items(varied)
+    chosen = TASK.num_items(varied)
     assert chosen.tolist() == np.maximum(np.rint(share * usable), 1).tolist()
 
 
 def test_of_those_chosen_eight_tenths_are_hidden_one_replaced_and_one_left(tokenizer):
     """Devlin et al. 2019, section 3.1; within four deviations on 60,000 tokens."""
     encoded = encode(ROWS * 20, tokenizer)
-    varied = vary(encoded, tokenizer, mlm_probability=0.5)
+    varied = draw(encoded, tokenizer, mlm_probability=0.5)
     before, after = encoded.ragged["input_ids"].values, varied.ragged["input_ids"].values
     labels = varied.ragged["labels"].values
     chosen = labels != IGNORED
@@ -74,7 +82,7 @@ def test_of_those_chosen_eight_tenths_are_hidden_one_replaced_and_one_left(token
 
 def test_every_place_is_chosen_as_often_as_any_other(tokenizer):
     encoded = encode(["the cat is old and red"] * 4000, tokenizer)
-    varied = vary(encoded, tokenizer, mlm_probability=1 / 3)
+    varied = draw(encoded, tokenizer, mlm_probability=1 / 3)
     chosen = (varied.ragged["labels"].values != IGNORED).reshape(4000, -1)[:, 1:-1]
     assert np.abs(chosen.mean(0) - 1 / 3).max() < 4 * math.sqrt(2 / 9 / 4000)
 
@@ -90,11 +98,11 @@ def test_specials_are_never_chosen_and_every_text_has_something_to_learn(
     tokenizer, texts, seed, share, whole
 ):
     encoded = encode(texts, tokenizer)
-    varied = vary(encoded, tokenizer, seed, mlm_probability=share, whole_word_masking=whole)
+    varied = draw(encoded, tokenizer, seed, mlm_probability=share, whole_word_masking=whole)
     before, labels = encoded.ragged["input_ids"].values, varied.ragged["labels"].values
     special = np.isin(before, [tokenizer.cls_token_id, tokenizer.sep_token_id])
     assert (labels[special] == IGNORED).all()
-    assert TASK.items(varied).min() >= 1
+    assert TASK.num_items(varied).min() >= 1
     assert varied.ragged["labels"].offsets.tolist() == encoded.ragged["input_ids"].offsets.tolist()
 
 
@@ -104,7 +112,7 @@ def test_whole_words_are_chosen_together(tokenizer):
     sequence = np.repeat(np.arange(len(words)), words.lengths)
     word = sequence * 1000 + words.values
     for whole in (False, True):
-        varied = vary(encoded, tokenizer, mlm_probability=0.2, whole_word_masking=whole)
+        varied = draw(encoded, tokenizer, mlm_probability=0.2, whole_word_masking=whole)
         chosen = varied.ragged["labels"].values != IGNORED
         assert not chosen[words.values == 0].any()
         of_word = [chosen[word == w] for w in np.unique(word[words.values > 0])[:2000]]
@@ -127,7 +135,7 @@ def test_whole_words_are_those_of_the_script(tmp_path_factory, family, text, n_w
 
 def test_masks_are_a_function_of_the_generator(tokenizer):
     encoded = encode(ROWS, tokenizer)
-    one, again, other = (vary(encoded, tokenizer, seed) for seed in (1, 1, 2))
+    one, again, other = (draw(encoded, tokenizer, seed) for seed in (1, 1, 2))
     for name in ("input_ids", "labels"):
         assert np.array_equal(one.ragged[name].values, again.ragged[name].values)
         assert not np.array_equal(one.ragged[name].values, other.ragged[name].values)
@@ -137,7 +145,7 @@ def test_masks_are_a_function_of_the_generator(tokenizer):
 def test_masks_to_score_with_stay_the_same(tokenizer):
     one, again = (encode(ROWS, tokenizer, "score") for _ in range(2))
     assert np.array_equal(one.ragged["labels"].values, again.ragged["labels"].values)
-    chosen = TASK.items(one).sum() / (one.ragged["word_of_token"].values > 0).sum()
+    chosen = TASK.num_items(one).sum() / (one.ragged["word_of_token"].values > 0).sum()
     assert 0.1 < chosen < 0.2
 
 
@@ -159,7 +167,7 @@ def test_scores_are_those_of_transformers(folder, tokenizer):
     model = AutoModelForMaskedLM.from_pretrained(folder).eval()
     encoded = encode(ROWS[:20], tokenizer, "score")
     kept = forward(TASK, model, encoded, pad_token_id=0)
-    scores = point_scores(TASK, Seen({"text": ROWS[:20]}, encoded, kept, None, tokenizer), {})
+    scores = point_scores(TASK, EvalPredictions({"text": ROWS[:20]}, encoded, kept, None, tokenizer), {})
     nll = right = n = 0.0
     for sequence in range(20):
         ids, labels = (
@@ -210,7 +218,7 @@ def test_a_text_without_a_mask_is_refused(tokenizer):
     encoded = encode(["the cat"], tokenizer, "predict")
     kept = Ragged(np.zeros((4, 10), dtype=np.float32), encoded.ragged["input_ids"].offsets)
     with pytest.raises(RowError, match="the text has no mask; write <mask>"):
-        TASK.decode(Seen({"text": ["the cat"]}, encoded, kept, None, tokenizer), {})
+        TASK.decode(EvalPredictions({"text": ["the cat"]}, encoded, kept, None, tokenizer), {})
 
 
 def test_a_model_that_hides_nothing_is_refused(tmp_path):

@@ -19,7 +19,15 @@ from tunesmith.models.loading import load_for_training, load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.models.saving import save_model
 from tunesmith.recipe import Recipe
-from tunesmith.tasks import PLAIN_LOSS, TASKS, EncodeOptions, LossOptions, RowError, Seen, point_scores
+from tunesmith.tasks import (
+    PLAIN_LOSS,
+    TASKS,
+    EncodeOptions,
+    EvalPredictions,
+    LossOptions,
+    RowError,
+    point_scores,
+)
 from tunesmith.testing.tiny import write_rows
 
 TASK = TASKS.get("multi-label-classification")
@@ -83,7 +91,7 @@ def test_what_is_no_labels(value, reason):
 
 
 def view(rows, named=None, **how):
-    return choose_view(TASK, rows, named or {}, place="a.csv", **how)
+    return choose_view(TASK, rows, named or {}, location="a.csv", **how)
 
 
 FLAGS = [
@@ -133,20 +141,20 @@ def test_a_running_number_is_no_label():
 def test_a_file_of_flags_is_read_whole(tmp_path):
     file = write_rows(tmp_path / "a.csv", FLAGS)
     reading = read_examples(TASK, [str(file)], {})
-    assert reading.faults == []
+    assert reading.invalid_rows == []
     assert reading.examples.columns["labels"] == [[], ["toxic", "rude"]]
 
 
 def test_targets_are_all_labels_in_a_stable_order():
-    assert TASK.learn_targets({"labels": [["b", "A b"], [], ["b"]]}) == {"labels": ["A b", "b"]}
-    assert TASK.learn_targets({"labels": [["10"], ["9", "-1"], []]}) == {"labels": ["-1", "9", "10"]}
+    assert TASK.learn_label_schema({"labels": [["b", "A b"], [], ["b"]]}) == {"labels": ["A b", "b"]}
+    assert TASK.learn_label_schema({"labels": [["10"], ["9", "-1"], []]}) == {"labels": ["-1", "9", "10"]}
 
 
 def test_rows_without_a_single_label_and_labels_that_never_repeat_are_refused():
     with pytest.raises(DataError, match="none of the 2 training rows has a label"):
-        TASK.learn_targets({"labels": [[], []]})
+        TASK.learn_label_schema({"labels": [[], []]})
     with pytest.raises(DataError, match="labels must repeat, and the training rows have 60 different"):
-        TASK.learn_targets({"labels": [[f"label {i}"] for i in range(60)]})
+        TASK.learn_label_schema({"labels": [[f"label {i}"] for i in range(60)]})
 
 
 def test_an_unknown_label_is_told_with_a_suggestion():
@@ -160,11 +168,11 @@ def test_config_round_trip(tiny_model, tmp_path):
     files = resolve_model(str(tiny_model))
     loaded = load_for_training(files, TASK, TARGETS, pooling="mean", seed=1)
     fitted = {**TARGETS, "thresholds": [0.25, 0.5, 0.125]}
-    for targets in (TARGETS, fitted):
-        loaded.model.config.update(TASK.config(targets))
+    for label_schema in (TARGETS, fitted):
+        loaded.model.config.update(TASK.config(label_schema))
         save_model(loaded.model, loaded.tokenizer, tmp_path / "model", max_length=40)
         again = load_trained(resolve_model(str(tmp_path / "model")), TASK).model.config
-        assert TASK.targets_of(again) == targets
+        assert TASK.label_schema_of(again) == label_schema
         assert again.problem_type == "multi_label_classification"
         assert again.num_labels == 3
 
@@ -217,7 +225,9 @@ def test_weights_weigh_the_rows_that_have_the_label():
 
 def seen_of(logits, labels=None):
     dense = {} if labels is None else {"labels": np.asarray(labels, np.float32)}
-    return Seen({}, Encoded.of({"input_ids": [[1]] * len(logits)}, dense), np.asarray(logits, np.float32))
+    return EvalPredictions(
+        {}, Encoded.of({"input_ids": [[1]] * len(logits)}, dense), np.asarray(logits, np.float32)
+    )
 
 
 def test_decode_gives_every_label_above_its_threshold_most_probable_first():
@@ -247,17 +257,17 @@ def noisy_logits(seed=0, n=300):
 
 
 def test_thresholds_are_fitted_heard_by_the_metrics_and_by_the_answers():
-    seen = seen_of(*noisy_logits())
-    fitted = TASK.fit_thresholds(seen, TARGETS)
+    evaluated = seen_of(*noisy_logits())
+    fitted = TASK.fit_thresholds(evaluated, TARGETS)
     assert fitted["labels"] == TARGETS["labels"]
     assert all(0 < threshold < 0.5 for threshold in fitted["thresholds"])
-    before, after = (point_scores(TASK, seen, targets) for targets in (TARGETS, fitted))
+    before, after = (point_scores(TASK, evaluated, label_schema) for label_schema in (TARGETS, fitted))
     assert after["f1_macro"] > before["f1_macro"] + 0.1
-    assert TASK.look(seen, TARGETS) == after
-    answers = TASK.decode(seen, fitted)
+    assert TASK.validation_scores(evaluated, TARGETS) == after
+    answers = TASK.decode(evaluated, fitted)
     names = [{item["label"] for item in answer["labels"]} for answer in answers]
     on = [[label in given for label in "abc"] for given in names]
-    gold = seen.encoded.dense["labels"]
+    gold = evaluated.encoded.dense["labels"]
     assert after["f1_micro"] == pytest.approx(f1_score(gold, on, average="micro"))
     assert after["f1_macro"] == pytest.approx(f1_score(gold, on, average="macro"))
     assert after["exact_match"] == pytest.approx(accuracy_score(gold, on))
@@ -270,10 +280,10 @@ def test_thresholds_as_they_are_saved_are_never_worse_than_a_half(seed, shift):
     """On the rows they were fitted on; however small the probabilities are."""
     rng = np.random.default_rng(seed)
     labels = (rng.random((40, 2)) < 0.5).astype(np.float32)
-    seen = seen_of(2.0 * labels + shift + rng.normal(size=(40, 2)), labels)
-    targets = {"labels": ["a", "b"]}
-    before = point_scores(TASK, seen, {**targets, "thresholds": [0.5, 0.5]})
-    after = point_scores(TASK, seen, TASK.fit_thresholds(seen, targets))
+    evaluated = seen_of(2.0 * labels + shift + rng.normal(size=(40, 2)), labels)
+    label_schema = {"labels": ["a", "b"]}
+    before = point_scores(TASK, evaluated, {**label_schema, "thresholds": [0.5, 0.5]})
+    after = point_scores(TASK, evaluated, TASK.fit_thresholds(evaluated, label_schema))
     assert after["f1_macro"] >= before["f1_macro"] - 1e-12
 
 
@@ -281,14 +291,14 @@ def test_thresholds_of_tiny_probabilities_keep_their_digits():
     """A rare label of a model that is sure of nothing: it is told apart at 3e-7."""
     labels = np.zeros((40, 1), np.float32)
     labels[:12] = 1.0
-    seen = seen_of(np.where(labels > 0, -14.5, -15.5), labels)
-    fitted = TASK.fit_thresholds(seen, {"labels": ["a"]})
-    assert point_scores(TASK, seen, fitted)["f1_micro"] == 1.0
+    evaluated = seen_of(np.where(labels > 0, -14.5, -15.5), labels)
+    fitted = TASK.fit_thresholds(evaluated, {"labels": ["a"]})
+    assert point_scores(TASK, evaluated, fitted)["f1_micro"] == 1.0
 
 
 def test_details_are_a_line_a_label():
-    seen = seen_of([[9, -9, 9], [9, -9, -9]], [[1, 0, 0], [1, 1, 0]])
-    table = TASK.details(seen, TARGETS)["per_class"]
+    evaluated = seen_of([[9, -9, 9], [9, -9, -9]], [[1, 0, 0], [1, 1, 0]])
+    table = TASK.details(evaluated, TARGETS)["per_class"]
     assert table["labels"] == ["a", "b", "c"]
     assert (table["precision"], table["recall"]) == ([1.0, 0.0, 0.0], [1.0, 0.0, 0.0])
     assert table["support"] == [2, 1, 0]
@@ -333,7 +343,7 @@ def test_baselines_do_not_depend_on_the_thresholds_of_the_model(run, recipe, tmp
     """Another model, of other thresholds, is set beside the same baselines."""
     other = recipe.replace(train={"max_steps": 1}).model_copy(update={"output_dir": str(tmp_path / "run")})
     less = pipeline.train(other)
-    assert less.manifest()["targets"]["thresholds"] != run.manifest()["targets"]["thresholds"]
+    assert less.manifest()["label_schema"]["thresholds"] != run.manifest()["label_schema"]["thresholds"]
     assert less.metrics()["baselines"] == run.metrics()["baselines"]
 
 
@@ -370,9 +380,9 @@ def test_the_thresholds_are_saved_and_used(run, tmp_path):
     config = json.loads((run.model / "config.json").read_text())
     saved = config["tunesmith_thresholds"]
     assert len(saved) == 3
-    assert run.manifest()["targets"]["thresholds"] == saved
+    assert run.manifest()["label_schema"]["thresholds"] == saved
     predictor = tunesmith.load(run.path)
-    assert predictor.targets["thresholds"] == saved
+    assert predictor.label_schema["thresholds"] == saved
     assert predictor("the cat is red")["labels"]
     copy = shutil.copytree(run.path, tmp_path / "copy")
     config["tunesmith_thresholds"] = [1.1] * 3
@@ -388,7 +398,7 @@ def test_pipeline_of_transformers_gives_the_same_probabilities(run):
     predictor = tunesmith.load(run.path)
     for mine, other in zip(predictor(texts), theirs, strict=True):
         by_label = {item["label"]: item["score"] for item in other}
-        ours = dict(zip(predictor.targets["labels"], mine["scores"], strict=True))
+        ours = dict(zip(predictor.label_schema["labels"], mine["scores"], strict=True))
         assert ours == pytest.approx(by_label, abs=1e-5)
 
 
@@ -416,7 +426,10 @@ def test_the_probe_alone(recipe, tmp_path):
     assert metrics["primary"]["value"] > metrics["baselines"]["all_frequent"]["f1_micro"]
     assert metrics["baselines"]["probe"]["f1_micro"] == metrics["primary"]["value"]
     loaded = load_trained(resolve_model(str(run.model)), TASK)
-    assert TASK.targets_of(loaded.model.config)["thresholds"] == run.manifest()["targets"]["thresholds"]
+    assert (
+        TASK.label_schema_of(loaded.model.config)["thresholds"]
+        == run.manifest()["label_schema"]["thresholds"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -452,5 +465,5 @@ def test_flags_in_a_csv_train_and_predict(tiny_model, tmp_path):
         "evaluate": {"bootstrap_samples": 100, "baselines": False},
     })  # fmt: skip
     run = pipeline.train(recipe)
-    assert run.manifest()["targets"]["labels"] == ["animal", "colour", "letter"]
+    assert run.manifest()["label_schema"]["labels"] == ["animal", "colour", "letter"]
     assert run.manifest()["data"]["columns"] == {"rows": "one column a label (text, animal, colour, letter)"}

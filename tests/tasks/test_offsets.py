@@ -10,14 +10,18 @@ NAMES = ["Mara Vint", "Harrow", "Zoë Müller"]
 UTF16, UTF8 = UNITS
 
 
-def rows_of(place, end_by=0, n=12):
-    """Entities behind an emoji or an accent, with `place` counting the characters of a text."""
+def rows_of(location, end_by=0, n=12):
+    """Entities behind an emoji or an accent, with `location` counting the characters of a text."""
     rows = []
     for i in range(n):
         name = NAMES[i % len(NAMES)]
         text = f"{'🚲🚲🚲' if i % 2 else 'ééé'} Please send {name} to Castle Row."
         start = text.index(name)
-        raw = {"start": place(text[:start]), "end": place(text[: start + len(name)]) + end_by, "label": "X"}
+        raw = {
+            "start": location(text[:start]),
+            "end": location(text[: start + len(name)]) + end_by,
+            "label": "X",
+        }
         rows.append(TASK.read({"text": text, "entities": [raw]}))
     return rows
 
@@ -52,8 +56,8 @@ def test_right_places_and_too_few_wrong_ones_are_no_pattern():
 def test_the_remedy_converts():
     text = "🚲é name"
     for code, times, unit in (("utf-16-le", 2, UTF16), ("utf-8", 1, UTF8)):
-        place = UNITS[unit](text[: text.index("name")])
-        assert len(text.encode(code)[: times * place].decode(code)) == text.index("name")
+        location = UNITS[unit](text[: text.index("name")])
+        assert len(text.encode(code)[: times * location].decode(code)) == text.index("name")
 
 
 def test_an_entity_beyond_its_text_names_the_unit():

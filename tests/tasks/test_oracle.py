@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from tunesmith.encoded import Ragged
-from tunesmith.tasks import TASKS, EncodeOptions, Seen, point_scores
+from tunesmith.tasks import TASKS, EncodeOptions, EvalPredictions, point_scores
 from tunesmith.tasks._passages import NO_TOKEN_BORDER as NO_TOKEN_OF_ANSWER
 from tunesmith.tasks._units import NO_TOKEN_BORDER, NO_WORD_BORDER
 
@@ -117,28 +117,38 @@ def columns_of(task, rows):
 
 def ner_oracle(rows, tokenizer, max_length=None, overlap=0):
     """(scores, entities counted as lost, entities, answers)."""
-    targets, columns = {"labels": LABELS}, columns_of(NER, rows)
-    encoded = NER.encode(columns, tokenizer, EncodeOptions(max_length, "score", overlap), targets)
+    label_schema, columns = {"labels": LABELS}, columns_of(NER, rows)
+    encoded = NER.encode(columns, tokenizer, EncodeOptions(max_length, "score", overlap), label_schema)
     labels = encoded.ragged["labels"]
     sure = np.where(np.arange(len(LABELS)) == labels.values[:, None], 9.0, 0.0).astype(np.float32)
-    seen = Seen(columns, encoded, Ragged(sure, labels.offsets))
+    evaluated = EvalPredictions(columns, encoded, Ragged(sure, labels.offsets))
     lost = encoded.lost[NO_WORD_BORDER][0] + encoded.lost[NO_TOKEN_BORDER][0]
-    return point_scores(NER, seen, targets), lost, encoded.lost[NO_WORD_BORDER][1], NER.decode(seen, targets)
+    return (
+        point_scores(NER, evaluated, label_schema),
+        lost,
+        encoded.lost[NO_WORD_BORDER][1],
+        NER.decode(evaluated, label_schema),
+    )
 
 
 def qa_oracle(rows, tokenizer, max_length=None, overlap=0):
     """(scores, answers counted as lost, answers, predictions)."""
     columns = columns_of(QA, rows)
-    targets = QA.learn_targets(columns)
-    encoded = QA.encode(columns, tokenizer, EncodeOptions(max_length, "score", overlap), targets)
+    label_schema = QA.learn_label_schema(columns)
+    encoded = QA.encode(columns, tokenizer, EncodeOptions(max_length, "score", overlap), label_schema)
     lengths = encoded.ragged["input_ids"].offsets
     sure = np.full((lengths[-1], 2), -9.0, dtype=np.float32)
     for sequence, ends in enumerate(encoded.dense["labels"]):
         for end, token in enumerate(ends):
             sure[lengths[sequence] + token, end] = 9.0 if ends[1] else 0.0
-    seen = Seen(columns, encoded, Ragged(sure, lengths))
+    evaluated = EvalPredictions(columns, encoded, Ragged(sure, lengths))
     lost = encoded.lost["answers"][0] + encoded.lost[NO_TOKEN_OF_ANSWER][0]
-    return point_scores(QA, seen, targets), lost, encoded.lost["answers"][1], QA.decode(seen, targets)
+    return (
+        point_scores(QA, evaluated, label_schema),
+        lost,
+        encoded.lost["answers"][1],
+        QA.decode(evaluated, label_schema),
+    )
 
 
 def questions_of(rows):

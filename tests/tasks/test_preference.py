@@ -9,7 +9,15 @@ from tunesmith import pipeline
 from tunesmith.data.batches import collate
 from tunesmith.inference.forward import forward
 from tunesmith.recipe import Recipe
-from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, LossOptions, RowError, Seen, point_scores
+from tunesmith.tasks import (
+    IGNORED,
+    TASKS,
+    EncodeOptions,
+    EvalPredictions,
+    LossOptions,
+    RowError,
+    point_scores,
+)
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.training.reference import load_reference, with_reference
 
@@ -80,7 +88,7 @@ def test_only_the_replies_count(folder, tokenizer):
             labels = encoded.ragged[f"{prefix}labels"][row]
             said = tokenizer.decode(labels[labels != IGNORED])
             assert said == ROWS[row][name] + tokenizer.eos_token
-    assert TASK.items(encoded).tolist() == [1] * 5
+    assert TASK.num_items(encoded).tolist() == [1] * 5
     assert TASK.gold(batch, {}) == [{"chosen": r["chosen"], "rejected": r["rejected"]} for r in ROWS[:5]]
 
 
@@ -115,7 +123,7 @@ def test_a_long_prompt_is_cut_and_the_reply_is_kept(tokenizer, max_length):
         if max_length > 16:
             assert tokenizer.decode(labels[labels != IGNORED]) == long[name] + tokenizer.eos_token
         assert (labels[labels != IGNORED] == ids[labels != IGNORED]).all()
-    assert TASK.items(encoded).tolist() == [1, 1]
+    assert TASK.num_items(encoded).tolist() == [1, 1]
 
 
 def test_a_long_prompt_loses_its_oldest_turns_and_neither_its_beginning_nor_the_system_turn(tokenizer):
@@ -146,10 +154,10 @@ def test_an_untouched_model_has_a_reward_accuracy_of_one_half(folder, tokenizer)
     batch, encoded = encode(ROWS, tokenizer)
     kept = forward(TASK, model, encoded, pad_token_id=tokenizer.pad_token_id)
     again = forward(TASK, model, encoded, pad_token_id=tokenizer.pad_token_id)
-    seen = Seen(batch, with_reference(encoded, kept), again, None, tokenizer)
-    assert point_scores(TASK, seen, {}) == {"reward_accuracy": 0.5, "reward_margin": 0.0}
-    assert TASK.look(seen, {})["loss"] == pytest.approx(np.log(2))
-    loss_of = collate(seen.encoded, pad_token_id=0)
+    evaluated = EvalPredictions(batch, with_reference(encoded, kept), again, None, tokenizer)
+    assert point_scores(TASK, evaluated, {}) == {"reward_accuracy": 0.5, "reward_margin": 0.0}
+    assert TASK.validation_scores(evaluated, {})["loss"] == pytest.approx(np.log(2))
+    loss_of = collate(evaluated.encoded, pad_token_id=0)
     with torch.no_grad():
         loss = TASK.loss(torch.from_numpy(kept), loss_of, LossOptions())
     assert float(loss) == pytest.approx(len(ROWS) * np.log(2), rel=1e-6)
@@ -159,12 +167,12 @@ def test_rewards_are_gains_over_the_reference(tokenizer):
     batch, encoded = encode(ROWS[:3], tokenizer)
     reference = np.array([[-5.0, -5.0], [-1.0, -2.0], [-3.0, -3.0]])
     kept = np.array([[-4.0, -6.0], [-2.0, -1.0], [-3.0, -3.0]])
-    seen = Seen(batch, with_reference(encoded, reference), kept, None, tokenizer)
-    answers = TASK.decode(seen, {})
+    evaluated = EvalPredictions(batch, with_reference(encoded, reference), kept, None, tokenizer)
+    answers = TASK.decode(evaluated, {})
     assert [(a["chosen_gain"], a["rejected_gain"]) for a in answers] == [(1.0, -1.0), (-1.0, 1.0), (0.0, 0.0)]
     assert [TASK.is_correct(a, None) for a in answers] == [True, False, False]
-    assert point_scores(TASK, seen, {}) == {"reward_accuracy": 0.5, "reward_margin": 0.0}
-    without = replace(seen, encoded=encoded)
+    assert point_scores(TASK, evaluated, {}) == {"reward_accuracy": 0.5, "reward_margin": 0.0}
+    without = replace(evaluated, encoded=encoded)
     assert point_scores(TASK, without, {})["reward_accuracy"] == pytest.approx(0.5)
 
 

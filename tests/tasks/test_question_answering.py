@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from tunesmith.encoded import Ragged
 from tunesmith.metrics import squad
-from tunesmith.tasks import TASKS, EncodeOptions, RowError, Seen, point_scores
+from tunesmith.tasks import TASKS, EncodeOptions, EvalPredictions, RowError, point_scores
 from tunesmith.tasks._passages import NO_TOKEN_BORDER
 from tunesmith.testing.tiny import write_tiny_model
 
@@ -76,7 +76,7 @@ def test_an_answer_survives_windows(tokenizer, first, length, seed):
         else:
             found = row["context"][starts[a] - 1 : ends[b] - 1]
             assert found.strip() == wanted["text"]
-    (answer,) = TASK.decode(Seen(batch, encoded, as_if_certain(encoded)), TARGETS)
+    (answer,) = TASK.decode(EvalPredictions(batch, encoded, as_if_certain(encoded)), TARGETS)
     assert answer["answer"].strip() == wanted["text"]
     assert row["context"][answer["start"] : answer["end"]] == answer["answer"]
 
@@ -93,7 +93,7 @@ def test_windows_cover_the_context(tokenizer, n, max_length, seed):
         if starts:
             covered[starts - 1 : ends - 1] = True
     assert all(covered[i] for i, character in enumerate(row["context"]) if not character.isspace())
-    assert TASK.items(encoded).tolist() == [1] * len(encoded)
+    assert TASK.num_items(encoded).tolist() == [1] * len(encoded)
 
 
 def test_an_answer_longer_than_what_windows_share_is_counted_as_lost(tokenizer):
@@ -168,18 +168,18 @@ def seen_at_random(tokenizer, seed, n=30):
     batch, encoded = encode(rows, tokenizer, 40, 12)
     logits = as_if_certain(encoded)
     noise = rng.normal(0, 3, logits.values.shape).astype(np.float32)
-    return Seen(batch, encoded, Ragged(logits.values + noise, logits.offsets))
+    return EvalPredictions(batch, encoded, Ragged(logits.values + noise, logits.offsets))
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_no_threshold_gives_a_better_f1_than_the_one_fitted(tokenizer, seed):
-    seen = seen_at_random(tokenizer, seed)
-    fitted = TASK.fit_thresholds(seen, TARGETS)
+    evaluated = seen_at_random(tokenizer, seed)
+    fitted = TASK.fit_thresholds(evaluated, TARGETS)
 
     def f1(threshold):
-        return point_scores(TASK, seen, {**TARGETS, "threshold": threshold})["f1"]
+        return point_scores(TASK, evaluated, {**TARGETS, "threshold": threshold})["f1"]
 
-    always = [row["top"][0] for row in TASK.decode(seen, TARGETS)]
+    always = [row["top"][0] for row in TASK.decode(evaluated, TARGETS)]
     assert len(always) == 30
     tried = [f1(threshold) for threshold in np.linspace(-40, 40, 400)]
     assert f1(fitted["threshold"]) >= max(tried) - 1e-12
@@ -187,18 +187,18 @@ def test_no_threshold_gives_a_better_f1_than_the_one_fitted(tokenizer, seed):
 
 
 def test_without_unanswerable_questions_there_is_always_an_answer(tokenizer):
-    seen = seen_at_random(tokenizer, 3)
-    targets = {"has_unanswerable": False, "longest_answer": 60}
-    assert TASK.fit_thresholds(seen, targets) == targets
-    assert all(answer["answer"] for answer in TASK.decode(seen, targets))
-    assert "tunesmith_no_answer_threshold" not in TASK.config(targets)
+    evaluated = seen_at_random(tokenizer, 3)
+    label_schema = {"has_unanswerable": False, "longest_answer": 60}
+    assert TASK.fit_thresholds(evaluated, label_schema) == label_schema
+    assert all(answer["answer"] for answer in TASK.decode(evaluated, label_schema))
+    assert "tunesmith_no_answer_threshold" not in TASK.config(label_schema)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_best_answers_do_not_overlap_and_are_in_order(tokenizer, seed):
-    seen = seen_at_random(tokenizer, seed)
-    for row, answer in enumerate(TASK.decode(seen, TARGETS)):
-        context, top = seen.columns["context"][row], answer["top"]
+    evaluated = seen_at_random(tokenizer, seed)
+    for row, answer in enumerate(TASK.decode(evaluated, TARGETS)):
+        context, top = evaluated.columns["context"][row], answer["top"]
         assert 1 <= len(top) <= 5
         assert all(context[a["start"] : a["end"]] == a["answer"] for a in top)
         spans = sorted((a["start"], a["end"]) for a in top)
@@ -212,12 +212,12 @@ def test_the_best_answers_do_not_overlap_and_are_in_order(tokenizer, seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_the_best_answer_is_that_of_trying_every_span(tokenizer, seed):
     """Among the twenty best first and last tokens the best span is always found, for these lengths."""
-    seen = seen_at_random(tokenizer, seed)
-    for row, answer in enumerate(TASK.decode(seen, TARGETS)):
+    evaluated = seen_at_random(tokenizer, seed)
+    for row, answer in enumerate(TASK.decode(evaluated, TARGETS)):
         best = -np.inf, None
-        for sequence in np.flatnonzero(seen.encoded.rows == row):
-            logits = seen.kept[sequence]
-            starts, ends = (seen.encoded.ragged[n][sequence] for n in ("start_of_token", "end_of_token"))
+        for sequence in np.flatnonzero(evaluated.encoded.rows == row):
+            logits = evaluated.outputs[sequence]
+            starts, ends = (evaluated.encoded.ragged[n][sequence] for n in ("start_of_token", "end_of_token"))
             inside = np.flatnonzero(starts > 0)
             for i in inside:
                 for j in inside[inside >= i]:
@@ -228,10 +228,10 @@ def test_the_best_answer_is_that_of_trying_every_span(tokenizer, seed):
 
 
 def test_scores_are_those_of_squad(tokenizer):
-    seen = seen_at_random(tokenizer, 1)
-    answers = [answer["answer"] for answer in TASK.decode(seen, TARGETS)]
-    golds = TASK.gold(seen.columns, TARGETS)
-    scores = point_scores(TASK, seen, TARGETS)
+    evaluated = seen_at_random(tokenizer, 1)
+    answers = [answer["answer"] for answer in TASK.decode(evaluated, TARGETS)]
+    golds = TASK.gold(evaluated.columns, TARGETS)
+    scores = point_scores(TASK, evaluated, TARGETS)
     assert scores["f1"] == pytest.approx(
         np.mean([squad.f1(a, g) for a, g in zip(answers, golds, strict=True)])
     )
@@ -244,8 +244,8 @@ def test_the_config_brings_the_targets_back():
         def __init__(self, entries):
             self.__dict__.update(entries)
 
-    for targets in (TARGETS, {"has_unanswerable": False, "longest_answer": 12}):
-        assert TASK.targets_of(Config(TASK.config(targets))) == targets
+    for label_schema in (TARGETS, {"has_unanswerable": False, "longest_answer": 12}):
+        assert TASK.label_schema_of(Config(TASK.config(label_schema))) == label_schema
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tunesmith.data.encoding import survey
 from tunesmith.errors import RecipeError
 from tunesmith.inference.forward import forward
 from tunesmith.recipe import Recipe
-from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, RowError, Seen, _seq2seq, point_scores
+from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, EvalPredictions, RowError, _seq2seq, point_scores
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 
 TASK = TASKS.get("translation")
@@ -53,7 +53,7 @@ def test_targets_end_and_are_padded_on_the_right_with_what_is_ignored(tokenizer)
         assert row[n - 1] == tokenizer.eos_token_id
         assert tokenizer.pad_token_id not in row[:n]
         assert tokenizer.decode(row[:n], skip_special_tokens=True) == target["target"]
-    assert TASK.items(encoded).tolist() == [(row != IGNORED).sum() for row in labels]
+    assert TASK.num_items(encoded).tolist() == [(row != IGNORED).sum() for row in labels]
     assert batch["attention_mask"].sum(1).tolist() == encoded.ragged["input_ids"].lengths.tolist()
 
 
@@ -103,14 +103,16 @@ def test_scores_of_perfect_texts_are_perfect_and_the_loss_is_the_mean(folder, to
     )
     kept = forward(TASK, model, encoded, pad_token_id=tokenizer.pad_token_id)
     texts = ["THE CAT", "X", "THE DOG IS VERY OLD", " OTHER "]
-    scores = point_scores(TASK, Seen(batch, encoded, kept, texts), {})
+    scores = point_scores(TASK, EvalPredictions(batch, encoded, kept, texts), {})
     assert scores["chrf"] == pytest.approx(1.0)
     assert scores["loss"] == pytest.approx(kept[:, 0].sum() / kept[:, 1].sum(), rel=1e-6)
     for name, right in (("summarization", "rougeL"), ("text2text-generation", "exact_match")):
         task = TASKS.get(name)
         source, target = task.inputs[0], task.outputs[0]
         columns = {source: batch["source"], target: batch["target"]}
-        assert point_scores(task, Seen(columns, encoded, kept, texts), {})[right] == pytest.approx(1.0)
+        assert point_scores(task, EvalPredictions(columns, encoded, kept, texts), {})[right] == pytest.approx(
+            1.0
+        )
 
 
 @pytest.mark.parametrize("target", ["", None, [], ["a", ""], 3, [["a"]]])

@@ -4,15 +4,15 @@ import torch
 
 from tunesmith.encoded import Encoded
 from tunesmith.errors import DataError
-from tunesmith.tasks import PLAIN_LOSS, TASKS, LossOptions, RowError, Seen
+from tunesmith.tasks import PLAIN_LOSS, TASKS, EvalPredictions, LossOptions, RowError
 from tunesmith.tasks._texts import softmax
 
 TASK = TASKS.get("text-classification")
 
 
 def test_label_names_keep_their_spelling_and_have_a_stable_order():
-    assert TASK.learn_targets({"label": ["b", "A b", "b"]})["labels"] == ["A b", "b"]
-    assert TASK.learn_targets({"label": ["10", "9", "-1"]})["labels"] == ["-1", "9", "10"]
+    assert TASK.learn_label_schema({"label": ["b", "A b", "b"]})["labels"] == ["A b", "b"]
+    assert TASK.learn_label_schema({"label": ["10", "9", "-1"]})["labels"] == ["-1", "9", "10"]
 
 
 @pytest.mark.parametrize(
@@ -36,12 +36,12 @@ def test_what_is_no_text(value):
 
 def test_one_class_is_refused():
     with pytest.raises(DataError, match="needs two labels or more, and all 3 training rows have `a`"):
-        TASK.learn_targets({"label": ["a"] * 3})
+        TASK.learn_label_schema({"label": ["a"] * 3})
 
 
 def test_labels_that_never_repeat_are_refused():
     with pytest.raises(DataError, match="a label must repeat"):
-        TASK.learn_targets({"label": [f"label {i}" for i in range(30)]})
+        TASK.learn_label_schema({"label": [f"label {i}" for i in range(30)]})
 
 
 def test_an_unknown_label_is_told_with_a_suggestion():
@@ -52,9 +52,9 @@ def test_an_unknown_label_is_told_with_a_suggestion():
 def test_config_round_trip(tiny_model):
     from transformers import AutoConfig
 
-    targets = {"labels": ["x", "y", "z"]}
-    config = AutoConfig.from_pretrained(tiny_model, **TASK.config(targets))
-    assert TASK.targets_of(config) == targets
+    label_schema = {"labels": ["x", "y", "z"]}
+    config = AutoConfig.from_pretrained(tiny_model, **TASK.config(label_schema))
+    assert TASK.label_schema_of(config) == label_schema
     assert config.num_labels == 3
 
 
@@ -98,13 +98,15 @@ def test_weights_by_label_weigh_rows(gamma):
     assert torch.allclose(TASK.loss(LOGITS, BATCH, options), torch.stack(alone).sum())
 
 
-def seen(logits, labels=None):
+def evaluated(logits, labels=None):
     dense = {} if labels is None else {"labels": labels}
-    return Seen({}, Encoded.of({"input_ids": [[1]] * len(logits)}, dense), np.asarray(logits, np.float32))
+    return EvalPredictions(
+        {}, Encoded.of({"input_ids": [[1]] * len(logits)}, dense), np.asarray(logits, np.float32)
+    )
 
 
 def test_decode_gives_the_best_label_with_its_probability():
-    answer = TASK.decode(seen([[0.0, 2.0, -1.0]]), {"labels": ["a", "b", "c"]})[0]
+    answer = TASK.decode(evaluated([[0.0, 2.0, -1.0]]), {"labels": ["a", "b", "c"]})[0]
     assert answer["label"] == "b"
     assert answer["score"] == pytest.approx(float(np.exp(2) / (1 + np.exp(2) + np.exp(-1))), abs=1e-6)
     assert softmax(np.array([[1e4, 0.0]], dtype=np.float32)).tolist() == [[1.0, 0.0]]
@@ -112,6 +114,6 @@ def test_decode_gives_the_best_label_with_its_probability():
 
 def test_details_count_what_is_mistaken_for_what():
     logits = np.eye(3, dtype=np.float32)[[0, 1, 1]]
-    details = TASK.details(seen(logits, np.array([0, 1, 2])), {"labels": ["a", "b", "c"]})
+    details = TASK.details(evaluated(logits, np.array([0, 1, 2])), {"labels": ["a", "b", "c"]})
     assert details["confusion"]["counts"] == [[1, 0, 0], [0, 1, 0], [0, 1, 0]]
     assert details["per_class"]["recall"] == [1.0, 1.0, 0.0]

@@ -12,7 +12,7 @@ from tunesmith.data.batches import collate
 from tunesmith.data.packing import pack
 from tunesmith.inference.forward import forward
 from tunesmith.recipe import Recipe
-from tunesmith.tasks import IGNORED, PLAIN_LOSS, TASKS, EncodeOptions, Seen, point_scores
+from tunesmith.tasks import IGNORED, PLAIN_LOSS, TASKS, EncodeOptions, EvalPredictions, point_scores
 from tunesmith.tasks._language import supervised, windows
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 
@@ -75,7 +75,7 @@ def test_packed_texts_have_the_loss_and_gradient_of_the_texts_alone(
     packed = pack(encoded, 64)
     assert len(packed) < len(encoded) / 2
     assert len(set(packed.lengths.tolist())) > 1, "some are padded"
-    assert TASK.items(packed).sum() == TASK.items(encoded).sum()
+    assert TASK.num_items(packed).sum() == TASK.num_items(encoded).sum()
     alone = [loss_and_gradient(model, encoded.take(np.array([i]))) for i in range(len(encoded))]
     loss, gradient = loss_and_gradient(model, packed)
     assert loss == pytest.approx(sum(one for one, _ in alone), rel=1e-10, abs=1e-8)
@@ -117,10 +117,10 @@ def test_strided_windows_score_every_token_once(n, max_length, overlap):
     for ids, labels in parts:
         assert len(ids) == len(labels) <= max_length
         assert all(label in (IGNORED, token) for token, label in zip(ids, labels, strict=True))
-        scored += [token for place, token in enumerate(labels) if token != IGNORED and place > 0]
-        for place, token in enumerate(labels):
-            if token != IGNORED and place > 0:
-                assert place >= min(overlap, token)
+        scored += [token for location, token in enumerate(labels) if token != IGNORED and location > 0]
+        for location, token in enumerate(labels):
+            if token != IGNORED and location > 0:
+                assert location >= min(overlap, token)
     # Windows share a token at least: the first of each has no past to be predicted from.
     assert scored == list(range(1, n))
 
@@ -140,7 +140,7 @@ def test_the_end_of_a_text_is_learned_but_not_scored(tokenizer):
         ids, labels = (encoded.ragged[name][0].tolist() for name in ("input_ids", "labels"))
         assert (ids[0], ids[-1]) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
         assert labels[-1] == (tokenizer.eos_token_id if extra else IGNORED)
-        assert TASK.items(encoded)[0] == len(ids) - 2 + extra
+        assert TASK.num_items(encoded)[0] == len(ids) - 2 + extra
 
 
 # ---- scores ----
@@ -153,9 +153,9 @@ def by_hand(folder, text):
     ids = [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
     nll = 0.0
     with torch.no_grad():
-        for place in range(1, len(ids)):
-            logits = model(torch.tensor([ids[:place]])).logits[0, -1]
-            nll -= float(logits.log_softmax(-1)[ids[place]])
+        for location in range(1, len(ids)):
+            logits = model(torch.tensor([ids[:location]])).logits[0, -1]
+            nll -= float(logits.log_softmax(-1)[ids[location]])
     return nll, len(ids) - 1
 
 
@@ -165,14 +165,14 @@ def test_bits_per_byte_are_those_by_hand(folders, tokenizer, family):
     model = AutoModelForCausalLM.from_pretrained(folders[family])
     encoded = encode(texts, tokenizer, "score", 64, 16)
     kept = forward(TASK, model, encoded, pad_token_id=0)
-    seen = Seen({"text": texts}, encoded, kept, None, tokenizer)
+    evaluated = EvalPredictions({"text": texts}, encoded, kept, None, tokenizer)
     nll, tokens = np.array([by_hand(folders[family], text) for text in texts]).T
     n_bytes = sum(len(text.encode()) for text in texts)
-    scores = point_scores(TASK, seen, {})
+    scores = point_scores(TASK, evaluated, {})
     assert scores["bits_per_byte"] == pytest.approx(nll.sum() / math.log(2) / n_bytes, rel=1e-5)
     assert scores["loss"] == pytest.approx(nll.sum() / tokens.sum(), rel=1e-5)
     assert scores["perplexity"] == pytest.approx(math.exp(nll.sum() / tokens.sum()), rel=1e-5)
-    for text, one, answer in zip(texts, nll, TASK.decode(seen, {}), strict=True):
+    for text, one, answer in zip(texts, nll, TASK.decode(evaluated, {}), strict=True):
         assert answer["bits_per_byte"] == pytest.approx(one / math.log(2) / len(text.encode()), abs=1e-4)
 
 
@@ -180,7 +180,7 @@ def test_without_a_first_token_the_first_one_is_not_counted(folders):
     fresh = AutoTokenizer.from_pretrained(folders["llama"])
     fresh.bos_token = None
     encoded = encode([" cat dog", "🙂"], fresh, "score")
-    assert TASK.items(encoded)[0] == 1
+    assert TASK.num_items(encoded)[0] == 1
     assert encoded.dense["n_bytes"].tolist()[0] == len(" dog")
     assert encoded.dense["n_bytes"].tolist()[1] >= 0
 

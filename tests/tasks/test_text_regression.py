@@ -15,7 +15,7 @@ from tunesmith.models.loading import load_for_training, load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.models.saving import save_model
 from tunesmith.recipe import Recipe
-from tunesmith.tasks import PLAIN_LOSS, TASKS, EncodeOptions, RowError, Seen, point_scores
+from tunesmith.tasks import PLAIN_LOSS, TASKS, EncodeOptions, EvalPredictions, RowError, point_scores
 from tunesmith.testing.tiny import tiny_rows, write_rows
 
 TASK = TASKS.get("text-regression")
@@ -39,9 +39,9 @@ def test_what_is_no_number(value):
 
 
 def test_targets_are_mean_and_deviation():
-    assert TASK.learn_targets({"score": [1.0, 5.0]}) == {"mean": 3.0, "deviation": 2.0}
+    assert TASK.learn_label_schema({"score": [1.0, 5.0]}) == {"mean": 3.0, "deviation": 2.0}
     with pytest.raises(DataError, match="all 3 training rows have the score 4"):
-        TASK.learn_targets({"score": [4.0] * 3})
+        TASK.learn_label_schema({"score": [4.0] * 3})
 
 
 def test_config_round_trip(tiny_model, tmp_path):
@@ -49,14 +49,14 @@ def test_config_round_trip(tiny_model, tmp_path):
     save_model(loaded.model, loaded.tokenizer, tmp_path / "model", max_length=40)
     again = load_trained(resolve_model(str(tmp_path / "model")), TASK).model.config
     assert (again.num_labels, again.problem_type) == (1, "regression")
-    assert TASK.targets_of(again) == TARGETS
+    assert TASK.label_schema_of(again) == TARGETS
 
 
 def test_a_model_of_others_has_no_scale(tiny_model):
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(tiny_model, num_labels=1)
-    assert TASK.targets_of(config) == {"mean": 0.0, "deviation": 1.0}
+    assert TASK.label_schema_of(config) == {"mean": 0.0, "deviation": 1.0}
 
 
 def test_labels_are_the_score_and_its_unit(tiny_model):
@@ -88,11 +88,11 @@ def test_the_loss_knows_no_unit(unit):
 def test_the_head_begins_at_the_mean_in_the_unit(tiny_model):
     """So the first loss of a new head is about 1, the variance over its square."""
     files = resolve_model(str(tiny_model))
-    for targets in (TARGETS, {"mean": -4000.0, "deviation": 1000.0}):
-        loaded = load_for_training(files, TASK, targets, pooling="mean", seed=1)
+    for label_schema in (TARGETS, {"mean": -4000.0, "deviation": 1000.0}):
+        loaded = load_for_training(files, TASK, label_schema, pooling="mean", seed=1)
         head = heads.find_head(loaded.model, 1)
-        assert head.bias.tolist() == [targets["mean"]]
-        assert float(head.weight.std()) == pytest.approx(0.02 * targets["deviation"], rel=0.4)
+        assert head.bias.tolist() == [label_schema["mean"]]
+        assert float(head.weight.std()) == pytest.approx(0.02 * label_schema["deviation"], rel=0.4)
 
 
 def seen_of(predicted, scores=None):
@@ -101,7 +101,7 @@ def seen_of(predicted, scores=None):
         scores = np.asarray(scores, np.float32)
         dense = {"labels": np.stack([scores, np.full_like(scores, 2.0)], axis=1)}
     encoded = Encoded.of({"input_ids": [[1]] * len(predicted)}, dense)
-    return Seen({}, encoded, np.asarray(predicted, np.float32)[:, None])
+    return EvalPredictions({}, encoded, np.asarray(predicted, np.float32)[:, None])
 
 
 def test_an_answer_is_the_number():
@@ -211,7 +211,7 @@ def test_the_unit_of_the_data_changes_nothing(run, make_recipe, unit, centre):
     texts = [row["text"] for row in rows_with_scores(60, 3)]
     in_unit = [(a["score"] - centre) / unit for a in tunesmith.load(other.path)(texts)]
     ours = [a["score"] for a in tunesmith.load(plain.path)(texts)]
-    deviation = plain.manifest()["targets"]["deviation"]
+    deviation = plain.manifest()["label_schema"]["deviation"]
     assert np.abs(np.array(in_unit) - ours).max() < 0.05 * deviation
     assert other.metrics()["primary"]["value"] == pytest.approx(plain.metrics()["primary"]["value"], abs=0.01)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from tunesmith.encoded import Ragged
-from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, RowError, Seen
+from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, EvalPredictions, RowError
 from tunesmith.tasks._tags import scheme_of, spans_of_tags
 from tunesmith.tasks._units import NO_TOKEN_BORDER, NO_WORD_BORDER
 from tunesmith.tasks.token_classification import _allowed, most_probable
@@ -171,7 +171,7 @@ def test_tags_lead_back_to_the_characters(tokenizer, rows):
     """Emoji, accents, scripts without blanks: what was tagged is found at the same characters."""
     batch, encoded = encode(rows, tokenizer)
     assert encoded.lost[NO_WORD_BORDER] == (0, sum(len(row["entities"]) for row in rows))
-    answers = TASK.decode(Seen(batch, encoded, as_if_certain(encoded)), TARGETS)
+    answers = TASK.decode(EvalPredictions(batch, encoded, as_if_certain(encoded)), TARGETS)
     expected = batch["entities"]
     known = [
         {int(word) for word in encoded.ragged["word_of_token"][sequence] if word}
@@ -198,7 +198,7 @@ def test_a_word_is_judged_by_its_first_piece(tokenizer):
     assert labels[words > 0].tolist() == [3, 0, 0]
     # But for a mark of the blank that stands for the first letter, as this letter does.
     assert set(labels[words == 0].tolist()) <= {IGNORED, 4, 0}
-    assert TASK.items(encoded).tolist() == [(labels != IGNORED).sum()]
+    assert TASK.num_items(encoded).tolist() == [(labels != IGNORED).sum()]
 
 
 def test_an_entity_within_a_word_is_counted_as_lost(tokenizer):
@@ -230,7 +230,7 @@ def context_free(batch, encoded, seed=5):
     words = encoded.ragged["word_of_token"]
     rows = np.repeat(encoded.rows, words.lengths)
     logits = np.where((words.values > 0)[:, None], of_word[rows, words.values - 1], 99.0)
-    return Seen(batch, encoded, Ragged(logits.astype(np.float32), words.offsets))
+    return EvalPredictions(batch, encoded, Ragged(logits.astype(np.float32), words.offsets))
 
 
 @pytest.mark.parametrize(("max_length", "overlap"), [(16, 4), (24, 0), (33, 20), (64, 16)])
@@ -248,7 +248,7 @@ def test_windows_rejoined_are_the_sentence_read_whole(tokenizer, max_length, ove
         rows_of = np.repeat(encoded.rows, words.lengths)
         judged = sorted(zip(rows_of[words.values > 0], words.values[words.values > 0], strict=True))
         assert judged == [(row, word + 1) for row in range(3) for word in range(len(rows[row]["tokens"]))]
-    assert TASK.items(cut).sum() == TASK.items(whole).sum() >= 80 + 3 + 51
+    assert TASK.num_items(cut).sum() == TASK.num_items(whole).sum() >= 80 + 3 + 51
     labels = [encoded.ragged["labels"].values for encoded in (whole, cut)]
     assert np.bincount(labels[0][labels[0] >= 0]).tolist() == np.bincount(labels[1][labels[1] >= 0]).tolist()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tunesmith.tasks import IGNORED
-from tunesmith.tasks._units import Units, tags_of
+from tunesmith.tasks._units import Units, tags_of, with_width
 
 O, B, I = 0, 1, 2  # noqa: E741
 IDS = {"O": O, "B-X": B, "I-X": I}
@@ -12,7 +12,8 @@ INSIDE = np.array([O, I, I])
 
 
 def units_of(offsets, bounds):
-    return Units.of(np.array(offsets).reshape(-1, 2), np.array(bounds).reshape(-1, 2))
+    borders = np.array(bounds).reshape(-1, 2)
+    return Units.of(with_width(np.array(offsets).reshape(-1, 2), borders), borders)
 
 
 def deciding(units):

@@ -47,12 +47,12 @@ def flip(path):
 @pytest.mark.parametrize(
     "name", ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"]
 )
-@pytest.mark.parametrize("fault", ["flip", "cut", "remove"])
-def test_any_damage_is_found_and_the_older_one_used(saved, name, fault):
+@pytest.mark.parametrize("problem", ["flip", "cut", "remove"])
+def test_any_damage_is_found_and_the_older_one_used(saved, name, problem):
     file = saved.at(30).path / name
-    if fault == "flip":
+    if problem == "flip":
         flip(file)
-    elif fault == "cut":
+    elif problem == "cut":
         file.write_bytes(file.read_bytes()[:-7])
     else:
         file.unlink()

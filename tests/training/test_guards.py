@@ -8,7 +8,12 @@ from tunesmith.training.guards import require_finite
 def guard(values, model=None, rate=1e-3, step=7):
     model = model or torch.nn.Linear(2, 2)
     require_finite(
-        values, step=step, rows=range(9), place=lambda i: f"a.csv, line {i}", model=model, learning_rate=rate
+        values,
+        step=step,
+        rows=range(9),
+        location=lambda i: f"a.csv, line {i}",
+        model=model,
+        learning_rate=rate,
     )
 
 
@@ -16,7 +21,7 @@ def test_finite_values_pass_and_no_place_is_looked_up():
     looked_up = []
     values = {"loss": 1e30, "gradient norm": 0.0}
     model = torch.nn.Linear(2, 2)
-    require_finite(values, step=1, rows=range(9), place=looked_up.append, model=model, learning_rate=1.0)
+    require_finite(values, step=1, rows=range(9), location=looked_up.append, model=model, learning_rate=1.0)
     assert looked_up == []
 
 

@@ -22,8 +22,8 @@ def test_it_counts_rows_tokens_and_steps(tiny_recipe, tiny_files):
     train = run.metrics()["train"]
     assert train["examples"] == 2 * 160
     assert train["steps"] == 20
-    supervision = json.loads((run.data / "supervision.json").read_text())
-    assert train["tokens"] == 2 * supervision["train"]["tokens"]
+    truncation = json.loads((run.data / "supervision.json").read_text())
+    assert train["tokens"] == 2 * truncation["train"]["tokens"]
     assert train["seconds"] > 0
 
 

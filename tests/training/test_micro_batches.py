@@ -48,9 +48,13 @@ def family(request, tmp_path_factory):
 def loaded(family, method):
     """The model as it is trained, in float64, and its sequences."""
     _, task, folder, examples = family
-    targets = task.learn_targets(examples.columns)
+    label_schema = task.learn_label_schema(examples.columns)
     found = load_for_training(
-        resolve_model(str(folder)), task, targets, pooling="auto" if method != "lora" else "first", seed=1
+        resolve_model(str(folder)),
+        task,
+        label_schema,
+        pooling="auto" if method != "lora" else "first",
+        seed=1,
     )
     use_fast_arithmetic(found.model)
     if method == "lora":
@@ -63,7 +67,7 @@ def loaded(family, method):
                     parameter.normal_(std=0.1)
     if method == "frozen":
         freeze_bottom(found.model, 1)
-    encoded = encode(task, examples, found.tokenizer, EncodeOptions(None), targets)
+    encoded = encode(task, examples, found.tokenizer, EncodeOptions(None), label_schema)
     return found.model.double().train(), found.tokenizer, encoded
 
 

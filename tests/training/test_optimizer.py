@@ -114,18 +114,18 @@ def trained_head(unit, centre, steps=30):
     torch.manual_seed(3)
     model = torch.nn.Sequential(torch.nn.Linear(5, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1)).double()
     head = model[2]
-    inputs, targets = torch.randn(40, 5).double(), centre + unit * torch.randn(40, 1).double()
+    inputs, label_schema = torch.randn(40, 5).double(), centre + unit * torch.randn(40, 1).double()
     with torch.no_grad():
         head.weight *= unit
         head.bias.copy_(centre + unit * head.bias)
     optimizer = make_optimizer(model, weight_decay=0.1, head=head, head_scale=unit)
     for step in range(steps):
         set_learning_rate(optimizer, 0.05 * (1 - step / steps))
-        (((model(inputs) - targets) / unit) ** 2).sum().div(40).backward()
+        (((model(inputs) - label_schema) / unit) ** 2).sum().div(40).backward()
         optimizer.step()
         optimizer.zero_grad()
     with torch.no_grad():
-        return (model(inputs) - centre) / unit, ((model(inputs) - targets) / unit).square().mean()
+        return (model(inputs) - centre) / unit, ((model(inputs) - label_schema) / unit).square().mean()
 
 
 @pytest.mark.parametrize(

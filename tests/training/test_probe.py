@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from tunesmith.encoded import Encoded, Ragged
-from tunesmith.tasks import IGNORED, TASKS, Seen, Task
+from tunesmith.tasks import IGNORED, TASKS, EvalPredictions, Task
 from tunesmith.training.probe import ProbeHead, fit_probe, probe_answers
 
 TASK = TASKS.get("text-classification")
@@ -18,10 +18,12 @@ def encoded(labels):
     return Encoded.of({"input_ids": [[1]] * len(labels)}, {"labels": labels})
 
 
-def fitted(task, targets, train, validation):
+def fitted(task, label_schema, train, validation):
     """The probe of features and labels."""
     sequences = encoded(validation[1])
-    return fit_probe(task, targets, (train[0], encoded(train[1])), (validation[0], Seen({}, sequences)))
+    return fit_probe(
+        task, label_schema, (train[0], encoded(train[1])), (validation[0], EvalPredictions({}, sequences))
+    )
 
 
 def data(k, n=300, d=8, seed=0):
@@ -102,9 +104,9 @@ def test_a_number_is_a_ridge_regression_in_every_unit(unit):
     weights, noise = rng.normal(size=features.shape[1]), rng.normal(size=len(features))
     scores = unit * (features / features.std(0) @ weights + noise + 40.0)
     task = TASKS.get("text-regression")
-    targets = task.learn_targets({"score": scores.tolist()})
-    labels = np.stack([scores, np.full_like(scores, targets["deviation"])], axis=1).astype(np.float32)
-    head = fitted(task, targets, (features, labels), (features, labels))
+    label_schema = task.learn_label_schema({"score": scores.tolist()})
+    labels = np.stack([scores, np.full_like(scores, label_schema["deviation"])], axis=1).astype(np.float32)
+    head = fitted(task, label_schema, (features, labels), (features, labels))
     scaler = StandardScaler().fit(features)
     # Σ (error / deviation)² + |w / deviation|² / 2C is ridge regression with α = 1 / 2C.
     theirs = Ridge(alpha=1 / (2 * head.strength)).fit(scaler.transform(features), scores)
@@ -115,20 +117,20 @@ def test_a_number_is_a_ridge_regression_in_every_unit(unit):
 class Tags(Task):
     """A label a token."""
 
-    name, primary_metric, has_probe, keeps_tokens = "tags", "accuracy", True, True
+    name, primary_metric, has_probe, outputs_per_token = "tags", "accuracy", True, True
 
-    def config(self, targets):
+    def config(self, label_schema):
         return {"num_labels": 2}
 
     def loss(self, outputs, batch, options):
         return torch.nn.functional.cross_entropy(outputs, batch["labels"], reduction="sum")
 
-    def statistics(self, seen, targets):
-        labels = seen.encoded.ragged["labels"].values
-        right = (seen.kept.values.argmax(1) == labels) & (labels != IGNORED)
+    def statistics(self, evaluated, label_schema):
+        labels = evaluated.encoded.ragged["labels"].values
+        right = (evaluated.outputs.values.argmax(1) == labels) & (labels != IGNORED)
         return np.stack([right, labels != IGNORED], axis=1).astype(float)
 
-    def formula(self, sums, targets):
+    def formula(self, sums, label_schema):
         return {"accuracy": sums[..., 0] / sums[..., 1]}
 
 
@@ -144,10 +146,10 @@ def test_tokens_whose_label_is_ignored_are_no_items():
     tokens = Ragged(labels, offsets)
     sequences = Encoded({"input_ids": tokens, "labels": tokens}, {}, np.arange(50), 50)
     values = Ragged(features, offsets)
-    head = fit_probe(Tags(), {}, (values, sequences), (values, Seen({}, sequences)))
-    answered = probe_answers(head, values, Seen({}, sequences))
-    assert answered.kept.offsets.tolist() == offsets.tolist()
-    assert (answered.kept.values.argmax(1) == labels)[heard].all()
+    head = fit_probe(Tags(), {}, (values, sequences), (values, EvalPredictions({}, sequences)))
+    answered = probe_answers(head, values, EvalPredictions({}, sequences))
+    assert answered.outputs.offsets.tolist() == offsets.tolist()
+    assert (answered.outputs.values.argmax(1) == labels)[heard].all()
 
 
 def test_a_saved_head_is_the_same(tmp_path):
@@ -160,14 +162,14 @@ def test_a_saved_head_is_the_same(tmp_path):
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["probe.safetensors"]
 
 
-@pytest.mark.parametrize("fault", ["flip", "cut", "remove"])
-def test_a_damaged_head_is_no_head(tmp_path, fault):
+@pytest.mark.parametrize("problem", ["flip", "cut", "remove"])
+def test_a_damaged_head_is_no_head(tmp_path, problem):
     file = tmp_path / "probe.safetensors"
     ProbeHead(np.eye(3, dtype=np.float32), np.arange(3, dtype=np.float32), 0.01).save(file)
     data = bytearray(file.read_bytes())
     data[-10] ^= 1
-    if fault == "remove":
+    if problem == "remove":
         file.unlink()
     else:
-        file.write_bytes(data if fault == "flip" else data[:-4])
+        file.write_bytes(data if problem == "flip" else data[:-4])
     assert ProbeHead.load(file) is None

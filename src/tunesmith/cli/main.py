@@ -77,7 +77,7 @@ def _from_system(error: OSError) -> TunesmithError:
 
 def _report(error: TunesmithError) -> int:
     if "--json" in sys.argv:
-        fields: dict[str, Any] = {"rule": error.rule, "remedy": error.remedy, "place": error.place}
+        fields: dict[str, Any] = {"rule": error.rule, "remedy": error.remedy, "place": error.location}
         print(json.dumps({"error": fields, "exit_code": error.exit_code}, ensure_ascii=False))  # noqa: T201
     typer.echo(f"error: {error}", err=True)
     return error.exit_code

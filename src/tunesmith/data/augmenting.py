@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tunesmith.data.column_store import Column
 from tunesmith.data.examples import Examples
-from tunesmith.data.stored import Column
 from tunesmith.segmentation import characters, stretches
 from tunesmith.tasks import Task
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tunesmith.errors import DataError, did_you_mean
 from tunesmith.segmentation import has_unspaced, words
-from tunesmith.tasks import Column, Targets, Task
+from tunesmith.tasks import Column, LabelSchema, Task
 
 Getter = Callable[[Mapping[str, Any]], Any]
 """What takes a column's value from a row of the file."""
@@ -46,9 +46,9 @@ def choose_view(
     sample: Sequence[Mapping[str, Any]],
     named: Mapping[str, Any],
     *,
-    place: str,
+    location: str,
     need_targets: bool = True,
-    targets: Targets | None = None,
+    label_schema: LabelSchema | None = None,
     remembered: Sequence[Mapping[str, Any]] = (),
 ) -> View:
     """How the rows of a file are read: a format that the task recognises, else column by column.
@@ -57,9 +57,9 @@ def choose_view(
         task: whose columns are wanted.
         sample: some rows of the file.
         named: the recipe's `data.columns`, which wins over what is recognised.
-        place: the file, for messages.
+        location: the file, for messages.
         need_targets: false where only predictions are wanted.
-        targets: what was learned, where these are not the training rows.
+        label_schema: what was learned, where these are not the training rows.
         remembered: the columns that a run was trained with, see `recall`.
 
     Raises:
@@ -68,7 +68,7 @@ def choose_view(
     header = header_of(sample)
     if remembered:
         there = [*header, *nested_columns(sample)]
-        named = recall(task, remembered, there, named, place=place, need_targets=need_targets)
+        named = recall(task, remembered, there, named, location=location, need_targets=need_targets)
     if not named:
         found = task.recognise(header, sample)
         if found is not None:
@@ -77,12 +77,14 @@ def choose_view(
     lists = {ours: theirs for ours, theirs in named.items() if isinstance(theirs, list)}
     for ours, theirs in lists.items():
         for name in theirs:
-            _refuse_wrong_names(task, {ours: name}, sample, place)
+            _refuse_wrong_names(task, {ours: name}, sample, location)
     plain = {ours: theirs for ours, theirs in named.items() if ours not in lists}
-    chosen = choose_columns(task, sample, plain, place=place, need_targets=need_targets, given=tuple(lists))
-    getters = {ours: column_of(theirs, sample, place) for ours, theirs in chosen.items()}
+    chosen = choose_columns(
+        task, sample, plain, location=location, need_targets=need_targets, given=tuple(lists)
+    )
+    getters = {ours: column_of(theirs, sample, location) for ours, theirs in chosen.items()}
     seen = {ours: [getter(row) for row in sample] for ours, getter in getters.items()}
-    converters = task.converters(seen, targets)
+    converters = task.converters(seen, label_schema)
 
     def values(row: Mapping[str, Any]) -> dict[str, Any]:
         found = {ours: getter(row) for ours, getter in getters.items()}
@@ -99,7 +101,7 @@ def recall(
     header: Sequence[str],
     named: Mapping[str, Any],
     *,
-    place: str,
+    location: str,
     need_targets: bool,
 ) -> dict[str, Any]:
     """The columns that a run was trained with, as names for another file; what the user names wins.
@@ -109,19 +111,19 @@ def recall(
         remembered: the columns of each file that the run read, those of the first training file first.
         header: of the file.
         named: by the user.
-        place: the file, for messages.
+        location: the file, for messages.
         need_targets: false where only predictions are wanted.
 
     Raises:
         DataError: the file has none of these sets of columns.
     """
-    targets = {column.name for column in task.columns if column.target and not need_targets}
+    label_schema = {column.name for column in task.columns if column.target and not need_targets}
     spare = {column.name for column in task.columns if column.together and not column.required}
     wanted = [
         {
             ours: theirs
             for ours, theirs in columns.items()
-            if ours not in targets and not (ours in spare and theirs not in header)
+            if ours not in label_schema and not (ours in spare and theirs not in header)
         }
         for columns in remembered
     ]
@@ -138,7 +140,7 @@ def recall(
     raise DataError(
         f"the run was trained with `{ours}` = column `{theirs}`, and there is no column `{theirs}`.",
         remedy=f"Name the column that holds it: `--column {ours}=COLUMN`. The file has: {_listed(header)}.",
-        place=place,
+        location=location,
     )
 
 
@@ -167,25 +169,25 @@ def value_of(name: str) -> Getter:
     return lambda row: row.get(name)
 
 
-def column_of(name: str, sample: Sequence[Mapping[str, Any]], place: str) -> Getter:
+def column_of(name: str, sample: Sequence[Mapping[str, Any]], location: str) -> Getter:
     """What takes a named column's value from a row: a column as it stands, else a field within objects.
 
     Args:
         name: of the column; see `found_column`.
         sample: some rows of the file.
-        place: the file, for messages.
+        location: the file, for messages.
 
     Raises:
         DataError: there is no such column.
     """
-    found = found_column(name, sample, place)
+    found = found_column(name, sample, location)
     if found in header_of(sample):
         return value_of(found)
     path = found.split(".")
     return lambda row: _value_at(row, path)
 
 
-def found_column(name: str, sample: Sequence[Mapping[str, Any]], place: str) -> str:
+def found_column(name: str, sample: Sequence[Mapping[str, Any]], location: str) -> str:
     """A column as the file spells it: blanks around a name and invisible characters do not count.
 
     Raises:
@@ -201,7 +203,7 @@ def found_column(name: str, sample: Sequence[Mapping[str, Any]], place: str) -> 
     raise DataError(
         f"there is no column `{name}`.",
         remedy=f"{did_you_mean(name, known)} The file has: {_listed(known)}.",
-        place=place,
+        location=location,
     )
 
 
@@ -234,7 +236,7 @@ def choose_columns(
     sample: Sequence[Mapping[str, Any]],
     named: Mapping[str, str],
     *,
-    place: str,
+    location: str,
     need_targets: bool = True,
     given: Sequence[str] = (),
 ) -> dict[str, str]:
@@ -244,7 +246,7 @@ def choose_columns(
         task: whose columns are wanted.
         sample: some rows of the file.
         named: the recipe's `data.columns`.
-        place: the file, for messages.
+        location: the file, for messages.
         need_targets: false where only predictions are wanted.
         given: the task's columns that are read in another way.
 
@@ -252,23 +254,23 @@ def choose_columns(
         DataError: a named column does not exist, or a required one is not to be found.
     """
     header = header_of(sample)
-    _refuse_wrong_names(task, named, sample, place)
-    chosen = {ours: found_column(theirs, sample, place) for ours, theirs in named.items()}
+    _refuse_wrong_names(task, named, sample, location)
+    chosen = {ours: found_column(theirs, sample, location) for ours, theirs in named.items()}
     for column in task.columns:
         if column.name not in chosen and column.name not in given:
             _choose_by_name(column, header, chosen)
     for column in task.columns:
         if column.name in (*chosen, *given) or not column.required or (column.target and not need_targets):
             continue
-        chosen[column.name] = _choose_by_kind(column, sample, chosen, place)
+        chosen[column.name] = _choose_by_kind(column, sample, chosen, location)
     lacking = task.lacks([*chosen, *given], need_targets=need_targets)
     if lacking:
-        raise _missing(lacking, (), [*header, *nested_columns(sample)], place)
+        raise _missing(lacking, (), [*header, *nested_columns(sample)], location)
     return {c.name: chosen[c.name] for c in task.columns if c.name in chosen}
 
 
 def _refuse_wrong_names(
-    task: Task, named: Mapping[str, str], sample: Sequence[Mapping[str, Any]], place: str
+    task: Task, named: Mapping[str, str], sample: Sequence[Mapping[str, Any]], location: str
 ) -> None:
     names = [column.name for column in task.columns]
     for ours, theirs in named.items():
@@ -276,9 +278,9 @@ def _refuse_wrong_names(
             raise DataError(
                 f"`{task.name}` has no column `{ours}`.",
                 remedy=f"{did_you_mean(ours, names)} `data.columns` maps the task's columns to the file's.",
-                place="data.columns",
+                location="data.columns",
             )
-        found_column(theirs, sample, place)
+        found_column(theirs, sample, location)
 
 
 def _choose_by_name(column: Column, header: list[str], chosen: dict[str, str]) -> None:
@@ -291,7 +293,7 @@ def _choose_by_name(column: Column, header: list[str], chosen: dict[str, str]) -
 
 
 def _choose_by_kind(
-    column: Column, sample: Sequence[Mapping[str, Any]], chosen: Mapping[str, str], place: str
+    column: Column, sample: Sequence[Mapping[str, Any]], chosen: Mapping[str, str], location: str
 ) -> str:
     header = header_of(sample)
     free = [name for name in header if name not in chosen.values()]
@@ -299,10 +301,10 @@ def _choose_by_kind(
     candidates = [name for name in free if fits([row.get(name) for row in sample])]
     if len(candidates) == 1:
         return candidates[0]
-    raise _missing(column.name, candidates, [*header, *nested_columns(sample)], place)
+    raise _missing(column.name, candidates, [*header, *nested_columns(sample)], location)
 
 
-def _missing(name: str, candidates: Sequence[str], header: Sequence[str], place: str) -> DataError:
+def _missing(name: str, candidates: Sequence[str], header: Sequence[str], location: str) -> DataError:
     found = (
         f"{len(candidates)} columns might be it: {_listed(candidates)}"
         if candidates
@@ -311,7 +313,7 @@ def _missing(name: str, candidates: Sequence[str], header: Sequence[str], place:
     return DataError(
         f"the task needs a column `{name}`, and {found}.",
         remedy=f"Name it with `--column {name}=COLUMN`. The file has: {_listed(header)}.",
-        place=place,
+        location=location,
     )
 
 

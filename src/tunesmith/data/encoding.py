@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from tunesmith import tasks
 from tunesmith.data.cache import new_entry, open_entry
 from tunesmith.data.examples import Examples
-from tunesmith.data.growing import GrowingArray
+from tunesmith.data.npy_writer import GrowingArray
 from tunesmith.encoded import Encoded, Lost, Ragged, add_losses
 from tunesmith.errors import DataError, RecipeError
-from tunesmith.tasks import EncodeOptions, RowError, Targets, Task
+from tunesmith.tasks import EncodeOptions, LabelSchema, RowError, Task
 
 _CHUNK_ROWS = 2_000  # the tokenizer's own objects take 5 kB a row until they are arrays
 _FORMAT = 3
@@ -42,7 +42,7 @@ def ignore(text: str) -> None:
 
 
 @dataclass(frozen=True)
-class Supervision:
+class TruncationReport:
     """What `max_length` leaves of a split to learn from.
 
     Args:
@@ -94,7 +94,7 @@ def encode(
     examples: Examples,
     tokenizer: Any,
     options: EncodeOptions,
-    targets: Targets,
+    label_schema: LabelSchema,
     cache: Path | None = None,
     tell: Callable[[str], None] = ignore,
 ) -> Encoded:
@@ -105,16 +105,16 @@ def encode(
         examples: the rows.
         tokenizer: a fast tokenizer of transformers.
         options: how; with the purpose `predict`, only the task's input columns are read.
-        targets: what the task learned.
+        label_schema: what the task learned.
         cache: folder of the store; none keeps nothing.
         tell: called with a note when an entry of the store was damaged.
     """
     names = task.inputs if options.purpose == "predict" else (*task.inputs, *task.outputs)
     columns = {name: examples.columns[name] for name in names if name in examples.columns}
-    parts = (task.encode(chunk, tokenizer, options, targets) for chunk in _chunks(columns))
+    parts = (task.encode(chunk, tokenizer, options, label_schema) for chunk in _chunks(columns))
     if cache is None:
         return Encoded.join(list(parts))
-    entry = cache / ENCODED / _key(task, columns, tokenizer, options, targets)
+    entry = cache / ENCODED / _key(task, columns, tokenizer, options, label_schema)
     stored = _load(entry)
     if stored is not None:
         return stored
@@ -126,7 +126,7 @@ def encode(
         stored = _load(entry)
         if stored is not None:
             return stored
-        parts = (task.encode(chunk, tokenizer, options, targets) for chunk in _chunks(columns))
+        parts = (task.encode(chunk, tokenizer, options, label_schema) for chunk in _chunks(columns))
     raise OSError(f"what was written to `{entry}` cannot be read again")
 
 
@@ -136,12 +136,12 @@ class EncodedSplits:
 
     Args:
         splits: by name.
-        supervision: by name.
+        truncation: by name.
         max_length: that was used.
     """
 
     splits: dict[str, Encoded]
-    supervision: dict[str, Supervision]
+    truncation: dict[str, TruncationReport]
     max_length: int
 
     @property
@@ -154,7 +154,7 @@ def encode_splits(
     task: Task,
     splits: Mapping[str, Examples],
     tokenizer: Any,
-    targets: Targets,
+    label_schema: LabelSchema,
     *,
     choose_max_length: Callable[[int], int],
     overlap: int | None,
@@ -167,7 +167,7 @@ def encode_splits(
         task: whose encoding is used.
         splits: examples by name.
         tokenizer: a fast tokenizer.
-        targets: what the task learned.
+        label_schema: what the task learned.
         choose_max_length: from the tokens of the longest text there is.
         overlap: tokens that windows share; a quarter of `max_length` when None.
         cache: folder of the store.
@@ -178,7 +178,7 @@ def encode_splits(
     """
     store = (cache, tell)
     full = {
-        name: _encoded(task, examples, tokenizer, _options(name, None, 0), targets, *store)
+        name: _encoded(task, examples, tokenizer, _options(name, None, 0), label_schema, *store)
         for name, examples in splits.items()
     }
     longest = max(_longest_part(encoded) for encoded in full.values())
@@ -191,20 +191,22 @@ def encode_splits(
             remedy=f"Give at most {max_length // 2}, or leave it at `auto`.",
         )
     cut = {
-        name: _encoded(task, splits[name], tokenizer, _options(name, max_length, shared), targets, *store)
+        name: _encoded(
+            task, splits[name], tokenizer, _options(name, max_length, shared), label_schema, *store
+        )
         if _longest_part(encoded) > max_length
         else encoded
         for name, encoded in full.items()
     }
-    supervision = {name: survey(task, full[name], cut[name], max_length) for name in full}
-    for name, found in supervision.items():
+    truncation = {name: survey(task, full[name], cut[name], max_length) for name in full}
+    for name, found in truncation.items():
         if found.rows_without == found.rows:
             raise DataError(
                 f"nothing is left to learn from: all {found.rows} {name} rows lose their labels at "
                 f"max_length {max_length}.",
                 remedy="Give a larger `data.max_length`, or a model that reads longer texts.",
             )
-    return EncodedSplits(cut, supervision, max_length)
+    return EncodedSplits(cut, truncation, max_length)
 
 
 def _encoded(
@@ -212,36 +214,36 @@ def _encoded(
     examples: Examples,
     tokenizer: Any,
     options: EncodeOptions,
-    targets: Targets,
+    label_schema: LabelSchema,
     cache: Path,
     tell: Callable[[str], None],
 ) -> Encoded:
     """Sequences of the examples; a row that cannot be encoded is named by its place."""
     try:
-        return encode(task, examples, tokenizer, options, targets, cache, tell)
+        return encode(task, examples, tokenizer, options, label_schema, cache, tell)
     except RowError as error:
         raise DataError(
             f"the row cannot be used: {error}",
-            place=_place_of_fault(task, examples, tokenizer, options, targets),
+            location=_place_of_fault(task, examples, tokenizer, options, label_schema),
             remedy="Mend it, or take it out of the file.",
         ) from None
 
 
 def _place_of_fault(
-    task: Task, examples: Examples, tokenizer: Any, options: EncodeOptions, targets: Targets
+    task: Task, examples: Examples, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
 ) -> str:
     for row in range(len(examples)):
         try:
-            encode(task, examples.take(np.array([row])), tokenizer, options, targets)
+            encode(task, examples.take(np.array([row])), tokenizer, options, label_schema)
         except RowError:
-            return examples.place(row)
+            return examples.location(row)
     return ""
 
 
-def survey(task: Task, full: Encoded, cut: Encoded, max_length: int) -> Supervision:
+def survey(task: Task, full: Encoded, cut: Encoded, max_length: int) -> TruncationReport:
     """What is lost between rows encoded in full and within `max_length`."""
     before, after = full.sum_by_row(full.lengths), cut.sum_by_row(cut.lengths)
-    items_before, items_after = (e.sum_by_row(task.items(e)) for e in (full, cut))
+    items_before, items_after = (e.sum_by_row(task.num_items(e)) for e in (full, cut))
     windows = np.bincount(cut.rows, minlength=cut.n_rows)
     tokens = int(before.sum())
     lost = dict(cut.lost)
@@ -250,7 +252,7 @@ def survey(task: Task, full: Encoded, cut: Encoded, max_length: int) -> Supervis
         lost = {"tokens": (int(gone.sum()), tokens), **lost}
     if task.item and items_after.sum() < items_before.sum():
         lost[task.item] = (int(items_before.sum() - items_after.sum()), int(items_before.sum()))
-    return Supervision(
+    return TruncationReport(
         max_length=max_length,
         rows=full.n_rows,
         rows_cut=int((gone > 0).sum()),
@@ -264,7 +266,7 @@ def survey(task: Task, full: Encoded, cut: Encoded, max_length: int) -> Supervis
 
 def with_something_to_learn(task: Task, encoded: Encoded) -> Encoded:
     """Without the sequences that hold no item of the loss."""
-    kept = np.flatnonzero(task.items(encoded) > 0)
+    kept = np.flatnonzero(task.num_items(encoded) > 0)
     return encoded if len(kept) == len(encoded) else encoded.take(kept)
 
 
@@ -286,11 +288,15 @@ def _chunks(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Sequence
 
 
 def _key(
-    task: Task, columns: Mapping[str, Sequence[Any]], tokenizer: Any, options: EncodeOptions, targets: Targets
+    task: Task,
+    columns: Mapping[str, Sequence[Any]],
+    tokenizer: Any,
+    options: EncodeOptions,
+    label_schema: LabelSchema,
 ) -> str:
     digest = hashlib.sha256()
     facts = [
-        _FORMAT, _code_of_tasks(), task.name, asdict(options), targets, sorted(columns),
+        _FORMAT, _code_of_tasks(), task.name, asdict(options), label_schema, sorted(columns),
         tokenizer.model_input_names, tokenizer.chat_template, tokenizer.special_tokens_map,
     ]  # fmt: skip
     digest.update(json.dumps(facts, default=str, sort_keys=True).encode())

@@ -1,6 +1,6 @@
 """Examples: the rows of one split that can be used, and where each came from.
 
-A row that cannot be used becomes a `Fault` with file, line and reason. By default any fault stops the run,
+A row that cannot be used becomes a `InvalidRow` with file, line and reason. By default any fault stops the run,
 naming the first ones; with `bad_rows: set_aside` they go to a file, are counted, and the run goes on.
 """
 
@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith.data.column_store import CategoryWriter, Column, ColumnWriter
 from tunesmith.data.columns import Getter, View, choose_view, column_of, value_of
 from tunesmith.data.formats._encodings import conversion_of
 from tunesmith.data.reading import Row, fingerprint_of, read_rows, read_sample, source_name
-from tunesmith.data.stored import CategoryWriter, Column, ColumnWriter
 from tunesmith.errors import DataError
 from tunesmith.run import write_atomically
-from tunesmith.tasks import Realigned, RowError, Targets, Task
+from tunesmith.tasks import LabelSchema, Realigned, RowError, Task
 
 EXACT = "exact"
 """The value of `data.align_answers` under which answers must stand where their rows say."""
@@ -39,7 +39,7 @@ _VALUE = re.compile(r"`[^`]*`|\d+|(?<=not JSON: ).*")
 
 
 @dataclass(frozen=True)
-class Fault:
+class InvalidRow:
     """One row that cannot be used."""
 
     file: str
@@ -80,7 +80,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self.lines)
 
-    def place(self, row: int) -> str:
+    def location(self, row: int) -> str:
         """Where a row stands: `train.csv, line 17`."""
         file = self.file_index[row]
         return f"{self.files[file]}, {self.units[min(file, len(self.units) - 1)]} {self.lines[row]}"
@@ -151,13 +151,13 @@ class Reading:
 
     Args:
         examples: the usable rows.
-        faults: the others.
+        invalid_rows: the others.
         chosen: the first source's column for each of the task's, as people read it.
         views: `data.columns` that read each source, without repetition.
     """
 
     examples: Examples
-    faults: list[Fault]
+    invalid_rows: list[InvalidRow]
     chosen: dict[str, str]
     views: list[dict[str, Any]]
     realigned: list[Moved] = field(default_factory=list)
@@ -180,7 +180,7 @@ def read_examples(
     *,
     extra: Sequence[str] = (),
     optional: Sequence[str] = (),
-    targets: Targets | None = None,
+    label_schema: LabelSchema | None = None,
     align: str = EXACT,
     remembered: Sequence[Mapping[str, Any]] = (),
 ) -> Reading:
@@ -192,17 +192,17 @@ def read_examples(
         named: the recipe's `data.columns`.
         extra: columns of the file to keep besides.
         optional: the same, but None where a file lacks them.
-        targets: what was learned, where these are not the training rows.
+        label_schema: what was learned, where these are not the training rows.
         align: the recipe's `data.align_answers`.
         remembered: the columns that a run was trained with.
 
     Raises:
         DataError: a source is missing or of no known format, a column is missing, or there is no row.
     """
-    builder = _Builder(task, dict.fromkeys([*extra, *optional]), targets, align)
+    builder = _Builder(task, dict.fromkeys([*extra, *optional]), label_schema, align)
     for source in sources:
         _read_source(builder, source, named, extra, remembered)
-    if not builder.lines and not builder.faults:
+    if not builder.lines and not builder.invalid_rows:
         raise DataError(
             f"`{', '.join(map(source_name, sources))}` has no rows.",
             remedy="Give a file with rows below its header.",
@@ -220,14 +220,20 @@ def _read_source(
     rows = read_rows(source, builder.notices)
     head, sample = read_sample(rows, _SAMPLE_ROWS)
     if not sample:
-        builder.faults += [Fault(file, row.line, row.fault, unit=row.unit) for file, row in head]
+        builder.invalid_rows += [InvalidRow(file, row.line, row.problem, unit=row.unit) for file, row in head]
         return
-    place = head[0][0]
+    location = head[0][0]
     view = choose_view(
-        builder.task, sample, named, place=place, targets=builder.targets, remembered=remembered
+        builder.task,
+        sample,
+        named,
+        location=location,
+        label_schema=builder.label_schema,
+        remembered=remembered,
     )
     extra = {
-        name: column_of(name, sample, place) if name in required else value_of(name) for name in builder.extra
+        name: column_of(name, sample, location) if name in required else value_of(name)
+        for name in builder.extra
     }
     builder.chosen = builder.chosen or view.chosen
     if view.named and view.named not in builder.views:
@@ -236,8 +242,10 @@ def _read_source(
 
 
 class _Builder:
-    def __init__(self, task: Task, extra: Iterable[str], targets: Targets | None, align: str) -> None:
-        self.task, self.targets, self.align = task, targets, align
+    def __init__(
+        self, task: Task, extra: Iterable[str], label_schema: LabelSchema | None, align: str
+    ) -> None:
+        self.task, self.label_schema, self.align = task, label_schema, align
         self.notices: list[str] = []
         self.realigned: list[Moved] = []
         self.chosen: dict[str, str] = {}
@@ -247,7 +255,7 @@ class _Builder:
         self.lines = array("q")
         self.columns: dict[str, ColumnWriter | CategoryWriter] = {}
         self.extra = {name: ColumnWriter() for name in extra}
-        self.faults: list[Fault] = []
+        self.invalid_rows: list[InvalidRow] = []
         self.units: dict[str, str] = {}
         # What only says which rows belong together is no task's to read.
         self._together = [c.name for c in task.columns if c.together and not c.required]
@@ -255,15 +263,17 @@ class _Builder:
 
     def add(self, rows: Iterator[tuple[str, Row]], view: View, extra: Mapping[str, Getter]) -> None:
         for file, row in rows:
-            if row.fault:
-                self.faults.append(Fault(file, row.line, row.fault, row.values, row.unit))
+            if row.problem:
+                self.invalid_rows.append(InvalidRow(file, row.line, row.problem, row.values, row.unit))
                 continue
             try:
                 values = view.values(row.values)
                 example = self._read(file, row.line, values)
                 example |= {n: values[n] for n in self._together if n in values}
             except RowError as error:
-                self.faults.append(Fault(file, row.line, str(error), row.values, row.unit, error.hint))
+                self.invalid_rows.append(
+                    InvalidRow(file, row.line, str(error), row.values, row.unit, error.hint)
+                )
                 continue
             self._append(file, row, example, extra)
 
@@ -304,16 +314,16 @@ class _Builder:
             tuple(name for name in self.task.inputs if name in self.columns),
             tuple(self.units[file] for file in self.files) or ("line",),
         )
-        return Reading(examples, self.faults, self.chosen, self.views, self.realigned, self.notices)
+        return Reading(examples, self.invalid_rows, self.chosen, self.views, self.realigned, self.notices)
 
 
-def refuse_faults(
-    faults: Sequence[Fault], n_usable: int, *, remedy: str, notices: Sequence[str] = ()
+def refuse_invalid_rows(
+    invalid_rows: Sequence[InvalidRow], n_usable: int, *, remedy: str, notices: Sequence[str] = ()
 ) -> None:
     """Stops at rows that cannot be used, if there are any.
 
     Args:
-        faults: the rows.
+        invalid_rows: the rows.
         n_usable: rows that are left.
         remedy: what to do when some are.
         notices: what is known of the sources.
@@ -321,45 +331,44 @@ def refuse_faults(
     Raises:
         DataError: naming each kind of fault once, with its count and the first places.
     """
-    if not faults:
+    if not invalid_rows:
         return
-    kinds = _kinds(faults)
+    kinds = _kinds(invalid_rows)
     shown = "\n".join(f"  {_kind_line(kind)}" for kind in kinds[:_SHOWN_KINDS])
     left = sum(map(len, kinds[_SHOWN_KINDS:]))
     more = f"\n  … and {left} of {len(kinds) - _SHOWN_KINDS} other kinds" if left else ""
     advice = remedy if n_usable else "No usable row is left: check the file's format, encoding and columns."
-    hints = dict.fromkeys(hint for fault in faults for hint in _hints(fault) if hint)
+    hints = dict.fromkeys(hint for problem in invalid_rows for hint in _hints(problem) if hint)
     raise DataError(
-        f"{len(faults)} of {len(faults) + n_usable} rows cannot be used:\n{shown}{more}",
+        f"{len(invalid_rows)} of {len(invalid_rows) + n_usable} rows cannot be used:\n{shown}{more}",
         remedy="\n".join([advice, *[*hints, *notices][:_SHOWN_HINTS]]),
     )
 
 
-def _kinds(faults: Sequence[Fault]) -> list[list[Fault]]:
+def _kinds(invalid_rows: Sequence[InvalidRow]) -> list[list[InvalidRow]]:
     """Faults that say the same of different values, together; the most frequent first."""
-    kinds: dict[str, list[Fault]] = {}
-    for fault in faults:
-        kinds.setdefault(_VALUE.sub("…", fault.reason), []).append(fault)
+    kinds: dict[str, list[InvalidRow]] = {}
+    for problem in invalid_rows:
+        kinds.setdefault(_VALUE.sub("…", problem.reason), []).append(problem)
     return sorted(kinds.values(), key=len, reverse=True)
 
 
-def _kind_line(faults: Sequence[Fault]) -> str:
+def _kind_line(invalid_rows: Sequence[InvalidRow]) -> str:
     """One line of a kind: the first place, how many more there are and where, and the values they differ in."""
-    first = faults[0]
-    if len(faults) == 1:
+    first = invalid_rows[0]
+    if len(invalid_rows) == 1:
         return str(first)
-    near = [f"{f.unit} {f.line}" for f in faults[1 : 1 + _SHOWN_PLACES] if f.file == first.file]
-    where = f": {', '.join(near)}{', …' if len(near) < len(faults) - 1 else ''}" if near else ""
-    others = Counter(f.reason for f in faults if f.reason != first.reason)
+    near = [f"{f.unit} {f.line}" for f in invalid_rows[1 : 1 + _SHOWN_PLACES] if f.file == first.file]
+    where = f": {', '.join(near)}{', …' if len(near) < len(invalid_rows) - 1 else ''}" if near else ""
+    others = Counter(f.reason for f in invalid_rows if f.reason != first.reason)
     values = [
         value
         for reason, _ in others.most_common(_SHOWN_PLACES)
         if (value := _first_difference(first.reason, reason))
     ]
     said = f" (also {', '.join(dict.fromkeys(values))})" if values else ""
-    return (
-        f"{first.file}, {first.unit} {first.line} (and {len(faults) - 1:,} more{where}): {first.reason}{said}"
-    )
+    more = f"(and {len(invalid_rows) - 1:,} more{where})"
+    return f"{first.file}, {first.unit} {first.line} {more}: {first.reason}{said}"
 
 
 def _first_difference(one: str, other: str) -> str:
@@ -368,15 +377,15 @@ def _first_difference(one: str, other: str) -> str:
     return next((there for here, there in pairs if here != there), "")
 
 
-def _hints(fault: Fault) -> tuple[str, str]:
-    return fault.hint, conversion_of(fault.reason, fault.file)
+def _hints(problem: InvalidRow) -> tuple[str, str]:
+    return problem.hint, conversion_of(problem.reason, problem.file)
 
 
-def set_faults_aside(faults: Sequence[Fault], path: Path) -> None:
+def set_invalid_rows_aside(invalid_rows: Sequence[InvalidRow], path: Path) -> None:
     """Writes rows that cannot be used into a JSON-lines file, with their reasons."""
     lines = (
         {"file": f.file, "line": f.line, "unit": f.unit, "reason": f.reason, "values": dict(f.values)}
-        for f in faults
+        for f in invalid_rows
     )
     # Values may hold what JSON or UTF-8 do not: that is why they are here.
     write_atomically(path, (json.dumps(line, default=str) + "\n" for line in lines))

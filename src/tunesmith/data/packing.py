@@ -50,13 +50,13 @@ def best_fit(lengths: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
     groups: list[list[int]] = []
     for item in np.argsort(-lengths, kind="stable").tolist():
         length = int(lengths[item])
-        place = int(np.searchsorted(np.asarray(sizes), length)) if sizes else 0
-        if place < len(sizes):
-            room = sizes[place]
+        position = int(np.searchsorted(np.asarray(sizes), length)) if sizes else 0
+        if position < len(sizes):
+            room = sizes[position]
             group = heapq.heappop(free[room])
             if not free[room]:
                 del free[room]
-                sizes.pop(place)
+                sizes.pop(position)
         else:
             room, group = size, len(groups)
             groups.append([])

@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from tunesmith.data.examples import (
     EXACT,
     Examples,
-    Fault,
+    InvalidRow,
     Moved,
     Reading,
     distinct_names,
     read_examples,
-    refuse_faults,
+    refuse_invalid_rows,
 )
 from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.reading import source_name, source_parts
 from tunesmith.data.splits import hold_out, rows_among, text_keys
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe
-from tunesmith.tasks import RowError, Targets, Task
+from tunesmith.tasks import LabelSchema, RowError, Task
 
 _SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -43,19 +43,19 @@ class Prepared:
 
     Args:
         splits: `train`, `validation` and perhaps `test`.
-        targets: what the task learned from the training rows.
+        label_schema: what the task learned from the training rows.
         chosen: the file's column for each of the task's.
         views: `data.columns` that read each source, those of the first training file first.
-        faults: rows that were set aside.
+        invalid_rows: rows that were set aside.
         notices: what the user should know.
         realigned: answers that were found elsewhere than their rows say.
     """
 
     splits: dict[str, Examples]
-    targets: Targets
+    label_schema: LabelSchema
     chosen: dict[str, str]
     views: list[dict[str, Any]] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
+    invalid_rows: list[InvalidRow] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     realigned: list[Moved] = field(default_factory=list)
 
@@ -127,31 +127,33 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
     align = data.align_answers
     readings = {"train": read_examples(task, data.train, data.columns, extra=extra, align=align)}
     if not len(readings["train"].examples):
-        refuse_faults(readings["train"].faults, 0, remedy=_SET_ASIDE, notices=readings["train"].notices)
-    targets = task.learn_targets(readings["train"].examples.columns)
+        refuse_invalid_rows(
+            readings["train"].invalid_rows, 0, remedy=_SET_ASIDE, notices=readings["train"].notices
+        )
+    label_schema = task.learn_label_schema(readings["train"].examples.columns)
     for split in ("validation", "test"):
         sources = getattr(data, split)
         if isinstance(sources, list):
             readings[split] = read_checked(
-                task, sources, data.columns, targets, extra=for_scores, optional=optional, align=align
+                task, sources, data.columns, label_schema, extra=for_scores, optional=optional, align=align
             )
-    faults = [fault for reading in readings.values() for fault in reading.faults]
+    invalid_rows = [problem for reading in readings.values() for problem in reading.invalid_rows]
     usable = {split: reading.examples for split, reading in readings.items()}
     left = min(map(len, usable.values()))
     told = list(dict.fromkeys(notice for reading in readings.values() for notice in reading.notices))
     if data.bad_rows == "stop" or not left:
         n_usable = sum(map(len, usable.values())) if left else 0
-        refuse_faults(faults, n_usable, remedy=_SET_ASIDE, notices=told)
-    splits, notices = _held_out(task, usable, data, recipe.seed, targets)
+        refuse_invalid_rows(invalid_rows, n_usable, remedy=_SET_ASIDE, notices=told)
+    splits, notices = _held_out(task, usable, data, recipe.seed, label_schema)
     splits = _with_distinct_names(splits)
     views = [view for reading in readings.values() for view in reading.views]
     views = [view for number, view in enumerate(views) if view not in views[:number]]
-    prepared = Prepared(splits, targets, readings["train"].chosen, views, faults)
+    prepared = Prepared(splits, label_schema, readings["train"].chosen, views, invalid_rows)
     prepared.realigned += [moved for reading in readings.values() for moved in reading.realigned]
     prepared.notices += told
     for reading in readings.values():
         prepared.notices += _misplaced(task, reading.examples)
-    prepared.notices += task.notices(splits["train"].columns, targets)
+    prepared.notices += task.notices(splits["train"].columns, label_schema)
     prepared.notices += notices
     prepared.notices += _notices(prepared)
     prepared.notices += [
@@ -164,7 +166,7 @@ def read_checked(
     task: Task,
     sources: Sequence[str],
     named: Mapping[str, Any],
-    targets: Targets,
+    label_schema: LabelSchema,
     *,
     extra: Sequence[str] = (),
     optional: Sequence[str] = (),
@@ -182,11 +184,11 @@ def read_checked(
         named,
         extra=extra,
         optional=optional,
-        targets=targets,
+        label_schema=label_schema,
         align=align,
         remembered=remembered,
     )
-    return _checked(task, reading, targets)
+    return _checked(task, reading, label_schema)
 
 
 def _train_extra(data: DataRecipe, for_scores: Sequence[str]) -> list[str]:
@@ -195,29 +197,29 @@ def _train_extra(data: DataRecipe, for_scores: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*extra, *([data.group_by] if data.group_by else [])]))
 
 
-def _checked(task: Task, reading: Reading, targets: Targets) -> Reading:
+def _checked(task: Task, reading: Reading, label_schema: LabelSchema) -> Reading:
     """Moves rows whose target the training rows never showed to the faults."""
-    examples, faults = reading.examples, list(reading.faults)
+    examples, invalid_rows = reading.examples, list(reading.invalid_rows)
     is_known = np.ones(len(examples), dtype=bool)
     for number, row in enumerate(examples.rows()):
         try:
-            task.check_targets(row, targets)
+            task.check_targets(row, label_schema)
         except RowError as error:
             is_known[number] = False
-            faults.append(_fault(examples, number, error, row))
+            invalid_rows.append(_fault(examples, number, error, row))
     if is_known.all():
-        return replace(reading, faults=faults)
-    return replace(reading, examples=examples.take(np.flatnonzero(is_known)), faults=faults)
+        return replace(reading, invalid_rows=invalid_rows)
+    return replace(reading, examples=examples.take(np.flatnonzero(is_known)), invalid_rows=invalid_rows)
 
 
-def _fault(examples: Examples, number: int, error: RowError, row: dict[str, Any]) -> Fault:
+def _fault(examples: Examples, number: int, error: RowError, row: dict[str, Any]) -> InvalidRow:
     file = examples.file_index[number]
     line, unit = int(examples.lines[number]), examples.units[min(file, len(examples.units) - 1)]
-    return Fault(examples.files[file], line, str(error), row, unit, hint=error.hint)
+    return InvalidRow(examples.files[file], line, str(error), row, unit, hint=error.hint)
 
 
 def _held_out(
-    task: Task, usable: dict[str, Examples], data: DataRecipe, seed: int, targets: Targets
+    task: Task, usable: dict[str, Examples], data: DataRecipe, seed: int, label_schema: LabelSchema
 ) -> tuple[dict[str, Examples], list[str]]:
     """Every split, the shares dealt out; and what the user should know of that."""
     notices: list[str] = []
@@ -231,7 +233,7 @@ def _held_out(
             notices += [notice] if notice else []
     for split in ("test", "validation"):
         if isinstance(getattr(data, split), float):
-            notices += _missing_labels(task, splits["train"], splits[split], split, targets)
+            notices += _missing_labels(task, splits["train"], splits[split], split, label_schema)
     return {name: splits[name] for name in ("train", "validation", "test") if name in splits}, notices
 
 
@@ -257,9 +259,11 @@ def _deal(
     return *hold_out(examples, share, together=needed, **how), notice
 
 
-def _missing_labels(task: Task, train: Examples, held: Examples, purpose: str, targets: Targets) -> list[str]:
+def _missing_labels(
+    task: Task, train: Examples, held: Examples, purpose: str, label_schema: LabelSchema
+) -> list[str]:
     """Notices of labels that one side has no row of."""
-    names = set(targets.get("labels", ()))
+    names = set(label_schema.get("labels", ()))
     known, seen = (_labels_in(task, examples, names) for examples in (train, held))
     notices = []
     if unseen := sorted(known - seen):
@@ -315,9 +319,9 @@ def _notices(prepared: Prepared) -> list[str]:
             f"{len(prepared.realigned)} answers were found elsewhere than their rows say, {differ} of them "
             "written otherwise; all are listed in data/realigned_answers.jsonl"
         )
-    if prepared.faults:
+    if prepared.invalid_rows:
         notices.append(
-            f"{len(prepared.faults)} rows that cannot be used are set aside in data/bad_rows.jsonl"
+            f"{len(prepared.invalid_rows)} rows that cannot be used are set aside in data/bad_rows.jsonl"
         )
     known = text_keys(prepared.splits["train"])
     for name, examples in prepared.splits.items():

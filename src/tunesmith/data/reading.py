@@ -47,7 +47,7 @@ def read_sample(
     sample: list[Mapping[str, Any]] = []
     for file, row in rows:
         head.append((file, row))
-        if not row.fault:
+        if not row.problem:
             sample.append(row.values)
         if len(sample) >= n:
             break

@@ -57,7 +57,7 @@ def hold_out(
             f"holding out {share:.0%} of {len(examples)} rows for {purpose} leaves a side empty: they are "
             f"{len(np.unique(units))} texts or groups that must stay whole, and every label stays in training.",
             remedy=f"Add rows, give a file as `data.{purpose}`, or choose another share.",
-            place=f"data.{purpose}",
+            location=f"data.{purpose}",
         )
     return kept, held
 

@@ -73,10 +73,10 @@ def compare(first: Scored, second: Scored, how: EvaluateRecipe, seed: int) -> Ag
     drop = paired_drop(
         _beside(first.statistics, second.statistics),
         (
-            lambda sums: task.formula(sums, first.targets),
-            lambda sums: task.formula(sums, second.targets),
+            lambda sums: task.formula(sums, first.label_schema),
+            lambda sums: task.formula(sums, second.label_schema),
         ),
-        (task.shares(first.targets), task.shares(second.targets)),
+        (task.shares(first.label_schema), task.shares(second.label_schema)),
         metric,
         Method(how.bootstrap_samples, how.confidence, seed),
         groups=first.groups,
@@ -89,7 +89,7 @@ def compare(first: Scored, second: Scored, how: EvaluateRecipe, seed: int) -> Ag
 
 def _answers(first: Scored, second: Scored) -> tuple[float, float]:
     """The share of rows that agree, and the largest difference of numbers."""
-    pairs = [_parts(one.task.decode(one.seen, one.targets)) for one in (first, second)]
+    pairs = [_parts(one.task.decode(one.evaluated, one.label_schema)) for one in (first, second)]
     same, differences = [], []
     for (words, numbers), (other_words, other_numbers) in zip(*pairs, strict=True):
         same.append(words == other_words)

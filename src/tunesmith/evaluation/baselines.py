@@ -4,7 +4,7 @@ Each baseline learns from the training rows, and answers the rows that count in 
 or with texts. Where answers depend on thresholds, each baseline has its own, fitted on its answers to the
 validation rows as the model's are: with those of the model, the same outputs score 0.9 or 0.5. Baselines are cheap
 on purpose: above a hundred thousand training rows, TF-IDF learns from a fixed sample of them. The probe and
-the untouched model, baselines too, come from the pipeline, which has them.
+the base model, baselines too, come from the pipeline, which has them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith import segmentation
-from tunesmith.tasks import Seen, Targets, Task, Values, point_scores
+from tunesmith.tasks import EvalPredictions, LabelSchema, Task, Values, point_scores
 
 _MOST_ROWS = 100_000
 _MANY_ROWS = 5_000
@@ -44,25 +44,27 @@ class TrainingRows:
     """What a baseline has learned of them already; it answers validation rows and the rows that count."""
 
 
-def majority(train: TrainingRows, seen: Seen) -> Seen:
+def majority(train: TrainingRows, evaluated: EvalPredictions) -> EvalPredictions:
     """Always the most frequent label."""
     counts = np.bincount(train.labels, minlength=train.n_outputs).astype(np.float32)
-    return _with_logits(seen, np.log(np.maximum(counts, 1e-9)))
+    return _with_logits(evaluated, np.log(np.maximum(counts, 1e-9)))
 
 
-def all_frequent(train: TrainingRows, seen: Seen) -> Seen:
+def all_frequent(train: TrainingRows, evaluated: EvalPredictions) -> EvalPredictions:
     """Each label or not, whichever is more frequent; the most frequent label always."""
     share = np.asarray(train.labels, dtype=np.float64).mean(0)
     share[share.argmax()] = max(share.max(), 0.75)
-    return _with_logits(seen, np.log(np.clip(share, 1e-6, 1 - 1e-6) / (1 - np.clip(share, 1e-6, 1 - 1e-6))))
+    return _with_logits(
+        evaluated, np.log(np.clip(share, 1e-6, 1 - 1e-6) / (1 - np.clip(share, 1e-6, 1 - 1e-6)))
+    )
 
 
-def mean(train: TrainingRows, seen: Seen) -> Seen:
+def mean(train: TrainingRows, evaluated: EvalPredictions) -> EvalPredictions:
     """Always the mean of the training rows."""
-    return _with_logits(seen, np.array([np.asarray(train.labels, dtype=np.float64)[:, 0].mean()]))
+    return _with_logits(evaluated, np.array([np.asarray(train.labels, dtype=np.float64)[:, 0].mean()]))
 
 
-def tfidf_logistic_regression(train: TrainingRows, seen: Seen) -> Seen:
+def tfidf_logistic_regression(train: TrainingRows, evaluated: EvalPredictions) -> EvalPredictions:
     """Logistic regression on TF-IDF of words and pairs of words, one for each label where there are several.
 
     Fifty iterations, and words that occur once left out of larger data: on banking77 that gives an accuracy
@@ -70,36 +72,36 @@ def tfidf_logistic_regression(train: TrainingRows, seen: Seen) -> Seen:
     """
     from sklearn.linear_model import LogisticRegression
 
-    return _tfidf(train, seen, lambda: LogisticRegression(C=10.0, max_iter=50, tol=1e-3))
+    return _tfidf(train, evaluated, lambda: LogisticRegression(C=10.0, max_iter=50, tol=1e-3))
 
 
-def tfidf_ridge(train: TrainingRows, seen: Seen) -> Seen:
+def tfidf_ridge(train: TrainingRows, evaluated: EvalPredictions) -> EvalPredictions:
     """Ridge regression on TF-IDF of words and pairs of words."""
     from sklearn.linear_model import Ridge
 
-    return _tfidf(replace(train, labels=train.labels[:, 0]), seen, lambda: Ridge(alpha=1.0))
+    return _tfidf(replace(train, labels=train.labels[:, 0]), evaluated, lambda: Ridge(alpha=1.0))
 
 
-def copy_source(train: TrainingRows, seen: Seen) -> Seen:
+def copy_source(train: TrainingRows, evaluated: EvalPredictions) -> EvalPredictions:
     """The source text itself."""
-    return replace(seen, texts=list(seen.columns[train.inputs[0]]))
+    return replace(evaluated, texts=list(evaluated.columns[train.inputs[0]]))
 
 
-def first_sentence(train: TrainingRows, seen: Seen) -> Seen:
+def first_sentence(train: TrainingRows, evaluated: EvalPredictions) -> EvalPredictions:
     """The first sentence of the document: hard to beat for news."""
-    documents = seen.columns[train.inputs[0]]
-    return replace(seen, texts=[segmentation.first_sentence(text.strip()) for text in documents])
+    documents = evaluated.columns[train.inputs[0]]
+    return replace(evaluated, texts=[segmentation.first_sentence(text.strip()) for text in documents])
 
 
-def dictionary(train: TrainingRows, seen: Seen) -> Seen:
+def dictionary(train: TrainingRows, evaluated: EvalPredictions) -> EvalPredictions:
     """Every word tagged as it was tagged most often in training, the longest known entity first."""
     names = _entity_names(train.columns)
     longest = max((len(name) for name in names), default=0)
     entities = [
         _looked_up(text, words, names, longest)
-        for text, words in zip(seen.columns["text"], seen.columns["words"], strict=True)
+        for text, words in zip(evaluated.columns["text"], evaluated.columns["words"], strict=True)
     ]
-    found = replace(seen)
+    found = replace(evaluated)
     found.memo["entities"] = [{"entities": row} for row in entities]
     return found
 
@@ -131,15 +133,19 @@ def _looked_up(
     return found
 
 
-def longer_reply(train: TrainingRows, seen: Seen) -> Seen:
+def longer_reply(train: TrainingRows, evaluated: EvalPredictions) -> EvalPredictions:
     """Prefers the longer of two replies."""
-    chosen, rejected = (seen.encoded.ragged[name].lengths for name in ("input_ids", "rejected_input_ids"))
+    chosen, rejected = (
+        evaluated.encoded.ragged[name].lengths for name in ("input_ids", "rejected_input_ids")
+    )
     lengths = np.stack([chosen, rejected], axis=1).astype(np.float32)
-    without = {name: values for name, values in seen.encoded.dense.items() if name != "reference"}
-    return replace(seen, kept=lengths, encoded=replace(seen.encoded, dense=without))
+    without = {name: values for name, values in evaluated.encoded.dense.items() if name != "reference"}
+    return replace(evaluated, outputs=lengths, encoded=replace(evaluated.encoded, dense=without))
 
 
-def own_scores(task: Task, final: Seen, validation: Callable[[], Seen], targets: Targets) -> dict[str, float]:
+def own_scores(
+    task: Task, final: EvalPredictions, validation: Callable[[], EvalPredictions], label_schema: LabelSchema
+) -> dict[str, float]:
     """The metrics of a baseline on the rows that count, with thresholds of its own.
 
     Fitted thresholds can be worse than none: where the answer is the same for every row, each label's best F1 is
@@ -149,19 +155,19 @@ def own_scores(task: Task, final: Seen, validation: Callable[[], Seen], targets:
         task: whose metrics.
         final: the rows that count, as the baseline answers them.
         validation: the validation rows, as it answers them; not called where nothing is to fit.
-        targets: what the task learned from the training rows, without fitted thresholds.
+        label_schema: what the task learned from the training rows, without fitted thresholds.
     """
     if task.fits_thresholds:
-        seen = validation()
+        evaluated = validation()
         sign = 1 if task.greater_is_better else -1
-        targets = max(
-            (task.fit_thresholds(seen, targets), targets),
-            key=lambda found: sign * point_scores(task, seen, found)[task.primary_metric],
+        label_schema = max(
+            (task.fit_thresholds(evaluated, label_schema), label_schema),
+            key=lambda found: sign * point_scores(task, evaluated, found)[task.primary_metric],
         )
-    return point_scores(task, final, targets)
+    return point_scores(task, final, label_schema)
 
 
-BASELINES: dict[str, Callable[[TrainingRows, Seen], Seen]] = {
+BASELINES: dict[str, Callable[[TrainingRows, EvalPredictions], EvalPredictions]] = {
     "majority": majority,
     "all_frequent": all_frequent,
     "mean": mean,
@@ -180,15 +186,17 @@ def joined_texts(columns: Values, inputs: Sequence[str]) -> list[str]:
     return ["\n".join(map(str, texts)) for texts in zip(*parts, strict=True)]
 
 
-def _with_logits(seen: Seen, logits: NDArray[Any]) -> Seen:
-    return replace(seen, kept=np.tile(logits.astype(np.float32), (len(seen.encoded), 1)))
+def _with_logits(evaluated: EvalPredictions, logits: NDArray[Any]) -> EvalPredictions:
+    return replace(evaluated, outputs=np.tile(logits.astype(np.float32), (len(evaluated.encoded), 1)))
 
 
-def _tfidf(train: TrainingRows, seen: Seen, make_model: Callable[[], Any]) -> Seen:
+def _tfidf(train: TrainingRows, evaluated: EvalPredictions, make_model: Callable[[], Any]) -> EvalPredictions:
     if "tfidf" not in train.memo:
         train.memo["tfidf"] = _fit_tfidf(train, make_model)
     vectorizer, predict = train.memo["tfidf"]
-    return replace(seen, kept=predict(vectorizer.transform(joined_texts(seen.columns, train.inputs))))
+    return replace(
+        evaluated, outputs=predict(vectorizer.transform(joined_texts(evaluated.columns, train.inputs)))
+    )
 
 
 def _fit_tfidf(train: TrainingRows, make_model: Callable[[], Any]) -> tuple[Any, _Predict]:

@@ -12,7 +12,7 @@ from tunesmith.evaluation.baselines import BASELINES, TrainingRows, own_scores
 from tunesmith.evaluation.scoring import Scored, score_slices
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import Run, write_atomically
-from tunesmith.tasks import Seen, Targets, Task
+from tunesmith.tasks import EvalPredictions, LabelSchema, Task
 
 
 def final_split(names: Any) -> str:
@@ -41,12 +41,16 @@ def build_metrics(scored: dict[str, Scored], how: EvaluateRecipe, seed: int) -> 
             for split, found in splits.items()
         },
         "slices": score_slices(final, how, seed),
-        "details": final.task.details(final.seen, final.targets),
+        "details": final.task.details(final.evaluated, final.label_schema),
     }
 
 
 def score_baselines(
-    task: Task, train: TrainingRows, final: Seen, validation: Seen, targets: Targets
+    task: Task,
+    train: TrainingRows,
+    final: EvalPredictions,
+    validation: EvalPredictions,
+    label_schema: LabelSchema,
 ) -> dict[str, dict[str, float]]:
     """The metrics of the task's baselines on the rows that count.
 
@@ -55,11 +59,11 @@ def score_baselines(
         train: what they learn from.
         final: the rows that count.
         validation: the rows that thresholds are fitted on.
-        targets: what the task learned from the training rows, without fitted thresholds.
+        label_schema: what the task learned from the training rows, without fitted thresholds.
     """
     return {
         name: own_scores(
-            task, BASELINES[name](train, final), partial(BASELINES[name], train, validation), targets
+            task, BASELINES[name](train, final), partial(BASELINES[name], train, validation), label_schema
         )
         for name in task.baselines
         if name in BASELINES

@@ -15,7 +15,7 @@ from tunesmith.data.grouping import row_groups
 from tunesmith.evaluation.intervals import Interval, Method, intervals
 from tunesmith.metrics import Statistics
 from tunesmith.recipe import EvaluateRecipe
-from tunesmith.tasks import HIDDEN_KEYS, Seen, Targets, Task
+from tunesmith.tasks import HIDDEN_KEYS, EvalPredictions, LabelSchema, Task
 
 _MOST_VALUES = 50
 
@@ -26,16 +26,16 @@ class Scored:
 
     Args:
         task: whose metrics these are.
-        targets: of the task.
+        label_schema: of the task.
         examples: the rows.
-        seen: what the model made of them.
+        evaluated: what the model made of them.
         group_by: the recipe's `data.group_by`: rows with one value of it are no independent rows.
     """
 
     task: Task
-    targets: Targets
+    label_schema: LabelSchema
     examples: Examples
-    seen: Seen
+    evaluated: EvalPredictions
     group_by: str | None = None
 
     @cached_property
@@ -46,23 +46,23 @@ class Scored:
     @cached_property
     def statistics(self) -> Statistics:
         """[rows, s], what the metrics are sums of."""
-        return self.task.statistics(self.seen, self.targets)
+        return self.task.statistics(self.evaluated, self.label_schema)
 
     def intervals(self, how: EvaluateRecipe, seed: int, rows: Any = None) -> dict[str, Interval]:
         """Every metric with its interval, of all rows or of some."""
         some = slice(None) if rows is None else rows
         return intervals(
             self.statistics[some],
-            lambda sums: self.task.formula(sums, self.targets),
-            self.task.shares(self.targets),
+            lambda sums: self.task.formula(sums, self.label_schema),
+            self.task.shares(self.label_schema),
             Method(how.bootstrap_samples, how.confidence, seed),
             groups=None if self.groups is None else self.groups[some],
         )
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """One line a row, as `predictions/test.jsonl` holds it."""
-        predictions = self.task.decode(self.seen, self.targets)
-        gold = self.task.gold(self.examples.columns, self.targets)
+        predictions = self.task.decode(self.evaluated, self.label_schema)
+        gold = self.task.gold(self.examples.columns, self.label_schema)
         for row, prediction in enumerate(predictions):
             inputs = {n: self.examples.columns[n][row] for n in self.task.shown if n in self.examples.columns}
             answer = {key: value for key, value in prediction.items() if key not in HIDDEN_KEYS}

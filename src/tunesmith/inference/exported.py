@@ -83,7 +83,7 @@ def _with_onnxruntime(path: Path, task: Task) -> LoadedModel:
     except Exception as error:  # onnxruntime has a class of its own for every fault, and no common one
         raise ModelError(
             f"the export cannot be loaded: {str(error).splitlines()[0]}",
-            place=str(path),
+            location=str(path),
             remedy="Export the run again.",
         ) from None
     return LoadedModel(model, load_tokenizer(files), head_is_new=False)

@@ -117,5 +117,5 @@ def _end_tokens(model: Any) -> set[int]:
 
 def _until_the_end(tokens: list[int], ends: set[int]) -> list[int]:
     """What stands before the first token that ends a text; some tokenizers do not know it for a special one."""
-    stop = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
+    stop = next((position for position, token in enumerate(tokens) if token in ends), len(tokens))
     return tokens[:stop]

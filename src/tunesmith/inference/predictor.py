@@ -23,7 +23,7 @@ from tunesmith.inference.forward import Advance
 from tunesmith.models.loading import LoadedModel, load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.run import Run
-from tunesmith.tasks import TASKS, EncodeOptions, Prediction, RowError, Seen, Task, Values
+from tunesmith.tasks import TASKS, EncodeOptions, EvalPredictions, Prediction, RowError, Task, Values
 
 CHUNK_ROWS = 2048
 
@@ -49,7 +49,7 @@ class Predictor:
         self.bf16, self.notes = loaded.bf16, loaded.notes
         self.columns = tuple(columns)
         self.needed = _needed_inputs(task, self.columns)
-        self.targets = task.targets_of(loaded.model.config)
+        self.label_schema = task.label_schema_of(loaded.model.config)
         self.max_length = int(loaded.tokenizer.model_max_length)
         self.overlap = self.max_length // 4 if overlap is None else overlap
 
@@ -93,8 +93,8 @@ class Predictor:
         # A prompt must leave room for the answer, so its limit is the task's to know.
         is_long = bool((lengths > self.max_length).any())
         encoded = self._encode(examples, self.max_length) if is_long or self.task.generates else full
-        seen = answer(self.task, self.model, self.tokenizer, examples.columns, encoded, bf16=self.bf16)
-        predictions = self.task.decode(seen, self.targets)
+        evaluated = answer(self.task, self.model, self.tokenizer, examples.columns, encoded, bf16=self.bf16)
+        predictions = self.task.decode(evaluated, self.label_schema)
         if self.task.generates or not self.task.windows:
             for sequence in np.flatnonzero(lengths > encoded.ragged["input_ids"].lengths):
                 predictions[full.rows[sequence]]["truncated"] = True
@@ -102,7 +102,7 @@ class Predictor:
 
     def score(
         self, examples: Examples, encoded: Encoded | None = None, *, advance: Advance | None = None
-    ) -> Seen:
+    ) -> EvalPredictions:
         """Examples with their labels, seen by the model.
 
         Args:
@@ -125,12 +125,12 @@ class Predictor:
     def encode_to_score(self, examples: Examples) -> Encoded:
         """Sequences of examples with their labels."""
         options = EncodeOptions(self.max_length, "score", self.overlap)
-        return encode(self.task, examples, self.tokenizer, options, self.targets)
+        return encode(self.task, examples, self.tokenizer, options, self.label_schema)
 
     def _encode(self, examples: Examples, max_length: int | None) -> Encoded:
         overlap = self.overlap if max_length else 0
         options = EncodeOptions(max_length, "predict", overlap)
-        return encode(self.task, examples, self.tokenizer, options, self.targets)
+        return encode(self.task, examples, self.tokenizer, options, self.label_schema)
 
     def _text_column(self) -> str:
         if not self.task.text_column or set(self.needed) > {self.task.text_column}:

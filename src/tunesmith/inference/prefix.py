@@ -72,7 +72,7 @@ class FrozenPrefix:
         self._width = int(getattr(model.config, "hidden_size", 0))
         self._opened: dict[str, States] = {}
 
-    def fault(self, encoded: Encoded) -> str:
+    def problem(self, encoded: Encoded) -> str:
         """Why this model cannot begin above its frozen layers; empty when it can.
 
         A few sequences go both ways, in training mode with the same dropout masks, and must come out alike. So
@@ -227,7 +227,7 @@ def without_prefix(task: Task, model: Any, *, noise: float, passes: float) -> st
         return "this model has an encoder and a decoder"
     if not prefix.frozen_layers(model):
         return "no layer is frozen together with the embeddings"
-    if type(task).vary is not Task.vary:
+    if type(task).draw is not Task.draw:
         return f"`{task.name}` changes its texts each time"
     if noise:
         return "train.neftune_noise_alpha changes what the frozen layers see each time"

@@ -73,7 +73,7 @@ def _row_of(number: int, text: str, task: Task, needed: Sequence[str]) -> Row:
         return Row(number, values)
     required = [c.name for c in task.columns if c.required and not c.target]
     example = json.dumps(dict.fromkeys(needed or required, "…"), ensure_ascii=False)
-    return Row(number, fault=f"{task.name} needs a JSON object like {example}.")
+    return Row(number, problem=f"{task.name} needs a JSON object like {example}.")
 
 
 def predict_rows(
@@ -104,10 +104,12 @@ def predict_rows(
     head, sample = read_sample(source, _SAMPLE_ROWS)
     if not head:
         raise DataError("there is no text to predict for.", remedy="Give texts, a file with rows, or lines.")
-    place = head[0][0]
+    location = head[0][0]
     remembered = predictor.columns if from_files or not _has_own_names(predictor.task, sample) else ()
     view = (
-        choose_view(predictor.task, sample, named, place=place, need_targets=False, remembered=remembered)
+        choose_view(
+            predictor.task, sample, named, location=location, need_targets=False, remembered=remembered
+        )
         if sample
         else _NOTHING
     )
@@ -135,7 +137,7 @@ def _predict_chunk(
     top_k: int,
 ) -> Iterator[dict[str, Any]]:
     usable: list[dict[str, Any]] = []
-    faults: dict[int, str] = {}
+    problems: dict[int, str] = {}
     for position, (file, row) in enumerate(chunk):
         try:
             usable.append(_usable(predictor, row, view))
@@ -143,20 +145,22 @@ def _predict_chunk(
             if not keep_bad_rows:
                 raise DataError(
                     f"the row cannot be used: {error}",
-                    place=f"{file}, {row.unit} {row.line}",
+                    location=f"{file}, {row.unit} {row.line}",
                     remedy="Mend it, or give `--bad-rows keep` to get a line with the error in its place.",
                 ) from None
-            faults[position] = str(error)
+            problems[position] = str(error)
     answers = iter(_answers(predictor, usable))
     read = iter(usable)
     for position, (file, row) in enumerate(chunk):
-        if position in faults:
-            yield {"error": faults[position]}
+        if position in problems:
+            yield {"error": problems[position]}
             continue
         shown, found = _shown(predictor.task, next(read)), next(answers)
         if isinstance(found, RowError) and not keep_bad_rows:
             raise DataError(
-                f"the row cannot be used: {found}", place=f"{file}, {row.unit} {row.line}", remedy="Mend it."
+                f"the row cannot be used: {found}",
+                location=f"{file}, {row.unit} {row.line}",
+                remedy="Mend it.",
             )
         answer = (
             {"error": str(found)} if isinstance(found, RowError) else answer_line(predictor, found, top_k)
@@ -179,8 +183,8 @@ def _shown(task: Task, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _usable(predictor: Predictor, row: Row, view: View) -> dict[str, Any]:
-    if row.fault:
-        raise RowError(row.fault)
+    if row.problem:
+        raise RowError(row.problem)
     inputs = {column.name for column in predictor.task.columns if not column.target}
     values = {name: value for name, value in view.values(row.values).items() if name in inputs}
     if missing := [name for name in predictor.needed if name not in values]:
@@ -197,7 +201,7 @@ def answer_line(predictor: Predictor, prediction: Prediction, top_k: int) -> dic
     if top_k > 1 and "top" in prediction:
         line["top"] = prediction["top"][:top_k]
     if top_k > 1 and "scores" in prediction:
-        scores, labels = prediction["scores"], predictor.targets["labels"]
+        scores, labels = prediction["scores"], predictor.label_schema["labels"]
         best = scores.argsort()[::-1][:top_k]
         line["top"] = [{"label": labels[i], "score": float(scores[i])} for i in best]
     return line

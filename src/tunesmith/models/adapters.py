@@ -256,9 +256,9 @@ def _load_whole(adapted: Any, folder: Path) -> None:
     state = adapted.state_dict()
     with safe_open(folder / "adapter_model.safetensors", framework="pt") as file, torch.no_grad():
         for name in file.keys():  # noqa: SIM118 (no mapping)
-            place = state.get(re.sub(r"\.(lora_[AB])\.", r".\1.default.", name))
-            if "lora_" in name and place is not None:
-                place.copy_(file.get_tensor(name))
+            saved = state.get(re.sub(r"\.(lora_[AB])\.", r".\1.default.", name))
+            if "lora_" in name and saved is not None:
+                saved.copy_(file.get_tensor(name))
 
 
 def adapter_modules(folder: Path) -> set[str]:

@@ -36,9 +36,9 @@ class EmbeddingRows(nn.Module):
         self.whole = [whole]  # in a list: not a module of this one
         self.tokens = tokens
         self.weight = nn.Parameter(whole.weight.detach()[tokens])
-        self.place = torch.full((whole.num_embeddings,), -1, dtype=torch.int64, device=tokens.device)
-        self.place[tokens] = torch.arange(len(tokens), device=tokens.device)
-        padding = -1 if whole.padding_idx is None else int(self.place[whole.padding_idx])
+        self.position = torch.full((whole.num_embeddings,), -1, dtype=torch.int64, device=tokens.device)
+        self.position[tokens] = torch.arange(len(tokens), device=tokens.device)
+        padding = -1 if whole.padding_idx is None else int(self.position[whole.padding_idx])
         self.padding_idx = None if padding < 0 else padding
 
     @property
@@ -48,7 +48,7 @@ class EmbeddingRows(nn.Module):
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         """[…, d] of ids […]; ids that do not learn are read from the whole table."""
-        places = self.place[input_ids]
+        places = self.position[input_ids]
         if bool((places >= 0).all()):
             return F.embedding(places, self.weight, self.padding_idx)
         learned = F.embedding(places.clamp(min=0), self.weight)

@@ -270,8 +270,8 @@ def _room(modules: Any, dtype: torch.dtype) -> Pair:
 
 def _filled(room: Pair, modules: Any) -> Pair:
     for which in (0, 1):
-        for place, module in zip(room[which].chunk(len(modules)), modules, strict=True):
-            place.copy_(_of(module)[which])
+        for position, module in zip(room[which].chunk(len(modules)), modules, strict=True):
+            position.copy_(_of(module)[which])
     return room
 
 

@@ -58,19 +58,19 @@ def try_out(files: ModelFiles, model: Any, tokenizer: Any, task: Task, *, learns
         raise ModelError(
             f"`{type(model).__name__}` cannot be used for {task.name}: on a short text it ends in `{line}`.",
             remedy=f"Choose a model that reads text alone, for example `{task.suggested_model}`.",
-            place=str(files.path),
+            location=str(files.path),
         ) from None
     if versions != [parameter._version for parameter in model.parameters()]:
         raise ModelError(
             f"`{type(model).__name__}` changes its weights while it reads: what is saved would be another model.",
             remedy=f"Choose another model, for example `{task.suggested_model}`.",
-            place=str(files.path),
+            location=str(files.path),
         )
     if task.auto_class == "AutoModelForCausalLM" and _reads_ahead(model, batch, before):
         raise ModelError(
             f"`{type(model).__name__}` cannot go on from a text: it reads the tokens that it shall predict.",
             remedy=f"Choose a model that reads from left to right, for example `{task.suggested_model}`.",
-            place=str(files.path),
+            location=str(files.path),
         )
 
 

@@ -63,14 +63,14 @@ def freeze_named(model: Any, patterns: Sequence[str]) -> None:
         if not found:
             raise RecipeError(
                 f"no parameter of this model fits `{pattern}`.",
-                place="train.freeze",
+                location="train.freeze",
                 remedy=did_you_mean(pattern, {part for name in names for part in name.split(".")}),
             )
         for name in found:
             names[name].requires_grad_(False)
     if not any(parameter.requires_grad for parameter in names.values()):
         raise RecipeError(
-            "this leaves nothing to train.", place="train.freeze", remedy="Name fewer parameters."
+            "this leaves nothing to train.", location="train.freeze", remedy="Name fewer parameters."
         )
 
 

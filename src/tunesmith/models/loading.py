@@ -27,7 +27,7 @@ from tunesmith.models.weights import (
     refuse_holes,
     save_as_named,
 )
-from tunesmith.tasks import Targets, Task, Values
+from tunesmith.tasks import LabelSchema, Task, Values
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,7 +79,7 @@ def load_tokenizer(files: ModelFiles) -> Any:
         raise ModelError(
             f"the model `{files.name}` comes without a tokenizer.",
             remedy="Put its tokenizer.json beside config.json.",
-            place=str(files.path),
+            location=str(files.path),
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(files.path, trust_remote_code=False, local_files_only=True)
@@ -87,7 +87,7 @@ def load_tokenizer(files: ModelFiles) -> Any:
         raise ModelError(
             f"the tokenizer of `{files.name}` cannot be loaded: {_first_line(error)}",
             remedy="The folder must hold tokenizer.json (or the vocabulary) and tokenizer_config.json.",
-            place=str(files.path),
+            location=str(files.path),
         ) from None
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(
@@ -137,14 +137,14 @@ def refuse_other_kinds(files: ModelFiles, task: Task) -> None:
         raise ModelError(
             f"models of the type `{config.model_type}` are not for {task.name}: transformers has no such class.",
             remedy=f"Choose another model, for example `{task.suggested_model}` (docs/models.md).",
-            place=str(files.path),
+            location=str(files.path),
         )
 
 
 def load_for_training(
     files: ModelFiles,
     task: Task,
-    targets: Targets,
+    label_schema: LabelSchema,
     *,
     pooling: str,
     seed: int,
@@ -156,7 +156,7 @@ def load_for_training(
     Args:
         files: from `resolve_model`.
         task: says which class of transformers loads it.
-        targets: what the head predicts.
+        label_schema: what the head predicts.
         pooling: `auto`, `mean` or `first`, as in the recipe; or as the model has it.
         seed: of the new head's weights.
         chat_template: the name of one, or `auto` for the model's own.
@@ -169,7 +169,7 @@ def load_for_training(
 
     tokenizer = load_tokenizer(files)
     before = files.config()
-    wanted = task.config(targets)
+    wanted = task.config(label_schema)
     keep_head = _same_labels(before, wanted)
     pools_already = bool(before.get(heads.POOLING_KEY)) and task.pools
     if pools_already and pooling == "first":
@@ -179,7 +179,7 @@ def load_for_training(
         )
     may_add = task.pools and not pools_already and pooling != AS_IT_IS
     add_layer = may_add and _wants_pooling_layer(before, pooling, keep_head=keep_head)
-    config = _config(files, task, targets, tokenizer, extra_layers=int(add_layer))
+    config = _config(files, task, label_schema, tokenizer, extra_layers=int(add_layer))
     if add_layer:
         setattr(config, heads.POOLING_KEY, "mean")
     with torch.random.fork_rng(devices=[]):
@@ -199,7 +199,7 @@ def load_for_training(
     # A head that read the first token cannot read the mean.
     head_is_new = not keep_head or add_layer or any(is_head(model, name) for name in missing)
     if head_is_new and heads.has_head(wanted):
-        _renew_head(model, wanted["num_labels"], seed, *task.head_scale(targets))
+        _renew_head(model, wanted["num_labels"], seed, *task.head_scale(label_schema))
     freeze_unsaved(model)
     try_out(files, model, tokenizer, task, learns=True)
     return LoadedModel(
@@ -247,11 +247,11 @@ def _padding_notes(model: Any) -> tuple[str, ...]:
 
 
 def _config(
-    files: ModelFiles, task: Task, targets: Targets | None, tokenizer: Any, *, extra_layers: int = 0
+    files: ModelFiles, task: Task, label_schema: LabelSchema | None, tokenizer: Any, *, extra_layers: int = 0
 ) -> Any:
     from transformers import CONFIG_MAPPING, AutoConfig
 
-    changes: dict[str, Any] = task.config(targets) if targets is not None else {}
+    changes: dict[str, Any] = task.config(label_schema) if label_schema is not None else {}
     try:
         if is_adapter(files.path):
             config_class = CONFIG_MAPPING[files.config()["model_type"]]
@@ -265,7 +265,7 @@ def _config(
         raise ModelError(
             f"`{files.name}` cannot be loaded: {_first_line(error)}",
             remedy="Its architecture must be one of transformers.",
-            place=str(files.path),
+            location=str(files.path),
         ) from None
     for key, value in changes.items():
         if not hasattr(config, key):  # what its class does not know, it drops
@@ -296,7 +296,7 @@ def _load(files: ModelFiles, task: Task, config: Any) -> tuple[Any, set[str]]:
         raise ModelError(
             f"the adapter of `{files.name}` cannot be added to its base model: {_first_line(error)}",
             remedy="It must be a LoRA adapter of this base model.",
-            place=str(files.path),
+            location=str(files.path),
         ) from None
     if (files.path / "generation_config.json").is_file():
         from transformers import GenerationConfig
@@ -311,7 +311,7 @@ def adapter_base(files: ModelFiles) -> str:
     if not content.get("base_model_name_or_path"):
         raise ModelError(
             f"`{files.name}` is an adapter and does not say of which model.",
-            place=str(files.path / ADAPTER_FILE),
+            location=str(files.path / ADAPTER_FILE),
             remedy="Add `base_model_name_or_path`.",
         )
     return str(content["base_model_name_or_path"])
@@ -343,7 +343,7 @@ def _from_pretrained(files: ModelFiles, task: Task, config: Any) -> tuple[nn.Mod
         raise ModelError(
             f"`{files.name}` cannot be loaded for {task.name}: {_first_line(error)}",
             remedy=f"It must be a model for `{task.auto_class}` with whole safetensors files.",
-            place=str(files.path),
+            location=str(files.path),
         ) from None
     mismatched = {key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]}
     return model, set(info["missing_keys"]) | mismatched

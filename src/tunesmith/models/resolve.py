@@ -161,10 +161,10 @@ def _refuse_code(files: ModelFiles) -> None:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ModelError(f"not JSON: {error}.", place=str(path), remedy="Mend the file.") from None
+            raise ModelError(f"not JSON: {error}.", location=str(path), remedy="Mend the file.") from None
         if "auto_map" in content:
             raise ModelError(
                 f"`{files.name}` brings Python code of its own (`auto_map`), which would be run here.",
-                place=str(path),
+                location=str(path),
                 remedy="Choose a model whose architecture is part of transformers; remote code is never run.",
             )

@@ -28,7 +28,7 @@ def refuse_holes(files: ModelFiles, model: Any, missing: set[str], pooling_layer
         raise ModelError(
             f"the weights of `{files.name}` lack {len(holes)} tensors of its body (`{sorted(holes)[0]}`).",
             remedy="The files are damaged or of another architecture than config.json says.",
-            place=str(files.path),
+            location=str(files.path),
         )
 
 
@@ -40,13 +40,13 @@ def refuse_foreign_tokenizer(files: ModelFiles, model: Any, n_tokens: int) -> No
         raise ModelError(
             f"`{type(model).__name__}` has no table of tokens: it reads characters or something else.",
             remedy="Choose a model of another architecture.",
-            place=str(files.path),
+            location=str(files.path),
         ) from None
     if n_tokens > rows:
         raise ModelError(
             f"the tokenizer of `{files.name}` has {n_tokens} tokens, and the model knows {rows}.",
             remedy="The tokenizer's files belong to another model.",
-            place=str(files.path),
+            location=str(files.path),
         )
 
 

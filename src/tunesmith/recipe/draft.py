@@ -89,15 +89,15 @@ class RecipeDraft:
             node = yaml.compose(path.read_text(encoding="utf-8"), Loader=Loader)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             mark = getattr(error, "problem_mark", None)
-            place = f"{path}, line {mark.line + 1}" if mark else str(path)
+            location = f"{path}, line {mark.line + 1}" if mark else str(path)
             problem = getattr(error, "problem", None) or str(error)
             raise RecipeError(
-                f"not YAML: {problem}.", place=place, remedy="Mend the file's syntax."
+                f"not YAML: {problem}.", location=location, remedy="Mend the file's syntax."
             ) from None
         if not isinstance(node, yaml.MappingNode):
             raise RecipeError(
                 "a recipe must be a mapping of keys to values.",
-                place=str(path),
+                location=str(path),
                 remedy="`tunesmith init FILE` writes one to start from.",
             )
         draft.tree = cast("dict[str, Any]", draft._build(node, "", path))
@@ -110,10 +110,12 @@ class RecipeDraft:
         tree: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = str(loader.construct_object(key_node))
-            place = f"{path}, line {key_node.start_mark.line + 1}"
+            location = f"{path}, line {key_node.start_mark.line + 1}"
             if key in tree:
-                raise RecipeError(f"`{prefix}{key}` stands twice.", place=place, remedy="Keep one of them.")
-            self.places[prefix + key] = place
+                raise RecipeError(
+                    f"`{prefix}{key}` stands twice.", location=location, remedy="Keep one of them."
+                )
+            self.places[prefix + key] = location
             tree[key] = self._build(value_node, f"{prefix}{key}.", path)
         return tree
 
@@ -129,18 +131,18 @@ class RecipeDraft:
             RecipeError: it has no `=`, or its value is not YAML.
         """
         key, equals, text = assignment.partition("=")
-        place = f"argument `{assignment}`"
+        location = f"argument `{assignment}`"
         if not equals or not key.strip():
             raise RecipeError(
                 "a trailing argument must be `section.key=value`.",
-                place=place,
+                location=location,
                 remedy="Example: `train.learning_rate=1e-4`.",
             )
         try:
             value = yaml.load(text, Loader=Loader) if text else None
         except yaml.YAMLError:
-            raise RecipeError("the value is not YAML.", place=place, remedy="Quote it.") from None
-        self.set(SYNONYMS.get(key.strip(), key.strip()), value, place)
+            raise RecipeError("the value is not YAML.", location=location, remedy="Quote it.") from None
+        self.set(SYNONYMS.get(key.strip(), key.strip()), value, location)
 
     def override_all(self, overrides: Mapping[str, Any] | Sequence[str]) -> None:
         """Applies `{"section.key": value}`, or assignments as of the command line.
@@ -155,16 +157,18 @@ class RecipeDraft:
             for assignment in overrides:
                 self.override(assignment)
 
-    def set(self, dotted: str, value: Any, place: str) -> None:
+    def set(self, dotted: str, value: Any, location: str) -> None:
         """Puts one value at a dotted key; a later call wins over an earlier one."""
         *parents, last = dotted.split(".")
         branch = self.tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
             if not isinstance(branch, dict):
-                raise RecipeError(f"`{dotted}`: `{parent}` is not a section.", place=place, remedy="Mend it.")
+                raise RecipeError(
+                    f"`{dotted}`: `{parent}` is not a section.", location=location, remedy="Mend it."
+                )
         branch[last] = value
-        self.places[dotted] = place
+        self.places[dotted] = location
 
     def resolve_paths(self, base: Path) -> None:
         """Reads data files relative to the recipe's own folder where they lie there."""
@@ -191,36 +195,36 @@ class RecipeDraft:
             today = SYNONYMS.get(short)
             if today is None or dotted == today or dotted in recipe_keys():
                 continue
-            place = self.places.get(dotted, "")
+            location = self.places.get(dotted, "")
             if _lookup(self.tree, today) is not None:
                 raise RecipeError(
                     f"`{dotted}` and `{today}` are the same setting, and both are given.",
-                    place=place,
+                    location=location,
                     remedy=f"Keep `{today}`.",
                 )
-            self.set(today, _pop(self.tree, dotted), place)
-            self.notices.append(f"{place + ': ' if place else ''}`{dotted}` is called `{today}` here")
+            self.set(today, _pop(self.tree, dotted), location)
+            self.notices.append(f"{location + ': ' if location else ''}`{dotted}` is called `{today}` here")
 
     def _explain(self, error: ValidationError) -> RecipeError:
-        faults = error.errors()
-        lines = list(dict.fromkeys(self._fault(fault) for fault in faults))
-        remedies = [_suggestion(_dotted(f["loc"])) for f in faults if f["type"] == "extra_forbidden"]
+        problems = error.errors()
+        lines = list(dict.fromkeys(self._fault(problem) for problem in problems))
+        remedies = [_suggestion(_dotted(f["loc"])) for f in problems if f["type"] == "extra_forbidden"]
         remedy = " ".join(dict.fromkeys(remedies)) or "`docs/recipe.md` lists every key with its values."
-        place = "" if len(lines) > 1 else self._place(_dotted(faults[0]["loc"]))
+        location = "" if len(lines) > 1 else self._place(_dotted(problems[0]["loc"]))
         if len(lines) == 1:
-            return RecipeError(lines[0], place=place, remedy=remedy)
+            return RecipeError(lines[0], location=location, remedy=remedy)
         listed = "\n".join(f"  - {line}" for line in lines)
         return RecipeError(f"{len(lines)} values of the recipe are wrong:\n{listed}", remedy=remedy)
 
-    def _fault(self, fault: Any) -> str:
-        key = _dotted(fault["loc"])
-        if fault["type"] == "extra_forbidden":
+    def _fault(self, problem: Any) -> str:
+        key = _dotted(problem["loc"])
+        if problem["type"] == "extra_forbidden":
             return f"`{key}` is not a key of the recipe."
-        if fault["type"] == "missing":
+        if problem["type"] == "missing":
             return f"`{key}` must be given."
-        if fault["type"] == "value_error":
-            return f"{key}: {fault['ctx']['error']}."
-        expected = expectation(key) or str(fault["msg"])
+        if problem["type"] == "value_error":
+            return f"{key}: {problem['ctx']['error']}."
+        expected = expectation(key) or str(problem["msg"])
         return f"{key} must be {expected}, got {yaml_value(_lookup(self.tree, key))}."
 
     def _place(self, key: str) -> str:

@@ -148,14 +148,14 @@ class TrainRecipe(_Section):
     whole_word_masking: bool = Field(False, description="mask whole words (fill-mask)")
     dpo_beta: float = Field(0.1, gt=0, description="how far the model may leave the reference (preference)")
     eval_steps: Auto | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="steps between looks at the validation rows; auto: an epoch, at most 1000"
+        "auto", description="steps between evaluations of the validation rows; auto: an epoch, at most 1000"
     )
     save_steps: Auto | Annotated[int, Field(ge=1)] = Field(
         "auto", description="steps between checkpoints; auto: as eval_steps"
     )
     logging_steps: int = Field(10, ge=1, description="steps between lines of events.jsonl")
     early_stopping_patience: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="stop after so many looks without a better validation metric"
+        None, description="stop after so many evaluations without a better validation metric"
     )
 
     @model_validator(mode="after")
@@ -188,7 +188,7 @@ class EvaluateRecipe(_Section):
         description="resamples behind the interval of a metric that is no share, a loss say",
     )
     baselines: bool = Field(
-        True, description="score what is cheap too: majority, TF-IDF, probe, the untouched model, …"
+        True, description="score what is cheap too: majority, TF-IDF, probe, the base model, …"
     )
     samples: int = Field(
         8, ge=0, le=1000, description="answers generated for the report, where scores need none"

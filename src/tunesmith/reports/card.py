@@ -44,7 +44,7 @@ def write_card(run: Run) -> None:
             rate=used["train"]["learning_rate"],
             epochs=used["train"]["num_train_epochs"],
             seed=used["seed"],
-            labels=_labels(manifest["targets"]),
+            labels=_labels(manifest["label_schema"]),
             tag=task.pipeline_tag or task.name,
             usage=_usage(task, used, adapted=is_adapter(run.model)),
             spans=_spans(task, run),
@@ -54,8 +54,8 @@ def write_card(run: Run) -> None:
     )
 
 
-def _labels(targets: dict[str, Any]) -> str:
-    labels = targets.get("labels", [])
+def _labels(label_schema: dict[str, Any]) -> str:
+    labels = label_schema.get("labels", [])
     return " Labels: " + ", ".join(f"`{label}`" for label in labels) + "." if labels else ""
 
 

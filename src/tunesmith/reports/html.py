@@ -19,7 +19,7 @@ _NAMES = {
     "majority": "always the most frequent label",
     "tfidf_logistic_regression": "TF-IDF + logistic regression",
     "probe": "probe (frozen model + linear head)",
-    "untouched": "the model before training",
+    "base_model": "the model before training",
     "dictionary": "dictionary of the training entities",
     "copy_source": "the source itself",
     "first_sentence": "the first sentence",

@@ -36,7 +36,7 @@ def encode(session: Session) -> None:
         task,
         splits,
         tokenizer,
-        session.targets,
+        session.label_schema,
         choose_max_length=lambda longest: choose_max_length(
             how.max_length, session.model, tokenizer, longest, task.max_length, task.least_length
         ),
@@ -46,7 +46,7 @@ def encode(session: Session) -> None:
     )
     remove_old(cache / ENCODED, kept=used_since(cache / ENCODED, began))
     remove_old(cache / FROZEN)
-    for name, found in encoded.supervision.items():
+    for name, found in encoded.truncation.items():
         (session.progress.note if found.is_whole else session.progress.warn)(f"{name}: {found}")
         if how.too_long == "stop" and (found.rows_cut or found.rows_windowed):
             raise DataError(
@@ -55,7 +55,7 @@ def encode(session: Session) -> None:
             )
     write_json(
         session.run.data / "supervision.json",
-        {n: {**asdict(found), "is_whole": found.is_whole} for n, found in encoded.supervision.items()},
+        {n: {**asdict(found), "is_whole": found.is_whole} for n, found in encoded.truncation.items()},
     )
     session.splits = dict(encoded.splits)
     session.splits["train"] = with_something_to_learn(task, encoded.splits["train"])

@@ -49,9 +49,9 @@ def _find_prefix(session: Session, plan: Plan, settings: Settings) -> tuple[Froz
         bf16=settings.bf16,
         tell=session.progress.note,
     )
-    fault = prefix.fault(train)
-    if fault:
-        return None, fault
+    problem = prefix.problem(train)
+    if problem:
+        return None, problem
     needed, free = prefix.make_room(session.splits), free_bytes(prefix.folder)
     if 2 * needed > free:
         return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunesmith.evaluation.baselines import own_scores
 from tunesmith.session import Session
-from tunesmith.tasks import Seen
+from tunesmith.tasks import EvalPredictions
 from tunesmith.training.loop import Settings
 from tunesmith.training.probe import (
     Features,
@@ -32,8 +32,10 @@ def start_from_probe(session: Session, settings: Settings) -> dict[str, dict[str
     probe = ProbeHead.load(file)
     if probe is None:
         train, validation = (_features(session, name, settings) for name in ("train", "validation"))
-        seen = Seen(session.data.splits["validation"].columns, session.splits["validation"])
-        probe = fit_probe(task, session.targets, (train, session.splits["train"]), (validation, seen))
+        evaluated = EvalPredictions(session.data.splits["validation"].columns, session.splits["validation"])
+        probe = fit_probe(
+            task, session.label_schema, (train, session.splits["train"]), (validation, evaluated)
+        )
         probe.save(file)
     session.progress.note(f"probe: regularisation C = {probe.strength:g}")
     scores = {}
@@ -49,12 +51,12 @@ def start_from_probe(session: Session, settings: Settings) -> dict[str, dict[str
 def _scores_of(probe: ProbeHead, session: Session, settings: Settings) -> dict[str, float]:
     """On the rows that count, with thresholds of its own from the validation rows."""
 
-    def answered(split: str) -> Seen:
-        seen = Seen(session.data.splits[split].columns, session.splits[split])
-        return probe_answers(probe, _features(session, split, settings), seen)
+    def answered(split: str) -> EvalPredictions:
+        evaluated = EvalPredictions(session.data.splits[split].columns, session.splits[split])
+        return probe_answers(probe, _features(session, split, settings), evaluated)
 
     return own_scores(
-        session.task, answered(session.final), lambda: answered("validation"), session.data.targets
+        session.task, answered(session.final), lambda: answered("validation"), session.data.label_schema
     )
 
 
@@ -78,7 +80,7 @@ def _features(session: Session, split: str, settings: Settings) -> Features:
             head=session.head,
             pad_token_id=session.tokenizer.pad_token_id,
             bf16=settings.bf16 and not is_scored,
-            place=lambda row: session.data.splits[split].place(row % len(session.data.splits[split])),
+            location=lambda row: session.data.splits[split].location(row % len(session.data.splits[split])),
             advance=session.advance(f"{split} texts"),
         )
     if split != "train":

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Values = Mapping[str, Any]
 """One row, or a batch of rows, by the task's column names."""
 
-Targets = Mapping[str, Any]
+LabelSchema = Mapping[str, Any]
 """What a task learned from the training rows (label names, say); JSON, saved with the run."""
 
 Prediction = dict[str, Any]
@@ -143,20 +143,20 @@ PLAIN_LOSS = LossOptions()
 
 
 @dataclass(frozen=True)
-class Seen:
+class EvalPredictions:
     """Rows, and what the model made of them: all that answers and scores are computed from.
 
     Args:
         columns: the rows, by the task's columns; those to be predicted are absent in predicting.
         encoded: their sequences.
-        kept: what `Task.keep` kept of each sequence: [sequences, …], or of each token.
+        outputs: what `Task.select_outputs` gave for each sequence: [sequences, …], or of each token.
         texts: generated, one a row, where the task generates.
         tokenizer: of the model, for answers that are tokens.
     """
 
     columns: Values
     encoded: Encoded
-    kept: Any = None
+    outputs: Any = None
     texts: Sequence[str] | None = None
     tokenizer: Any = None
     memo: dict[str, Any] = field(init=False, default_factory=dict, compare=False)
@@ -179,13 +179,13 @@ class Task:
     """Whether a head that the model lacks may be new; else its absence means that the model is unfit."""
     primary_metric: str
     greater_is_better: bool = True
-    look_metric: str = ""
+    selection_metric: str = ""
     """The metric that chooses the best step, where it is not the primary one; smaller is better for `loss`."""
     has_probe: bool = False
     """Whether the head is linear, so that it can be fitted on frozen features."""
     baselines: tuple[str, ...] = ()
     """Names in `tunesmith.evaluation.baselines` that the result is set beside."""
-    heeds: tuple[str, ...] = ()
+    supported_options: tuple[str, ...] = ()
     """The keys of `train` that only some tasks heed, and this one does."""
     pools: bool = False
     """Whether one vector stands for the whole text, so that the body may end in a pooling layer."""
@@ -197,7 +197,7 @@ class Task:
     """Whether answers are looked for where they do not stand, if the recipe says so: see `align`."""
     windows: bool = False
     """Whether a text longer than `max_length` becomes several sequences instead of being cut."""
-    keeps_tokens: bool = False
+    outputs_per_token: bool = False
     """Whether `keep` gives one entry a token, [b, s, …], instead of one a sequence."""
     generates: bool = False
     """Whether an answer is a text that the model generates."""
@@ -214,7 +214,7 @@ class Task:
     """Whether rows are rendered by a chat template."""
     packs: bool = False
     """Whether several short texts can share one sequence."""
-    pairs: bool = False
+    needs_reference: bool = False
     """Whether the loss compares with a reference model's likelihoods."""
 
     inputs: tuple[str, ...] = ()
@@ -244,13 +244,13 @@ class Task:
         return None
 
     def converters(
-        self, values: Mapping[str, Sequence[Any]], targets: Targets | None
+        self, values: Mapping[str, Sequence[Any]], label_schema: LabelSchema | None
     ) -> Mapping[str, Callable[[Any], Any]]:
         """How the values of columns are read where one row alone does not tell, by the task's columns.
 
         Args:
             values: some of each column of a source.
-            targets: what was learned, where these are not the training rows.
+            label_schema: what was learned, where these are not the training rows.
         """
         return {}
 
@@ -270,22 +270,22 @@ class Task:
         """A column that must be there besides the required ones; empty when nothing is missing."""
         return ""
 
-    def learn_targets(self, train: Values) -> Targets:
+    def learn_label_schema(self, train: Values) -> LabelSchema:
         """What the model's head needs to know of the training columns; raises DataError if unfit."""
         return {}
 
-    def notices(self, train: Values, targets: Targets) -> list[str]:
+    def notices(self, train: Values, label_schema: LabelSchema) -> list[str]:
         """What the user should know of the training rows."""
         return []
 
-    def check_targets(self, row: Values, targets: Targets) -> None:
+    def check_targets(self, row: Values, label_schema: LabelSchema) -> None:
         """Raises RowError when a row's target is not among those learned."""
 
-    def config(self, targets: Targets) -> dict[str, Any]:
+    def config(self, label_schema: LabelSchema) -> dict[str, Any]:
         """Entries of the model's config: `id2label`, `num_labels`, …."""
         return {}
 
-    def targets_of(self, config: Any) -> Targets:
+    def label_schema_of(self, config: Any) -> LabelSchema:
         """The targets a saved model's config tells."""
         return {}
 
@@ -293,15 +293,17 @@ class Task:
         """Makes a tokenizer fit for the training rows; returns the tokens that were added to it."""
         return []
 
-    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+    def encode(
+        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+    ) -> Encoded:
         """Sequences of a batch of rows, with labels where the batch has its target columns."""
         raise NotImplementedError
 
-    def items(self, encoded: Encoded) -> NDArray[np.int64]:
+    def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
         """How many items of the loss each sequence holds; their sum over a batch is its denominator."""
         return np.ones(len(encoded), dtype=np.int64)
 
-    def vary(
+    def draw(
         self, encoded: Encoded, rng: np.random.Generator, tokenizer: Any, options: LossOptions
     ) -> Encoded:
         """What is drawn anew each time sequences are trained on or looked at: masks, for one."""
@@ -330,11 +332,11 @@ class Task:
             each = each.masked_fill(labels == IGNORED, 0.0)
         return each.sum()
 
-    def keep(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def select_outputs(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """What scoring needs of the output, [b, …] or [b, s, …]."""
         return outputs
 
-    def head_scale(self, targets: Targets) -> tuple[float, float]:
+    def head_scale(self, label_schema: LabelSchema) -> tuple[float, float]:
         """Where the head's output lies, and in what unit it varies: (centre, scale)."""
         return 0.0, 1.0
 
@@ -347,15 +349,15 @@ class Task:
         """Whether something is fitted on the validation rows after training."""
         return type(self).fit_thresholds is not Task.fit_thresholds
 
-    def fit_thresholds(self, seen: Seen, targets: Targets) -> Targets:
+    def fit_thresholds(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> LabelSchema:
         """Targets with whatever is fitted on the validation rows after training."""
-        return targets
+        return label_schema
 
-    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+    def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """Answers, one a row."""
         raise NotImplementedError
 
-    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
         """The true answers, one a row, in the spelling of the data."""
         return list(columns[self.outputs[0]])
 
@@ -371,25 +373,25 @@ class Task:
         """How bad a wrong answer is, for the order of the list of errors: the most confident first."""
         return float(prediction.get("score", 0.0))
 
-    def details(self, seen: Seen, targets: Targets) -> dict[str, Any]:
+    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, Any]:
         """What the report shows besides the metrics, by the name of the section that draws it."""
         return {}
 
-    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+    def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """Per-example statistics [rows, statistics] that add up to what the formula needs."""
         raise NotImplementedError
 
-    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+    def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """Metrics from summed statistics [..., statistics]."""
         raise NotImplementedError
 
-    def shares(self, targets: Targets) -> Shares:
+    def shares(self, label_schema: LabelSchema) -> Shares:
         """The metrics that are shares of decisions, for their intervals; see `tunesmith.metrics.Share`."""
         return {}
 
-    def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
+    def validation_scores(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, float]:
         """The scores of a look at the validation rows in training."""
-        return point_scores(self, seen, targets)
+        return point_scores(self, evaluated, label_schema)
 
 
 MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "position_ids"})
@@ -408,16 +410,16 @@ HIDDEN_KEYS = frozenset({"scores", "top"})
 TASKS: Registry[Task] = Registry("tunesmith.tasks", "task")
 
 
-def point_scores(task: Task, seen: Seen, targets: Targets) -> dict[str, float]:
+def point_scores(task: Task, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, float]:
     """Every metric of the task, without intervals."""
-    sums = total(task.statistics(seen, targets))
-    return {name: float(value) for name, value in task.formula(sums, targets).items()}
+    sums = total(task.statistics(evaluated, label_schema))
+    return {name: float(value) for name, value in task.formula(sums, label_schema).items()}
 
 
 def best_metric(task: Task) -> tuple[str, bool]:
     """The metric that chooses the best step, and whether greater is better."""
-    if task.look_metric:
-        return task.look_metric, False
+    if task.selection_metric:
+        return task.selection_metric, False
     return task.primary_metric, task.greater_is_better
 
 

@@ -42,8 +42,8 @@ def find(context: str, text: str, start: int, how: str) -> tuple[int, int] | Non
         places = [
             (characters[at], characters[at + len(wanted) - 1] + 1) for at in _occurrences(plain, wanted)
         ]
-    whole = [place for place in places if not _cuts_words(context, *place)]
-    return min(whole or places, key=lambda place: abs(place[0] - start), default=None)
+    whole = [position for position in places if not _cuts_words(context, *position)]
+    return min(whole or places, key=lambda position: abs(position[0] - start), default=None)
 
 
 def in_other_units(context: str, text: str, start: int) -> str:
@@ -82,12 +82,12 @@ def _plain(text: str) -> tuple[str, list[int]]:
     """A text without what may differ, and the character that each of its characters comes from."""
     plain: list[str] = []
     places: list[int] = []
-    for place, character in enumerate(text):
+    for position, character in enumerate(text):
         for part in _plain_character(character):
             if part == "-" and plain and plain[-1] == "-":
                 continue
             plain.append(part)
-            places.append(place)
+            places.append(position)
     return "".join(plain), places
 
 

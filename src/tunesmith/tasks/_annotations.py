@@ -258,8 +258,8 @@ def _is_covered(text: str, start: Any, end: Any, covered: Any) -> bool:
     return covered is None or text[start:end] == covered
 
 
-def _in_characters(text: Any, place: Any) -> Any:
+def _in_characters(text: Any, position: Any) -> Any:
     """A place in characters, from one in units of UTF-16, as browsers count."""
-    if not isinstance(text, str) or not isinstance(place, int):
-        return place
-    return len(text.encode("utf-16-le", "surrogatepass")[: 2 * place].decode("utf-16-le", "replace"))
+    if not isinstance(text, str) or not isinstance(position, int):
+        return position
+    return len(text.encode("utf-16-le", "surrogatepass")[: 2 * position].decode("utf-16-le", "replace"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tunesmith.metrics import Statistics, language_modelling
-from tunesmith.tasks import IGNORED, Batch, Encoded, LossOptions, Prediction, Seen
+from tunesmith.tasks import IGNORED, Batch, Encoded, EvalPredictions, LossOptions, Prediction
 from tunesmith.tasks._texts import classification_loss
 
 if TYPE_CHECKING:
@@ -95,31 +95,33 @@ def encoded_windows(
     )
 
 
-def statistics_of_texts(seen: Seen) -> Statistics:
+def statistics_of_texts(evaluated: EvalPredictions) -> Statistics:
     """[rows, 4], what `language_modelling.formula` needs."""
-    nll, tokens = by_row(seen).T
-    return language_modelling.statistics(nll, tokens, seen.encoded.sum_by_row(seen.encoded.dense["n_bytes"]))
+    nll, tokens = by_row(evaluated).T
+    return language_modelling.statistics(
+        nll, tokens, evaluated.encoded.sum_by_row(evaluated.encoded.dense["n_bytes"])
+    )
 
 
-def bits_per_byte(seen: Seen) -> NDArray[np.float64]:
+def bits_per_byte(evaluated: EvalPredictions) -> NDArray[np.float64]:
     """[rows], of each row alone."""
-    nll, _ = by_row(seen).T
-    n_bytes = seen.encoded.sum_by_row(seen.encoded.dense["n_bytes"])
+    nll, _ = by_row(evaluated).T
+    n_bytes = evaluated.encoded.sum_by_row(evaluated.encoded.dense["n_bytes"])
     return np.asarray(nll / np.log(2) / np.maximum(n_bytes, 1.0))
 
 
-def scored_texts(seen: Seen, key: str) -> list[Prediction]:
+def scored_texts(evaluated: EvalPredictions, key: str) -> list[Prediction]:
     """One answer a row with its bits a byte, and the generated text where there is one."""
-    texts = list(seen.texts or ())
+    texts = list(evaluated.texts or ())
     return [
         {"bits_per_byte": round(float(bits), 4)} | ({key: texts[row]} if row < len(texts) else {})
-        for row, bits in enumerate(bits_per_byte(seen))
+        for row, bits in enumerate(bits_per_byte(evaluated))
     ]
 
 
-def by_row(seen: Seen) -> NDArray[np.float64]:
+def by_row(evaluated: EvalPredictions) -> NDArray[np.float64]:
     """[rows, 2]: negative log-likelihood and scored tokens, over all windows of each row."""
-    return seen.encoded.sum_by_row(np.asarray(seen.kept, dtype=np.float64)[:, :2])
+    return evaluated.encoded.sum_by_row(np.asarray(evaluated.outputs, dtype=np.float64)[:, :2])
 
 
 def mean_nll(sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -41,63 +41,63 @@ def checked_messages(value: Any, *, needs_reply: bool) -> list[Message]:
     turns = parsed_json(value)
     if not isinstance(turns, (list, tuple)):
         raise RowError(f"messages must be a list of turns, and this is {shown(value)}.")
-    messages = [_checked_turn(turn, f"turn {place}") for place, turn in enumerate(turns, start=1)]
+    messages = [_checked_turn(turn, f"turn {location}") for location, turn in enumerate(turns, start=1)]
     _refuse_unfit(messages, needs_reply=needs_reply)
     return messages
 
 
-def _checked_turn(turn: Any, place: str) -> Message:
+def _checked_turn(turn: Any, location: str) -> Message:
     if not isinstance(turn, Mapping):
-        raise RowError(f"{place} must have a role and content, and it is {shown(turn)}.")
+        raise RowError(f"{location} must have a role and content, and it is {shown(turn)}.")
     role = "system" if turn.get("role") == "developer" else turn.get("role")
     if role not in _ROLES:
         known = ", ".join(f"`{name}`" for name in _ROLES)
-        raise RowError(f"{place} has the role {_quoted(role)}; it must be one of {known}.")
-    message: Message = {"role": role, "content": _content(turn.get("content"), place)}
+        raise RowError(f"{location} has the role {_quoted(role)}; it must be one of {known}.")
+    message: Message = {"role": role, "content": _content(turn.get("content"), location)}
     if role == "assistant" and (calls := parsed_json(turn.get("tool_calls"))):
-        message["tool_calls"] = _checked_calls(calls, place)
+        message["tool_calls"] = _checked_calls(calls, location)
     # An empty system turn says something: templates with a system prompt of their own leave it out.
     if not message["content"].strip() and role != "system" and "tool_calls" not in message:
-        raise RowError(f"{place} ({role}) is empty.")
+        raise RowError(f"{location} ({role}) is empty.")
     message |= {name: turn[name] for name in _KEPT if isinstance(turn.get(name), str)}
-    refuse_surrogates(message, place)
+    refuse_surrogates(message, location)
     return message
 
 
-def _content(value: Any, place: str) -> str:
+def _content(value: Any, location: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, (list, tuple)):
-        return "".join(_part(part, place) for part in value)
+        return "".join(_part(part, location) for part in value)
     if not isinstance(value, str):
-        raise RowError(f"{place}: content must be text, and it is {shown(value)}.")
+        raise RowError(f"{location}: content must be text, and it is {shown(value)}.")
     return value
 
 
-def _part(part: Any, place: str) -> str:
+def _part(part: Any, location: str) -> str:
     if not isinstance(part, Mapping):
-        raise RowError(f"{place}: a part of the content must be an object, and it is {shown(part)}.")
+        raise RowError(f"{location}: a part of the content must be an object, and it is {shown(part)}.")
     if part.get("type", "text") != "text":
-        raise RowError(f"{place} has a part of type {_quoted(part['type'])}; only text can be used.")
+        raise RowError(f"{location} has a part of type {_quoted(part['type'])}; only text can be used.")
     if not isinstance(part.get("text"), str):
-        raise RowError(f"{place} has a part without text.")
+        raise RowError(f"{location} has a part without text.")
     return str(part["text"])
 
 
-def _checked_calls(calls: Any, place: str) -> list[dict[str, Any]]:
+def _checked_calls(calls: Any, location: str) -> list[dict[str, Any]]:
     if not isinstance(calls, (list, tuple)):
-        raise RowError(f"{place}: tool_calls must be a list, and it is {shown(calls)}.")
-    return [_checked_call(call, place) for call in calls]
+        raise RowError(f"{location}: tool_calls must be a list, and it is {shown(calls)}.")
+    return [_checked_call(call, location) for call in calls]
 
 
-def _checked_call(call: Any, place: str) -> dict[str, Any]:
+def _checked_call(call: Any, location: str) -> dict[str, Any]:
     """Arguments become an object: OpenAI sends them as JSON text, which templates would quote again."""
     function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise RowError(f"{place}: a tool call must name its function, and this is {shown(call)}.")
+        raise RowError(f"{location}: a tool call must name its function, and this is {shown(call)}.")
     arguments = parsed_json(function.get("arguments") or {})
     if not isinstance(arguments, Mapping):
-        raise RowError(f"{place}: the arguments of {_quoted(function['name'])} are not a JSON object.")
+        raise RowError(f"{location}: the arguments of {_quoted(function['name'])} are not a JSON object.")
     checked = {"type": "function", "function": {"name": function["name"], "arguments": dict(arguments)}}
     return {"id": call["id"], **checked} if isinstance(call.get("id"), str) else checked
 
@@ -107,18 +107,18 @@ def _refuse_unfit(messages: list[Message], *, needs_reply: bool) -> None:
     if "user" not in roles and "assistant" not in roles:
         raise RowError("there is no turn of a user or an assistant.")
     if "system" in roles[1:]:
-        place = roles.index("system", 1) + 1
-        raise RowError(f"turn {place} is a system turn; there can be one, and it must be the first.")
+        location = roles.index("system", 1) + 1
+        raise RowError(f"turn {location} is a system turn; there can be one, and it must be the first.")
     if needs_reply and "assistant" not in roles:
         raise RowError("there is no turn of the assistant to learn from.")
 
 
-def refuse_surrogates(value: Any, place: str) -> None:
+def refuse_surrogates(value: Any, location: str) -> None:
     """Bytes that are not UTF-8, and lone surrogates of JSON: no tokenizer and no file can take them."""
     try:
         json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
     except UnicodeEncodeError:
-        raise RowError(f"{place} is not UTF-8.") from None
+        raise RowError(f"{location} is not UTF-8.") from None
 
 
 def parsed_json(value: Any) -> Any:

@@ -71,7 +71,7 @@ class _Counts:
         self.off += sum(start not in starts or end not in ends for start, end, _ in entities)
         for _, end, _ in entities:
             given = range(end, end + _blanks(text[end:]) + 1)
-            self._count(_INCLUSIVE, end in ends, any(place + 1 in ends for place in given))
+            self._count(_INCLUSIVE, end in ends, any(position + 1 in ends for position in given))
         if text.isascii() or not entities:
             return
         for name, length in UNITS.items():
@@ -79,7 +79,9 @@ class _Counts:
             for start, _, _ in entities:
                 given = range(start - _blanks(text[:start][::-1]), start + 1)
                 if places.get(start) != start:
-                    self._count(name, start in starts, any(places.get(place) in starts for place in given))
+                    self._count(
+                        name, start in starts, any(places.get(position) in starts for position in given)
+                    )
 
     def _count(self, name: str, fits: bool, fits_if_moved: bool) -> None:
         self.moved[name] += 1

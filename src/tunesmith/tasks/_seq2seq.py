@@ -18,11 +18,11 @@ from tunesmith.tasks import (
     Column,
     Encoded,
     EncodeOptions,
+    EvalPredictions,
+    LabelSchema,
     LossOptions,
     Prediction,
     RowError,
-    Seen,
-    Targets,
     Task,
     Values,
 )
@@ -52,14 +52,14 @@ class SequenceToSequence(Task):
 
     suggested_model = "google-t5/t5-small"
     auto_class = "AutoModelForSeq2SeqLM"
-    look_metric = "loss"
+    selection_metric = "loss"
     shown_as = "texts"
     generates = True
     scores_texts = True
     item = "target tokens"
     rows_wanted = 40_000
     most_epochs = 8
-    heeds = ("label_smoothing_factor", "r_drop_alpha", "augment")
+    supported_options = ("label_smoothing_factor", "r_drop_alpha", "augment")
 
     def __init__(
         self,
@@ -88,7 +88,9 @@ class SequenceToSequence(Task):
         texts_of_rows = [text for row in train.get(self.outputs[0], ()) for text in row]
         return language.add_unknown_characters(texts_of_rows, tokenizer)
 
-    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+    def encode(
+        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+    ) -> Encoded:
         """See Task; in training, each reference of a row is a sequence of its own."""
         how = {
             "truncation": options.max_length is not None,
@@ -118,7 +120,7 @@ class SequenceToSequence(Task):
             lost=known,
         )
 
-    def items(self, encoded: Encoded) -> NDArray[np.int64]:
+    def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
         """See Task: target tokens."""
         return encoded.ragged["decoder_labels"].lengths
 
@@ -137,7 +139,7 @@ class SequenceToSequence(Task):
         """See Task."""
         return texts.classification_loss(outputs, batch["decoder_labels"], options)
 
-    def keep(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def select_outputs(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """See Task: [b, 2], the negative log-likelihood and the number of target tokens."""
         return language.summed_nll(outputs, batch["decoder_labels"])
 
@@ -145,11 +147,11 @@ class SequenceToSequence(Task):
         """See Task; over the target's tokens."""
         return super().divergence(one, other, {"labels": batch["decoder_labels"]})
 
-    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+    def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """See Task."""
-        return [{self.answer_key: text.strip()} for text in seen.texts or ()]
+        return [{self.answer_key: text.strip()} for text in evaluated.texts or ()]
 
-    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
         """See Task: one text, or all references."""
         return [row[0] if len(row) == 1 else row for row in columns[self.outputs[0]]]
 
@@ -163,24 +165,24 @@ class SequenceToSequence(Task):
         statistics = overlap.statistics([prediction[self.answer_key]], [references], ("chrf",))
         return 1.0 - float(overlap.formula(total(statistics), ("chrf",))["chrf"])
 
-    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+    def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task: likelihood, then what the measures need."""
-        generated = [text.strip() for text in seen.texts or ()]
-        measured = overlap.statistics(generated, seen.columns[self.outputs[0]], self.measures)
-        return np.concatenate([language.by_row(seen), measured], axis=1)
+        generated = [text.strip() for text in evaluated.texts or ()]
+        measured = overlap.statistics(generated, evaluated.columns[self.outputs[0]], self.measures)
+        return np.concatenate([language.by_row(evaluated), measured], axis=1)
 
-    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+    def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """See Task."""
         scores = overlap.formula(sums[..., 2:], self.measures)
         return {**scores, "loss": language.mean_nll(sums)}
 
-    def shares(self, targets: Targets) -> Shares:
+    def shares(self, label_schema: LabelSchema) -> Shares:
         """See Task."""
         return overlap.shares(self.measures, first=2)
 
-    def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
+    def validation_scores(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, float]:
         """See Task: the loss alone, without generating."""
-        return {"loss": float(language.mean_nll(language.by_row(seen).sum(0)))}
+        return {"loss": float(language.mean_nll(language.by_row(evaluated).sum(0)))}
 
 
 def _shifted(model: Any, labels: torch.Tensor) -> torch.Tensor:

@@ -51,7 +51,6 @@ class Units:
     @classmethod
     def of(cls, offsets: Ints, bounds: Ints) -> Units:
         """From the characters of tokens [tokens, 2] and of words [words, 2]."""
-        offsets = _with_width(offsets, bounds)
         real = np.flatnonzero(offsets[:, 1] > offsets[:, 0])
         starts, ends = offsets[real, 0], offsets[real, 1]
         # Normalising may change the order within a character; searching needs a rising one.
@@ -95,17 +94,19 @@ class Units:
         return labels
 
 
-def _with_width(offsets: Ints, bounds: Ints) -> Ints:
+def with_width(offsets: Ints, bounds: Ints) -> Ints:
     """The characters of tokens, where one without width at the start of a word covers its first character.
 
-    Byte-level BPE makes such a token of the blank before a character it does not know. To transformers' pipeline it
-    is a word of its own that begins where the next one does, so it must be the first token of that word.
+    Byte-level BPE makes such a token of the blank before a character it does not know. The pipeline of
+    transformers takes it for a word that begins where the next one does, so it must be the first token of
+    that word.
     """
     empty = offsets[:, 0] == offsets[:, 1]
     if not empty.any():
         return offsets
+    leads = np.append(empty[:-1] & ~empty[1:] & (offsets[:-1, 0] == offsets[1:, 0]), False)
     found = offsets.copy()
-    found[empty & np.isin(offsets[:, 0], bounds[:, 0]), 1] += 1
+    found[leads & np.isin(offsets[:, 0], bounds[:, 0]), 1] += 1
     return found
 
 

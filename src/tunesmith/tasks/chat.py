@@ -20,12 +20,12 @@ from tunesmith.tasks import (
     Column,
     Encoded,
     EncodeOptions,
+    EvalPredictions,
+    LabelSchema,
     LossOptions,
     Prediction,
     Recognised,
     RowError,
-    Seen,
-    Targets,
     Task,
     Values,
 )
@@ -65,8 +65,8 @@ class Chat(Task):
     primary_metric = "bits_per_byte"
     greater_is_better = False
     shown_as = "texts"
-    baselines = ("untouched",)
-    heeds = ("label_smoothing_factor",)
+    baselines = ("base_model",)
+    supported_options = ("label_smoothing_factor",)
     item = "assistant tokens"
     max_length = 1024
     windows = True
@@ -104,7 +104,9 @@ class Chat(Task):
         """See Task: the end of a turn, and the end of the text."""
         return end_tokens(tokenizer)
 
-    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+    def encode(
+        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+    ) -> Encoded:
         """See Task; a long conversation becomes windows, and every reply is learned once; a prompt is fitted."""
         tools = batch.get("tools") or [None] * len(batch["messages"])
         if options.purpose == "predict":
@@ -121,7 +123,7 @@ class Chat(Task):
             rows.append((ids, labels, n_bytes))
         return language.encoded_windows(rows, options.max_length, options.overlap)
 
-    def items(self, encoded: Encoded) -> NDArray[np.int64]:
+    def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
         """See Task: the assistant's tokens."""
         return language.supervised(encoded)
 
@@ -129,28 +131,28 @@ class Chat(Task):
         """See Task."""
         return language.next_token_loss(outputs, batch, options)
 
-    def keep(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def select_outputs(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """See Task: [b, 2], negative log-likelihood and scored tokens."""
         return language.summed_nll(*language.next_token(outputs, batch["labels"]))
 
-    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
         """See Task: the last reply."""
         return [last_reply(messages) for messages in columns["messages"]]
 
-    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+    def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """See Task."""
-        if seen.kept is None:
-            return [{"message": reply(text)} for text in seen.texts or ()]
+        if evaluated.outputs is None:
+            return [{"message": reply(text)} for text in evaluated.texts or ()]
         return [
             {**answer, "message": reply(answer["message"])} if "message" in answer else answer
-            for answer in language.scored_texts(seen, "message")
+            for answer in language.scored_texts(evaluated, "message")
         ]
 
-    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+    def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task."""
-        return language.statistics_of_texts(seen)
+        return language.statistics_of_texts(evaluated)
 
-    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+    def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """See Task."""
         return language_modelling.formula(sums, with_bytes=True)
 

@@ -24,12 +24,12 @@ from tunesmith.tasks import (
     Column,
     Encoded,
     EncodeOptions,
+    EvalPredictions,
+    LabelSchema,
     LossOptions,
     Prediction,
     Ragged,
     RowError,
-    Seen,
-    Targets,
     Task,
     Values,
 )
@@ -57,17 +57,19 @@ class FillMask(Task):
     primary_metric = "loss"
     greater_is_better = False
     shown_as = "nothing"
-    baselines = ("untouched",)
-    heeds = ("mlm_probability", "whole_word_masking", "label_smoothing_factor")
+    baselines = ("base_model",)
+    supported_options = ("mlm_probability", "whole_word_masking", "label_smoothing_factor")
     max_length = 512
     windows = True
-    keeps_tokens = True
+    outputs_per_token = True
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task."""
         return {"text": text_of(row["text"], "text")}
 
-    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+    def encode(
+        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+    ) -> Encoded:
         """See Task; `word_of_token` counts words from 1, special tokens are 0."""
         if tokenizer.mask_token_id is None:
             raise DataError(
@@ -93,9 +95,9 @@ class FillMask(Task):
         found = Encoded.of(fields, rows=of_sequence, n_rows=len(rows))
         if options.purpose != "score":
             return found
-        return self.vary(found, np.random.default_rng(0), tokenizer, PLAIN_LOSS)
+        return self.draw(found, np.random.default_rng(0), tokenizer, PLAIN_LOSS)
 
-    def items(self, encoded: Encoded) -> NDArray[np.int64]:
+    def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
         """See Task: chosen tokens; before any are chosen, one for each text that has words."""
         if "labels" in encoded.ragged:
             labels = encoded.ragged["labels"]
@@ -103,7 +105,7 @@ class FillMask(Task):
         words = encoded.ragged["word_of_token"]
         return (words.sums((words.values > 0).astype(np.int64)) > 0).astype(np.int64)
 
-    def vary(
+    def draw(
         self, encoded: Encoded, rng: np.random.Generator, tokenizer: Any, options: LossOptions
     ) -> Encoded:
         """See Task: chooses tokens, hides them, and makes them the labels."""
@@ -126,7 +128,7 @@ class FillMask(Task):
         """See Task."""
         return texts.classification_loss(outputs, batch["labels"], options)
 
-    def keep(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def select_outputs(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """See Task: of each token, in scoring its loss and whether it was the first choice; else the best ones."""
         import torch
         from torch.nn import functional as F
@@ -139,27 +141,27 @@ class FillMask(Task):
         each = F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
         return torch.stack([each, (logits.argmax(-1) == labels).float()], dim=-1)
 
-    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+    def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """See Task; the answers for the first mask of each text, the best first."""
-        if "labels" in seen.encoded.ragged:
-            nll, tokens, _ = _sums(seen).T
+        if "labels" in evaluated.encoded.ragged:
+            nll, tokens, _ = _sums(evaluated).T
             return [{"loss": round(float(a / max(n, 1)), 4)} for a, n in zip(nll, tokens, strict=True)]
-        return [_filled(seen, row) for row in range(seen.encoded.n_rows)]
+        return [_filled(evaluated, row) for row in range(evaluated.encoded.n_rows)]
 
-    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
         """See Task: nothing; what was hidden is in the text."""
         return [None] * len(columns["text"])
 
-    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+    def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task."""
-        nll, tokens, correct = _sums(seen).T
+        nll, tokens, correct = _sums(evaluated).T
         return language_modelling.statistics(nll, tokens, correct=correct)
 
-    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+    def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """See Task."""
         return language_modelling.formula(sums, with_accuracy=True)
 
-    def shares(self, targets: Targets) -> Shares:
+    def shares(self, label_schema: LabelSchema) -> Shares:
         """See Task."""
         return language_modelling.shares()
 
@@ -167,14 +169,14 @@ class FillMask(Task):
 task = FillMask()
 
 
-def _filled(seen: Seen, row: int) -> Prediction:
+def _filled(evaluated: EvalPredictions, row: int) -> Prediction:
     """The best tokens for the first mask of a row."""
-    tokenizer = seen.tokenizer
-    for sequence in np.flatnonzero(seen.encoded.rows == row).tolist():
-        ids = seen.encoded.ragged["input_ids"][sequence]
+    tokenizer = evaluated.tokenizer
+    for sequence in np.flatnonzero(evaluated.encoded.rows == row).tolist():
+        ids = evaluated.encoded.ragged["input_ids"][sequence]
         masks = np.flatnonzero(ids == tokenizer.mask_token_id)
         if len(masks):
-            found = seen.kept[sequence][masks[0]]
+            found = evaluated.outputs[sequence][masks[0]]
             top = [
                 _fill(ids, int(masks[0]), int(token), float(score), tokenizer)
                 for score, token in zip(found[:_ANSWERS], found[_ANSWERS:], strict=True)
@@ -237,9 +239,9 @@ def _chosen(words: Ragged, share: float, rng: np.random.Generator, *, whole_word
     return np.asarray(chosen)
 
 
-def _sums(seen: Seen) -> NDArray[np.float64]:
+def _sums(evaluated: EvalPredictions) -> NDArray[np.float64]:
     """[rows, 3]: negative log-likelihood, tokens and right ones, of the hidden tokens."""
-    labels, kept = seen.encoded.ragged["labels"], seen.kept
+    labels, kept = evaluated.encoded.ragged["labels"], evaluated.outputs
     counted = (labels.values != IGNORED).astype(np.float64)
     parts = (kept.values[:, 0] * counted, counted, kept.values[:, 1] * counted)
-    return seen.encoded.sum_by_row(np.stack([labels.sums(part) for part in parts], axis=1))
+    return evaluated.encoded.sum_by_row(np.stack([labels.sums(part) for part in parts], axis=1))

@@ -21,12 +21,12 @@ from tunesmith.tasks import (
     Column,
     Encoded,
     EncodeOptions,
+    EvalPredictions,
+    LabelSchema,
     LossOptions,
     Prediction,
     Recognised,
     RowError,
-    Seen,
-    Targets,
     Task,
     Values,
 )
@@ -58,7 +58,7 @@ class MultiLabelClassification(Task):
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "f1_micro"
     pools = True
-    heeds = ("focal_gamma", "r_drop_alpha", "augment", "label_smoothing_factor", "class_weights")
+    supported_options = ("focal_gamma", "r_drop_alpha", "augment", "label_smoothing_factor", "class_weights")
     has_probe = True
     baselines = ("all_frequent", "tfidf_logistic_regression")
 
@@ -86,10 +86,10 @@ class MultiLabelClassification(Task):
         )
 
     def converters(
-        self, values: Mapping[str, Sequence[Any]], targets: Targets | None
+        self, values: Mapping[str, Sequence[Any]], label_schema: LabelSchema | None
     ) -> Mapping[str, Callable[[Any], Any]]:
         """See Task: the separator of several labels in a cell is that of the column."""
-        known = targets["labels"] if targets else None
+        known = label_schema["labels"] if label_schema else None
         return {"labels": label_splitter(values["labels"], known)} if "labels" in values else {}
 
     def read(self, row: Values) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class MultiLabelClassification(Task):
         example = texts.read_texts(row)
         return {**example, "labels": _labels_of(row["labels"])} if "labels" in row else example
 
-    def learn_targets(self, train: Values) -> Targets:
+    def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task."""
         counts: dict[str, int] = {}
         for labels in train["labels"]:
@@ -115,31 +115,35 @@ class MultiLabelClassification(Task):
             )
         return {"labels": in_label_order(counts)}
 
-    def check_targets(self, row: Values, targets: Targets) -> None:
+    def check_targets(self, row: Values, label_schema: LabelSchema) -> None:
         """See Task."""
         for label in row.get("labels") or ():
-            refuse_unknown_label(label, targets["labels"])
+            refuse_unknown_label(label, label_schema["labels"])
 
-    def notices(self, train: Values, targets: Targets) -> list[str]:
+    def notices(self, train: Values, label_schema: LabelSchema) -> list[str]:
         """See Task: labels that differ in spelling alone."""
         return spelling_notices(Counter(label for labels in train["labels"] for label in labels))
 
-    def config(self, targets: Targets) -> dict[str, Any]:
+    def config(self, label_schema: LabelSchema) -> dict[str, Any]:
         """See Task."""
-        config = label_config(targets["labels"], "multi_label_classification")
-        return {**config, THRESHOLDS_KEY: targets["thresholds"]} if "thresholds" in targets else config
+        config = label_config(label_schema["labels"], "multi_label_classification")
+        return (
+            {**config, THRESHOLDS_KEY: label_schema["thresholds"]} if "thresholds" in label_schema else config
+        )
 
-    def targets_of(self, config: Any) -> Targets:
+    def label_schema_of(self, config: Any) -> LabelSchema:
         """See Task."""
-        targets = {"labels": labels_in(config)}
+        label_schema = {"labels": labels_in(config)}
         thresholds = getattr(config, THRESHOLDS_KEY, None)
-        return {**targets, "thresholds": list(thresholds)} if thresholds else targets
+        return {**label_schema, "thresholds": list(thresholds)} if thresholds else label_schema
 
-    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+    def encode(
+        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+    ) -> Encoded:
         """See Task; `labels` is [rows, k], 0 or 1."""
         labels = None
         if texts.has_column(batch, "labels"):
-            ids = {label: i for i, label in enumerate(targets["labels"])}
+            ids = {label: i for i, label in enumerate(label_schema["labels"])}
             labels = np.zeros((len(batch["labels"]), len(ids)), dtype=np.float32)
             for row, names in enumerate(batch["labels"]):
                 labels[row, [ids[name] for name in names]] = 1.0
@@ -165,15 +169,15 @@ class MultiLabelClassification(Task):
         p, q = one.float(), other.float()
         return ((p.sigmoid() - q.sigmoid()) * (p - q)).sum() / 2
 
-    def fit_thresholds(self, seen: Seen, targets: Targets) -> Targets:
+    def fit_thresholds(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> LabelSchema:
         """See Task."""
-        fitted = multi_label.fit_thresholds(_probabilities(seen), seen.encoded.dense["labels"])
-        return {**targets, "thresholds": [float(value) for value in fitted]}
+        fitted = multi_label.fit_thresholds(_probabilities(evaluated), evaluated.encoded.dense["labels"])
+        return {**label_schema, "thresholds": [float(value) for value in fitted]}
 
-    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+    def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """See Task; `labels` are those given, most probable first, `scores` holds every label's probability."""
-        names, probabilities = targets["labels"], _probabilities(seen)
-        given = _given(probabilities, targets)
+        names, probabilities = label_schema["labels"], _probabilities(evaluated)
+        given = _given(probabilities, label_schema)
         return [
             {
                 "labels": [
@@ -190,40 +194,42 @@ class MultiLabelClassification(Task):
         """See Task: all labels right and none too many."""
         return {item["label"] for item in prediction["labels"]} == set(gold)
 
-    def details(self, seen: Seen, targets: Targets) -> dict[str, Any]:
+    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, Any]:
         """See Task: `per_class`."""
-        sums = total(self.statistics(seen, targets))
+        sums = total(self.statistics(evaluated, label_schema))
         table = {name: values.tolist() for name, values in multi_label.per_label(sums).items()}
-        return {"per_class": {"labels": targets["labels"], **table}}
+        return {"per_class": {"labels": label_schema["labels"], **table}}
 
-    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+    def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task."""
-        given = _given(_probabilities(seen), targets)
-        return multi_label.statistics(seen.encoded.dense["labels"].astype(np.int64), given.astype(np.int64))
+        given = _given(_probabilities(evaluated), label_schema)
+        return multi_label.statistics(
+            evaluated.encoded.dense["labels"].astype(np.int64), given.astype(np.int64)
+        )
 
-    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+    def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """See Task."""
         return multi_label.formula(sums)
 
-    def shares(self, targets: Targets) -> Shares:
+    def shares(self, label_schema: LabelSchema) -> Shares:
         """See Task."""
-        return multi_label.shares(len(targets["labels"]))
+        return multi_label.shares(len(label_schema["labels"]))
 
-    def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
+    def validation_scores(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, float]:
         """See Task; with thresholds fitted anew."""
-        return super().look(seen, self.fit_thresholds(seen, targets))
+        return super().validation_scores(evaluated, self.fit_thresholds(evaluated, label_schema))
 
 
 task = MultiLabelClassification()
 
 
-def _probabilities(seen: Seen) -> NDArray[np.float32]:
-    logits = np.asarray(seen.kept, dtype=np.float32)
+def _probabilities(evaluated: EvalPredictions) -> NDArray[np.float32]:
+    logits = np.asarray(evaluated.outputs, dtype=np.float32)
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), dtype=np.float32)
 
 
-def _given(probabilities: NDArray[np.float32], targets: Targets) -> NDArray[np.bool_]:
-    thresholds = np.asarray(targets.get("thresholds", [0.5] * probabilities.shape[1]), dtype=np.float32)
+def _given(probabilities: NDArray[np.float32], label_schema: LabelSchema) -> NDArray[np.bool_]:
+    thresholds = np.asarray(label_schema.get("thresholds", [0.5] * probabilities.shape[1]), dtype=np.float32)
     return probabilities >= thresholds
 
 

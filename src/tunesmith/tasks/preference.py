@@ -19,12 +19,12 @@ from tunesmith.tasks import (
     Column,
     Encoded,
     EncodeOptions,
+    EvalPredictions,
+    LabelSchema,
     LossOptions,
     Prediction,
     Recognised,
     RowError,
-    Seen,
-    Targets,
     Task,
     Values,
 )
@@ -54,15 +54,15 @@ class Preference(Task):
     suggested_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
     auto_class = "AutoModelForCausalLM"
     primary_metric = "reward_accuracy"
-    look_metric = "loss"
+    selection_metric = "loss"
     shown_as = "pairs"
     baselines = ("longer_reply",)
-    heeds = ("dpo_beta",)
+    supported_options = ("dpo_beta",)
     item = "pairs"
     rate_factor = 0.1
     max_length = 1024
     generates = True
-    pairs = True
+    needs_reference = True
 
     def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
         """Pairs of replies as TRL, ShareGPT or Alpaca keep them."""
@@ -86,7 +86,9 @@ class Preference(Task):
         """See Task."""
         return end_tokens(tokenizer)
 
-    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+    def encode(
+        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+    ) -> Encoded:
         """See Task: the chosen conversation, and the rejected one beside it under `rejected_…`."""
         if options.purpose == "predict":
             most = None if options.max_length is None else options.max_length // 2
@@ -100,7 +102,7 @@ class Preference(Task):
         ]
         return Encoded.of({name: [row[name] for row in rows] for name in _FIELDS}, n_rows=len(rows))
 
-    def items(self, encoded: Encoded) -> NDArray[np.int64]:
+    def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
         """See Task: pairs of which something of both replies is left."""
         left = [
             labels.sums((labels.values != IGNORED).astype(np.int64)) > 0
@@ -127,22 +129,22 @@ class Preference(Task):
         gains = outputs - batch["reference"]
         return -F.logsigmoid(options.dpo_beta * (gains[:, 0] - gains[:, 1])).sum()
 
-    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
         """See Task: both replies."""
         return [
             {"chosen": last_reply(chosen), "rejected": last_reply(rejected)}
             for chosen, rejected in zip(columns["chosen"], columns["rejected"], strict=True)
         ]
 
-    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+    def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """See Task; in scoring, by how much each reply has gained."""
-        said = list(seen.texts or ())
-        if seen.kept is None:
+        said = list(evaluated.texts or ())
+        if evaluated.outputs is None:
             return [{"message": reply(text)} for text in said]
         return [
             {"chosen_gain": round(float(chosen), 4), "rejected_gain": round(float(rejected), 4)}
             | ({"message": reply(said[row])} if row < len(said) else {})
-            for row, (chosen, rejected) in enumerate(_gains(seen))
+            for row, (chosen, rejected) in enumerate(_gains(evaluated))
         ]
 
     def is_correct(self, prediction: Prediction, gold: Any) -> bool:
@@ -153,33 +155,33 @@ class Preference(Task):
         """See Task."""
         return float(prediction["rejected_gain"] - prediction["chosen_gain"])
 
-    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+    def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task; margins are in nats, not multiplied by β."""
-        gains = _gains(seen)
+        gains = _gains(evaluated)
         return preference.statistics(gains[:, 0] - gains[:, 1])
 
-    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+    def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """See Task."""
         return preference.formula(sums)
 
-    def shares(self, targets: Targets) -> Shares:
+    def shares(self, label_schema: LabelSchema) -> Shares:
         """See Task."""
         return preference.shares()
 
-    def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
+    def validation_scores(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, float]:
         """See Task; the loss at β = 0.1 chooses the best step: accuracy on a few pairs is too coarse."""
-        gains = _gains(seen)
+        gains = _gains(evaluated)
         loss = np.logaddexp(0.0, -0.1 * (gains[:, 0] - gains[:, 1])).mean()
-        return {**super().look(seen, targets), "loss": float(loss)}
+        return {**super().validation_scores(evaluated, label_schema), "loss": float(loss)}
 
 
 task = Preference()
 
 
-def _gains(seen: Seen) -> NDArray[np.float64]:
+def _gains(evaluated: EvalPredictions) -> NDArray[np.float64]:
     """[rows, 2], log-likelihood gained since before training."""
-    reference = seen.encoded.dense.get("reference")
-    kept = np.asarray(seen.kept, dtype=np.float64)
+    reference = evaluated.encoded.dense.get("reference")
+    kept = np.asarray(evaluated.outputs, dtype=np.float64)
     return kept if reference is None else kept - np.asarray(reference, dtype=np.float64)
 
 
@@ -209,7 +211,7 @@ def _encode_pair(
 def _encode_reply(prompt: Any, said: Sequence[Any], tokenizer: Any) -> tuple[list[int], list[int]]:
     """Ids and labels of a conversation; only what follows the prompt has labels."""
     ids, is_target, _ = chat_templates.encode_conversation([*prompt.messages, *said], tokenizer)
-    learned = (target and place >= len(prompt.ids) for place, target in enumerate(is_target))
+    learned = (target and position >= len(prompt.ids) for position, target in enumerate(is_target))
     return ids, [token if learn else IGNORED for token, learn in zip(ids, learned, strict=True)]
 
 

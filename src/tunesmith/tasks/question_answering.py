@@ -21,12 +21,12 @@ from tunesmith.tasks import (
     Column,
     Encoded,
     EncodeOptions,
+    EvalPredictions,
+    LabelSchema,
     LossOptions,
     Prediction,
     Realigned,
     RowError,
-    Seen,
-    Targets,
     Task,
     Values,
 )
@@ -68,7 +68,7 @@ class QuestionAnswering(Task):
     max_length = 384
     aligns = True
     windows = True
-    keeps_tokens = True
+    outputs_per_token = True
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; an answer is its text and where it starts."""
@@ -93,7 +93,7 @@ class QuestionAnswering(Task):
             moved.append(Realigned(item["text"], _start_of(item), context[start:end], start))
         return {**row, "answers": answers}, moved
 
-    def learn_targets(self, train: Values) -> Targets:
+    def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task: whether some questions have no answer, and how long answers are."""
         lengths = [len(answer["text"]) for answers in train["answers"] for answer in answers]
         return {
@@ -101,23 +101,25 @@ class QuestionAnswering(Task):
             "longest_answer": int(_ROOM * max(lengths, default=100)),
         }
 
-    def config(self, targets: Targets) -> dict[str, Any]:
+    def config(self, label_schema: LabelSchema) -> dict[str, Any]:
         """See Task."""
-        known: dict[str, Any] = {"num_labels": 2, LENGTH_KEY: targets["longest_answer"]}
-        if targets["has_unanswerable"]:
-            known[THRESHOLD_KEY] = targets.get("threshold", 0.0)
+        known: dict[str, Any] = {"num_labels": 2, LENGTH_KEY: label_schema["longest_answer"]}
+        if label_schema["has_unanswerable"]:
+            known[THRESHOLD_KEY] = label_schema.get("threshold", 0.0)
         return known
 
-    def targets_of(self, config: Any) -> Targets:
+    def label_schema_of(self, config: Any) -> LabelSchema:
         """See Task."""
         threshold = getattr(config, THRESHOLD_KEY, None)
-        targets = {
+        label_schema = {
             "has_unanswerable": threshold is not None,
             "longest_answer": int(getattr(config, LENGTH_KEY, 300)),
         }
-        return targets if threshold is None else {**targets, "threshold": threshold}
+        return label_schema if threshold is None else {**label_schema, "threshold": threshold}
 
-    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+    def encode(
+        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+    ) -> Encoded:
         """See Task; `start_of_token` and `end_of_token` are a token's characters in the context, from 1."""
         with_types = "token_type_ids" in tokenizer.model_input_names
         questions = _short_questions(batch["question"], tokenizer, options.max_length)
@@ -149,8 +151,8 @@ class QuestionAnswering(Task):
         if not texts.has_column(batch, "answers"):
             return Encoded.of(fields, rows=rows, n_rows=n)
         found = [
-            passages.label_of(batch["answers"][row], batch["context"][row], *place)
-            for row, place in zip(rows, places, strict=True)
+            passages.label_of(batch["answers"][row], batch["context"][row], *position)
+            for row, position in zip(rows, places, strict=True)
         ]
         labels = np.array([label.tokens for label in found])
         lost = passages.lost(batch["answers"], rows, found)
@@ -177,12 +179,12 @@ class QuestionAnswering(Task):
 
         return F.cross_entropy(outputs, batch["labels"], reduction="sum") / 2
 
-    def fit_thresholds(self, seen: Seen, targets: Targets) -> Targets:
+    def fit_thresholds(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> LabelSchema:
         """See Task: by how much no answer must beat the best one, for the best F1."""
-        if not targets["has_unanswerable"]:
-            return targets
-        found = _best_spans(seen, targets)
-        golds = _gold_texts(seen.columns)
+        if not label_schema["has_unanswerable"]:
+            return label_schema
+        found = _best_spans(evaluated, label_schema)
+        golds = _gold_texts(evaluated.columns)
         answered = np.array([squad.f1(row.text, gold) for row, gold in zip(found, golds, strict=True)])
         silent = np.array([squad.f1("", gold) for gold in golds])
         margins = np.array([row.null - row.score for row in found])
@@ -191,22 +193,24 @@ class QuestionAnswering(Task):
         gains = np.concatenate([[0.0], np.cumsum((answered - silent)[order])])
         best = int(gains.argmax())
         borders = np.concatenate([[margins.min() - 1], np.sort(margins), [margins.max() + 1]])
-        return {**targets, "threshold": round(float((borders[best] + borders[best + 1]) / 2), 6)}
+        return {**label_schema, "threshold": round(float((borders[best] + borders[best + 1]) / 2), 6)}
 
-    def look(self, seen: Seen, targets: Targets) -> dict[str, float]:
+    def validation_scores(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, float]:
         """See Task; with the threshold fitted anew."""
-        return super().look(seen, self.fit_thresholds(seen, targets))
+        return super().validation_scores(evaluated, self.fit_thresholds(evaluated, label_schema))
 
-    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+    def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """See Task; `top` holds the best answers that do not overlap."""
         answers = []
-        for row in _best_spans(seen, targets):
-            silent = targets["has_unanswerable"] and row.null - row.score > targets.get("threshold", 0.0)
+        for row in _best_spans(evaluated, label_schema):
+            silent = label_schema["has_unanswerable"] and row.null - row.score > label_schema.get(
+                "threshold", 0.0
+            )
             best: Prediction = {"answer": "", "score": row.null_share, "start": 0, "end": 0}
             answers.append({**(best if silent else row.top[0]), "top": row.top})
         return answers
 
-    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
         """See Task: the texts of all true answers."""
         return _gold_texts(columns)
 
@@ -218,18 +222,18 @@ class QuestionAnswering(Task):
         """See Task."""
         return float(prediction["score"]) - squad.f1(prediction["answer"], gold)
 
-    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+    def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task."""
-        predicted = [answer["answer"] for answer in self.decode(seen, targets)]
-        return squad.statistics(predicted, _gold_texts(seen.columns))
+        predicted = [answer["answer"] for answer in self.decode(evaluated, label_schema)]
+        return squad.statistics(predicted, _gold_texts(evaluated.columns))
 
-    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+    def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """See Task."""
-        return squad.formula(sums, with_unanswerable=targets["has_unanswerable"])
+        return squad.formula(sums, with_unanswerable=label_schema["has_unanswerable"])
 
-    def shares(self, targets: Targets) -> Shares:
+    def shares(self, label_schema: LabelSchema) -> Shares:
         """See Task."""
-        return squad.shares(with_unanswerable=targets["has_unanswerable"])
+        return squad.shares(with_unanswerable=label_schema["has_unanswerable"])
 
 
 task = QuestionAnswering()
@@ -331,26 +335,30 @@ class _Row:
     top: list[Prediction]
 
 
-def _best_spans(seen: Seen, targets: Targets) -> list[_Row]:
-    if "spans" not in seen.memo:
-        of_row: list[list[int]] = [[] for _ in range(seen.encoded.n_rows)]
-        for sequence, row in enumerate(seen.encoded.rows):
+def _best_spans(evaluated: EvalPredictions, label_schema: LabelSchema) -> list[_Row]:
+    if "spans" not in evaluated.memo:
+        of_row: list[list[int]] = [[] for _ in range(evaluated.encoded.n_rows)]
+        for sequence, row in enumerate(evaluated.encoded.rows):
             of_row[row].append(sequence)
-        seen.memo["spans"] = [
-            _best_of_row(seen, sequences, seen.columns["context"][row], targets)
+        evaluated.memo["spans"] = [
+            _best_of_row(evaluated, sequences, evaluated.columns["context"][row], label_schema)
             for row, sequences in enumerate(of_row)
         ]
-    return list(seen.memo["spans"])
+    return list(evaluated.memo["spans"])
 
 
-def _best_of_row(seen: Seen, sequences: Sequence[int], context: str, targets: Targets) -> _Row:
+def _best_of_row(
+    evaluated: EvalPredictions, sequences: Sequence[int], context: str, label_schema: LabelSchema
+) -> _Row:
     found: list[tuple[float, int, int]] = []
     null = np.inf
     for sequence in sequences:
-        logits = seen.kept[sequence]
+        logits = evaluated.outputs[sequence]
         null = min(null, float(logits[0].sum()))
-        starts, ends = (seen.encoded.ragged[name][sequence] for name in ("start_of_token", "end_of_token"))
-        found += _candidates(logits, starts, ends, targets["longest_answer"])
+        starts, ends = (
+            evaluated.encoded.ragged[name][sequence] for name in ("start_of_token", "end_of_token")
+        )
+        found += _candidates(logits, starts, ends, label_schema["longest_answer"])
     found.sort(key=lambda span: (-span[0], span[1], span[2]))
     scores = np.array([*(score for score, _, _ in found), null])
     shares = np.exp(scores - scores.max())

@@ -17,5 +17,5 @@ task = SequenceToSequence(
     ),
     measures=("rougeL", "rouge1", "rouge2", "chrf"),
     answer_key="summary_text",
-    baselines=("first_sentence", "untouched"),
+    baselines=("first_sentence", "base_model"),
 )

@@ -14,5 +14,5 @@ task = SequenceToSequence(
     ),
     measures=("exact_match", "chrf"),
     answer_key="generated_text",
-    baselines=("copy_source", "untouched"),
+    baselines=("copy_source", "base_model"),
 )

@@ -20,11 +20,11 @@ from tunesmith.tasks import (
     Column,
     Encoded,
     EncodeOptions,
+    EvalPredictions,
+    LabelSchema,
     LossOptions,
     Prediction,
     Recognised,
-    Seen,
-    Targets,
     Task,
     Values,
 )
@@ -52,7 +52,7 @@ class TextClassification(Task):
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "accuracy"
     pools = True
-    heeds = ("class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha", "augment")
+    supported_options = ("class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha", "augment")
     has_probe = True
     baselines = ("majority", "tfidf_logistic_regression")
 
@@ -65,7 +65,7 @@ class TextClassification(Task):
         example = texts.read_texts(row)
         return {**example, "label": label_of(row["label"])} if "label" in row else example
 
-    def learn_targets(self, train: Values) -> Targets:
+    def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task."""
         counts: dict[str, int] = {}
         for label in train["label"]:
@@ -74,28 +74,30 @@ class TextClassification(Task):
         _refuse_labels_that_never_repeat(counts)
         return {"labels": in_label_order(counts)}
 
-    def check_targets(self, row: Values, targets: Targets) -> None:
+    def check_targets(self, row: Values, label_schema: LabelSchema) -> None:
         """See Task."""
         if "label" in row:
-            refuse_unknown_label(row["label"], targets["labels"])
+            refuse_unknown_label(row["label"], label_schema["labels"])
 
-    def notices(self, train: Values, targets: Targets) -> list[str]:
+    def notices(self, train: Values, label_schema: LabelSchema) -> list[str]:
         """See Task: labels that differ in spelling alone."""
         return spelling_notices(Counter(train["label"]))
 
-    def config(self, targets: Targets) -> dict[str, Any]:
+    def config(self, label_schema: LabelSchema) -> dict[str, Any]:
         """See Task."""
-        return label_config(targets["labels"], "single_label_classification")
+        return label_config(label_schema["labels"], "single_label_classification")
 
-    def targets_of(self, config: Any) -> Targets:
+    def label_schema_of(self, config: Any) -> LabelSchema:
         """See Task."""
         return {"labels": labels_in(config)}
 
-    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+    def encode(
+        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+    ) -> Encoded:
         """See Task."""
         labels = None
         if texts.has_column(batch, "label"):
-            ids = {label: i for i, label in enumerate(targets["labels"])}
+            ids = {label: i for i, label in enumerate(label_schema["labels"])}
             labels = np.array([ids[label] for label in batch["label"]], dtype=np.int64)
         return texts.encode_texts(batch, tokenizer, options, labels)
 
@@ -103,11 +105,11 @@ class TextClassification(Task):
         """See Task."""
         return texts.classification_loss(outputs, batch["labels"], options)
 
-    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+    def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """See Task; `scores` holds every label's probability, in the labels' order."""
-        probabilities = texts.softmax(seen.kept)
+        probabilities = texts.softmax(evaluated.outputs)
         best = probabilities.argmax(-1)
-        labels = targets["labels"]
+        labels = label_schema["labels"]
         return [
             {"label": labels[i], "score": float(row[i]), "scores": row}
             for i, row in zip(best, probabilities, strict=True)
@@ -117,9 +119,9 @@ class TextClassification(Task):
         """See Task."""
         return bool(prediction["label"] == gold)
 
-    def details(self, seen: Seen, targets: Targets) -> dict[str, Any]:
+    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, Any]:
         """See Task: `per_class`, and `confusion` [true][predicted]."""
-        names, labels, predicted = targets["labels"], _labels(seen), seen.kept.argmax(-1)
+        names, labels, predicted = label_schema["labels"], _labels(evaluated), evaluated.outputs.argmax(-1)
         k = len(names)
         sums = total(classification.statistics(labels, predicted, k))
         table = {name: values.tolist() for name, values in classification.per_class(sums).items()}
@@ -129,24 +131,26 @@ class TextClassification(Task):
             "confusion": {"labels": names, "counts": counts.tolist()},
         }
 
-    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+    def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task."""
-        return classification.statistics(_labels(seen), seen.kept.argmax(-1), len(targets["labels"]))
+        return classification.statistics(
+            _labels(evaluated), evaluated.outputs.argmax(-1), len(label_schema["labels"])
+        )
 
-    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+    def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """See Task."""
         return classification.formula(sums)
 
-    def shares(self, targets: Targets) -> Shares:
+    def shares(self, label_schema: LabelSchema) -> Shares:
         """See Task."""
-        return classification.shares(len(targets["labels"]))
+        return classification.shares(len(label_schema["labels"]))
 
 
 task = TextClassification()
 
 
-def _labels(seen: Seen) -> NDArray[np.int64]:
-    return seen.encoded.dense["labels"]
+def _labels(evaluated: EvalPredictions) -> NDArray[np.int64]:
+    return evaluated.encoded.dense["labels"]
 
 
 def _refuse_labels_that_never_repeat(counts: dict[str, int]) -> None:

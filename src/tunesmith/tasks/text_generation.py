@@ -18,10 +18,10 @@ from tunesmith.tasks import (
     Column,
     Encoded,
     EncodeOptions,
+    EvalPredictions,
+    LabelSchema,
     LossOptions,
     Prediction,
-    Seen,
-    Targets,
     Task,
     Values,
 )
@@ -47,8 +47,8 @@ class TextGeneration(Task):
     primary_metric = "bits_per_byte"
     greater_is_better = False
     shown_as = "texts"
-    baselines = ("untouched",)
-    heeds = ("label_smoothing_factor",)
+    baselines = ("base_model",)
+    supported_options = ("label_smoothing_factor",)
     max_length = 1024
     windows = True
     generates = True
@@ -58,7 +58,9 @@ class TextGeneration(Task):
         """See Task."""
         return {"text": text_of(row["text"], "text")}
 
-    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+    def encode(
+        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+    ) -> Encoded:
         """See Task; a prompt is as much of the end of a text as leaves room for an answer."""
         how = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
         encoded = tokenizer(list(batch["text"]), return_offsets_mapping=True, **how)
@@ -77,7 +79,7 @@ class TextGeneration(Task):
         overlap = 0 if options.purpose == "train" else options.overlap
         return language.encoded_windows(rows, options.max_length, overlap)
 
-    def items(self, encoded: Encoded) -> NDArray[np.int64]:
+    def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
         """See Task: tokens that are predicted."""
         return language.supervised(encoded)
 
@@ -85,7 +87,7 @@ class TextGeneration(Task):
         """See Task."""
         return language.next_token_loss(outputs, batch, options)
 
-    def keep(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def select_outputs(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """See Task: [b, 2], negative log-likelihood and scored tokens."""
         return language.summed_nll(*language.next_token(outputs, batch["labels"]))
 
@@ -93,21 +95,21 @@ class TextGeneration(Task):
         """See Task: the beginning of each text."""
         return {"text": [_beginning(text) for text in columns["text"]]}
 
-    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
         """See Task: how the text truly goes on."""
         return [text[len(_beginning(text)) :][:_SHOWN_CHARACTERS] for text in columns["text"]]
 
-    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+    def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """See Task; in scoring, each text has its bits a byte, and the first ones a continuation."""
-        if seen.kept is None:
-            return [{"generated_text": text} for text in seen.texts or ()]
-        return language.scored_texts(seen, "generated_text")
+        if evaluated.outputs is None:
+            return [{"generated_text": text} for text in evaluated.texts or ()]
+        return language.scored_texts(evaluated, "generated_text")
 
-    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+    def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task."""
-        return language.statistics_of_texts(seen)
+        return language.statistics_of_texts(evaluated)
 
-    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+    def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """See Task."""
         return language_modelling.formula(sums, with_bytes=True)
 

@@ -18,10 +18,10 @@ from tunesmith.tasks import (
     Column,
     Encoded,
     EncodeOptions,
+    EvalPredictions,
+    LabelSchema,
     LossOptions,
     Prediction,
-    Seen,
-    Targets,
     Task,
     Values,
 )
@@ -47,7 +47,7 @@ class TextRegression(Task):
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "pearson"
     pools = True
-    heeds = ("augment",)
+    supported_options = ("augment",)
     has_probe = True
     baselines = ("mean", "tfidf_ridge")
 
@@ -56,7 +56,7 @@ class TextRegression(Task):
         example = texts.read_texts(row)
         return {**example, "score": number_of(row["score"], "score")} if "score" in row else example
 
-    def learn_targets(self, train: Values) -> Targets:
+    def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task: the mean and deviation of the targets."""
         scores = np.array(train["score"], dtype=np.float64)
         if scores.std() == 0:
@@ -66,31 +66,33 @@ class TextRegression(Task):
             )
         return {"mean": float(scores.mean()), "deviation": float(scores.std())}
 
-    def config(self, targets: Targets) -> dict[str, Any]:
+    def config(self, label_schema: LabelSchema) -> dict[str, Any]:
         """See Task."""
         return {
             "num_labels": 1,
             "id2label": {0: "score"},
             "label2id": {"score": 0},
             "problem_type": "regression",
-            _SCALE_KEY: [targets["mean"], targets["deviation"]],
+            _SCALE_KEY: [label_schema["mean"], label_schema["deviation"]],
         }
 
-    def targets_of(self, config: Any) -> Targets:
+    def label_schema_of(self, config: Any) -> LabelSchema:
         """See Task."""
         mean, deviation = getattr(config, _SCALE_KEY, (0.0, 1.0))
         return {"mean": mean, "deviation": deviation}
 
-    def head_scale(self, targets: Targets) -> tuple[float, float]:
+    def head_scale(self, label_schema: LabelSchema) -> tuple[float, float]:
         """See Task."""
-        return targets["mean"], targets["deviation"]
+        return label_schema["mean"], label_schema["deviation"]
 
-    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+    def encode(
+        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+    ) -> Encoded:
         """See Task; `labels` is [rows, 2]: the score, and the unit it is measured in."""
         labels = None
         if texts.has_column(batch, "score"):
             scores = np.array(batch["score"], dtype=np.float32)
-            labels = np.stack([scores, np.full_like(scores, targets["deviation"])], axis=1)
+            labels = np.stack([scores, np.full_like(scores, label_schema["deviation"])], axis=1)
         return texts.encode_texts(batch, tokenizer, options, labels)
 
     def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
@@ -98,9 +100,9 @@ class TextRegression(Task):
         scores, unit = batch["labels"].to(outputs.dtype).unbind(-1)
         return ((outputs.squeeze(-1) - scores) / unit).square().sum()
 
-    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+    def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """See Task; the shape is that of a classification whose only label is `score`."""
-        return [{"label": "score", "score": float(value)} for value in np.asarray(seen.kept)[:, 0]]
+        return [{"label": "score", "score": float(value)} for value in np.asarray(evaluated.outputs)[:, 0]]
 
     def is_correct(self, prediction: Prediction, gold: Any) -> bool | None:
         """See Task: a number is near or far, not right or wrong."""
@@ -110,20 +112,20 @@ class TextRegression(Task):
         """See Task."""
         return abs(float(prediction["score"]) - float(gold))
 
-    def details(self, seen: Seen, targets: Targets) -> dict[str, Any]:
+    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, Any]:
         """See Task: `scatter`, true and predicted numbers of at most 1000 rows."""
-        scores, predicted = seen.encoded.dense["labels"][:, 0], np.asarray(seen.kept)[:, 0]
+        scores, predicted = evaluated.encoded.dense["labels"][:, 0], np.asarray(evaluated.outputs)[:, 0]
         rows = np.linspace(0, len(scores) - 1, min(len(scores), _MOST_POINTS)).astype(np.int64)
         return {"scatter": {"true": scores[rows].tolist(), "predicted": predicted[rows].tolist()}}
 
-    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+    def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task."""
         return regression.statistics(
-            seen.encoded.dense["labels"][:, 0].astype(np.float64),
-            np.asarray(seen.kept)[:, 0].astype(np.float64),
+            evaluated.encoded.dense["labels"][:, 0].astype(np.float64),
+            np.asarray(evaluated.outputs)[:, 0].astype(np.float64),
         )
 
-    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+    def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """See Task."""
         return regression.formula(sums)
 

@@ -26,12 +26,12 @@ from tunesmith.tasks import (
     Column,
     Encoded,
     EncodeOptions,
+    EvalPredictions,
+    LabelSchema,
     LossOptions,
     Prediction,
     Recognised,
     RowError,
-    Seen,
-    Targets,
     Task,
     Values,
 )
@@ -70,10 +70,10 @@ class TokenClassification(Task):
     shown_as = "entities"
     has_probe = True
     baselines = ("dictionary",)
-    heeds = ("class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha")
+    supported_options = ("class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha")
     max_length = 512
     windows = True
-    keeps_tokens = True
+    outputs_per_token = True
 
     def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
         """See Task: exports of annotation tools."""
@@ -97,7 +97,7 @@ class TokenClassification(Task):
             return ""
         return "tags" if "tokens" in chosen else "entities"
 
-    def learn_targets(self, train: Values) -> Targets:
+    def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task."""
         counts = Counter(label for entities in train["entities"] for _, _, label in entities)
         if not counts:
@@ -108,7 +108,7 @@ class TokenClassification(Task):
         types = sorted(counts)
         return {"labels": ["O", *(f"{prefix}-{label}" for label in types for prefix in "BI")]}
 
-    def notices(self, train: Values, targets: Targets) -> list[str]:
+    def notices(self, train: Values, label_schema: LabelSchema) -> list[str]:
         """See Task: the scheme of the tags, and what was repaired."""
         alike = spelling_notices(Counter(label for entities in train["entities"] for _, _, label in entities))
         tags = [row for row in train.get("tags", ()) if row]
@@ -125,20 +125,22 @@ class TokenClassification(Task):
         rows = zip(columns["text"], columns["words"], columns["entities"], strict=True)
         return offsets.notice(rows)
 
-    def check_targets(self, row: Values, targets: Targets) -> None:
+    def check_targets(self, row: Values, label_schema: LabelSchema) -> None:
         """See Task."""
         for _, _, label in row.get("entities") or ():
-            refuse_unknown_label(label, _types(targets), "entity")
+            refuse_unknown_label(label, _types(label_schema), "entity")
 
-    def config(self, targets: Targets) -> dict[str, Any]:
+    def config(self, label_schema: LabelSchema) -> dict[str, Any]:
         """See Task."""
-        return label_config(targets["labels"])
+        return label_config(label_schema["labels"])
 
-    def targets_of(self, config: Any) -> Targets:
+    def label_schema_of(self, config: Any) -> LabelSchema:
         """See Task."""
         return {"labels": labels_in(config)}
 
-    def encode(self, batch: Values, tokenizer: Any, options: EncodeOptions, targets: Targets) -> Encoded:
+    def encode(
+        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+    ) -> Encoded:
         """See Task; `word_of_token` and `last_word_of_token` are what a token decides, from 1, or 0."""
         overlap = options.overlap if options.max_length else 0
         encoded = tokenizer(
@@ -155,17 +157,20 @@ class TokenClassification(Task):
         )
         windows = units.Windows.of(encoded, len(batch["text"]), overlap)
         bounds = [np.array(words).reshape(-1, 2) for words in batch["words"]]
-        found = [units.Units.of(*row) for row in zip(windows.offsets, bounds, strict=True)]
+        found = [
+            units.Units.of(units.with_width(*row), row[1])
+            for row in zip(windows.offsets, bounds, strict=True)
+        ]
         fields: dict[str, Any] = {"input_ids": encoded["input_ids"]}
         fields["word_of_token"] = windows.spread([row.on_tokens(row.first + 1) for row in found], 0)
         fields["last_word_of_token"] = windows.spread([row.on_tokens(row.last + 1) for row in found], 0)
         lost: Lost = {}
         if texts.has_column(batch, "entities"):
-            labels, lost = _labels(found, bounds, batch["entities"], targets["labels"])
+            labels, lost = _labels(found, bounds, batch["entities"], label_schema["labels"])
             fields["labels"] = windows.spread(labels, IGNORED)
         return Encoded.of(fields, rows=windows.rows, n_rows=len(batch["text"]), lost=lost)
 
-    def items(self, encoded: Encoded) -> NDArray[np.int64]:
+    def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
         """See Task: words."""
         labels = encoded.ragged["labels"]
         return labels.sums((labels.values != IGNORED).astype(np.int64))
@@ -174,13 +179,13 @@ class TokenClassification(Task):
         """See Task."""
         return texts.classification_loss(outputs, batch["labels"], options)
 
-    def decode(self, seen: Seen, targets: Targets) -> list[Prediction]:
+    def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """See Task."""
-        if "entities" not in seen.memo:
-            seen.memo["entities"] = _decode(seen, targets)
-        return list(seen.memo["entities"])
+        if "entities" not in evaluated.memo:
+            evaluated.memo["entities"] = _decode(evaluated, label_schema)
+        return list(evaluated.memo["entities"])
 
-    def gold(self, columns: Values, targets: Targets) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
         """See Task."""
         return [
             [
@@ -198,32 +203,32 @@ class TokenClassification(Task):
         """See Task: entities that are wrong or missing."""
         return float(len(set(_spans_of(prediction["entities"])) ^ set(_spans_of(gold))))
 
-    def details(self, seen: Seen, targets: Targets) -> dict[str, Any]:
+    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, Any]:
         """See Task: `per_class`."""
-        sums = total(self.statistics(seen, targets))
+        sums = total(self.statistics(evaluated, label_schema))
         table = {name: values.tolist() for name, values in spans.per_label(sums).items()}
-        return {"per_class": {"labels": _types(targets), **table}}
+        return {"per_class": {"labels": _types(label_schema), **table}}
 
-    def statistics(self, seen: Seen, targets: Targets) -> Statistics:
+    def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task."""
-        gold = [[tuple(span) for span in entities] for entities in seen.columns["entities"]]
-        predicted = [_spans_of(answer["entities"]) for answer in self.decode(seen, targets)]
-        return spans.statistics(gold, predicted, _types(targets))
+        gold = [[tuple(span) for span in entities] for entities in evaluated.columns["entities"]]
+        predicted = [_spans_of(answer["entities"]) for answer in self.decode(evaluated, label_schema)]
+        return spans.statistics(gold, predicted, _types(label_schema))
 
-    def formula(self, sums: NDArray[np.float64], targets: Targets) -> Scores:
+    def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """See Task."""
         return spans.formula(sums)
 
-    def shares(self, targets: Targets) -> Shares:
+    def shares(self, label_schema: LabelSchema) -> Shares:
         """See Task."""
-        return spans.shares(len(_types(targets)))
+        return spans.shares(len(_types(label_schema)))
 
 
 task = TokenClassification()
 
 
-def _types(targets: Targets) -> list[str]:
-    return [label[2:] for label in targets["labels"] if label.startswith("B-")]
+def _types(label_schema: LabelSchema) -> list[str]:
+    return [label[2:] for label in label_schema["labels"] if label.startswith("B-")]
 
 
 def _spans_of(entities: Sequence[dict[str, Any]]) -> list[Span]:
@@ -298,12 +303,12 @@ def _labels(
     return [row.labels(tag.units, inside) for row, tag in zip(found, tags, strict=True)], lost
 
 
-def _decode(seen: Seen, targets: Targets) -> list[Prediction]:
-    labels = targets["labels"]
+def _decode(evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
+    labels = label_schema["labels"]
     allowed = _allowed(labels)
     answers: list[Prediction] = []
-    for row, (first, last, logits) in enumerate(_logits_of_units(seen)):
-        text, bounds = seen.columns["text"][row], seen.columns["words"][row]
+    for row, (first, last, logits) in enumerate(_logits_of_units(evaluated)):
+        text, bounds = evaluated.columns["text"][row], evaluated.columns["words"][row]
         probabilities = texts.softmax(logits)
         tags = most_probable(np.log(np.maximum(probabilities, 1e-30)), allowed)
         scores = probabilities[np.arange(len(tags)), tags]
@@ -318,18 +323,22 @@ def _decode(seen: Seen, targets: Targets) -> list[Prediction]:
 
 
 def _logits_of_units(
-    seen: Seen,
+    evaluated: EvalPredictions,
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
     """For each row its units in order: first and last word, from 0, and the logits [units, k]."""
-    first, last = (seen.encoded.ragged[name] for name in ("word_of_token", "last_word_of_token"))
+    first, last = (evaluated.encoded.ragged[name] for name in ("word_of_token", "last_word_of_token"))
     stands = np.flatnonzero(first.values > 0)
     sequence = np.searchsorted(first.offsets, stands, side="right") - 1
-    row, word = seen.encoded.rows[sequence], first.values[stands]
+    row, word = evaluated.encoded.rows[sequence], first.values[stands]
     order = np.lexsort((word, row))
-    borders = np.searchsorted(row[order], np.arange(seen.encoded.n_rows + 1))
+    borders = np.searchsorted(row[order], np.arange(evaluated.encoded.n_rows + 1))
     stands = stands[order]
     return [
-        (first.values[at].astype(np.int64) - 1, last.values[at].astype(np.int64) - 1, seen.kept.values[at])
+        (
+            first.values[at].astype(np.int64) - 1,
+            last.values[at].astype(np.int64) - 1,
+            evaluated.outputs.values[at],
+        )
         for at in (stands[a:b] for a, b in pairwise(borders.tolist()))
     ]
 

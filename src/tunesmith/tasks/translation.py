@@ -12,5 +12,5 @@ task = SequenceToSequence(
     ),
     measures=("chrf", "bleu"),
     answer_key="translation_text",
-    baselines=("copy_source", "untouched"),
+    baselines=("copy_source", "base_model"),
 )

@@ -216,7 +216,7 @@ class TaskContract:
 
         options = EncodeOptions(bench.max_length, "predict", bench.max_length // 4)
         inputs = {name: list(values) for name, values in bench.columns.items() if name in bench.task.inputs}
-        encoded = bench.task.encode(inputs, bench.loaded.tokenizer, options, bench.targets)
+        encoded = bench.task.encode(inputs, bench.loaded.tokenizer, options, bench.label_schema)
         assert set(encoded.rows.tolist()) == set(range(encoded.n_rows))
         assert encoded.n_rows == len(next(iter(inputs.values())))
         assert not [name for name in (*encoded.ragged, *encoded.dense) if name.endswith("labels")]
@@ -227,7 +227,7 @@ class TaskContract:
             encoded = bench.encode(range(20), max_length=max_length)
             assert encoded.ragged["input_ids"].lengths.max() <= max_length
             assert all(ragged.lengths.max(initial=0) <= max_length for ragged in encoded.ragged.values())
-            assert bench.task.items(encoded).min() >= 0
+            assert bench.task.num_items(encoded).min() >= 0
 
     # ---- the loss ----
 
@@ -242,8 +242,8 @@ class TaskContract:
             assert sum(loss for loss, _ in done) == pytest.approx(whole, rel=_EXACT)
             added = np.sum([g for _, g in done], axis=0)
             assert np.abs(added - gradient).max() <= _EXACT * np.abs(gradient).max()
-            items = [int(bench.task.items(piece).sum()) for piece in pieces]
-            assert sum(items) == bench.task.items(encoded).sum() > 0
+            items = [int(bench.task.num_items(piece).sum()) for piece in pieces]
+            assert sum(items) == bench.task.num_items(encoded).sum() > 0
             means = [loss / count for (loss, _), count in zip(done, items, strict=True) if count]
             assert np.average(means, weights=[c for c in items if c]) * sum(items) == pytest.approx(
                 whole, rel=_EXACT
@@ -259,7 +259,7 @@ class TaskContract:
         labels = batch["decoder_labels"] if "decoder_labels" in batch else batch["labels"]
         stock = float(bench.model(**inputs, labels=labels).loss.detach())
         ours, _ = bench.loss_and_gradient(encoded)
-        assert ours == pytest.approx(stock * int(bench.task.items(encoded).sum()), rel=1e-6)
+        assert ours == pytest.approx(stock * int(bench.task.num_items(encoded).sum()), rel=1e-6)
 
     def test_padding_changes_nothing(self, bench: _Bench) -> None:
         """Each sequence alone and beside the longest gives what is kept of it."""
@@ -321,10 +321,10 @@ class TaskContract:
         again = tunesmith.evaluate(run.path, str(files["test"]))
         assert _close(again["splits"], before["splits"])
         assert _close(again["primary"], before["primary"])
-        if predictor.task.pairs:  # their answers need the reference; evaluate has computed it
+        if predictor.task.needs_reference:  # their answers need the reference; evaluate has computed it
             return
-        examples = read_checked(predictor.task, [str(files["test"])], {}, predictor.targets).examples
-        scored = Scored(predictor.task, predictor.targets, examples, predictor.score(examples))
+        examples = read_checked(predictor.task, [str(files["test"])], {}, predictor.label_schema).examples
+        scored = Scored(predictor.task, predictor.label_schema, examples, predictor.score(examples))
         for old, new in zip(_lines(run.predictions / "test.jsonl"), scored.lines(), strict=True):
             fresh = json.loads(json.dumps(new))
             # Samples are written only for the report, into some rows' answers.
@@ -425,9 +425,14 @@ class _Bench:
 
         self.task = _task(contract)
         data = prepare(self.task, recipe)
-        self.columns, self.targets = data.splits["train"].columns, data.targets
+        self.columns, self.label_schema = data.splits["train"].columns, data.label_schema
         self.loaded = load_for_training(
-            resolve_model(recipe.model), self.task, self.targets, pooling="first", seed=1, train=self.columns
+            resolve_model(recipe.model),
+            self.task,
+            self.label_schema,
+            pooling="first",
+            seed=1,
+            train=self.columns,
         )
         self.model = self.loaded.model.double().eval()
         self.max_length = position_limit(self.model, self.loaded.tokenizer)
@@ -438,7 +443,7 @@ class _Bench:
 
         options = EncodeOptions(max_length or self.max_length, "train", (max_length or self.max_length) // 4)
         batch = {name: [values[row] for row in rows] for name, values in self.columns.items()}
-        return self.task.encode(batch, self.loaded.tokenizer, options, self.targets)
+        return self.task.encode(batch, self.loaded.tokenizer, options, self.label_schema)
 
     def varied(self, rows: Sequence[int]) -> Encoded:
         """The same with what is drawn anew for each step, and with what a loss of pairs compares with."""
@@ -447,8 +452,8 @@ class _Bench:
         from tunesmith.tasks import PLAIN_LOSS
 
         rng = np.random.default_rng(3)
-        encoded = self.task.vary(self.encode(rows), rng, self.loaded.tokenizer, PLAIN_LOSS)
-        if not self.task.pairs:
+        encoded = self.task.draw(self.encode(rows), rng, self.loaded.tokenizer, PLAIN_LOSS)
+        if not self.task.needs_reference:
             return encoded
         with _without_gradient():
             reference = self.task.forward(self.model, self.batch(encoded)).double().numpy()

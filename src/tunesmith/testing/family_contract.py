@@ -93,9 +93,9 @@ class Cell:
         return self.data.splits["train"]
 
     @property
-    def targets(self) -> Any:
+    def label_schema(self) -> Any:
         """What the head predicts."""
-        return self.data.targets
+        return self.data.label_schema
 
     def load(self, *, fast: bool = True, pooling: str = "auto") -> Any:
         """The model as a training opens it, without dropout."""
@@ -103,7 +103,7 @@ class Cell:
         from tunesmith.models.loading import load_for_training
 
         loaded = load_for_training(
-            self.files, self.task, self.targets, pooling=pooling, seed=0, train=self.examples.columns
+            self.files, self.task, self.label_schema, pooling=pooling, seed=0, train=self.examples.columns
         )
         if fast:
             use_fast_arithmetic(loaded.model)
@@ -136,10 +136,10 @@ class Cell:
         if purpose == "predict":
             columns = {name: values for name, values in columns.items() if name in self.task.inputs}
         options = EncodeOptions(most, purpose, most // 4)  # type: ignore[arg-type]
-        encoded = self.task.encode(columns, self.fast.tokenizer, options, self.targets)
+        encoded = self.task.encode(columns, self.fast.tokenizer, options, self.label_schema)
         if purpose == "predict":
             return encoded
-        return self.task.vary(encoded, np.random.default_rng(3), self.fast.tokenizer, PLAIN_LOSS)
+        return self.task.draw(encoded, np.random.default_rng(3), self.fast.tokenizer, PLAIN_LOSS)
 
     def batch(self, encoded: Any) -> dict[str, Any]:
         """Padded tensors."""

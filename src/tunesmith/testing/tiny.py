@@ -255,10 +255,10 @@ def _one(rng: np.random.Generator, kind: str) -> str:
 def _scattered(rng: np.random.Generator, named: Sequence[str], least: int = 2, most: int = 8) -> str:
     """Named words, in this order, among fillers."""
     words = _filler(rng, least, most)
-    for place, word in zip(
+    for position, word in zip(
         sorted(rng.integers(len(words) + 1, size=len(named))), reversed(named), strict=True
     ):
-        words.insert(len(words) - int(place), word)
+        words.insert(len(words) - int(position), word)
     return " ".join(words)
 
 

@@ -42,7 +42,7 @@ class State:
         examples: rows trained on.
         best_step: the step with the best validation metric; none yet is -1.
         best_value: that metric.
-        looks_without_gain: validations since then.
+        evals_without_improvement: validations since then.
         history: every validation, `{"step": …, "accuracy": …}`.
     """
 
@@ -52,7 +52,7 @@ class State:
     examples: int = 0
     best_step: int = -1
     best_value: float = 0.0
-    looks_without_gain: int = 0
+    evals_without_improvement: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -67,7 +67,7 @@ class Checkpoint:
         """Optimizer steps done when it was written."""
         return int(self.path.name.removeprefix("step-"))
 
-    def fault(self) -> str:
+    def problem(self) -> str:
         """What is wrong with its files; empty when all sums agree."""
         try:
             sums = json.loads((self.path / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
@@ -108,10 +108,10 @@ class Checkpoints:
     def newest(self) -> Checkpoint | None:
         """The newest whole checkpoint; damaged ones are told in `notices` and passed over."""
         for checkpoint in self._all():
-            fault = checkpoint.fault()
-            if not fault:
+            problem = checkpoint.problem()
+            if not problem:
                 return checkpoint
-            self.notices.append(f"{checkpoint.path.name} is passed over: {fault}")
+            self.notices.append(f"{checkpoint.path.name} is passed over: {problem}")
         return None
 
     def at(self, step: int) -> Checkpoint:
@@ -125,11 +125,11 @@ class Checkpoints:
             RunError: it is damaged.
         """
         checkpoint = self.at(step)
-        fault = checkpoint.fault()
-        if fault:
+        problem = checkpoint.problem()
+        if problem:
             raise RunError(
-                f"the checkpoint with the best validation metric cannot be used: {fault}.",
-                place=str(checkpoint.path),
+                f"the checkpoint with the best validation metric cannot be used: {problem}.",
+                location=str(checkpoint.path),
                 remedy="Train again with `--force`, or into another `output_dir`.",
             )
         return checkpoint

@@ -24,7 +24,7 @@ def require_finite(
     *,
     step: int,
     rows: Iterable[int],
-    place: Callable[[int], str],
+    location: Callable[[int], str],
     model: nn.Module,
     learning_rate: float | None,
 ) -> None:
@@ -34,7 +34,7 @@ def require_finite(
         values: by what they are called in the message.
         step: the optimizer step, from 1; 0 is the probe.
         rows: of this step.
-        place: a row's file and line.
+        location: a row's file and line.
         model: looked through for weights that are not finite.
         learning_rate: of this step, where there is one.
 
@@ -45,12 +45,12 @@ def require_finite(
     if not wrong:
         return
     what = " and ".join(f"the {name} is {value}" for name, value in wrong.items())
-    places = [place(int(row)) for row in rows]
+    places = [location(int(row)) for row in rows]
     shown = "; ".join(places[:_SHOWN_ROWS])
     more = f" and {len(places) - _SHOWN_ROWS} more" if len(places) > _SHOWN_ROWS else ""
     raise NonFiniteError(
         f"{what}; nothing was updated with it. Rows of this step: {shown}{more}.",
-        place=f"step {step}" if step else "probe, before step 1",
+        location=f"step {step}" if step else "probe, before step 1",
         remedy=_remedy(model, learning_rate),
     )
 

@@ -1,7 +1,7 @@
 """The training loop, on accelerate, the same for every task.
 
 A step: take the rows that `Plan` names, cut them into forward passes, add up the gradient of the summed loss
-over the items of the global batch, look whether it is finite, clip, update. What is random is a function of
+over the items of the global batch, check that it is finite, clip, update. What is random is a function of
 (seed, step), so resuming is going on: no sampler or generator has a state. Validation picks the best step;
 checkpoints keep it and the newest.
 """
@@ -75,11 +75,11 @@ class Job:
         model: that is trained.
         task: what it learns.
         train: the training sequences.
-        look: scores of the validation rows, by name.
+        evaluate: scores of the validation rows, by name.
         plan: which sequences at which step.
         settings: the numbers.
         tokenizer: of the model.
-        place: a row's file and line, for messages.
+        location: a row's file and line, for messages.
         head: the task's linear head, if it has one.
         head_scale: the unit of its outputs.
     """
@@ -87,11 +87,11 @@ class Job:
     model: Any
     task: Task
     train: Encoded
-    look: Callable[[], dict[str, float]]
+    evaluate: Callable[[], dict[str, float]]
     plan: Plan
     settings: Settings
     tokenizer: Any
-    place: Callable[[int], str]
+    location: Callable[[int], str]
     head: Any = None
     head_scale: float = 1.0
 
@@ -148,7 +148,7 @@ class Loop:
             while not self._is_done():
                 self._step()
                 if self._is_due(self.settings.eval_steps):
-                    self._look()
+                    self._evaluate()
                     self._enter_training_mode()
                 is_best = self.state.best_step == self.state.step
                 if is_best or self._is_due(self.settings.save_steps):
@@ -164,7 +164,7 @@ class Loop:
 
     def _is_done(self) -> bool:
         patience = self.settings.early_stopping_patience
-        stopped_early = patience is not None and self.state.looks_without_gain >= patience
+        stopped_early = patience is not None and self.state.evals_without_improvement >= patience
         return stopped_early or self.state.step >= self.job.plan.total_steps
 
     def _is_due(self, every: int) -> bool:
@@ -188,7 +188,7 @@ class Loop:
             {"loss": loss, "gradient norm": norm},
             step=step + 1,
             rows=batch,
-            place=lambda sequence: self.job.place(int(self.job.train.rows[sequence])),
+            location=lambda sequence: self.job.location(int(self.job.train.rows[sequence])),
             model=self.job.model,
             learning_rate=rate,
         )
@@ -201,7 +201,7 @@ class Loop:
         """Adds the gradient of the step's sequences, and returns their mean loss over all processes."""
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         # Drawn for the whole batch at once, so that every process knows how many items there are.
-        drawn = self.job.task.vary(
+        drawn = self.job.task.draw(
             self.job.train.take(batch),
             numpy_generator(self.settings.seed, "vary", step),
             self.job.tokenizer,
@@ -217,7 +217,7 @@ class Loop:
             self.model,
             [self._part(drawn, positions) for positions in cut[rank::world]],
             lambda part, inputs: self._objective(inputs, step, part, rank),
-            n_items=int(self.job.task.items(drawn).sum()),
+            n_items=int(self.job.task.num_items(drawn).sum()),
         )
         return float(self.accelerator.reduce(self._tensor(loss), "sum")) if world > 1 else loss
 
@@ -249,16 +249,16 @@ class Loop:
                 "step", state.step, epoch=round(facts.epoch, 4), loss=loss, grad_norm=norm, learning_rate=rate
             )
 
-    def _look(self) -> None:
+    def _evaluate(self) -> None:
         """Scores the validation rows and remembers the best step."""
-        scores = self.job.look()
+        scores = self.job.evaluate()
         state = self.state
         name, greater_is_better = best_metric(self.job.task)
         state.seconds = self._start_seconds + time.perf_counter() - self._started
         value = scores[name]
         sign = 1 if greater_is_better else -1
         gain = sign * (value - state.best_value) if state.best_step >= 0 else 1.0
-        state.looks_without_gain = 0 if gain > 0 else state.looks_without_gain + 1
+        state.evals_without_improvement = 0 if gain > 0 else state.evals_without_improvement + 1
         if gain >= 0:  # of equals the later: its learning rate has fallen further
             state.best_step, state.best_value = state.step, value
         state.history.append({"step": state.step, **scores})

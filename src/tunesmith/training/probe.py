@@ -24,7 +24,7 @@ from tunesmith.encoded import Encoded, Ragged
 from tunesmith.inference.forward import Advance, forward
 from tunesmith.models import heads
 from tunesmith.run import write_atomically
-from tunesmith.tasks import IGNORED, PLAIN_LOSS, Seen, Targets, Task, point_scores
+from tunesmith.tasks import IGNORED, PLAIN_LOSS, EvalPredictions, LabelSchema, Task, point_scores
 from tunesmith.training.guards import require_finite
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def take_features(
     head: nn.Linear,
     pad_token_id: int,
     bf16: bool,
-    place: Callable[[int], str],
+    location: Callable[[int], str],
     advance: Advance | None = None,
 ) -> Features:
     """What the head sees of each sequence, or of each token.
@@ -115,7 +115,7 @@ def take_features(
         head: its last linear layer.
         pad_token_id: of the tokenizer.
         bf16: compute in bfloat16.
-        place: a row's file and line, for messages.
+        location: a row's file and line, for messages.
         advance: told of the progress.
 
     Raises:
@@ -134,7 +134,7 @@ def take_features(
             {"feature of the frozen model": value},
             step=0,
             rows=np.unique(encoded.rows[sequences]),
-            place=place,
+            location=location,
             model=model,
             learning_rate=None,
         )
@@ -169,25 +169,28 @@ class _passing_features_through:  # noqa: N801 (reads as a verb in `with`)
 
 
 def fit_probe(
-    task: Task, targets: Targets, train: tuple[Features, Encoded], validation: tuple[Features, Seen]
+    task: Task,
+    label_schema: LabelSchema,
+    train: tuple[Features, Encoded],
+    validation: tuple[Features, EvalPredictions],
 ) -> ProbeHead:
     """The linear head with the best validation metric.
 
     Args:
         task: says how validation is scored, and which loss the head minimises.
-        targets: of the task.
+        label_schema: of the task.
         train: features of the training sequences, and the sequences.
         validation: the same of the validation rows.
     """
     features, labels = _items(train[0], train[1])
     mean, deviation = _standardisation(features)
     scaled = ((features - mean) / deviation).astype(np.float32)
-    solve = _solver(task, targets, scaled, labels)
+    solve = _solver(task, label_schema, scaled, labels)
 
     def fit(strength: float) -> tuple[float, ProbeHead]:
         head = _unscaled(*solve(strength), mean, deviation, strength)
         answered = probe_answers(head, *validation)
-        value = point_scores(task, answered, targets)[task.primary_metric]
+        value = point_scores(task, answered, label_schema)[task.primary_metric]
         return value if task.greater_is_better else -value, head
 
     return _climb(fit)
@@ -204,11 +207,11 @@ def _items(features: Features, encoded: Encoded) -> tuple[NDArray[np.float32], N
     return features.values[counted], labels[counted]
 
 
-def probe_answers(head: ProbeHead, features: Features, seen: Seen) -> Seen:
+def probe_answers(head: ProbeHead, features: Features, evaluated: EvalPredictions) -> EvalPredictions:
     """The rows as the probe sees them."""
     if isinstance(features, Ragged):
-        return replace(seen, kept=Ragged(head.logits(features.values), features.offsets))
-    return replace(seen, kept=head.logits(features))
+        return replace(evaluated, outputs=Ragged(head.logits(features.values), features.offsets))
+    return replace(evaluated, outputs=head.logits(features))
 
 
 Weights = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -216,16 +219,16 @@ Weights = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _solver(
-    task: Task, targets: Targets, scaled: NDArray[np.float32], labels: NDArray[Any]
+    task: Task, label_schema: LabelSchema, scaled: NDArray[np.float32], labels: NDArray[Any]
 ) -> Callable[[float], Weights]:
     """L-BFGS over all items at once, of the task's loss with L2; each strength begins where the last one ended."""
     import torch
 
     x, y = torch.from_numpy(scaled), torch.from_numpy(np.array(labels))
-    n_outputs = task.config(targets)["num_labels"]
+    n_outputs = task.config(label_schema)["num_labels"]
     weight = torch.zeros(n_outputs, x.shape[1], requires_grad=True)
     bias = torch.zeros(n_outputs, requires_grad=True)
-    centre, scale = task.head_scale(targets)
+    centre, scale = task.head_scale(label_schema)
 
     def solve(strength: float) -> Weights:
         optimizer = torch.optim.LBFGS(

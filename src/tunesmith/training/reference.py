@@ -1,6 +1,6 @@
 """What the model thought before it was trained: the likelihoods that a preference loss compares with.
 
-Computed once from the untouched model and kept in the run folder, so that no second model stands in memory
+Computed once from the base model and kept in the run folder, so that no second model stands in memory
 while training, and a run that goes on does not need the first one's weights again.
 """
 

@@ -17,7 +17,7 @@ def test_files_and_streams(tmp_path, writer):
     with writer(tmp_path / "s.arrow", table.schema) as sink:
         sink.write_table(table)
     assert [row.values for row in rows(tmp_path / "s.arrow")] == ROWS
-    assert [row.place("s.arrow") for row in rows(tmp_path / "s.arrow")] == [
+    assert [row.location("s.arrow") for row in rows(tmp_path / "s.arrow")] == [
         "s.arrow, row 1",
         "s.arrow, row 2",
     ]

@@ -32,7 +32,7 @@ def test_a_document_and_its_entities_are_a_row(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "fault"),
+    ("line", "problem"),
     [
         ("T1\tPER 0 3\tByron", "the entity 0 to 3 is `Ada` in the text, and not `Byron`."),
         (
@@ -42,14 +42,14 @@ def test_a_document_and_its_entities_are_a_row(folder, tmp_path):
         ("T1 PER 0 3 Ada", "it is no annotation of brat"),
     ],
 )
-def test_an_entity_that_cannot_be_used_is_named_by_its_line(folder, line, fault):
+def test_an_entity_that_cannot_be_used_is_named_by_its_line(folder, line, problem):
     found, _ = folder({"a.txt": TEXT, "a.ann": f"T0\tPER 0 9\tAda Byron\n{line}\n"})
-    assert [(file, row.line, row.fault[: len(fault)]) for file, row in found] == [("a.ann", 2, fault)]
+    assert [(file, row.line, row.problem[: len(problem)]) for file, row in found] == [("a.ann", 2, problem)]
 
 
 def test_a_text_or_its_annotations_alone_are_named(folder):
     found, _ = folder({"a.txt": TEXT, "b.ann": "", "c.txt": TEXT, "c.ann": ANN})
-    assert [(file, row.fault) for file, row in found][:2] == [
+    assert [(file, row.problem) for file, row in found][:2] == [
         ("a.txt", "`a.ann` is not beside it."),
         ("b.ann", "`b.txt` is not beside it."),
     ]

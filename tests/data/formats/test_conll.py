@@ -16,7 +16,7 @@ def rows(tmp_path):
 
 def sentences(found):
     return [
-        list(zip(row.values["tokens"], row.values["tags"], strict=True)) for row in found if not row.fault
+        list(zip(row.values["tokens"], row.values["tags"], strict=True)) for row in found if not row.problem
     ]
 
 
@@ -51,12 +51,12 @@ def test_tags_of_every_scheme_are_kept_as_they_stand(rows, tag):
 def test_what_is_no_tag_is_a_fault_of_its_sentence(rows, tag):
     bad, good = rows(f"a\tO\nb\t{tag}\n\nc\tO\n")
     assert bad.line == 1
-    assert bad.fault.startswith(f"line 2 has the tag `{tag}`; a tag is O")
-    assert not good.fault
+    assert bad.problem.startswith(f"line 2 has the tag `{tag}`; a tag is O")
+    assert not good.problem
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "problem"),
     [
         ("a b O\nc O\n", "line 2 has 2 columns, the sentence's first line has 3."),
         ("a O\nb\n", "line 2 has 1 columns, the sentence's first line has 2."),
@@ -66,8 +66,8 @@ def test_what_is_no_tag_is_a_fault_of_its_sentence(rows, tag):
         (b"a\tO\nb\xff\tO\n", "line 2 is not UTF-8."),
     ],
 )
-def test_faults_name_the_line(rows, text, fault):
-    assert [row.fault for row in rows(text)] == [fault]
+def test_faults_name_the_line(rows, text, problem):
+    assert [row.problem for row in rows(text)] == [problem]
 
 
 def test_document_starts_are_passed_over(rows):
@@ -81,7 +81,7 @@ def test_comments_are_passed_over_and_the_token_is_not(rows):
 
 
 def test_a_comment_that_looks_like_a_token_of_too_few_columns_is_not_lost(rows):
-    assert rows("# O\na NN O\n")[0].fault == "line 2 has 3 columns, the sentence's first line has 2."
+    assert rows("# O\na NN O\n")[0].problem == "line 2 has 3 columns, the sentence's first line has 2."
 
 
 TOKENS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1).filter(
@@ -116,7 +116,7 @@ def test_what_was_written_is_read(tmp_path_factory, written, separator):
 )
 def test_published_sets_have_the_rows_of_their_readme(shared, name, n_sentences, n_tokens):
     found = [row for _, row in read_rows(str(shared / "data" / name))]
-    assert not [row.fault for row in found if row.fault]
+    assert not [row.problem for row in found if row.problem]
     assert len(found) == n_sentences
     assert sum(len(row.values["tokens"]) for row in found) == n_tokens
 

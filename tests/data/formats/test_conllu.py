@@ -43,15 +43,15 @@ def test_a_conll_file_that_is_conllu(read):
 
 
 @pytest.mark.parametrize(
-    ("line", "fault"),
+    ("line", "problem"),
     [
         ("1\ta\tb", "line 1 has 3 columns, and CoNLL-U has 10."),
         ("x\ta" + "\t_" * 8, "line 1 begins with `x`, and not with the number of a word."),
         ("1-2\ta" + "\t_" * 8, "the sentence has no word."),
     ],
 )
-def test_faults_name_the_line(read, line, fault):
-    assert [row.fault for row in read(line + "\n")[0]] == [fault]
+def test_faults_name_the_line(read, line, problem):
+    assert [row.problem for row in read(line + "\n")[0]] == [problem]
 
 
 def test_sentences_of_a_document_are_known(read):

@@ -46,17 +46,17 @@ def test_bad_rows_have_line_and_reason_and_the_rest_is_read(tmp_path):
         b"text,label\ngood,x\nonly one\ntoo,many,fields\nbad \xff byte,x\nfine,y\n"
     )
     found = rows(tmp_path / "a.csv")
-    assert [(row.line, row.fault) for row in found if row.fault] == [
+    assert [(row.line, row.problem) for row in found if row.problem] == [
         (3, "1 fields, the header has 2."),
         (4, "3 fields, the header has 2."),
         (5, "not UTF-8."),
     ]
-    assert [row.values["text"] for row in found if not row.fault] == ["good", "fine"]
+    assert [row.values["text"] for row in found if not row.problem] == ["good", "fine"]
 
 
 def test_an_open_quote_is_a_fault_of_its_line(tmp_path):
     (tmp_path / "a.csv").write_text('text,label\ngood,x\n"never closed,x\nfine,y\n')
-    assert [(row.line, row.fault) for row in rows(tmp_path / "a.csv") if row.fault] == [
+    assert [(row.line, row.problem) for row in rows(tmp_path / "a.csv") if row.problem] == [
         (3, "not CSV: a quote is opened in this line and never closed as it must be.")
     ]
 

@@ -19,11 +19,11 @@ def read(tmp_path):
 
 
 def values(found):
-    return [tuple(row.values.values()) for row in found if not row.fault]
+    return [tuple(row.values.values()) for row in found if not row.problem]
 
 
-def faults(found):
-    return [(row.line, row.fault) for row in found if row.fault]
+def invalid_rows(found):
+    return [(row.line, row.problem) for row in found if row.problem]
 
 
 @pytest.mark.parametrize("line", ["sep=;", "SEP=;\r", '"sep=;"', "sep=; "])
@@ -77,8 +77,8 @@ def test_tsv_with_commas_is_read_with_commas_and_said(read):
 def test_an_unclosed_quote_costs_its_line_and_no_other(read):
     rows = "".join(f"text {i},{'xy'[i % 2]}\n" for i in range(1000))
     found, _ = read("text,label\n" + rows[:900] + '"open,x\n' + rows[900:])
-    assert len(faults(found)) == 1
-    assert "a quote is opened in this line" in faults(found)[0][1]
+    assert len(invalid_rows(found)) == 1
+    assert "a quote is opened in this line" in invalid_rows(found)[0][1]
     assert len(values(found)) == 1000
 
 
@@ -86,7 +86,7 @@ def test_a_quote_that_a_later_row_closes_does_not_take_in_the_rows_between(read)
     """`never closed … size 12` would be one text of three lines to any other reader."""
     plain = "".join(f"text {i},{'xyz'[i % 3]}\n" for i in range(9))
     found, _ = read(f'text,label\n{plain}"never closed,x\nfine,y\nsize 12",z\n')
-    assert faults(found) == [
+    assert invalid_rows(found) == [
         (11, "not CSV: a quote is opened in this line, and the 2 lines to its end are rows.")
     ]
     assert values(found)[-2:] == [("fine", "y"), ('size 12"', "z")]
@@ -104,7 +104,7 @@ def test_lines_within_quotes_that_could_be_rows_are_said_where_nothing_tells(rea
 def test_lines_after_a_broken_quote_are_rows_only_when_they_read_as_such(read):
     plain = "".join(f"text {i},{'xy'[i % 2]}\n" for i in range(9))
     found, _ = read(f'text,label\n{plain}"Dear all,\nI write, and so on\nbye" oops,x\nlast,y\n')
-    assert [line for line, _ in faults(found)] == [11, 12, 13]
+    assert [line for line, _ in invalid_rows(found)] == [11, 12, 13]
     assert values(found)[-1] == ("last", "y")
 
 
@@ -115,7 +115,7 @@ def test_a_header_that_takes_in_rows_is_refused(read):
 
 def test_a_nul_is_a_fault_of_its_row(read):
     found, _ = read(b"text,label\n" + b"a text of some length,x\n" * 20 + b"hurt\0,y\n")
-    assert faults(found) == [(22, "it holds a NUL byte, which no text has.")]
+    assert invalid_rows(found) == [(22, "it holds a NUL byte, which no text has.")]
 
 
 def test_backslashes_that_were_meant_to_escape_are_said(read):

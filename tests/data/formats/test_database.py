@@ -51,7 +51,7 @@ def refusal(source):
 def test_rows_of_a_query(shop, url):
     source = f"{url.format(shop=shop)}#{QUERY}"
     assert values(source) == ROWS
-    assert [row.place("") for _, row in read_rows(source)] == [", row 1", ", row 2"]
+    assert [row.location("") for _, row in read_rows(source)] == [", row 1", ", row 2"]
     assert [path.resolve() for path in source_files(source)] == [shop]
 
 

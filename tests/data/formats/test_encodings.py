@@ -1,6 +1,6 @@
 import pytest
 
-from tunesmith.data.examples import read_examples, refuse_faults
+from tunesmith.data.examples import read_examples, refuse_invalid_rows
 from tunesmith.data.formats._encodings import conversion_of, fitting_encoding, text_problem
 from tunesmith.data.reading import read_rows
 from tunesmith.errors import DataError
@@ -39,9 +39,9 @@ def test_what_fits_nothing_is_not_guessed(data):
 def test_the_remedy_converts(tmp_path):
     file = tmp_path / "a.csv"
     file.write_bytes("text,label\ncafé au lait,a\nthé vert,b\n".encode("cp1252"))
-    faults = read_examples(TASKS.get("text-classification"), [str(file)], {}).faults
+    invalid_rows = read_examples(TASKS.get("text-classification"), [str(file)], {}).invalid_rows
     with pytest.raises(DataError) as caught:
-        refuse_faults(faults, 3, remedy="Mend them.")
+        refuse_invalid_rows(invalid_rows, 3, remedy="Mend them.")
     assert f"`iconv -f WINDOWS-1252 -t UTF-8 {file} > NEW_FILE`" in str(caught.value)
     assert str(caught.value).count("iconv") == 1
     assert conversion_of("text is empty.", "a.csv") == ""
@@ -75,4 +75,4 @@ def test_half_a_character_of_utf16_is_a_fault(tmp_path):
         "text,label\nfine,a\nhal".encode("utf-16") + b"\x00\xd8" + ",b\n".encode("utf-16-le")
     )
     found = [row for _, row in read_rows(str(tmp_path / "a.csv"))]
-    assert [row.fault for row in found] == ["", "not UTF-8: it holds half of a character."]
+    assert [row.problem for row in found] == ["", "not UTF-8: it holds half of a character."]

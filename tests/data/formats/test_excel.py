@@ -63,7 +63,7 @@ def test_sheets_called_train_and_test_are_splits(workbook):
 def test_cells_that_cannot_be_read_are_named(workbook):
     table = [["text", "label"], ["a", "=1+1"], ["b", "#N/A"], ["c", "x", "more"], ["d", "y"]]
     found = rows(workbook({"Rows": table}))
-    assert [(row.line, row.fault) for row in found if row.fault] == [
+    assert [(row.line, row.problem) for row in found if row.problem] == [
         (
             2,
             "the cell in column 2 holds a formula whose result is not stored: "
@@ -72,7 +72,7 @@ def test_cells_that_cannot_be_read_are_named(workbook):
         (3, "the cell in column 2 holds the error `#N/A`."),
         (4, "the cell in column 3 holds `more`, and the header ends before it."),
     ]
-    assert [row.values for row in found if not row.fault] == [{"text": "d", "label": "y"}]
+    assert [row.values for row in found if not row.problem] == [{"text": "d", "label": "y"}]
 
 
 def test_a_workbook_is_recognised_by_its_content(workbook, tmp_path):

@@ -105,7 +105,7 @@ def test_files_elsewhere_are_read_by_their_endings(memory):
 
 def test_rows_of_files_elsewhere_have_their_place(memory):
     url = memory("a.csv", CSV)
-    assert [row.place(file) for file, row in read_rows(url)] == [f"{url}, line 2", f"{url}, line 3"]
+    assert [row.location(file) for file, row in read_rows(url)] == [f"{url}, line 2", f"{url}, line 3"]
 
 
 def test_file_urls_are_local_files(tmp_path):

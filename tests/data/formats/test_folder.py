@@ -33,7 +33,7 @@ def test_one_folder_a_class(folder):
 
 def test_a_class_may_hold_empty_and_wrong_texts(folder):
     found = [row for _, row in read_rows(str(folder({"a/1.txt": "", "a/2.txt": b"\xff", "a/3.txt": "x"})))]
-    assert [row.fault for row in found] == ["", "not UTF-8.", ""]
+    assert [row.problem for row in found] == ["", "not UTF-8.", ""]
     assert found[0].values == {"text": "", "label": "a"}
 
 

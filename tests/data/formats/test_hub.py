@@ -21,7 +21,7 @@ def test_class_labels_come_as_names(monkeypatch):
     found = list(read_rows("hub:some/set:test"))
     assert [row.values for _, row in found] == [{"text": "a", "label": "pos"}, {"text": "b", "label": "neg"}]
     assert (asked["name"], asked["split"]) == ("some/set", "test")
-    assert [row.place(file) for file, row in found] == [
+    assert [row.location(file) for file, row in found] == [
         "hub:some/set:test, row 1",
         "hub:some/set:test, row 2",
     ]

@@ -22,7 +22,7 @@ def test_json_may_list_its_rows_wrap_them_or_hold_columns(tmp_path, content):
 
 def test_what_is_no_object_is_a_fault(tmp_path):
     found = rows(tmp_path / "a.json", [{"text": "a"}, "b", ["c"]])
-    assert [row.fault for row in found] == [
+    assert [row.problem for row in found] == [
         "",
         "a row must be a JSON object, not str.",
         "a row must be a JSON object, not list.",

@@ -45,7 +45,7 @@ def test_a_document_in_a_json_lines_file(read, indent, document):
 def test_a_list_that_is_cut_is_still_named_line_by_line(read):
     found, _ = read("a.jsonl", json.dumps(ROWS, indent=1)[:-5])
     assert found
-    assert all(row.fault for row in found)
+    assert all(row.problem for row in found)
 
 
 def test_several_splits_in_one_document(read, tmp_path):
@@ -108,6 +108,6 @@ def test_every_way_that_pandas_writes_json(read, orient):
 )
 def test_objects_of_objects_that_are_no_table(read, document):
     try:
-        assert all(row.fault for row in read("a.json", document)[0])
+        assert all(row.problem for row in read("a.json", document)[0])
     except DataError as error:
         assert "must hold a list of objects" in error.rule

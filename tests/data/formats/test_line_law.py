@@ -103,7 +103,7 @@ def test_what_a_csv_writer_wrote_is_read_or_named(path, ending, dialect, rows):
     content = written(rows, **dialect)
     found = rows_of(path, ending, content)
     assert_every_line_is_accounted_for(content, found, is_header_or_blank)
-    if dialect["quoting"] == csv.QUOTE_ALL and not any(row.fault for row in found):
+    if dialect["quoting"] == csv.QUOTE_ALL and not any(row.problem for row in found):
         assert [(row.values["text"], row.values["label"]) for row in found] == rows
 
 
@@ -126,7 +126,7 @@ def test_a_tool_that_writes_tabs_and_never_quotes_is_read_as_it_wrote(path, rows
     # Where nearly all quotes are those of CSV, they are read as such: nothing tells them from written ones.
     as_csv = [next(csv.reader([text])) for text, _ in rows]
     assert texts in ([text for text, _ in rows], [fields[0] if fields else "" for fields in as_csv]) or any(
-        row.fault for row in found
+        row.problem for row in found
     )
 
 
@@ -141,8 +141,8 @@ def test_no_line_of_a_damaged_table_is_swallowed(path, ending, dialect, rows, da
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_MINIMAL])
 @settings(deadline=None, max_examples=80)
-@given(texts=st.lists(PLAIN, min_size=12, max_size=30), place=st.floats(0, 1), data=st.data())
-def test_one_stray_or_lost_quote_costs_one_row(path, quoting, texts, place, data):
+@given(texts=st.lists(PLAIN, min_size=12, max_size=30), location=st.floats(0, 1), data=st.data())
+def test_one_stray_or_lost_quote_costs_one_row(path, quoting, texts, location, data):
     rows = [(text, LABELS[i % 3]) for i, text in enumerate(texts)]
     content = written(rows, quoting=quoting)
     start = content.index(b"\n") + 1
@@ -151,10 +151,10 @@ def test_one_stray_or_lost_quote_costs_one_row(path, quoting, texts, place, data
         at = data.draw(st.sampled_from(quotes))
         content = content[:at] + content[at + 1 :]
     else:
-        at = start + int(place * (len(content) - start))
+        at = start + int(location * (len(content) - start))
         content = content[:at] + b'"' + content[at:]
     found = [
-        (row.values["text"], row.values["label"]) for row in rows_of(path, ".csv", content) if not row.fault
+        (row.values["text"], row.values["label"]) for row in rows_of(path, ".csv", content) if not row.problem
     ]
     assert sum(row not in found for row in rows) <= 1
 
@@ -254,7 +254,7 @@ def test_a_long_file_with_every_kind_of_damage(path):
     )
     found = rows_of(path, ".csv", content)
     assert_every_line_is_accounted_for(content, found, is_header_or_blank)
-    assert sum(not row.fault for row in found) > 3700
+    assert sum(not row.problem for row in found) > 3700
 
 
 @settings(deadline=None, max_examples=60)
@@ -283,4 +283,4 @@ def test_every_question_of_a_damaged_squad_file_is_used_or_named(path, shape, lo
     ]
     found = rows_of(path, ".json", json.dumps({"data": articles}).encode())
     assert [row.line for row in found] == list(range(1, sum(map(sum, shape)) + 1))
-    assert all(row.fault or row.values["id"].startswith("q") for row in found)
+    assert all(row.problem or row.values["id"].startswith("q") for row in found)

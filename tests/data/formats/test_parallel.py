@@ -54,7 +54,7 @@ def test_different_numbers_of_lines_are_an_error_that_names_both(train, tmp_path
 
 def test_a_line_that_is_not_utf8_is_a_fault(train):
     found = rows(train(en=b"a\n\xff\nc\n", de="a\nb\nc\n"))
-    assert [(row.line, row.fault) for row in found] == [(1, ""), (2, "not UTF-8."), (3, "")]
+    assert [(row.line, row.problem) for row in found] == [(1, ""), (2, "not UTF-8."), (3, "")]
 
 
 def test_compressed(tmp_path):
@@ -70,7 +70,7 @@ def test_files_fingerprint_and_name(train, tmp_path):
     assert source_files(source) == [tmp_path / "train.de", tmp_path / "train.en"]
     assert fingerprint_of(source) == hashlib.sha256(b"a\n").digest() + hashlib.sha256(b"b\n").digest()
     assert source_name(source) == f"{tmp_path}/train.{{en,de}}"
-    assert [row.place(file) for file, row in read_rows(source)] == [f"{tmp_path}/train.{{en,de}}, line 1"]
+    assert [row.location(file) for file, row in read_rows(source)] == [f"{tmp_path}/train.{{en,de}}, line 1"]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_a_row_is_a_question_in_the_shape_of_the_hub(tmp_path):
     }
     assert second.values["answers"] == {"text": [], "answer_start": []}
     assert second.values["is_impossible"] is True
-    assert first.place("a.json") == "a.json, question 1"
+    assert first.location("a.json") == "a.json, question 1"
     assert (second.line, second.unit) == (2, "question")
 
 
@@ -49,7 +49,7 @@ def test_questions_are_numbered_through_the_document(tmp_path):
 def test_questions_that_are_still_to_be_answered_have_no_answers(tmp_path):
     (row,) = rows(tmp_path / "a.json", document({"id": "q", "question": "What?"}))
     assert "answers" not in row.values
-    assert not row.fault
+    assert not row.problem
 
 
 def test_a_title_may_be_missing(tmp_path):
@@ -59,7 +59,7 @@ def test_a_title_may_be_missing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("question", "fault"),
+    ("question", "problem"),
     [
         ({"question": "What?", "answers": []}, "a question has no `id`."),
         ({"id": "q", "answers": []}, "a question has no text `question`."),
@@ -75,17 +75,17 @@ def test_a_title_may_be_missing(tmp_path):
         ("What?", "a question has no `id`."),
     ],
 )
-def test_what_is_missing_is_a_fault_of_its_question(tmp_path, question, fault):
+def test_what_is_missing_is_a_fault_of_its_question(tmp_path, question, problem):
     bad, good = rows(tmp_path / "a.json", document(question, QUESTION))
-    assert bad.fault == fault
-    assert (good.line, good.fault) == (2, "")
+    assert bad.problem == problem
+    assert (good.line, good.problem) == (2, "")
 
 
 def test_paragraphs_and_articles_without_questions_are_faults(tmp_path):
     content = document(QUESTION, context=None)
     content["data"] += document(QUESTION, qas=None)["data"]
     content["data"] += [{"title": "no paragraphs"}, "no article", {"paragraphs": ["no paragraph"]}]
-    assert [row.fault for row in rows(tmp_path / "a.json", content)] == [
+    assert [row.problem for row in rows(tmp_path / "a.json", content)] == [
         "a paragraph has no text `context`.",
         "a paragraph has no list `qas`.",
         "an article has no list `paragraphs`.",
@@ -108,7 +108,7 @@ def test_paragraphs_and_articles_without_questions_are_faults(tmp_path):
 def test_published_sets_have_the_rows_of_their_readme(shared, name, n):
     found = [row for _, row in read_rows(str(shared / "data" / name))]
     assert len(found) == n
-    assert not any(row.fault for row in found)
+    assert not any(row.problem for row in found)
     for row in found:
         answers = row.values["answers"]
         for text, start in zip(answers["text"], answers["answer_start"], strict=True):

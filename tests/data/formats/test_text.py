@@ -53,7 +53,7 @@ def test_no_section_is_of_blanks_alone_while_there_is_text(rows):
 
 def test_what_is_not_utf8_is_a_fault_of_its_section(rows):
     found = rows(b"a" * 9_000 + b"\n\n" + b"b\xff" + b"b" * 9_000 + b"\n\n" + b"c" * 9_000)
-    assert [(row.line, row.fault) for row in found] == [(1, ""), (3, "not UTF-8."), (5, "")]
+    assert [(row.line, row.problem) for row in found] == [(1, ""), (3, "not UTF-8."), (5, "")]
 
 
 PIECES = st.sampled_from(

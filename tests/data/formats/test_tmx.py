@@ -37,7 +37,7 @@ def test_a_row_is_a_unit(rows, encoding):
         {"en": "A wheel.", "de": "Ein Rädchen."},
         {"en": "A bell.", "de": "Eine Klingel."},
     ]
-    assert [row.place("a.tmx") for row in found] == ["a.tmx, unit 1", "a.tmx, unit 2"]
+    assert [row.location("a.tmx") for row in found] == ["a.tmx, unit 1", "a.tmx, unit 2"]
 
 
 def test_a_language_is_named_by_its_primary_subtag_unless_two_variants_meet(rows):
@@ -61,7 +61,7 @@ def test_old_files_name_their_language_without_a_prefix(rows):
 
 
 @pytest.mark.parametrize(
-    ("body", "fault"),
+    ("body", "problem"),
     [
         ("<tu><note>nothing</note></tu>", "the unit has no `tuv`."),
         ("<tu><tuv><seg>a</seg></tuv></tu>", "a `tuv` has no `xml:lang`."),
@@ -70,10 +70,10 @@ def test_old_files_name_their_language_without_a_prefix(rows):
         (unit(en="a&nbsp;b"), "the entity `&nbsp;` is not defined."),
     ],
 )
-def test_a_wrong_unit_is_a_fault(rows, body, fault):
+def test_a_wrong_unit_is_a_fault(rows, body, problem):
     bad, good = rows(body + unit(en="a", de="b"))
-    assert bad.fault == fault
-    assert (good.line, good.fault) == (2, "")
+    assert bad.problem == problem
+    assert (good.line, good.problem) == (2, "")
 
 
 def test_units_come_before_the_file_is_read_to_its_end(tmp_path):

@@ -19,7 +19,7 @@ def verb(
 ) -> None:
     """Write a commented recipe for a data file."""
     from tunesmith.cli.output import print_json, print_line
-    from tunesmith.data.starting import starting_recipe
+    from tunesmith.data.recipe_template import starting_recipe
     from tunesmith.run import write_atomically
 
     refuse_existing(output, force=force)

@@ -36,7 +36,7 @@ class Row:
     Args:
         line: where it begins, counted in `unit` from 1.
         values: what stands in it, by column name.
-        fault: why the row cannot be read; empty when it can.
+        problem: why the row cannot be read; empty when it can.
         unit: what `line` counts: `line` where the format has lines a user can go to, else `row`,
             `question` or `unit`.
         n_lines: how many of them it takes.
@@ -44,11 +44,11 @@ class Row:
 
     line: int
     values: dict[str, Any] = field(default_factory=dict)
-    fault: str = ""
+    problem: str = ""
     unit: str = "line"
     n_lines: int = 1
 
-    def place(self, file: str) -> str:
+    def location(self, file: str) -> str:
         """Where the row stands: `train.csv, line 17`, `train.parquet, row 17`."""
         return f"{file}, {self.unit} {self.line}"
 

@@ -56,8 +56,8 @@ def document_rows(document: Any, file: DataFile) -> Iterator[Row]:
         elif (pair := pair_values(row)) is not None:
             yield Row(number, pair, unit="row")
         else:
-            fault = f"a row must be a JSON object, not {type(row).__name__}."
-            yield Row(number, fault=fault, unit="row")
+            problem = f"a row must be a JSON object, not {type(row).__name__}."
+            yield Row(number, problem=problem, unit="row")
 
 
 def rows_within(value: Any) -> list[Any] | None:

@@ -108,7 +108,7 @@ class Record(NamedTuple):
     line: int
     n_lines: int
     fields: Sequence[str] = ()
-    fault: str = ""
+    problem: str = ""
 
 
 class Records:
@@ -159,12 +159,12 @@ class Records:
             # The lines that the quote took in are rows, or part of a text that lost its own.
             self._doubtful_until, self._opened = max(self._doubtful_until, number + len(taken) - 1), number
             self._lines.put_back(taken[1:])
-            return Record(number, 1, fault=problem or _UNCLOSED)
+            return Record(number, 1, problem=problem or _UNCLOSED)
         if len(taken) > 1:
             return self._long_record(number, fields, taken)
         if self._opened < number <= self._doubtful_until and not self._reads_as_row(line, fields):
-            fault = f"it stands after the open quote of line {self._opened}, and is no row."
-            return Record(number, 1, fault=fault)
+            problem = f"it stands after the open quote of line {self._opened}, and is no row."
+            return Record(number, 1, problem=problem)
         if len(fields) == self._n_fields and number > self._noted_until:
             self._seen.add(fields)
         return Record(number, 1, fields)
@@ -179,10 +179,10 @@ class Records:
             self.first_over_lines = self.first_over_lines or number
             return Record(number, len(taken), fields)
         self._lines.put_back(taken[1:])
-        fault = (
+        problem = (
             f"not CSV: a quote is opened in this line, and the {len(taken) - 1} lines to its end are rows."
         )
-        return Record(number, 1, fault=fault)
+        return Record(number, 1, problem=problem)
 
     def _read(self, line: str) -> tuple[list[str], list[str], str]:
         """The fields of a record, the lines it took, and why they are not CSV."""

@@ -24,8 +24,8 @@ def squad_rows(document: dict[str, Any]) -> Iterator[Row]:
     for number, question in enumerate(_questions(document["data"]), start=1):
         try:
             yield Row(number, _values(*question), unit="question")
-        except _FaultError as fault:
-            yield Row(number, fault=str(fault), unit="question")
+        except _FaultError as problem:
+            yield Row(number, problem=str(problem), unit="question")
 
 
 class _FaultError(Exception):

@@ -41,7 +41,7 @@ def _rows(source: str, notices: list[str]) -> Iterator[tuple[str, Row]]:
         text, annotations = stem.with_name(stem.name + _TEXT), stem.with_name(stem.name + _ANNOTATIONS)
         if missing := next((path for path in (text, annotations) if not path.is_file()), None):
             there = annotations if missing == text else text
-            yield str(there), Row(1, fault=f"`{missing.name}` is not beside it.")
+            yield str(there), Row(1, problem=f"`{missing.name}` is not beside it.")
         else:
             yield _document(text, annotations, notices, left_out)
     if left_out:
@@ -55,7 +55,7 @@ def _document(
     text = _content(text_path, notices)
     n_lines = max(text.count("\n") + (not text.endswith("\n")), 1)
     if problem := text_problem(text):
-        return str(text_path), Row(1, fault=problem, n_lines=n_lines)
+        return str(text_path), Row(1, problem=problem, n_lines=n_lines)
     entities: list[Any] = []
     for number, line in enumerate(_content(annotation_path, notices).split("\n"), start=1):
         kind = _OTHERS.get(line[:1], "")
@@ -64,7 +64,7 @@ def _document(
             continue
         entity, problem = _entity(line.rstrip("\r"), text)
         if problem:
-            return str(annotation_path), Row(number, fault=problem)
+            return str(annotation_path), Row(number, problem=problem)
         entities.append(entity)
     return str(text_path), Row(1, {"text": text, "entities": entities}, n_lines=n_lines)
 

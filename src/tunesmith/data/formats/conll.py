@@ -73,8 +73,8 @@ def _sentence(lines: list[_Line]) -> Row:
     first, width = lines[0][0], len(lines[0][1])
     n_lines = lines[-1][0] - first + 1
     for number, columns in lines:
-        if fault := _fault(columns, width):
-            return Row(first, fault=f"line {number} {fault}", n_lines=n_lines)
+        if problem := _fault(columns, width):
+            return Row(first, problem=f"line {number} {problem}", n_lines=n_lines)
     values = {"tokens": [c[0] for _, c in lines], "tags": [c[-1] for _, c in lines]}
     return Row(first, values, n_lines=n_lines)
 

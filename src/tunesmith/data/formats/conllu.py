@@ -47,11 +47,11 @@ def _sentence(lines: list[tuple[int, str]]) -> Row:
     for number, line in lines:
         columns = line.rstrip("\r\n").split("\t")
         if problem := _problem(line, columns):
-            return Row(lines[0][0], fault=f"line {number} {problem}", n_lines=n_lines)
+            return Row(lines[0][0], problem=f"line {number} {problem}", n_lines=n_lines)
         if _WORD.fullmatch(columns[0]):
             words.append(columns)
     if not words:
-        return Row(lines[0][0], fault="the sentence has no word.", n_lines=n_lines)
+        return Row(lines[0][0], problem="the sentence has no word.", n_lines=n_lines)
     return Row(lines[0][0], _values(words), n_lines=n_lines)
 
 

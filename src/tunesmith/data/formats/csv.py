@@ -114,35 +114,35 @@ def _header(lines: Lines, dialect: Dialect, name: str) -> list[str]:
     for line in lines:
         if not line.strip():
             continue
-        place = f"{name}, line {lines.number}"
-        names = _header_names(line, lines, dialect, place)
+        location = f"{name}, line {lines.number}"
+        names = _header_names(line, lines, dialect, location)
         twice = sorted({column for column in names if names.count(column) > 1})
         if twice:
             raise DataError(
                 f"a column's name must be its own, and `{twice[0]}` stands twice in the header.",
-                place=place,
+                location=location,
                 remedy="Rename one of them.",
             )
         return names
     return []
 
 
-def _header_names(line: str, lines: Lines, dialect: Dialect, place: str) -> list[str]:
+def _header_names(line: str, lines: Lines, dialect: Dialect, location: str) -> list[str]:
     taken = [line]
     try:
         fields = dialect.split(line, lines.taking(taken))
     except csv.Error as error:
         raise DataError(
-            f"the header is not CSV: {error}.", place=place, remedy="Fix the header's quotes."
+            f"the header is not CSV: {error}.", location=location, remedy="Fix the header's quotes."
         ) from None
     if dialect.is_over_rows(taken):
         raise DataError(
             f"the header is not CSV: a quote is opened in it and takes in {len(taken) - 1} lines that are rows.",
-            place=place,
+            location=location,
             remedy="Fix the header's quotes.",
         )
     if problem := text_problem("".join(fields)):
-        raise DataError(f"the header is {problem}", place=place, remedy="Save the file as UTF-8.")
+        raise DataError(f"the header is {problem}", location=location, remedy="Save the file as UTF-8.")
     return [field if field.strip() else f"column {i}" for i, field in enumerate(fields, start=1)]
 
 
@@ -165,14 +165,14 @@ def _row(header: list[str], record: Record, nameless: list[str]) -> Row:
         nameless: columns that stand beside a table, where Excel writes delimiters for nothing.
     """
     line, fields, n_lines = record.line, record.fields, record.n_lines
-    if record.fault:
-        return Row(line, fault=record.fault, n_lines=n_lines)
+    if record.problem:
+        return Row(line, problem=record.problem, n_lines=n_lines)
     if len(fields) > len(header) and not any(map(str.strip, fields[len(header) :])):
         fields = fields[: len(header)]
     if len(fields) != len(header):
-        return Row(line, fault=f"{len(fields)} fields, the header has {len(header)}.", n_lines=n_lines)
+        return Row(line, problem=f"{len(fields)} fields, the header has {len(header)}.", n_lines=n_lines)
     if problem := text_problem("".join(fields)):
-        return Row(line, fault=problem, n_lines=n_lines)
+        return Row(line, problem=problem, n_lines=n_lines)
     values = dict(zip(header, fields, strict=True))
     for name in nameless:
         if not values[name]:

@@ -77,7 +77,7 @@ def _records(source: str) -> Iterator[dict[str, Any]]:
             raise DataError(
                 f"the database refuses the query: {_said(error, url)}.",
                 remedy="Mend the query after the `#`.",
-                place=name,
+                location=name,
             ) from None
 
 
@@ -94,7 +94,7 @@ def _query(source: str) -> str:
 def _column_names(result: Any, name: str) -> list[str]:
     if not result.returns_rows:
         raise DataError(
-            "the query gives no rows.", remedy="Give one that reads: `SELECT … FROM …`.", place=name
+            "the query gives no rows.", remedy="Give one that reads: `SELECT … FROM …`.", location=name
         )
     names = list(result.keys())
     twice = [column for column in names if names.count(column) > 1]
@@ -102,7 +102,7 @@ def _column_names(result: Any, name: str) -> list[str]:
         raise DataError(
             f"a column's name must be its own, and the query gives two called `{twice[0]}`.",
             remedy=f"Rename one of them: `{twice[0]} AS …`.",
-            place=name,
+            location=name,
         )
     return names
 
@@ -163,20 +163,20 @@ def _connection(url: URL, name: str) -> Iterator[Connection]:
         raise DataError(
             f"neither a database nor a file system is known by `{url.drivername}://`.",
             remedy="Mend the scheme, or install what SQLAlchemy or fsspec needs for it.",
-            place=name,
+            location=name,
         ) from None
     except ImportError as error:
         package = _PACKAGES.get(error.name or "", error.name)
         raise DataError(
             f"`{url.drivername}://` needs a driver that is not here: {error}.",
             remedy=f"`pip install {package}`",
-            place=name,
+            location=name,
         ) from None
     except SQLAlchemyError as error:
         raise DataError(
             f"the database cannot be opened: {_said(error, url)}.",
             remedy="Check the URL, its password and whether the server runs.",
-            place=name,
+            location=name,
         ) from None
     # Without parameters the driver leaves `%` and `:name` in the query alone.
     with connection:

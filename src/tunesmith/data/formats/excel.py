@@ -85,13 +85,13 @@ def _holds_values(sheet: Any) -> bool:
     return any(not _is_blank(value) for row in sheet.iter_rows(values_only=True) for value in row)
 
 
-def _header(values: Sequence[Any], place: str) -> list[str]:
+def _header(values: Sequence[Any], location: str) -> list[str]:
     names = ["" if _is_blank(value) else str(value) for value in values]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise DataError(
             f"a column's name must be its own, and `{twice[0]}` stands twice in the header.",
-            place=place,
+            location=location,
             remedy="Rename one of them.",
         )
     return [name or f"column {i}" for i, name in enumerate(names, start=1)]
@@ -101,7 +101,7 @@ def _row(number: int, header: Sequence[str], cells: Sequence[Any], written: Sequ
     values: dict[str, Any] = {}
     for i, (cell, source) in enumerate(zip(cells, written, strict=False), start=1):
         if problem := _problem(cell, source, is_outside=i > len(header)):
-            return Row(number, fault=f"the cell in column {i} {problem}.", unit="row")
+            return Row(number, problem=f"the cell in column {i} {problem}.", unit="row")
         if i <= len(header) and (header[i - 1] != f"column {i}" or not _is_blank(cell.value)):
             values[header[i - 1]] = _value(cell.value)
     return Row(number, values, unit="row")

@@ -56,9 +56,9 @@ def _example(path: Path, notices: list[str]) -> tuple[str, Row]:
         with DataFile(str(path), notices).open_text() as handle:
             text = handle.read()
     except DataError as error:
-        return str(path), Row(1, fault=error.rule)
+        return str(path), Row(1, problem=error.rule)
     if problem := text_problem(text):
-        return str(path), Row(1, fault=problem)
+        return str(path), Row(1, problem=problem)
     return str(path), Row(1, {"text": text, "label": path.parent.name})
 
 

@@ -46,15 +46,15 @@ def line_rows(file: DataFile) -> Iterator[Row]:
 
 def _row(number: int, line: str) -> Row:
     if problem := text_problem(line):
-        return Row(number, fault=problem)
+        return Row(number, problem=problem)
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return Row(number, fault=f"not JSON: {error}.")
+        return Row(number, problem=f"not JSON: {error}.")
     if not isinstance(value, dict) and (pair := pair_values(value)) is not None:
         return Row(number, pair)
     if not isinstance(value, dict):
-        return Row(number, fault=f"a row must be a JSON object, not {type(value).__name__}.")
+        return Row(number, problem=f"a row must be a JSON object, not {type(value).__name__}.")
     return Row(number, value)
 
 

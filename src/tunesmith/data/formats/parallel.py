@@ -51,7 +51,7 @@ def _rows(source: str, notices: list[str]) -> Iterator[tuple[str, Row]]:
 
 def _row(number: int, languages: list[str], lines: tuple[str, ...]) -> Row:
     if problem := next(filter(None, map(text_problem, lines)), ""):
-        return Row(number, fault=problem)
+        return Row(number, problem=problem)
     return Row(number, {name: line.rstrip("\r\n") for name, line in zip(languages, lines, strict=True)})
 
 
@@ -70,7 +70,7 @@ def _different_counts(counts: dict[str, int], name: str) -> DataError:
     return DataError(
         f"parallel files must have as many lines as each other: {said}.",
         remedy="Align them again; one line is missing, or one too many.",
-        place=name,
+        location=name,
     )
 
 

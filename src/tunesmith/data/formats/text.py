@@ -27,7 +27,7 @@ def _rows(file: DataFile) -> Iterator[Row]:
             n_lines = section.count("\n")
             problem = text_problem(section)
             values = {} if problem else {"text": section}
-            yield Row(line, values, fault=problem, n_lines=max(n_lines, 1))
+            yield Row(line, values, problem=problem, n_lines=max(n_lines, 1))
             line += n_lines
 
 

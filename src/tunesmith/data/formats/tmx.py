@@ -44,8 +44,8 @@ def _rows(file: DataFile) -> Iterator[Row]:
 
 def _row(number: int, unit: _Unit) -> Row:
     names = _names(unit.languages)
-    if fault := _fault(unit, names):
-        return Row(number, fault=fault, unit="unit")
+    if problem := _fault(unit, names):
+        return Row(number, problem=problem, unit="unit")
     return Row(number, dict(zip(names, unit.texts, strict=True)), unit="unit")
 
 

@@ -71,7 +71,7 @@ def choose_template(tokenizer: Any, asked: str) -> list[str]:
         raise RecipeError(
             f"a chat template is `auto` or one of those named here, and `{asked}` is not.",
             remedy=did_you_mean(asked, ("auto", *NAMES)),
-            place="data.chat_template",
+            location="data.chat_template",
         )
     _refuse_slow(tokenizer)
     if asked == "auto" and tokenizer.chat_template:
@@ -125,5 +125,5 @@ def _refuse_ambiguous(template: Any) -> None:
         raise RecipeError(
             f"the model has several chat templates ({names}), and none is its default.",
             remedy="Name one of ours: " + ", ".join(f"`{name}`" for name in NAMES) + ".",
-            place="data.chat_template",
+            location="data.chat_template",
         )

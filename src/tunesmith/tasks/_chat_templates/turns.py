@@ -98,11 +98,11 @@ class Finder:
         first, *others = _calls(self.messages[i])
         name = first["function"]["name"]
         call = {**first, "function": {**first["function"], "name": _marked(name)}}
-        place, _ = self._place(i, {"tool_calls": [call, *others]})
+        location, _ = self._place(i, {"tool_calls": [call, *others]})
         body = reply[: self._body_length(i, reply)]
         for said in (body, _FIRST_THOUGHT.sub("", body, count=1)):
             for found in re.finditer(re.escape(name), said):
-                at = place - found.start()
+                at = location - found.start()
                 if at >= 0 and self.text.startswith(said, at):
                     return at, at + len(said)
         raise self._lost(i)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunesmith.data import stored
-from tunesmith.data.stored import CategoryWriter, Column, ColumnWriter
+from tunesmith.data import column_store
+from tunesmith.data.column_store import CategoryWriter, Column, ColumnWriter
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -21,9 +21,9 @@ JSON = st.recursive(
 @pytest.fixture
 def on_disk(monkeypatch):
     """Every column goes to a file at once, in small pieces."""
-    monkeypatch.setattr(stored, "_MOST_BYTES_IN_MEMORY", 8)
-    monkeypatch.setattr(stored, "_BUFFER_BYTES", 16)
-    monkeypatch.setattr(stored, "_BLOCK_ROWS", 5)
+    monkeypatch.setattr(column_store, "_MOST_BYTES_IN_MEMORY", 8)
+    monkeypatch.setattr(column_store, "_BUFFER_BYTES", 16)
+    monkeypatch.setattr(column_store, "_BLOCK_ROWS", 5)
 
 
 def types(value):
@@ -37,8 +37,8 @@ def types(value):
 def test_what_comes_out_is_what_went_in(values, large):
     with pytest.MonkeyPatch.context() as patch:
         if large:
-            patch.setattr(stored, "_MOST_BYTES_IN_MEMORY", 8)
-            patch.setattr(stored, "_BUFFER_BYTES", 16)
+            patch.setattr(column_store, "_MOST_BYTES_IN_MEMORY", 8)
+            patch.setattr(column_store, "_BUFFER_BYTES", 16)
         column = Column.of(values)
         assert list(column) == values == column
         assert [types(value) for value in column] == [types(value) for value in values]
@@ -136,5 +136,5 @@ def test_a_file_that_was_cut_is_an_error_not_another_text():
 def test_a_folder_that_cannot_be_written_to_is_no_obstacle(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TUNESMITH_CACHE", str(tmp_path / "file" / "below"))
-    monkeypatch.setattr(stored, "_MOST_BYTES_IN_MEMORY", 8)
+    monkeypatch.setattr(column_store, "_MOST_BYTES_IN_MEMORY", 8)
     assert Column.of(["a long enough text", "another"]) == ["a long enough text", "another"]

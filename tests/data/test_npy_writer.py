@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tunesmith.data.growing import GrowingArray
+from tunesmith.data.npy_writer import GrowingArray
 
 
 @pytest.mark.parametrize("shape", [(), (2,), (3, 2)])

@@ -1,4 +1,4 @@
-from tunesmith.data.starting import starting_recipe
+from tunesmith.data.recipe_template import starting_recipe
 from tunesmith.recipe import RecipeDraft
 from tunesmith.testing.tiny import tiny_rows, write_rows
 

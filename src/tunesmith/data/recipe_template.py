@@ -33,7 +33,7 @@ def starting_recipe(task_name: str, source: str, named: Mapping[str, str]) -> tu
         raise DataError(
             f"`{source_name(data.train[0])}` has no row that can be read.", remedy="Check the file's format."
         )
-    view = choose_view(task, sample, named, place=source_name(data.train[0]))
+    view = choose_view(task, sample, named, location=source_name(data.train[0]))
     # A format that was recognised is recognised again in training.
     chosen = {} if "rows" in view.chosen else view.chosen
     given = {
