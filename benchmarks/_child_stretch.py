@@ -273,19 +273,18 @@ def ours(spec: Spec) -> dict[str, Any]:
         lora: `train.method=lora`.
     """
     import tunesmith
-    from tunesmith.progress import Silent, StepFacts
+    from tunesmith.events import Event, Step
 
     stretch = spec.stretch()
 
-    class Listener(Silent):
-        def step(self, facts: StepFacts) -> None:
-            if stretch.end_step(_taken(sizes)):
-                raise EnoughError
+    def listener(event: Event) -> None:
+        if isinstance(event, Step) and stretch.end_step(_taken(sizes)):
+            raise EnoughError
 
     with sized_steps(stretch) as sizes, contextlib.suppress(EnoughError):
         tunesmith.train(
             overrides=recipe_of(spec),
-            progress=Listener(),
+            listeners=[listener],
             task=spec.task,
             model=spec.model,
             data=spec.train,

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from _child_stretch import Spec, encoded_rows, load_for_trainer, recipe_of, training_arguments
 
-_LOOKS_AN_EPOCH = 6
+_EVALUATIONS_AN_EPOCH = 6
 _ROWS_OF_A_PASS = 32
 
 
@@ -103,38 +103,43 @@ def ours(spec: Spec) -> dict[str, Any]:
         recipe: values by dotted key.
     """
     import tunesmith
-    from tunesmith.progress import Silent, StepFacts
+    from tunesmith import events
+    from tunesmith.pipeline.predict_split import predict_split
     from tunesmith.tasks import point_scores
 
     points: list[dict[str, float]] = []
 
-    class Listener(Silent):
-        stage_now = ""
+    class Listener:
+        stage_now, trained_s = "", 0.0
 
-        def stage(self, title: str) -> None:
-            if title.startswith("Training"):
-                self.look()
-            if self.stage_now.startswith("Training"):
+        def __call__(self, event: events.Event) -> None:
+            if isinstance(event, events.Stage):
+                self.stage(event.name)
+            if isinstance(event, events.Step):
+                every = max(1, round(event.step / max(event.epoch, 1e-9) / _EVALUATIONS_AN_EPOCH))
+                if event.step % every == 0 or event.step == event.total_steps:
+                    self.evaluate()
+
+        def stage(self, name: str) -> None:
+            if name == "train":
+                self.evaluate()
+            if self.stage_now == "train":
                 self.trained_s = clock.seconds
-            self.stage_now = title
+            self.stage_now = name
 
-        def step(self, facts: StepFacts) -> None:
-            every = max(1, round(facts.step / max(facts.epoch, 1e-9) / _LOOKS_AN_EPOCH))
-            if facts.step % every == 0 or facts.step == facts.total_steps:
-                self.look()
-
-        def look(self) -> None:
+        def evaluate(self) -> None:
             seconds = clock.seconds
             with clock.stopped():
-                session = sessions[-1]
-                scores = point_scores(session.task, session.see(session.final), session.label_schema)
+                work, plan = plans[-1]
+                evaluated = predict_split(work, plan, plan.final_split)
+                scores = point_scores(work.task, evaluated, plan.data.label_schema)
             points.append({"seconds": seconds, "accuracy": scores["accuracy"]})
 
     listener, clock = Listener(), Clock()
-    with sessions_begun(clock) as sessions:
+    with plans_made(clock) as plans:
         run = tunesmith.train(
             overrides=spec.options.get("recipe", {}) if spec.options.get("defaults") else _same(spec),
-            progress=listener,
+            listeners=[listener],
             model=spec.model,
             data=spec.train,
             test=spec.options["test"],
@@ -151,23 +156,27 @@ def _same(spec: Spec) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def sessions_begun(clock: Clock) -> Iterator[list[Any]]:
-    """Yields the sessions that the pipeline begins, and restarts the clock with each."""
-    from tunesmith import pipeline
+def plans_made(clock: Clock) -> Iterator[list[Any]]:
+    """Yields what the phases of the pipeline read, and restarts the clock when a model is open."""
+    from tunesmith.pipeline import training
 
-    begun: list[Any] = []
-    begin = pipeline.begin
+    made: list[Any] = []
+    open_model, make_plan = training.open_model, training.make_plan
 
-    def remembering(*arguments: Any, **how: Any) -> Any:
-        begun.append(begin(*arguments, **how))
+    def opening(*arguments: Any) -> Any:
+        opened = open_model(*arguments)
         clock.restart()
-        return begun[-1]
+        return opened
 
-    pipeline.begin = remembering
+    def planning(work: Any, *arguments: Any) -> Any:
+        made.append((work, make_plan(work, *arguments)))
+        return made[-1][1]
+
+    training.open_model, training.make_plan = opening, planning
     try:
-        yield begun
+        yield made
     finally:
-        pipeline.begin = begin
+        training.open_model, training.make_plan = open_model, make_plan
 
 
 PROGRAMS = {"trainer": trainer, "ours": ours}

@@ -70,13 +70,13 @@ def child(model: str, data: str, run: str, *options: str) -> dict:
     """One training; the estimate and the peak, in bytes."""
     import tunesmith
     from tunesmith.api import build_recipe
-    from tunesmith.progress import Silent
+    from tunesmith.events import Event, Stage
 
     meter = Meter()
 
-    class Listener(Silent):
-        def stage(self, title: str) -> None:
-            meter.stage(title)
+    def listener(event: Event) -> None:
+        if isinstance(event, Stage):
+            meter.stage(event.title)
 
     causal = model != DEFAULT
     overrides = [
@@ -87,7 +87,7 @@ def child(model: str, data: str, run: str, *options: str) -> dict:
     recipe = build_recipe(
         task=task, model=model, data=data, validation=0.01, output_dir=run, overrides=overrides
     )
-    done = tunesmith.train(recipe, progress=Listener())
+    done = tunesmith.train(recipe, listeners=[listener])
     peaks = meter.stop()
     manifest = done.manifest()
     return {

@@ -56,7 +56,7 @@ class Meter:
         self._thread.start()
 
     def stage(self, title: str) -> None:
-        """A stage begins (a listener's method, see `tunesmith.progress`)."""
+        """A stage begins."""
         self.name = title.partition(" ")[0]
         self.begun[self.name] = memory()[0]
 
@@ -87,13 +87,13 @@ def memory() -> tuple[int, int]:
 def child_train(train: str, small: str, model: str, run: str) -> dict:
     """One training; seconds and peaks by stage."""
     import tunesmith
-    from tunesmith.progress import Silent
+    from tunesmith.events import Event, Stage
 
     meter = Meter()
 
-    class Listener(Silent):
-        def stage(self, title: str) -> None:
-            meter.stage(title)
+    def listener(event: Event) -> None:
+        if isinstance(event, Stage):
+            meter.stage(event.title)
 
     done = tunesmith.train(
         model=model,
@@ -101,7 +101,7 @@ def child_train(train: str, small: str, model: str, run: str) -> dict:
         validation=small,
         test=small,
         output_dir=run,
-        progress=Listener(),
+        listeners=[listener],
         overrides={
             "train.max_steps": STEPS,
             "train.head_start": False,

@@ -18,23 +18,15 @@ from tunesmith.errors import InterruptedRunError, RecipeError
 from tunesmith.inference.predictor import Predictor
 from tunesmith.inference.prefix import CHECKED_SEQUENCES
 from tunesmith.models.positions import position_limit
+from tunesmith.pipeline import frozen_layers as frozen_layers_phase
+from tunesmith.pipeline import probe as probe_phase
+from tunesmith.pipeline import training as training_phases
 from tunesmith.recipe import Recipe
-from tunesmith.stages import prefix as prefix_stage
-from tunesmith.stages import probe as probe_stage
+from tunesmith.testing.listeners import Recorder, at_step, raising
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.training import probe
 
 ROWS = {"train": 160, "validation": 40, "test": 60}
-
-
-class Listening:
-    """Keeps what is said."""
-
-    stage = step = advance = staticmethod(lambda *_: None)
-
-    def __init__(self):
-        self.said = []
-        self.note = self.warn = self.said.append
 
 
 @pytest.fixture(autouse=True)
@@ -68,13 +60,13 @@ def passes(monkeypatch):
 
     def opening(*given):
         before = counted["texts"]
-        session = stock_begin(*given)
-        position_limit(session.model, session.tokenizer)
+        opened = stock_open(*given)
+        position_limit(opened.model, opened.tokenizer)
         counted["texts"] = before
-        return session
+        return opened
 
-    stock_begin = pipeline.begin
-    monkeypatch.setattr(pipeline, "begin", opening)
+    stock_open = training_phases.open_model
+    monkeypatch.setattr(training_phases, "open_model", opening)
     monkeypatch.setattr(BertEmbeddings, "forward", counting(BertEmbeddings.forward))
     monkeypatch.setattr(LlamaModel, "forward", counting(LlamaModel.forward))
     return counted
@@ -82,7 +74,7 @@ def passes(monkeypatch):
 
 def train(recipe, folder, listener=None, **how):
     recipe = recipe.replace(train=how).model_copy(update={"output_dir": str(folder)})
-    return pipeline.train(recipe, progress=listener or Listening())
+    return pipeline.train(recipe, listeners=[listener or Recorder()])
 
 
 def weights(run):
@@ -172,9 +164,9 @@ def test_a_probe_is_scored_as_the_saved_model_answers(recipe, tiny_files, tmp_pa
 def test_features_of_the_rows_that_choose_and_count_are_taken_once(recipe, tmp_path, passes, monkeypatch):
     """Without test rows, the validation rows choose the probe and are its score, too."""
     taken = []
-    stock = probe_stage.take_features
+    stock = probe_phase.take_features
     monkeypatch.setattr(
-        probe_stage,
+        probe_phase,
         "take_features",
         lambda *given, **how: taken.append(len(given[2])) or stock(*given, **how),
     )
@@ -188,16 +180,8 @@ class StopError(Exception):
 
 
 def stopping_at(at, kind):
-    listener = Listening()
-
-    def step(facts):
-        if facts.step == at and kind == "signal":
-            os.kill(os.getpid(), signal.SIGTERM)
-        elif facts.step == at:
-            raise StopError
-
-    listener.step = step
-    return listener
+    signalling = lambda: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    return at_step(at, signalling if kind == "signal" else raising(StopError))
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -219,13 +203,13 @@ def test_stopped_and_gone_on_gives_the_same_bits_also_when_the_entries_are_gone(
 
 
 def test_the_need_of_disk_is_told_before_and_too_little_is_a_notice(recipe, tmp_path, monkeypatch):
-    listener = Listening()
+    listener = Recorder()
     train(recipe, tmp_path / "kept", listener)
     told = [text for text in listener.said if text.startswith("frozen layers: ")]
     assert [text.split(" tokens in ")[0].split()[-1] for text in told] == ["train", "validation", "test"]
     shutil.rmtree(entries()[0].parent)
-    monkeypatch.setattr(prefix_stage, "free_bytes", lambda _: 500_000)
-    listener = Listening()
+    monkeypatch.setattr(frozen_layers_phase, "free_bytes", lambda _: 500_000)
+    listener = Recorder()
     run = train(recipe, tmp_path / "full", listener)
     assert any("of disk, and only 500 kB are free in" in text for text in listener.said)
     assert run.recipe().train.cache_frozen_layers is False
@@ -245,7 +229,7 @@ def test_the_need_of_disk_is_told_before_and_too_little_is_a_notice(recipe, tmp_
 def test_asked_for_where_it_cannot_be_is_an_error_and_auto_a_notice(recipe, tmp_path, how, reason):
     with pytest.raises(RecipeError, match=f"cache_frozen_layers is true, and .*{reason}"):
         train(recipe, tmp_path / "insisting", **how, cache_frozen_layers=True)
-    listener = Listening()
+    listener = Recorder()
     run = train(recipe, tmp_path / "auto", listener, **how)
     told = any(reason in text for text in listener.said)
     assert told is (how.get("freeze_layers") != 0)
@@ -307,7 +291,7 @@ def test_tasks_without(tmp_path, task, family, reason):
         "train": {"freeze_layers": 1, "max_steps": 2},
         "evaluate": {"bootstrap_samples": 100},
     })  # fmt: skip
-    listener = Listening()
+    listener = Recorder()
     train(recipe, tmp_path / "run", listener)
     assert any(
         text.startswith("what the frozen layers compute is not kept") and reason in text

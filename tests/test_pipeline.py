@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from safetensors.torch import load_file, save_file
 
 from tunesmith import pipeline
 from tunesmith.errors import DataError, InterruptedRunError, ModelError, NonFiniteError, RunError
-from tunesmith.progress import Silent
+from tunesmith.events import Failed, Finished
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
+from tunesmith.testing.listeners import Recorder, at_step, raising
 from tunesmith.testing.tiny import tiny_rows, write_rows
 
 
@@ -117,7 +119,7 @@ def test_killed_in_mid_epoch_and_started_again_gives_the_same_bits(tiny_recipe, 
         _kill_after(recipe_file, Path(killed.output_dir), step)
     command = [sys.executable, "-m", "tunesmith", "train", str(recipe_file), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "going on from step" in done.stderr
+    assert "resuming from step" in done.stderr
     assert_same_weights(calm, Run(killed.output_dir))
     steps = [event["step"] for event in Run(killed.output_dir).events() if event["kind"] == "step"]
     assert steps == sorted(set(steps))
@@ -146,17 +148,11 @@ def _kill_after(recipe_file: Path, run: Path, step: int) -> None:
 
 
 def test_a_signal_saves_everything_and_the_same_call_goes_on(tiny_recipe, tmp_path):
-    class Interrupting:
-        stage = note = warn = advance = staticmethod(lambda *_: None)
-
-        def step(self, facts):
-            if facts.step == 7:
-                os.kill(os.getpid(), signal.SIGTERM)
-
+    interrupting = at_step(7, lambda: os.kill(os.getpid(), signal.SIGTERM))
     calm = pipeline.train(with_train(tiny_recipe, tmp_path / "calm"))
     stopped = with_train(tiny_recipe, tmp_path / "stopped")
     with pytest.raises(InterruptedRunError) as caught:
-        pipeline.train(stopped, progress=Interrupting())
+        pipeline.train(stopped, listeners=[interrupting])
     assert caught.value.exit_code == 75
     assert "SIGTERM after step 7" in str(caught.value)
     assert_same_weights(calm, pipeline.train(stopped))
@@ -209,31 +205,18 @@ def test_damaged_checkpoint_is_passed_over(tiny_recipe, tmp_path):
     class StopError(Exception):
         pass
 
-    class StopAt:
-        stage = note = advance = staticmethod(lambda *_: None)
-
-        def __init__(self, step):
-            self.at, self.warned = step, []
-
-        def warn(self, text):
-            self.warned.append(text)
-
-        def step(self, facts):
-            if facts.step == self.at:
-                raise StopError
-
     how = {"eval_steps": 5, "save_steps": 5}
     calm = pipeline.train(with_train(tiny_recipe, tmp_path / "calm", **how))
     recipe = with_train(tiny_recipe, tmp_path / "hurt", **how)
     with pytest.raises(StopError):
-        pipeline.train(recipe, progress=StopAt(14))
+        pipeline.train(recipe, listeners=[at_step(14, raising(StopError))])
     newest = sorted((tmp_path / "hurt" / "checkpoints").glob("step-*"))[-1]
     data = bytearray((newest / "model.safetensors").read_bytes())
     data[-5] ^= 1
     (newest / "model.safetensors").write_bytes(data)
-    listener = StopAt(-1)
-    run = pipeline.train(recipe, progress=listener)
-    assert any("model.safetensors is damaged" in text for text in listener.warned)
+    recorder = Recorder()
+    run = pipeline.train(recipe, listeners=[recorder])
+    assert any("model.safetensors is damaged" in text for text in recorder.warnings)
     assert_same_weights(calm, run)
 
 
@@ -360,12 +343,10 @@ def test_rows_of_a_group_are_taken_together_in_intervals_and_a_file_without_grou
     assert (primary["n"], primary["groups"]) == (50, 5)
     assert "from\n      5 groups of rows" in (run.path / "report.html").read_text()
     assert "5 groups" in (run.model / "README.md").read_text()
-    warnings = []
-    listener = Silent()
-    listener.warn = warnings.append
-    found = pipeline.evaluate(run.path, [str(tiny_files["test"])], progress=listener)
+    recorder = Recorder()
+    found = pipeline.evaluate(run.path, [str(tiny_files["test"])], listeners=[recorder])
     assert "groups" not in found["primary"]
-    assert any("no column `shop`" in text for text in warnings)
+    assert any("no column `shop`" in text for text in recorder.warnings)
 
 
 def test_evaluate_on_other_data(finished_run, tiny_files):
@@ -455,29 +436,48 @@ def test_named_parameters_stay_as_they_are(tiny_recipe, tiny_model, tmp_path):
 
 def test_going_on_keeps_the_record_of_the_beginning_and_tells_of_changes(tiny_recipe, monkeypatch):
     from tunesmith import environment, pipeline
-    from tunesmith.progress import Silent
-    from tunesmith.training.loop import Loop
-
-    class Listening(Silent):
-        said: list[str] = []  # noqa: RUF012
-
-        def warn(self, text):
-            self.said.append(text)
+    from tunesmith.training.loop import _Loop
 
     def interrupt(loop):
         raise InterruptedRunError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_step", interrupt)
+        patch.setattr(_Loop, "_step", interrupt)
         with pytest.raises(InterruptedRunError):
             pipeline.train(tiny_recipe)
     run = Run(tiny_recipe.output_dir)
     began = run.manifest()["started"]
     found = environment.machine()
     monkeypatch.setattr(environment, "machine", lambda: {**found, "threads": 77})
-    pipeline.train(tiny_recipe, progress=Listening())
+    recorder = Recorder()
+    pipeline.train(tiny_recipe, listeners=[recorder])
     manifest = run.manifest()
     assert manifest["started"] == began
     assert manifest["machine"] == found
     assert manifest["continued"][0]["machine"]["threads"] == 77
-    assert any("the number of threads changed" in text for text in Listening.said)
+    assert any("the number of threads changed" in text for text in recorder.said)
+
+
+def test_a_training_in_a_thread_stops_on_request_and_resumes_to_the_same_bits(tiny_recipe, tmp_path):
+    calm = pipeline.train(with_train(tiny_recipe, tmp_path / "calm"))
+    stopped, stop, raised = with_train(tiny_recipe, tmp_path / "stopped"), threading.Event(), []
+    recorder = Recorder()
+
+    def work():
+        try:
+            pipeline.train(stopped, listeners=[recorder, at_step(7, stop.set)], should_stop=stop.is_set)
+        except InterruptedRunError as error:
+            raised.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert "stopped by request after step 7" in raised[0]
+    assert recorder.events[-1] == Failed(raised[0], can_resume=True)
+    resumed = pipeline.train(stopped, listeners=[recorder])
+    assert recorder.events[-1] == Finished(stopped.output_dir)
+    assert_same_weights(calm, resumed)
+    kinds = [event["kind"] for event in resumed.events()]
+    assert {"stage", "note", "step", "validation", "checkpoint", "failed", "finished"} <= set(kinds)
+    steps = [event["step"] for event in resumed.events() if event["kind"] == "step"]
+    assert steps == [event["step"] for event in calm.events() if event["kind"] == "step"]

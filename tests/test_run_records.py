@@ -17,23 +17,13 @@ import tunesmith
 from tunesmith import pipeline, replacing
 from tunesmith.errors import DataError, InterruptedRunError, RunError, UserError
 from tunesmith.inference.streaming import names_of_files, predict_rows, rows_of_files, rows_of_lines
-from tunesmith.progress import Silent
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.tasks import RowError
+from tunesmith.testing.listeners import Recorder
 from tunesmith.testing.tiny import tiny_rows, write_rows
 
 PROBE = {"method": "probe", "max_steps": None, "head_start": True}
-
-
-class Listening(Silent):
-    def __init__(self):
-        self.said = []
-
-    def warn(self, text):
-        self.said.append(text)
-
-    note = warn
 
 
 def a_recipe(model, folder: Path, file: Path | str, **data) -> Recipe:
@@ -175,13 +165,13 @@ def own_model(tiny_model, tmp_path) -> Path:
 
 
 def interrupted(recipe, monkeypatch):
-    from tunesmith.training.loop import Loop
+    from tunesmith.training.loop import _Loop
 
     def interrupt(loop):
         raise InterruptedRunError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_step", interrupt)
+        patch.setattr(_Loop, "_step", interrupt)
         with pytest.raises(InterruptedRunError):
             pipeline.train(recipe)
 
@@ -232,11 +222,11 @@ def test_another_version_of_what_decides_the_result_is_reported_on_resuming(
     run = pipeline.train(recipe)
     versions = run.manifest()["versions"]
     run.update_manifest(finished=False, versions={**versions, package: "0.0.1"})
-    listening = Listening()
-    pipeline.train(recipe, progress=listening)
+    recorder = Recorder()
+    pipeline.train(recipe, listeners=[recorder])
     assert any(
         said.startswith(f"{package} changed since the run began (0.0.1 → {versions[package]})")
-        for said in listening.said
+        for said in recorder.said
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.recipe import Recipe, RecipeDraft
 
 if TYPE_CHECKING:
+    from tunesmith.events import Listener
     from tunesmith.inference.predictor import Predictor
-    from tunesmith.progress import Progress
     from tunesmith.run import Run
     from tunesmith.tasks import Values
 
@@ -65,16 +65,19 @@ def train(
     *,
     overrides: Mapping[str, Any] | None = None,
     force: bool = False,
-    progress: Progress | None = None,
+    listeners: Iterable[Listener] = (),
+    should_stop: Callable[[], bool] | None = None,
     **values: Any,
 ) -> Run:
-    """Trains, evaluates and reports; on the folder of a stopped run, goes on with it.
+    """Trains, evaluates and reports; on the folder of a stopped run, resumes it.
 
     Args:
         recipe: a recipe, a YAML file, a plain mapping, or nothing.
         overrides: values by dotted key, `{"train.learning_rate": 1e-4}`.
         force: clear another run that is in `output_dir`.
-        progress: told of what is done.
+        listeners: called with every event (`tunesmith.events`).
+        should_stop: asked after every step, from the thread that trains; when it gives True, everything is saved
+            and the training ends with InterruptedRunError.
         values: `task`, `model`, `data`, `validation`, `test`, `columns`, `output_dir`.
 
     Returns:
@@ -86,7 +89,8 @@ def train(
     from tunesmith import pipeline
 
     built = build_recipe(recipe, overrides=overrides or {}, **values)
-    return pipeline.train(built, force=force, progress=progress)
+    stop = {} if should_stop is None else {"should_stop": should_stop}
+    return pipeline.train(built, force=force, listeners=listeners, **stop)
 
 
 def load(run: str | Path) -> Predictor:
@@ -115,7 +119,7 @@ def evaluate(
     data: str | Sequence[str],
     *,
     columns: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    listeners: Iterable[Listener] = (),
 ) -> dict[str, Any]:
     """Scores of a run on other data, as in `metrics.json`.
 
@@ -123,7 +127,7 @@ def evaluate(
         run: the run folder.
         data: a file, or several.
         columns: the file's column for each of the task's; those of the run when None.
-        progress: told of what is done.
+        listeners: called with every event (`tunesmith.events`).
 
     Raises:
         UserError: the run or the data cannot be used.
@@ -131,7 +135,7 @@ def evaluate(
     from tunesmith import pipeline
 
     sources = [data] if isinstance(data, str) else list(data)
-    return pipeline.evaluate(run, sources, columns=columns, progress=progress)
+    return pipeline.evaluate(run, sources, columns=columns, listeners=listeners)
 
 
 def export(
@@ -143,7 +147,7 @@ def export(
     columns: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
     force: bool = False,
-    progress: Progress | None = None,
+    listeners: Iterable[Listener] = (),
 ) -> dict[str, Any]:
     """A run in another format, checked against the run; `load` takes its folder like a run's.
 
@@ -155,7 +159,7 @@ def export(
         columns: the file's column for each of the task's; those of the run when None.
         overrides: what the export may lose: `{"export.max_metric_drop": 0.02}`.
         force: replace an earlier export.
-        progress: told of what is done.
+        listeners: called with every event (`tunesmith.events`).
 
     Returns:
         What the folder's `export.json` says, and `path`.
@@ -173,5 +177,5 @@ def export(
         columns=columns,
         overrides=overrides or {},
         force=force,
-        progress=progress,
+        listeners=listeners,
     )

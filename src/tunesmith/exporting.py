@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -29,12 +29,12 @@ from tunesmith.environment import versions
 from tunesmith.errors import DataError, ModelError, RecipeError, RunError, UserError
 from tunesmith.evaluation.agreement import Agreement, compare
 from tunesmith.evaluation.scoring import Scored
+from tunesmith.events import Events, Listener
 from tunesmith.exporters import EXPORTERS, Exporter, Source, refuse_unfit
 from tunesmith.files import give_usual_rights, new_folder
 from tunesmith.inference.exported import EXPORT_FILE, is_export
 from tunesmith.inference.predictor import Predictor
 from tunesmith.locking import refuse_several_processes
-from tunesmith.progress import Progress, Silent
 from tunesmith.recipe import ExportRecipe, Recipe, RecipeDraft
 from tunesmith.run import Run, sha256_of, write_json
 from tunesmith.training.reference import load_reference, with_reference
@@ -53,7 +53,7 @@ def export(
     columns: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     force: bool = False,
-    progress: Progress | None = None,
+    listeners: Iterable[Listener] = (),
 ) -> dict[str, Any]:
     """Writes a run in another format, checked against the run.
 
@@ -66,7 +66,7 @@ def export(
         overrides: values of the recipe's `export` section that win over the run's:
             `{"export.min_agreement": 0.98}`, or `["export.min_agreement=0.98"]`.
         force: replace an earlier export in `output_dir`.
-        progress: told of what is done.
+        listeners: called with every event (`tunesmith.events`).
 
     Returns:
         What the folder's `export.json` says, and `path`.
@@ -75,21 +75,21 @@ def export(
         UserError: the run, its data or the folder cannot be used, or the export loses more than is allowed.
     """
     refuse_several_processes()
-    progress = progress or Silent()
+    events = Events(listeners)
     exporter, run = EXPORTERS.get(to), Run.open(path)
     limits = _limits(run.recipe(), overrides)
     home = run.path.resolve()
     target = Path(output_dir) if output_dir else home.with_name(f"{home.name}-{to}")
     _refuse_taken(target, force=force)
-    progress.stage(f"Loading {run.path}")
+    events.stage("load", f"Loading {run.path}")
     predictor = Predictor.from_run(path)
     refuse_unfit(to, exporter, predictor.task)
-    progress.stage("Reading the data")
-    rows = _Rows(run, predictor, data, columns, progress)
+    events.stage("read", "Reading the data")
+    rows = _Rows(run, predictor, data, columns, events)
     aside = _folder_beside(target)
     try:
-        facts = _write(run, to, exporter, rows, aside, progress)
-        facts["check"] = _check(rows, aside, limits, progress)
+        facts = _write(run, to, exporter, rows, aside, events)
+        facts["check"] = _check(rows, aside, limits, events)
         write_json(aside / EXPORT_FILE, facts)
         _publish(aside, target)
     finally:
@@ -150,14 +150,14 @@ class _Rows:
         predictor: of the run.
         data: files to read instead.
         columns: of these files.
-        progress: told of what is done.
+        events: listeners.
     """
 
     run: Run
     predictor: Predictor
     data: Sequence[str]
     columns: Mapping[str, Any] | None
-    progress: Progress
+    events: Events
 
     def __post_init__(self) -> None:
         splits = self._given() if self.data else self._of_the_run()
@@ -166,7 +166,7 @@ class _Rows:
         self._picked = _spread(len(splits["validation"]), most)
         self.checked = splits["validation"].take(self._picked)
         self._train = splits["train"]
-        self.progress.note(
+        self.events.note(
             f"{len(self.checked):,} of {len(splits['validation']):,} validation rows check the export"
         )
 
@@ -195,13 +195,11 @@ class _Rows:
 
     def seen_by(self, predictor: Predictor, name: str) -> tuple[Scored, float]:
         """The rows as a predictor sees them, and how many it sees a second."""
-
-        def advance(done: int, total: int) -> None:
-            self.progress.advance(done, total, f"texts by the {name}")
-
         encoded = self.encoded
         began = time.perf_counter()
-        evaluated = predictor.score(self.checked, encoded, advance=advance)
+        evaluated = predictor.score(
+            self.checked, encoded, advance=self.events.progress(f"texts by the {name}")
+        )
         rate = len(self.checked) / (time.perf_counter() - began)
         return Scored(
             predictor.task, predictor.label_schema, self.checked, evaluated, self.recipe.data.group_by
@@ -260,12 +258,12 @@ def _rule(error: UserError | OSError) -> str:
 
 
 def _write(
-    run: Run, to: str, exporter: Exporter, rows: _Rows, folder: Path, progress: Progress
+    run: Run, to: str, exporter: Exporter, rows: _Rows, folder: Path, events: Events
 ) -> dict[str, Any]:
     """Fills the folder; `export.json` stands there before the check, which loads the folder by it."""
-    progress.stage(f"Writing {to}")
+    events.stage("write", f"Writing {to}")
     with tempfile.TemporaryDirectory(prefix="tunesmith-export-") as scratch:
-        source = Source(rows.predictor.task, run.model, rows.calibration, Path(scratch), progress.note)
+        source = Source(rows.predictor.task, run.model, rows.calibration, Path(scratch), events.note)
         made = exporter.write(source, folder)
     facts = {
         "format": to,
@@ -292,13 +290,13 @@ def _origin(run: Run) -> dict[str, Any]:
     }
 
 
-def _check(rows: _Rows, folder: Path, limits: ExportRecipe, progress: Progress) -> dict[str, Any]:
+def _check(rows: _Rows, folder: Path, limits: ExportRecipe, events: Events) -> dict[str, Any]:
     """Compares the export with the run on the same rows, and refuses it where it loses too much."""
-    progress.stage("Comparing with the run")
+    events.stage("compare", "Comparing with the run")
     first, rate = rows.seen_by(rows.predictor, "run")
     second, other_rate = rows.seen_by(Predictor.from_run(folder), "export")
     found = compare(first, second, rows.recipe.evaluate, rows.recipe.seed)
-    progress.note(
+    events.note(
         f"{found.share:.2%} of {found.rows:,} answers are the same; {found.metric} {found.first.value:.4f} → "
         f"{found.second.value:.4f} (lost {found.drop.value:.4f}, {found.drop.low:.4f} to {found.drop.high:.4f})"
     )

@@ -1,9 +1,9 @@
 import re
 
 from tunesmith.cli.output import Bar, Lines, describe, print_table, short_time
-from tunesmith.progress import StepFacts
+from tunesmith.events import Evaluation, Note, Progress, Stage, Step, Warning
 
-FACTS = StepFacts(5, 10, 0.5, 0.321, 1e-4, 2345.6, 65.0)
+FACTS = Step(5, 10, 0.5, 0.321, 1.0, 1e-4, 2345.6, 65.0)
 
 
 def test_a_step_in_words():
@@ -13,25 +13,27 @@ def test_a_step_in_words():
 
 def test_lines_are_few(capsys):
     lines = Lines()
-    lines.stage("Training")
+    lines(Stage("train", "Training"))
     for step in range(1, 101):
-        lines.step(StepFacts(step, 100, 0.1, 0.3, 1e-4, 1000, 60))
-    lines.warn("look here")
+        lines(Step(step, 100, 0.1, 0.3, 1.0, 1e-4, 1000, 60))
+    lines(Evaluation(100, {"accuracy": 0.5}, "accuracy", True))
+    lines(Warning("look here"))
     err = capsys.readouterr().err
     assert err.startswith("── Training\n")
     assert " ! look here" in err
     assert "step 1/100" in err
     assert "step 100/100" in err
+    assert "   step 100: validation accuracy 0.5000 (best so far)\n" in err
     assert len(err.splitlines()) < 10
 
 
 def test_the_bar_takes_everything_a_listener_takes(capsys):
     bar = Bar()
-    bar.stage("Training [bold]")
-    bar.note("note [red]x[/]")
-    bar.warn("warning")
-    bar.advance(3, 10, "texts")
-    bar.step(FACTS)
+    bar(Stage("train", "Training [bold]"))
+    bar(Note("note [red]x[/]"))
+    bar(Warning("warning"))
+    bar(Progress(3, 10, "texts"))
+    bar(FACTS)
     bar.close()
     err = capsys.readouterr().err
     assert "Training [bold]" in err

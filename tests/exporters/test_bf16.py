@@ -46,19 +46,12 @@ class TestBf16(ExporterContract):
 
     def test_without_such_products_it_is_told_and_float32_computes(self, run, tmp_path, monkeypatch):
         from tunesmith import export, load
-        from tunesmith.progress import Silent
-
-        class Notes(Silent):
-            def __init__(self):
-                self.said = []
-
-            def note(self, text):
-                self.said.append(text)
+        from tunesmith.testing.listeners import Recorder
 
         for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
             monkeypatch.setattr(torch.cpu, check, lambda: False)
-        notes = Notes()
-        facts = export(run.path, "bf16", output_dir=tmp_path / "plain", progress=notes)
+        notes = Recorder()
+        facts = export(run.path, "bf16", output_dir=tmp_path / "plain", listeners=[notes])
         assert any("no products in bfloat16" in text for text in notes.said)
         assert facts["made"]["arithmetic"] == "float32"
         assert not load(facts["path"]).bf16

@@ -18,6 +18,7 @@ from tunesmith.tasks import (
     RowError,
     point_scores,
 )
+from tunesmith.testing.listeners import at_step, raising
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.training.reference import load_reference, with_reference
 
@@ -212,24 +213,13 @@ class StopError(Exception):
     pass
 
 
-class StopAt:
-    stage = note = advance = warn = staticmethod(lambda *_: None)
-
-    def __init__(self, step):
-        self.at = step
-
-    def step(self, facts):
-        if facts.step == self.at:
-            raise StopError
-
-
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
 def test_a_damaged_reference_is_computed_again(folder, tmp_path_factory, tmp_path, damage):
     """The run goes on to the same bits, and the file is as it was."""
     calm = _calm_run(folder, tmp_path_factory)
     recipe = recipe_for(folder, tmp_path, "hurt")
     with pytest.raises(StopError):
-        pipeline.train(recipe, progress=StopAt(8))
+        pipeline.train(recipe, listeners=[at_step(8, raising(StopError))])
     file = tmp_path / "hurt" / "checkpoints" / "reference-train.safetensors"
     before = file.read_bytes()
     if damage == "flipped":

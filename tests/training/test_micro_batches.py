@@ -19,10 +19,10 @@ from tunesmith.models.freezing import freeze_bottom
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.memory import Activations, Memory, use_checkpointing
 from tunesmith.models.resolve import resolve_model
-from tunesmith.progress import Silent
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.tasks import PLAIN_LOSS, TASKS, EncodeOptions
+from tunesmith.testing.listeners import Recorder
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.training.micro_batches import choose_micro_batch, measure_training
 from tunesmith.training.plan import BatchSize, Plan
@@ -186,16 +186,6 @@ def test_when_not_even_one_sequence_fits_the_remedies_are_named():
     assert "are free" in notices[0]
 
 
-class Listener(Silent):
-    def __init__(self):
-        self.lines = []
-
-    def note(self, text):
-        self.lines.append(text)
-
-    warn = note
-
-
 @pytest.fixture
 def still_recipe(tiny_recipe, tmp_path):
     """Without dropout, so that cutting a batch changes nothing."""
@@ -217,10 +207,10 @@ def weights(run: Run):
 
 
 def test_little_memory_cuts_batches_and_learns_the_same(still_recipe, tmp_path, monkeypatch):
-    listener = Listener()
-    whole = pipeline.train(still_recipe, progress=listener)
+    recorder = Recorder()
+    whole = pipeline.train(still_recipe, listeners=[recorder])
     used = whole.recipe().train
-    told = next(line for line in listener.lines if line.startswith("memory: about"))
+    told = next(line for line in recorder.said if line.startswith("memory: about"))
     assert "weights" in told
     assert "free" in told
     assert whole.manifest()["memory"]["tokens"] == used.tokens_per_micro_batch
@@ -229,11 +219,11 @@ def test_little_memory_cuts_batches_and_learns_the_same(still_recipe, tmp_path, 
     for name, value in {"_ROUNDED": 0, "_EVERY_SHAPE": 0, "_GAPS": 0.0}.items():  # much more than this model
         monkeypatch.setattr(memory_module, name, value)
     monkeypatch.setattr(memory_module, "free_memory", lambda device=None: scarce)
-    listener = Listener()
+    recorder = Recorder()
     cut = pipeline.train(
-        still_recipe.model_copy(update={"output_dir": str(tmp_path / "cut")}), progress=listener
+        still_recipe.model_copy(update={"output_dir": str(tmp_path / "cut")}), listeners=[recorder]
     )
-    assert any("does not fit" in line for line in listener.lines)
+    assert any("does not fit" in line for line in recorder.said)
     assert cut.recipe().train.tokens_per_micro_batch < used.tokens_per_micro_batch / 2
     assert losses(cut) == pytest.approx(losses(whole), rel=1e-3)
     # A run of the recipe that was used cuts in the same places, however much memory there is.

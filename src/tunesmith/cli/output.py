@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.progress import StepFacts
+from tunesmith import events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tunesmith.progress import Progress
+    from tunesmith.events import Listener
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -48,7 +48,7 @@ def _is_number(rows: Sequence[Sequence[str]], column: int) -> bool:
 
 
 @contextmanager
-def progress_on_stderr() -> Iterator[Progress]:
+def display() -> Iterator[Listener]:
     """A listener that suits standard error: a bar on a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
         yield Lines()
@@ -61,33 +61,26 @@ def progress_on_stderr() -> Iterator[Progress]:
 
 
 class Lines:
-    """Plain lines, a few a minute."""
+    """Listener that writes plain lines, a few a minute."""
 
     def __init__(self) -> None:
         self._last = 0.0
 
-    def stage(self, title: str) -> None:
-        """See Progress."""
-        self._write(f"── {title}")
+    def __call__(self, event: events.Event) -> None:
+        """Writes an event, unless it is a small step soon after another."""
+        if line := sentence(event):
+            self._write(_MARKS.get(type(event), "   ") + line)
+        elif (moved := movement(event)) and self._is_due(event):
+            self._write("   " + moved[2])
 
-    def note(self, text: str) -> None:
-        """See Progress."""
-        self._write(f"   {text}")
-
-    def warn(self, text: str) -> None:
-        """See Progress."""
-        self._write(f" ! {text}")
-
-    def advance(self, done: int, total: int, unit: str) -> None:
-        """See Progress."""
-        if done < total and time.monotonic() - self._last > _SECONDS_BETWEEN_LINES:
-            self._write(f"   {done:,} of {total:,} {unit}")
-
-    def step(self, facts: StepFacts) -> None:
-        """See Progress."""
-        is_edge = facts.step in (1, facts.total_steps)
-        if is_edge or time.monotonic() - self._last > _SECONDS_BETWEEN_LINES:
-            self._write(f"   step {facts.step}/{facts.total_steps}  {describe(facts)}")
+    def _is_due(self, event: events.Event) -> bool:
+        is_late = time.monotonic() - self._last > _SECONDS_BETWEEN_LINES
+        match event:
+            case events.Progress():
+                return is_late and event.done < event.total
+            case events.Step():
+                return is_late or event.step in (1, event.total_steps)
+        return False
 
     def _write(self, text: str) -> None:
         self._last = time.monotonic()
@@ -96,7 +89,7 @@ class Lines:
 
 
 class Bar:
-    """A live line below what was said so far."""
+    """Listener that shows a live line below what was said so far."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -106,32 +99,17 @@ class Bar:
         self._live = Live(console=self._console, refresh_per_second=8, transient=True)
         self._live.start()
 
-    def stage(self, title: str) -> None:
-        """See Progress."""
+    def __call__(self, event: events.Event) -> None:
+        """Shows an event."""
         from rich.text import Text
 
-        self._live.update(Text(""))
-        self._live.console.print(Text(f"── {title}", style="bold"))
-
-    def note(self, text: str) -> None:
-        """See Progress."""
-        from rich.text import Text
-
-        self._live.console.print(Text(f"   {text}", style="dim"))
-
-    def warn(self, text: str) -> None:
-        """See Progress."""
-        from rich.text import Text
-
-        self._live.console.print(Text(f" ! {text}", style="yellow"))
-
-    def advance(self, done: int, total: int, unit: str) -> None:
-        """See Progress."""
-        self._show(done, total, f"{done:,} of {total:,} {unit}")
-
-    def step(self, facts: StepFacts) -> None:
-        """See Progress."""
-        self._show(facts.step, facts.total_steps, f"{facts.step}/{facts.total_steps}  {describe(facts)}")
+        if line := sentence(event):
+            if isinstance(event, events.Stage):
+                self._live.update(Text(""))
+            text = _MARKS.get(type(event), "   ") + line
+            self._live.console.print(Text(text, style=_STYLES.get(type(event), "dim")))
+        elif moved := movement(event):
+            self._show(*moved)
 
     def close(self) -> None:
         """Takes the live line away."""
@@ -150,7 +128,35 @@ class Bar:
         self._live.update(row)
 
 
-def describe(facts: StepFacts) -> str:
+_MARKS = {events.Stage: "── ", events.Warning: " ! "}
+_STYLES = {events.Stage: "bold", events.Warning: "yellow"}
+
+
+def sentence(event: events.Event) -> str:
+    """What is said of an event; empty for one that only moves a bar, or that the caller reports."""
+    match event:
+        case events.Stage():
+            return event.title
+        case events.Note() | events.Warning():
+            return event.text
+        case events.Evaluation():
+            best = " (best so far)" if event.is_best else ""
+            value = event.scores[event.metric]
+            return f"step {event.step}: validation {event.metric} {value:.4f}{best}"
+    return ""
+
+
+def movement(event: events.Event) -> tuple[int, int, str] | None:
+    """How far some work is: units done, all units, and what is shown; None where nothing moves."""
+    match event:
+        case events.Progress():
+            return event.done, event.total, f"{event.done:,} of {event.total:,} {event.unit}"
+        case events.Step():
+            return event.step, event.total_steps, f"step {event.step}/{event.total_steps}  {describe(event)}"
+    return None
+
+
+def describe(facts: events.Step) -> str:
     """A step in words: loss, speed, time left, memory."""
     return (
         f"epoch {facts.epoch:.2f}  loss {facts.loss:.3f}  {facts.tokens_per_s:,.0f} tokens/s  "

@@ -38,7 +38,7 @@ _SET_ASIDE = "Mend them, or set them aside into a file with `data.bad_rows=set_a
 
 
 @dataclass
-class Prepared:
+class PreparedData:
     """The data of a run.
 
     Args:
@@ -111,7 +111,7 @@ def sources_of(data: DataRecipe) -> dict[str, list[str]]:
     return {split: part for split, part in parts.items() if isinstance(part, list)}
 
 
-def prepare(task: Task, recipe: Recipe) -> Prepared:
+def prepare(task: Task, recipe: Recipe) -> PreparedData:
     """The splits of a recipe.
 
     Args:
@@ -148,7 +148,7 @@ def prepare(task: Task, recipe: Recipe) -> Prepared:
     splits = _with_distinct_names(splits)
     views = [view for reading in readings.values() for view in reading.views]
     views = [view for number, view in enumerate(views) if view not in views[:number]]
-    prepared = Prepared(splits, label_schema, readings["train"].chosen, views, invalid_rows)
+    prepared = PreparedData(splits, label_schema, readings["train"].chosen, views, invalid_rows)
     prepared.realigned += [moved for reading in readings.values() for moved in reading.realigned]
     prepared.notices += told
     for reading in readings.values():
@@ -311,7 +311,7 @@ def _misplaced(task: Task, examples: Examples) -> list[str]:
     return notices
 
 
-def _notices(prepared: Prepared) -> list[str]:
+def _notices(prepared: PreparedData) -> list[str]:
     notices = []
     if prepared.realigned:
         differ = sum(moved.answer.text != moved.answer.found for moved in prepared.realigned)

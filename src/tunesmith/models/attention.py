@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+SHORT_TEXT_TOKENS = 128
+"""Up to so many tokens, `eager` is as fast as `sdpa`."""
+
 
 def choose_attention(model: Any, wanted: str) -> str:
     """Sets an implementation where the model has it; returns the one in use.

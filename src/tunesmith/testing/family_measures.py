@@ -63,8 +63,7 @@ def is_fast(model: Any) -> bool:
 
 def use_attention_for(model: Any, batch: dict[str, Any]) -> None:
     """The attention that the product chooses for texts of this length."""
-    from tunesmith.models.attention import choose_attention
-    from tunesmith.stages.encoding import SHORT_TEXT_TOKENS
+    from tunesmith.models.attention import SHORT_TEXT_TOKENS, choose_attention
 
     choose_attention(model, "eager" if batch["input_ids"].shape[1] <= SHORT_TEXT_TOKENS else "sdpa")
 

@@ -2,7 +2,7 @@
 
 A step: take the rows that `Plan` names, cut them into forward passes, add up the gradient of the summed loss
 over the items of the global batch, check that it is finite, clip, update. What is random is a function of
-(seed, step), so resuming is going on: no sampler or generator has a state. Validation picks the best step;
+(seed, step), so a resumed run needs no state of a sampler or generator. Validation picks the best step;
 checkpoints keep it and the newest.
 """
 
@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from tunesmith.data.batches import collate, cut_to_fit
 from tunesmith.encoded import Encoded
 from tunesmith.errors import InterruptedRunError
+from tunesmith.events import Evaluation, Events, Saved, Started, Step
 from tunesmith.inference.forward import to_device
 from tunesmith.models.freezing import keep_frozen_parts_still
-from tunesmith.progress import Progress, StepFacts
 from tunesmith.tasks import PLAIN_LOSS, LossOptions, Task, best_metric
 from tunesmith.training.checkpoints import Checkpoints, State, load_model_tensors, model_tensors
-from tunesmith.training.events import EventLog
 from tunesmith.training.gradient import Part, accumulate_gradient
 from tunesmith.training.guards import require_finite
 from tunesmith.training.objective import Objective
@@ -42,6 +41,7 @@ from tunesmith.training.signals import StopRequest
 
 if TYPE_CHECKING:
     import torch
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
@@ -96,28 +96,48 @@ class Job:
     head_scale: float = 1.0
 
 
-class Loop:
-    """One run of the loop.
+def never() -> bool:
+    """False: nobody asks the training to stop."""
+    return False
+
+
+def run_loop(
+    job: Job,
+    checkpoints: Checkpoints,
+    events: Events,
+    accelerator: Accelerator | None = None,
+    should_stop: Callable[[], bool] = never,
+) -> State:
+    """Trains to the end and leaves the weights of the best step in the model.
 
     Args:
         job: what is trained, on what and how.
-        checkpoints: where it is saved, and from where it goes on.
-        events: where steps are logged.
-        progress: told of every step.
-        accelerator: of accelerate; one for a single process is made when none is given.
+        checkpoints: where it is saved, and from where it resumes.
+        events: listeners.
+        accelerator: processes that train together; this one alone by default.
+        should_stop: asked after every step.
+
+    Raises:
+        NonFiniteError: a loss or gradient norm is not a number.
+        InterruptedRunError: a signal or `should_stop` stopped the training; everything is saved.
     """
+    return _Loop(job, checkpoints, events, accelerator or make_accelerator(), should_stop).run()
+
+
+class _Loop:
+    """One run of the loop."""
 
     def __init__(
         self,
         job: Job,
         checkpoints: Checkpoints,
-        events: EventLog,
-        progress: Progress,
-        accelerator: Any = None,
+        events: Events,
+        accelerator: Accelerator,
+        should_stop: Callable[[], bool],
     ) -> None:
         self.job, self.settings = job, job.settings
-        self.checkpoints, self.events, self.progress = checkpoints, events, progress
-        self.accelerator = accelerator or make_accelerator()
+        self.checkpoints, self.events, self.accelerator = checkpoints, events, accelerator
+        self.should_stop = should_stop
         self.state = State()
         self._saved_step = 0
         self.optimizer = make_optimizer(
@@ -130,21 +150,16 @@ class Loop:
         self.trainable = [p for p in job.model.parameters() if p.requires_grad]
 
     def run(self) -> State:
-        """Trains to the end and leaves the weights of the best step in the model.
-
-        Raises:
-            NonFiniteError: a loss or gradient norm is not a number.
-            InterruptedRunError: a signal came; everything is saved.
-        """
-        self._go_on_from_checkpoint()
-        self.events.begin(self.state.step)
+        """Trains to the end."""
+        self._resume()
+        self.events.emit(Started(self.state.step, self.job.plan.total_steps))
         self.model, self.optimizer = self.accelerator.prepare(self.job.model, self.optimizer)
         self._objective = Objective(self.job.task, self.model, self.job.model, self.settings)
         self._started, self._start_seconds, self._start_tokens = (
             time.perf_counter(), self.state.seconds, self.state.tokens,
         )  # fmt: skip
         self._enter_training_mode()
-        with StopRequest() as stop:
+        with StopRequest() as signals:
             while not self._is_done():
                 self._step()
                 if self._is_due(self.settings.eval_steps):
@@ -153,8 +168,10 @@ class Loop:
                 is_best = self.state.best_step == self.state.step
                 if is_best or self._is_due(self.settings.save_steps):
                     self._save()
-                if stop:
-                    self._stop(stop.signal_name)
+                if signals:
+                    self._stop(signals.signal_name)
+                if self.should_stop():
+                    self._stop("request")
         self._load_best()
         return self.state
 
@@ -195,7 +212,7 @@ class Loop:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._count(batch)
-        self._tell(loss, norm, rate)
+        self._report(loss, norm, rate)
 
     def _gradient(self, batch: NDArray[np.int64], step: int) -> float:
         """Adds the gradient of the step's sequences, and returns their mean loss over all processes."""
@@ -237,17 +254,23 @@ class Loop:
         self.state.tokens += int(self.job.train.lengths[batch].sum())
         self.state.seconds = self._start_seconds + time.perf_counter() - self._started
 
-    def _tell(self, loss: float, norm: float, rate: float) -> None:
+    def _report(self, loss: float, norm: float, rate: float) -> None:
         state, plan = self.state, self.job.plan
         here = state.seconds - self._start_seconds
-        done = (state.tokens - self._start_tokens) / max(here, 1e-9)
-        left = (plan.total_steps - state.step) * state.seconds / state.step
-        facts = StepFacts(state.step, plan.total_steps, plan.epochs_done(state.step), loss, rate, done, left)
-        self.progress.step(facts)
-        if state.step % self.settings.logging_steps == 0 or state.step in (1, plan.total_steps):
-            self.events.write(
-                "step", state.step, epoch=round(facts.epoch, 4), loss=loss, grad_norm=norm, learning_rate=rate
+        self.events.emit(
+            Step(
+                state.step,
+                plan.total_steps,
+                epoch=plan.epochs_done(state.step),
+                loss=loss,
+                grad_norm=norm,
+                learning_rate=rate,
+                tokens_per_s=(state.tokens - self._start_tokens) / max(here, 1e-9),
+                seconds_left=(plan.total_steps - state.step) * state.seconds / state.step,
+                is_logged=state.step % self.settings.logging_steps == 0
+                or state.step in (1, plan.total_steps),
             )
+        )
 
     def _evaluate(self) -> None:
         """Scores the validation rows and remembers the best step."""
@@ -262,9 +285,7 @@ class Loop:
         if gain >= 0:  # of equals the later: its learning rate has fallen further
             state.best_step, state.best_value = state.step, value
         state.history.append({"step": state.step, **scores})
-        self.events.write("validation", state.step, **scores)
-        best = " (best so far)" if state.best_step == state.step else ""
-        self.progress.note(f"step {state.step}: validation {name} {value:.4f}{best}")
+        self.events.emit(Evaluation(state.step, scores, name, state.best_step == state.step))
 
     def _save(self) -> None:
         if not self.accelerator.is_main_process or self._saved_step == self.state.step:
@@ -274,26 +295,27 @@ class Loop:
         self.checkpoints.save(
             self.state, model_tensors(self.job.model), optimizer_tensors(self.job.model, self.optimizer)
         )
+        self.events.emit(Saved(self.state.step))
 
-    def _stop(self, signal_name: str) -> None:
+    def _stop(self, cause: str) -> None:
         self._save()
         raise InterruptedRunError(
-            f"stopped by {signal_name} after step {self.state.step} of {self.job.plan.total_steps}; "
+            f"stopped by {cause} after step {self.state.step} of {self.job.plan.total_steps}; "
             "everything is saved.",
-            remedy="The same command goes on from there.",
+            remedy="The same command resumes from there.",
         )
 
-    def _go_on_from_checkpoint(self) -> None:
+    def _resume(self) -> None:
         checkpoint = self.checkpoints.newest()
         for notice in self.checkpoints.notices:
-            self.progress.warn(notice)
+            self.events.warn(notice)
         if checkpoint is None:
             return
         self.state = checkpoint.state()
         self._saved_step = self.state.step
         load_model_tensors(self.job.model, checkpoint.model_tensors())
         load_optimizer_tensors(self.job.model, self.optimizer, checkpoint.optimizer_tensors())
-        self.progress.note(f"going on from step {self.state.step} of {self.job.plan.total_steps}")
+        self.events.note(f"resuming from step {self.state.step} of {self.job.plan.total_steps}")
 
     def _load_best(self) -> None:
         if self.state.best_step != self.state.step:
@@ -302,7 +324,7 @@ class Loop:
         self.job.model.eval()
 
 
-def make_accelerator() -> Any:
+def make_accelerator() -> Accelerator:
     """The object of accelerate for this process, or for the group it was launched in."""
     from accelerate import Accelerator
 

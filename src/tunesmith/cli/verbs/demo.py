@@ -21,13 +21,13 @@ def verb(
     os.environ["HF_HUB_OFFLINE"] = "1"
     from tunesmith import pipeline
     from tunesmith.api import build_recipe
-    from tunesmith.cli.output import print_json, print_line, print_metrics, progress_on_stderr
+    from tunesmith.cli.output import display, print_json, print_line, print_metrics
     from tunesmith.examples import example_folder
     from tunesmith.inference.predictor import Predictor
 
     recipe = build_recipe(example_folder("support") / "text-classification.yaml", output_dir=output_dir)
-    with progress_on_stderr() as progress:
-        run = pipeline.train(recipe, force=force, progress=progress)
+    with display() as shown:
+        run = pipeline.train(recipe, force=force, listeners=[shown])
     predictor = Predictor.from_run(run.path)
     predictions = dict(zip(_MESSAGES, predictor(_MESSAGES), strict=True))
     if as_json:

@@ -21,15 +21,15 @@ def verb(
     """Score a run on other data, with intervals."""
     from tunesmith import pipeline
     from tunesmith.cli.arguments import refuse_existing
-    from tunesmith.cli.output import print_json, print_metrics, progress_on_stderr
+    from tunesmith.cli.output import display, print_json, print_metrics
     from tunesmith.locking import refuse_several_processes
     from tunesmith.run import write_json
 
     refuse_several_processes()
     if output is not None:
         refuse_existing(output, force=force)
-    with progress_on_stderr() as progress:
-        metrics = pipeline.evaluate(run, data, columns=parse_columns(column) or None, progress=progress)
+    with display() as shown:
+        metrics = pipeline.evaluate(run, data, columns=parse_columns(column) or None, listeners=[shown])
     if output is not None:
         write_json(output, metrics)
     if as_json:

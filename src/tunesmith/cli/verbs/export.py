@@ -31,9 +31,9 @@ def verb(
     Refused, with nothing left behind, when it loses more than the recipe's `export` section allows.
     """
     from tunesmith import exporting
-    from tunesmith.cli.output import print_json, progress_on_stderr
+    from tunesmith.cli.output import display, print_json
 
-    with progress_on_stderr() as progress:
+    with display() as shown:
         facts = exporting.export(
             run,
             to,
@@ -42,7 +42,7 @@ def verb(
             columns=parse_columns(column) or None,
             overrides=arguments or [],
             force=force,
-            progress=progress,
+            listeners=[shown],
         )
     if as_json:
         print_json(facts)

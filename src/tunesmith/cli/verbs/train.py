@@ -28,7 +28,8 @@ def verb(
     A trailing section.key=value overrides the recipe: train.learning_rate=1e-4.
     """
     from tunesmith import pipeline
-    from tunesmith.cli.output import print_json, print_line, print_metrics, progress_on_stderr
+    from tunesmith.cli.output import display, print_json, print_line, print_metrics
+    from tunesmith.events import Note
 
     notices: list[str] = []
     recipe = recipe_from(
@@ -42,10 +43,10 @@ def verb(
         columns=parse_columns(column) or None,
         output_dir=output_dir,
     )
-    with progress_on_stderr() as progress:
+    with display() as shown:
         for notice in notices:
-            progress.note(notice)
-        run = pipeline.train(recipe, force=force, progress=progress)
+            shown(Note(notice))
+        run = pipeline.train(recipe, force=force, listeners=[shown])
     if as_json:
         print_json({"run": str(run.path), "report": str(run.report_file), **run.metrics()})
         return

@@ -1,13 +1,13 @@
 import pytest
 
 from tunesmith.errors import RecipeError
+from tunesmith.pipeline.options import refuse_options_without_effect
 from tunesmith.recipe import Recipe
-from tunesmith.session import refuse_options_without_effect
 from tunesmith.tasks import TASKS, Task
 
 
 class Bare(Task):
-    """Heeds nothing, has no probe, reads no windows, packs nothing."""
+    """Supports nothing, has no probe, reads no windows, packs nothing."""
 
     name = "bare"
 
@@ -35,10 +35,10 @@ def test_an_option_without_effect_is_refused(key, value):
     assert f"train.{key} has no effect on `bare`" in refused(Bare(), train={key: value})
     recipe = Recipe.model_validate({"data": {"train": ["a"]}, "train": {key: value}})
 
-    class Heeding(Bare):
+    class Supporting(Bare):
         supported_options = (key,)
 
-    refuse_options_without_effect(Heeding(), recipe)
+    refuse_options_without_effect(Supporting(), recipe)
 
 
 def test_answers_are_aligned_where_a_task_has_any():
@@ -47,8 +47,8 @@ def test_answers_are_aligned_where_a_task_has_any():
     refuse_options_without_effect(TASKS.get("question-answering"), Recipe.model_validate({"data": data}))
 
 
-def test_what_the_task_does_heed_is_told():
-    assert "This task heeds: mlm_probability." in refused(Windows(), train={"focal_gamma": 1.0})
+def test_what_the_task_supports_is_named():
+    assert "This task supports: mlm_probability." in refused(Windows(), train={"focal_gamma": 1.0})
 
 
 def test_a_probe_windows_and_packing_need_a_task_that_has_them():
@@ -65,5 +65,5 @@ def test_the_defaults_are_for_every_task(name):
 
 
 @pytest.mark.parametrize("name", TASKS.names())
-def test_a_task_heeds_what_there_is(name):
+def test_a_task_supports_what_there_is(name):
     assert set(TASKS.get(name).supported_options) <= set(SPECIAL)

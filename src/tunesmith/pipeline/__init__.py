@@ -1,0 +1,12 @@
+"""A training as a sequence of phases, one file each; `train` says what comes after what.
+
+A phase takes what earlier phases made and gives a frozen dataclass; no object is written to by several phases.
+
+    Recipe → prepare → PreparedData → open_model → OpenedModel → encode → EncodedData → plan → TrainingPlan
+           → fit → FittedModel → save → SavedModel → score → metrics → report
+"""
+
+from tunesmith.pipeline.evaluating import evaluate
+from tunesmith.pipeline.training import train
+
+__all__ = ["evaluate", "train"]

@@ -1,0 +1,68 @@
+"""Phase 5: the model as it is before the training: its likelihoods, its scores, and what it forbids."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tunesmith.errors import RecipeError
+from tunesmith.models.generation import allow_tokens
+from tunesmith.pipeline.predict_split import predict_split
+from tunesmith.pipeline.training_plan import TrainingPlan
+from tunesmith.pipeline.work import Work
+from tunesmith.tasks import point_scores
+from tunesmith.training.reference import load_reference, save_reference, with_reference
+
+BASE_MODEL = "base_model"
+"""The name of this baseline, and of its entry in the manifest."""
+
+
+def with_reference_of_base(work: Work, plan: TrainingPlan) -> TrainingPlan:
+    """Where the loss compares with the base model: the plan with its likelihoods beside every sequence."""
+    if not work.task.needs_reference:
+        return plan
+    splits = dict(plan.splits)
+    for name, encoded in plan.splits.items():
+        file = work.run.checkpoints / f"reference-{name}.safetensors"
+        reference = load_reference(file)
+        if reference is None:
+            # In the arithmetic of the passes that it is compared with: evaluations are in full precision.
+            bf16 = plan.settings.bf16 and name == "train"
+            reference = np.asarray(predict_split(work, plan, name, with_texts=False, bf16=bf16).outputs)
+            save_reference(file, reference)
+        splits[name] = with_reference(encoded, reference)
+    return replace(plan, encoded=replace(plan.encoded, splits=splits))
+
+
+def score_base_model(work: Work, plan: TrainingPlan) -> dict[str, dict[str, float]]:
+    """The scores of the base model, where the task wants them beside the result."""
+    if BASE_MODEL not in work.task.baselines or not plan.recipe.evaluate.baselines:
+        return {}
+    known = work.run.manifest().get(BASE_MODEL)
+    if known is None:
+        evaluated = predict_split(work, plan, plan.final_split)
+        known = point_scores(work.task, evaluated, plan.data.label_schema)
+        work.run.update_manifest(**{BASE_MODEL: known})
+    return {BASE_MODEL: known}
+
+
+def allow_targets(work: Work, plan: TrainingPlan) -> None:
+    """Makes every token of the training targets possible, so that the model can write what it learns.
+
+    Raises:
+        RecipeError: the model forbids some, and only an adapter is trained.
+    """
+    if not work.task.generates:
+        return
+    train = plan.splits["train"].ragged
+    labels = train["decoder_labels" if "decoder_labels" in train else "labels"].values
+    banned = allow_tokens(plan.model, labels[labels >= 0])
+    if banned and plan.opened.adapter is not None:
+        raise RecipeError(
+            f"the model forbids {len(banned)} tokens of the targets, and an adapter cannot allow them.",
+            remedy="Use `train.method=full`.",
+        )
+    if banned:
+        named = " ".join(plan.tokenizer.convert_ids_to_tokens(banned))
+        work.events.warn(f"the model forbids {len(banned)} tokens of the targets; now allowed: {named}")

@@ -1,0 +1,98 @@
+"""`evaluate`: the scores of a finished run on other data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunesmith.data.examples import Reading, refuse_invalid_rows
+from tunesmith.data.grouping import group_columns, notice_of_groups
+from tunesmith.data.preparing import read_checked
+from tunesmith.encoded import Encoded
+from tunesmith.evaluation.result import build_metrics
+from tunesmith.evaluation.scoring import Scored
+from tunesmith.events import Events, Listener
+from tunesmith.inference.forward import forward
+from tunesmith.inference.predictor import Predictor
+from tunesmith.models.loading import load_for_training
+from tunesmith.models.resolve import resolve_model
+from tunesmith.recipe import Recipe
+from tunesmith.run import Run
+from tunesmith.training.reference import with_reference
+
+
+def evaluate(
+    path: str | Path,
+    sources: Sequence[str],
+    *,
+    columns: Mapping[str, Any] | None = None,
+    listeners: Iterable[Listener] = (),
+) -> dict[str, Any]:
+    """Scores of a finished run on other data.
+
+    Args:
+        path: run folder.
+        sources: files, folders or Hub names.
+        columns: the file's column for each of the task's; those of the run when None.
+        listeners: called with every event (`tunesmith.events`).
+
+    Raises:
+        UserError: the run, a file, a column or a row cannot be used.
+    """
+    events, run = Events(listeners), Run.open(path)
+    recipe, predictor = run.recipe(), Predictor.from_run(path)
+    for note in predictor.notes:
+        events.note(note)
+    events.stage("read", "Reading the data")
+    reading = _read(recipe, predictor, sources, columns or {}, events)
+    events.stage("evaluate", "Evaluating")
+    encoded = predictor.encode_to_score(reading.examples)
+    if predictor.task.needs_reference:
+        encoded = with_reference(encoded, _reference_of(recipe, predictor, encoded))
+    evaluated = predictor.score(reading.examples, encoded, advance=events.progress("texts"))
+    group_by = recipe.data.group_by
+    scored = Scored(predictor.task, predictor.label_schema, reading.examples, evaluated, group_by)
+    return build_metrics({"test": scored}, recipe.evaluate, recipe.seed)
+
+
+def _read(
+    recipe: Recipe,
+    predictor: Predictor,
+    sources: Sequence[str],
+    columns: Mapping[str, Any],
+    events: Events,
+) -> Reading:
+    """The rows, every one of which can be used; what the user should know of them is reported."""
+    group_by = recipe.data.group_by
+    reading = read_checked(
+        predictor.task,
+        sources,
+        columns,
+        predictor.label_schema,
+        extra=[*recipe.evaluate.slices, *recipe.evaluate.groups],
+        optional=group_columns(group_by),
+        align=recipe.data.align_answers,
+        remembered=predictor.columns,
+    )
+    n_rows = len(reading.examples)
+    refuse_invalid_rows(reading.invalid_rows, n_rows, remedy="Fix them, or take them out of the file.")
+    events.note(f"{n_rows:,} rows")
+    if notice := notice_of_groups(reading.examples, group_by):
+        events.warn(notice)
+    if reading.realigned:
+        events.warn(f"{len(reading.realigned)} answers were found elsewhere than their rows say")
+    return reading
+
+
+def _reference_of(recipe: Recipe, predictor: Predictor, encoded: Encoded) -> Any:
+    """The likelihoods of the model that the run began from."""
+    base = load_for_training(
+        resolve_model(recipe.model),
+        predictor.task,
+        predictor.label_schema,
+        pooling="auto",
+        seed=recipe.seed,
+        chat_template=recipe.data.chat_template,
+    )
+    return forward(predictor.task, base.model, encoded, pad_token_id=predictor.tokenizer.pad_token_id)

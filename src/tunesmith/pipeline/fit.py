@@ -1,0 +1,91 @@
+"""Phase 7: the training loop; with `train.method: probe` the model already is what it will be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunesmith.encoded import Encoded
+from tunesmith.models.freezing import freeze_body
+from tunesmith.pipeline.predict_split import predict_split, reading
+from tunesmith.pipeline.probe import Probe
+from tunesmith.pipeline.training_plan import TrainingPlan
+from tunesmith.pipeline.work import Work
+from tunesmith.training.checkpoints import Checkpoints, State
+from tunesmith.training.loop import Job, run_loop
+from tunesmith.training.micro_batches import token_ids
+from tunesmith.training.probe import Features
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A model with the weights of its best step.
+
+    Args:
+        state: steps, seconds and validation scores of the loop.
+        features: what the head sees, by split, where nothing but the head learned.
+    """
+
+    state: State
+    features: Mapping[str, Features] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """What metrics.json says of the training."""
+        state = self.state
+        return {
+            "seconds": round(state.seconds, 3),
+            "steps": state.step,
+            "examples": state.examples,
+            "tokens": state.tokens,
+            "best_step": state.best_step,
+            "history": state.history,
+        }
+
+
+def fit(work: Work, plan: TrainingPlan, probe: Probe) -> FittedModel:
+    """Trains the model of the plan.
+
+    Raises:
+        NonFiniteError: the training diverged.
+        InterruptedRunError: a signal or `should_stop` stopped it.
+    """
+    if plan.recipe.train.method == "probe":
+        train = plan.splits["train"]
+        freeze_body(plan.model)
+        tokens = int(train.lengths.sum())
+        return FittedModel(State(seconds=probe.seconds, tokens=tokens, examples=len(train)), probe.features)
+    if (
+        plan.frozen_cache is not None
+    ):  # else the first evaluation would find the model without its frozen layers
+        advance = work.events.progress("validation texts")
+        plan.frozen_cache.open("validation", plan.splits["validation"], advance)
+    with reading(work, plan, "train") as train:
+        return FittedModel(_loop(work, plan, train))
+
+
+def _loop(work: Work, plan: TrainingPlan, train: Encoded) -> State:
+    from tunesmith.models.embedding_rows import training_rows
+    from tunesmith.models.linear import let_go_of_packed
+
+    task, label_schema = work.task, plan.data.label_schema
+    let_go_of_packed(plan.model)  # what the probe and the first scores have left
+    job = Job(
+        model=plan.model,
+        task=task,
+        train=train,
+        evaluate=lambda: task.validation_scores(
+            predict_split(work, plan, "validation", with_texts=False), label_schema
+        ),
+        plan=plan.batches,
+        settings=plan.settings,
+        tokenizer=plan.tokenizer,
+        location=plan.encoded.location("train"),
+        head=plan.opened.head(task),
+        head_scale=task.head_scale(label_schema)[1],
+    )
+    ids = token_ids(task, train, plan.tokenizer.pad_token_id)
+    with training_rows(plan.model, ids):
+        return run_loop(
+            job, Checkpoints(work.run.checkpoints), work.events, plan.accelerator, work.should_stop
+        )

@@ -1,0 +1,60 @@
+"""Whether what the frozen layers compute is kept: only where it is read again, and where it fits on the disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tunesmith.data.cache import cache_folder
+from tunesmith.data.states import FROZEN, free_bytes
+from tunesmith.errors import RecipeError
+from tunesmith.inference.prefix import FrozenPrefix, in_words, without_prefix
+from tunesmith.pipeline.training_plan import TrainingPlan, wants_probe
+from tunesmith.pipeline.work import Work
+
+
+def choose_frozen_cache(work: Work, plan: TrainingPlan) -> TrainingPlan:
+    """Decides whether what the frozen layers compute is kept on disk, and reports why not.
+
+    Raises:
+        RecipeError: it is asked for and cannot be.
+    """
+    train, cache = plan.recipe.train, None
+    if train.cache_frozen_layers is not False:
+        cache, reason = _find_cache(work, plan)
+        if reason and train.cache_frozen_layers is True:
+            raise RecipeError(
+                f"train.cache_frozen_layers is true, and {reason}.",
+                remedy="Leave it at `auto`, or change that.",
+            )
+        if reason and train.freeze_layers:
+            work.events.note(f"what the frozen layers compute is not kept: {reason}")
+    recipe = plan.recipe.replace(train={"cache_frozen_layers": cache is not None})
+    return replace(plan, recipe=recipe, frozen_cache=cache)
+
+
+def _find_cache(work: Work, plan: TrainingPlan) -> tuple[FrozenPrefix | None, str]:
+    """What the frozen layers compute, to be kept; or why it is not."""
+    if plan.recipe.train.method == "probe":
+        return None, "a probe reads each text only once"
+    batches, settings = plan.batches, plan.settings
+    passes = batches.epochs_done(batches.total_steps) + wants_probe(work, plan)
+    reason = without_prefix(work.task, plan.model, noise=settings.neftune_noise_alpha, passes=passes)
+    if reason:
+        return None, reason
+    cache = FrozenPrefix(
+        work.task,
+        plan.model,
+        folder=cache_folder() / FROZEN,
+        pad_token_id=plan.tokenizer.pad_token_id,
+        bf16=settings.bf16,
+        tell=work.events.note,
+    )
+    if problem := cache.problem(plan.splits["train"]):
+        return None, problem
+    needed, free = cache.make_room(dict(plan.splits)), free_bytes(cache.folder)
+    if 2 * needed > free:
+        return (
+            None,
+            f"it takes {in_words(needed)} of disk, and only {in_words(free)} are free in {cache.folder}",
+        )
+    return cache, ""

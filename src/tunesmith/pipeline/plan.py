@@ -1,0 +1,67 @@
+"""Phase 4: every `auto` gets its value, and the model is put where it will be trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.models import heads
+from tunesmith.models.freezing import freeze_bottom, freeze_embeddings, freeze_named
+from tunesmith.models.generation import set_generation
+from tunesmith.pipeline.encode import EncodedData
+from tunesmith.pipeline.frozen_layers import choose_frozen_cache
+from tunesmith.pipeline.memory import within_memory
+from tunesmith.pipeline.open_model import OpenedModel
+from tunesmith.pipeline.training_plan import TrainingPlan
+from tunesmith.pipeline.work import Work
+from tunesmith.recipe import Recipe
+from tunesmith.training.loop import Settings, make_accelerator
+from tunesmith.training.plan import Plan
+from tunesmith.training.resolving import balanced_weights, resolve_training
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def make_plan(work: Work, opened: OpenedModel, encoded: EncodedData) -> TrainingPlan:
+    """Decides what the recipe leaves open, and writes the recipe as it is used.
+
+    Raises:
+        RecipeError: the model has no such layers, or the training does not fit the memory.
+    """
+    model, accelerator = opened.model, make_accelerator()
+    recipe, batches, settings = _resolve(work, opened, encoded, accelerator)
+    _freeze(model, recipe)
+    model.to(accelerator.device)
+    plan = TrainingPlan(opened, encoded, recipe, batches, settings, accelerator, None)
+    plan = choose_frozen_cache(work, plan)
+    plan = within_memory(work, plan)
+    work.run.write_recipe(plan.recipe)
+    work.run.update_manifest(used=plan.recipe.model_dump(mode="json"))
+    if (head := opened.head(work.task)) is not None:
+        heads.keep_head_precise(head)
+    return plan
+
+
+def _resolve(
+    work: Work, opened: OpenedModel, encoded: EncodedData, accelerator: Accelerator
+) -> tuple[Recipe, Plan, Settings]:
+    """The recipe with its values filled in, and what follows from it for the loop."""
+    train, task = encoded.splits["train"], work.task
+    recipe, batches, settings = resolve_training(
+        work.recipe,
+        train.lengths,
+        opened.model,
+        task,
+        max_length=encoded.max_length,
+        device=accelerator.device.type,
+        world=accelerator.num_processes,
+        class_weights=balanced_weights(work.recipe, train, task.config(opened.data.label_schema)),
+    )
+    return set_generation(opened.model, opened.tokenizer, task, recipe, train), batches, settings
+
+
+def _freeze(model: Any, recipe: Recipe) -> None:
+    freeze_bottom(model, recipe.train.freeze_layers)
+    if recipe.train.freeze_embeddings:
+        freeze_embeddings(model)
+    freeze_named(model, recipe.train.freeze)

@@ -1,0 +1,63 @@
+"""Phase 9: the model as it was saved, and the baselines, on the rows that count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunesmith.evaluation.baselines import TrainingRows
+from tunesmith.evaluation.result import build_metrics, score_baselines, write_predictions
+from tunesmith.evaluation.scoring import Scored
+from tunesmith.inference.answering import with_samples
+from tunesmith.models.loading import load_trained
+from tunesmith.models.resolve import resolve_model
+from tunesmith.pipeline.predict_split import predict_split
+from tunesmith.pipeline.save import SavedModel
+from tunesmith.pipeline.training_plan import TrainingPlan
+from tunesmith.pipeline.work import Work
+from tunesmith.tasks import EvalPredictions, point_scores
+
+
+def score_saved(
+    work: Work, plan: TrainingPlan, saved: SavedModel, baselines: Mapping[str, dict[str, float]]
+) -> dict[str, Any]:
+    """Scores the saved model in full precision, and the baselines on the same rows.
+
+    Args:
+        work: what is to be done.
+        plan: data and sequences.
+        saved: model that is scored.
+        baselines: scores that are known already, by baseline.
+    """
+    how, task, label_schema, name = plan.recipe.evaluate, work.task, saved.label_schema, plan.final_split
+    device = plan.accelerator.device
+    loaded = load_trained(resolve_model(str(work.run.model)), task, device=device)
+    evaluated = predict_split(work, plan, name, model=loaded.model, features=saved.fitted.features)
+    evaluated = with_samples(
+        task, loaded.model, plan.tokenizer, evaluated, how.samples, plan.encoded.max_length, label_schema
+    )
+    final = Scored(task, label_schema, plan.data.splits[name], evaluated, plan.recipe.data.group_by)
+    write_predictions(work.run, name, final)
+    metrics = build_metrics({name: final}, how, plan.recipe.seed)
+    if how.baselines:
+        baselines = _score_baselines(work, plan, saved, evaluated) | dict(baselines)
+        if plan.recipe.train.method == "probe":
+            baselines["probe"] = point_scores(task, evaluated, label_schema)
+    if plan.frozen_cache is not None:
+        plan.frozen_cache.close()
+    return {**metrics, "baselines": baselines}
+
+
+def _score_baselines(
+    work: Work, plan: TrainingPlan, saved: SavedModel, evaluated: EvalPredictions
+) -> dict[str, dict[str, float]]:
+    rows, task = plan.data.splits["train"], work.task
+    train = TrainingRows(
+        rows.columns,
+        plan.encoded.labels_of(rows),
+        task.inputs,
+        int(task.config(saved.label_schema).get("num_labels", 0)),
+    )
+    # Thresholds come from the validation rows, never from test rows.
+    validation = EvalPredictions(plan.data.splits["validation"].columns, plan.splits["validation"])
+    return score_baselines(task, train, evaluated, validation, plan.data.label_schema)

@@ -1,0 +1,137 @@
+"""`train`: every phase of a training, in order.
+
+A run that was stopped goes through the same phases again: encodings come from the cache; reference, probe and loop
+resume from what they saved; the result is bit for bit that of a run that was never stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+
+from tunesmith.data.examples import fingerprint
+from tunesmith.data.preparing import all_sources, find_splits
+from tunesmith.errors import InterruptedRunError
+from tunesmith.events import Events, Failed, Finished, Listener
+from tunesmith.locking import refuse_several_processes
+from tunesmith.models.loading import refuse_other_kinds
+from tunesmith.models.resolve import resolve_model
+from tunesmith.pipeline.base_model import allow_targets, score_base_model, with_reference_of_base
+from tunesmith.pipeline.encode import encode
+from tunesmith.pipeline.event_log import EventLog
+from tunesmith.pipeline.fit import fit
+from tunesmith.pipeline.open_model import OpenedModel, open_model
+from tunesmith.pipeline.options import refuse_options_without_effect
+from tunesmith.pipeline.plan import make_plan
+from tunesmith.pipeline.prepare import prepare_data
+from tunesmith.pipeline.probe import start_from_probe
+from tunesmith.pipeline.record import record, refuse_own_files
+from tunesmith.pipeline.save import save
+from tunesmith.pipeline.score import score_saved
+from tunesmith.pipeline.work import Work
+from tunesmith.recipe import Recipe
+from tunesmith.reports import write_card, write_report
+from tunesmith.run import Run, write_json
+from tunesmith.tasks import TASKS
+from tunesmith.training.loop import never
+
+
+def train(
+    recipe: Recipe,
+    *,
+    force: bool = False,
+    listeners: Iterable[Listener] = (),
+    should_stop: Callable[[], bool] = never,
+) -> Run:
+    """Runs a recipe from its data to its report, or resumes its run.
+
+    Args:
+        recipe: what to do.
+        force: replace another run that is in `output_dir`.
+        listeners: called with every event (`tunesmith.events`).
+        should_stop: asked after every step, from the thread that trains; when it is true, everything is saved and
+            the training ends with InterruptedRunError.
+
+    Raises:
+        UserError: the recipe, the data or the model must be corrected first.
+        NonFiniteError: the training diverged.
+        InterruptedRunError: a signal or `should_stop` stopped the training; the same call resumes it.
+    """
+    refuse_several_processes()
+    run, log = Run(recipe.output_dir), EventLog()
+    events = Events((*listeners, log))
+    with run.locked():
+        with _failures_reported(events):
+            work, data_fingerprint = _begin(run, recipe, events, force=force, should_stop=should_stop)
+            if work.resumes and run.is_finished:
+                events.note(f"{run.path} is finished; nothing to do")
+                return run
+            began = time.perf_counter()
+            opened = _open(work)
+            prepare_s = time.perf_counter() - began
+        replacing = nullcontext(lambda: None) if work.resumes else run.replacing()
+        with replacing as begun, _failures_reported(events):
+            work = record(work, opened, data_fingerprint, prepare_s=prepare_s)
+            log.open(run.events_file, resumes=work.resumes)
+            _learn(work, opened, begun)
+    return run
+
+
+@contextmanager
+def _failures_reported(events: Events) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        events.emit(Failed(str(error) or type(error).__name__, isinstance(error, InterruptedRunError)))
+        raise
+
+
+def _begin(
+    run: Run, requested: Recipe, events: Events, *, force: bool, should_stop: Callable[[], bool]
+) -> tuple[Work, str]:
+    """What is to be done, and the fingerprint of the data; nothing is written."""
+    recipe = find_splits(requested)
+    data_fingerprint = fingerprint(all_sources(recipe.data))
+    if run.recover():
+        events.warn(f"the run in {run.path} is there again: the one that should replace it had not begun")
+    resumes = run.begin(requested, fingerprint=data_fingerprint, force=force)
+    task = TASKS.get(recipe.task)
+    return Work(run, task, requested, recipe, events, resumes, should_stop), data_fingerprint
+
+
+def _open(work: Work) -> OpenedModel:
+    """The data and the model; nothing is written before both are right."""
+    refuse_options_without_effect(work.task, work.recipe)
+    files = resolve_model(work.recipe.model)
+    refuse_other_kinds(files, work.task)
+    opened = open_model(work, files, prepare_data(work))
+    if not work.resumes:
+        refuse_own_files(work)
+    return opened
+
+
+def _learn(work: Work, opened: OpenedModel, begun: Callable[[], None]) -> None:
+    """Every phase after the data and the model are there; `begun` is called before the loop begins."""
+    with work.stage("encode", "Encoding"):
+        encoded = encode(work, opened)
+    plan = make_plan(work, opened, encoded)
+    with work.stage("baselines", "Evaluating the base model"):
+        plan = with_reference_of_base(work, plan)
+        baselines = score_base_model(work, plan)
+        allow_targets(work, plan)
+    with work.stage("probe", "Probing the frozen model"):
+        probe = start_from_probe(work, plan)
+    with work.stage("train", f"Training: {plan.recipe.train.method}"):
+        begun()
+        fitted = fit(work, plan, probe)
+    with work.stage("save", "Saving"):
+        saved = save(work, plan, fitted)
+    with work.stage("evaluate", "Evaluating the saved model"):
+        metrics = score_saved(work, plan, saved, {**baselines, **probe.scores})
+    write_json(work.run.metrics_file, {**metrics, "train": fitted.summary()})
+    with work.stage("report", "Writing the report"):
+        write_card(work.run)
+        write_report(work.run)
+    work.run.update_manifest(finished=True)
+    work.events.emit(Finished(str(work.run.path)))

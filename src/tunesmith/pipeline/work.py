@@ -1,0 +1,46 @@
+"""What a training is to do and where: decided before the first phase, and read by all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tunesmith.events import Events
+from tunesmith.recipe import Recipe
+from tunesmith.run import Run
+from tunesmith.tasks import Task
+
+
+@dataclass(frozen=True)
+class Work:
+    """A training to be done.
+
+    Args:
+        run: run folder.
+        task: task that is learned.
+        requested: recipe as the user gave it.
+        recipe: recipe with the splits that a folder holds; that of the earlier start once a run has resumed.
+        events: listeners.
+        resumes: whether the folder holds an earlier start of this run.
+        should_stop: asked at every step; the training stops with everything saved when it is true.
+    """
+
+    run: Run
+    task: Task
+    requested: Recipe
+    recipe: Recipe
+    events: Events
+    resumes: bool
+    should_stop: Callable[[], bool]
+
+    @contextmanager
+    def stage(self, name: str, title: str) -> Iterator[None]:
+        """Reports a stage, and writes into the manifest how long it took."""
+        self.events.stage(name, title)
+        began = time.perf_counter()
+        yield
+        seconds = round(time.perf_counter() - began, 3)
+        known = self.run.manifest().get("stages_s", {})
+        self.run.update_manifest(stages_s={**known, name: seconds})

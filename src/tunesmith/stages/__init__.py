@@ -1,1 +1,0 @@
-"""What a stage of a training decides, where that is more than a call; `tunesmith.pipeline` has their order."""
