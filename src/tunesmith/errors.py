@@ -6,7 +6,8 @@ TunesmithError                      exit code 1
 │   ├── DataError                   a file, a column or a row
 │   ├── ModelError                  a model that is missing, unfit or unsafe
 │   ├── RunError                    a run folder that is missing, taken or of another recipe
-│   └── UnknownNameError            a look-up in a registry that failed
+│   ├── UnknownNameError            a look-up in a registry that failed
+│   └── PluginError                 an entry of an installed package that cannot be used
 ├── CheckBlockedError               exit code 3: the check found what makes training pointless
 ├── NonFiniteError                  exit code 1: a loss, gradient or feature is not a number
 └── InterruptedRunError             exit code 75: stopped by a signal with everything saved
@@ -70,6 +71,10 @@ class RunError(UserError):
 
 class UnknownNameError(UserError):
     """A name is not among those known; the remedy lists them."""
+
+
+class PluginError(UserError):
+    """What an installed package adds cannot be loaded, or has the name of something else."""
 
 
 class CheckBlockedError(TunesmithError):
