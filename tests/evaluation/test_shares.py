@@ -6,6 +6,7 @@ import pytest
 from tunesmith.evaluation.clusters import Clusters
 from tunesmith.evaluation.shares import evidence
 from tunesmith.metrics import (
+    METRICS,
     classification,
     language_modelling,
     multi_label,
@@ -15,6 +16,7 @@ from tunesmith.metrics import (
     squad,
     total,
 )
+from tunesmith.tasks import TASKS
 
 RNG = np.random.default_rng(0)
 
@@ -109,14 +111,12 @@ def test_its_influence_is_the_derivative_of_the_formula(case):
         assert found.n_groups <= found.n_decisions * 1.05  # a wrong class is half a decision in two parts
 
 
-def test_every_task_declares_its_fractions():
+def test_every_task_declares_its_shares():
     """A metric that people read as a percentage has an interval that is never a point."""
-    from tunesmith.tasks import FRACTIONS, TASKS
-
     label_schema = {"labels": ["O", "B-a", "I-a"], "has_unanswerable": True}
     for name in TASKS.names():
         task = TASKS.get(name)
         shares = task.shares(label_schema)
-        assert shares.keys() <= FRACTIONS
-        if task.primary_metric in FRACTIONS:
+        assert all(METRICS.get(metric).is_share for metric in shares)
+        if METRICS.get(task.primary_metric).is_share:
             assert task.primary_metric in shares

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tunesmith.evaluation.intervals import Interval, Method, paired_drop
 from tunesmith.evaluation.scoring import Scored
+from tunesmith.metrics import METRICS
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import finite
 
@@ -81,7 +82,7 @@ def compare(first: Scored, second: Scored, how: EvaluateRecipe, seed: int) -> Ag
         Method(how.bootstrap_samples, how.confidence, seed),
         groups=first.groups,
     )
-    if not task.greater_is_better:
+    if not METRICS.get(metric).greater_is_better:
         drop = Interval(-drop.value, -drop.high, -drop.low)
     ours, theirs = (one.intervals(how, seed)[metric] for one in (first, second))
     return Agreement(len(first.examples), share, largest, metric, ours, theirs, drop)

@@ -6,15 +6,22 @@ reference.
 
 A metric that is a share (right answers of all answers, the mean of several such) is declared as one, a `Share`:
 its interval can then be that of a proportion, which holds for a few rows and for perfect scores, too.
+
+Each file declares its metrics in `metrics`, so that direction, unit and label of a metric are said once. Families
+may share a name (`f1_macro`); they then declare the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+from tunesmith.registry import Registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +31,68 @@ Statistics = Any
 
 Scores = dict[str, "NDArray[np.float64]"]
 """Metric name to values, of the shape that the sums had before their last axis."""
+
+
+SHARE = "share"
+"""The unit of what goes from 0 to 1 and is read as a percentage."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What people and the code need to know of a metric, wherever its values come from.
+
+    Args:
+        name: Its key in metrics.json.
+        direction: Whether greater or smaller values are better.
+        unit: What a value counts: `share` is read as a percentage.
+        label: Its name for people.
+    """
+
+    name: str
+    direction: Literal["maximize", "minimize"]
+    unit: str
+    label: str
+
+    @property
+    def greater_is_better(self) -> bool:
+        """Whether greater values are better."""
+        return self.direction == "maximize"
+
+    @property
+    def is_share(self) -> bool:
+        """Whether its values go from 0 to 1 and are read as percentages."""
+        return self.unit == SHARE
+
+    def shown(self, value: float) -> str:
+        """A value as people read it: shares as percentages, anything else with three digits."""
+        return percent(value) if self.is_share else f"{value:.3f}"
+
+
+def percent(value: float) -> str:
+    """A share as people read it: `93.4 %`."""
+    return f"{100 * value:.1f} %"
+
+
+class _MetricRegistry(Registry[Metric]):
+    """Its files declare several metrics each, under the metrics' own names; they import nothing heavy."""
+
+    def built_in(self) -> Collection[str]:
+        return sorted(self._declared)
+
+    def _built_in_entry(self, name: str) -> Metric:
+        return self._declared[name]
+
+    @cached_property
+    def _declared(self) -> dict[str, Metric]:
+        found: dict[str, Metric] = {}
+        for family in self._files():
+            for metric in importlib.import_module(f"{self._package}.{family}").metrics:
+                if found.setdefault(metric.name, metric) != metric:
+                    raise ValueError(f"metrics/{family}.py: `{metric.name}` is declared otherwise elsewhere.")
+        return found
+
+
+METRICS: Registry[Metric] = _MetricRegistry("tunesmith.metrics", "metric", Metric)
 
 
 def total(statistics: Statistics) -> NDArray[np.float64]:

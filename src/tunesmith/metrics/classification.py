@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Share, Shares, Statistics, selected
+from tunesmith.metrics import SHARE, Metric, Scores, Share, Shares, Statistics, selected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+metrics = (
+    Metric("accuracy", "maximize", SHARE, "accuracy"),
+    Metric("f1_macro", "maximize", SHARE, "F1, macro average"),
+    Metric("f1_weighted", "maximize", SHARE, "F1, weighted average"),
+)
 
 
 def statistics(labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> Statistics:

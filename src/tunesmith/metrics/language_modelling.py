@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Share, Shares, Statistics, selected
+from tunesmith.metrics import SHARE, Metric, Scores, Share, Shares, Statistics, selected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+metrics = (
+    Metric("loss", "minimize", "nats", "loss"),
+    Metric("perplexity", "minimize", "tokens", "perplexity"),
+    Metric("bits_per_byte", "minimize", "bits per byte", "bits per byte"),
+    Metric("accuracy", "maximize", SHARE, "accuracy"),
+)
 
 _LARGEST_EXPONENT = 700.0
 """exp() of more than 709 is infinite."""

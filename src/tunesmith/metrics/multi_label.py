@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Share, Shares, Statistics, selected
+from tunesmith.metrics import SHARE, Metric, Scores, Share, Shares, Statistics, selected
 from tunesmith.metrics.classification import f1_by_class, micro_shares, per_class, per_class_f1
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+metrics = (
+    Metric("f1_micro", "maximize", SHARE, "F1, micro average"),
+    Metric("f1_macro", "maximize", SHARE, "F1, macro average"),
+    Metric("precision_micro", "maximize", SHARE, "precision, micro average"),
+    Metric("recall_micro", "maximize", SHARE, "recall, micro average"),
+    Metric("exact_match", "maximize", SHARE, "exact match"),
+)
 
 MIN_TRUE_ROWS = 10
 """A label with fewer true rows gets the threshold that all labels share."""

@@ -21,11 +21,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Share, Shares, Statistics, selected
+from tunesmith.metrics import SHARE, Metric, Scores, Share, Shares, Statistics, selected
 from tunesmith.segmentation import words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+metrics = (
+    Metric("exact_match", "maximize", SHARE, "exact match"),
+    Metric("chrf", "maximize", SHARE, "chrF"),
+    Metric("bleu", "maximize", SHARE, "BLEU"),
+    Metric("rouge1", "maximize", SHARE, "ROUGE-1"),
+    Metric("rouge2", "maximize", SHARE, "ROUGE-2"),
+    Metric("rougeL", "maximize", SHARE, "ROUGE-L"),
+)
 
 _CHRF_ORDER = 6
 _CHRF_BETA_SQUARED = 4

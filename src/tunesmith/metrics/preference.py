@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Share, Shares, Statistics, selected
+from tunesmith.metrics import SHARE, Metric, Scores, Share, Shares, Statistics, selected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+metrics = (
+    Metric("reward_accuracy", "maximize", SHARE, "reward accuracy"),
+    Metric("reward_margin", "maximize", "reward", "reward margin"),
+)
 
 
 def statistics(margins: NDArray[Any]) -> Statistics:

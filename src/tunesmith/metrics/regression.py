@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Statistics
+from tunesmith.metrics import Metric, Scores, Statistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+metrics = (
+    Metric("pearson", "maximize", "correlation", "Pearson correlation"),
+    Metric("spearman", "maximize", "correlation", "Spearman correlation"),
+    Metric("rmse", "minimize", "unit of the numbers", "root mean squared error"),
+    Metric("mae", "minimize", "unit of the numbers", "mean absolute error"),
+)
 
 _NO_VARIANCE = 1e-12
 """Variance over mean square, below which only rounding is left of it."""

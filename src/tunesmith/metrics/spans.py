@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Shares, Statistics
+from tunesmith.metrics import SHARE, Metric, Scores, Shares, Statistics
 from tunesmith.metrics.classification import f1_by_class, micro_shares, per_class, per_class_f1
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+metrics = (
+    Metric("f1", "maximize", SHARE, "F1"),
+    Metric("precision", "maximize", SHARE, "precision"),
+    Metric("recall", "maximize", SHARE, "recall"),
+    Metric("f1_macro", "maximize", SHARE, "F1, macro average"),
+)
 
 Entity = tuple[int, int, str]
 """Start, end and label."""

@@ -16,11 +16,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.metrics import Scores, Share, Shares, Statistics, selected
+from tunesmith.metrics import SHARE, Metric, Scores, Share, Shares, Statistics, selected
 from tunesmith.segmentation import has_unspaced, without_punctuation, words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+metrics = (
+    Metric("f1", "maximize", SHARE, "F1"),
+    Metric("exact_match", "maximize", SHARE, "exact match"),
+    Metric("f1_answerable", "maximize", SHARE, "F1 of answerable questions"),
+    Metric("accuracy_unanswerable", "maximize", SHARE, "accuracy of unanswerable questions"),
+)
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)

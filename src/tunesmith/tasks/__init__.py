@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tunesmith.encoded import Encoded, Ragged
-from tunesmith.metrics import total
+from tunesmith.metrics import METRICS, total
 from tunesmith.registry import Registry
 
 if TYPE_CHECKING:
@@ -178,13 +178,13 @@ class Task:
     makes_head: bool = False
     """Whether a head that the model lacks may be new; else its absence means that the model is unfit."""
     primary_metric: str
-    greater_is_better: bool = True
+    """The name of a metric that is declared in `tunesmith.metrics`, as all names in `formula` are."""
     selection_metric: str = ""
-    """The metric that chooses the best step, where it is not the primary one; smaller is better for `loss`."""
+    """The metric that chooses the best step, where it is not the primary one."""
     has_probe: bool = False
     """Whether the head is linear, so that it can be fitted on frozen features."""
     baselines: tuple[str, ...] = ()
-    """Names in `tunesmith.evaluation.baselines` that the result is set beside."""
+    """Names in `tunesmith.evaluation.baselines` of what the result is compared with."""
     supported_options: tuple[str, ...] = ()
     """The keys of `train` that only some tasks heed, and this one does."""
     pools: bool = False
@@ -397,34 +397,30 @@ class Task:
 MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "position_ids"})
 """What a batch holds for the model; the rest is for the loss."""
 
-FRACTIONS = frozenset({
-    "accuracy", "f1", "f1_macro", "f1_micro", "f1_weighted", "precision", "recall", "precision_micro",
-    "recall_micro", "exact_match", "f1_answerable", "accuracy_unanswerable", "rouge1", "rouge2", "rougeL", "chrf",
-    "bleu", "reward_accuracy",
-})  # fmt: skip
-"""Metrics that people read as percentages."""
-
 HIDDEN_KEYS = frozenset({"scores", "top"})
 """Entries of a prediction that are shown only when more than the best answer is asked for."""
 
-TASKS: Registry[Task] = Registry("tunesmith.tasks", "task")
+TASKS: Registry[Task] = Registry("tunesmith.tasks", "task", Task)
 
 
 def point_scores(task: Task, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, float]:
-    """Every metric of the task, without intervals."""
+    """Every metric of the task, without intervals.
+
+    Raises:
+        UnknownNameError: The task's formula has a metric that no file in `tunesmith.metrics` declares.
+    """
     sums = total(task.statistics(evaluated, label_schema))
-    return {name: float(value) for name, value in task.formula(sums, label_schema).items()}
+    return {METRICS.get(name).name: float(value) for name, value in task.formula(sums, label_schema).items()}
 
 
 def best_metric(task: Task) -> tuple[str, bool]:
     """The metric that chooses the best step, and whether greater is better."""
-    if task.selection_metric:
-        return task.selection_metric, False
-    return task.primary_metric, task.greater_is_better
+    name = task.selection_metric or task.primary_metric
+    return name, METRICS.get(name).greater_is_better
 
 
 __all__ = [
-    "FRACTIONS", "HIDDEN_KEYS", "IGNORED", "MODEL_INPUTS", "PLAIN_LOSS", "TASKS", "Batch", "Column",
+    "HIDDEN_KEYS", "IGNORED", "MODEL_INPUTS", "PLAIN_LOSS", "TASKS", "Batch", "Column",
     "EncodeOptions", "Encoded",
     "LossOptions", "Prediction", "Ragged", "Recognised", "RowError", "Seen", "Targets", "Task", "Values",
     "best_metric", "point_scores",

@@ -63,7 +63,6 @@ class Chat(Task):
     suggested_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
     auto_class = "AutoModelForCausalLM"
     primary_metric = "bits_per_byte"
-    greater_is_better = False
     shown_as = "texts"
     baselines = ("base_model",)
     supported_options = ("label_smoothing_factor",)

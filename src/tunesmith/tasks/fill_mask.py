@@ -55,7 +55,6 @@ class FillMask(Task):
     suggested_model = "distilbert/distilbert-base-uncased"
     auto_class = "AutoModelForMaskedLM"
     primary_metric = "loss"
-    greater_is_better = False
     shown_as = "nothing"
     baselines = ("base_model",)
     supported_options = ("mlm_probability", "whole_word_masking", "label_smoothing_factor")

@@ -276,13 +276,16 @@ class TaskContract:
     # ---- the run ----
 
     def test_metrics_are_numbers(self, run: Run) -> None:
-        """In metrics.json, every value, interval and baseline is finite, and the primary one is there."""
+        """In metrics.json, every value is finite, every metric declared, and the primary one is there."""
+        from tunesmith.metrics import METRICS
+
         task, metrics = _task(self), run.metrics()
         assert "NaN" not in run.metrics_file.read_text(encoding="utf-8")
         assert _not_finite(metrics) == []
         primary = metrics["primary"]
         assert (primary["name"], primary["split"], primary["n"]) == (task.primary_metric, "test", 16)
-        for score in metrics["splits"]["test"].values():
+        for metric, score in metrics["splits"]["test"].items():
+            assert METRICS.get(metric).label
             assert score["low"] <= score["high"]
         for name in task.baselines:
             assert task.primary_metric in metrics["baselines"][name], name

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from tunesmith.encoded import Encoded, Ragged
 from tunesmith.inference.forward import Advance, forward
+from tunesmith.metrics import METRICS
 from tunesmith.models import heads
 from tunesmith.run import write_atomically
 from tunesmith.tasks import IGNORED, PLAIN_LOSS, EvalPredictions, LabelSchema, Task, point_scores
@@ -191,7 +192,7 @@ def fit_probe(
         head = _unscaled(*solve(strength), mean, deviation, strength)
         answered = probe_answers(head, *validation)
         value = point_scores(task, answered, label_schema)[task.primary_metric]
-        return value if task.greater_is_better else -value, head
+        return value if METRICS.get(task.primary_metric).greater_is_better else -value, head
 
     return _climb(fit)
 
