@@ -3,8 +3,9 @@ import pytest
 
 from tunesmith.data.examples import Examples
 from tunesmith.encoded import Encoded
+from tunesmith.errors import UnknownNameError
 from tunesmith.evaluation.baselines import TrainingRows
-from tunesmith.evaluation.result import build_metrics, final_split, score_baselines
+from tunesmith.evaluation.result import build_metrics, final_split, refuse_undeclared, score_baselines
 from tunesmith.evaluation.scoring import Scored, score_slices
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.tasks import TASKS, EvalPredictions, point_scores
@@ -58,3 +59,26 @@ def test_baselines_are_scored_on_the_same_rows(scored):
     assert found["majority"]["accuracy"] == 0.5
     assert found["tfidf_logistic_regression"]["accuracy"] == 1.0
     assert point_scores(TASK, scored.evaluated, TARGETS)["accuracy"] == pytest.approx(5 / 6)
+
+
+@pytest.mark.parametrize(
+    ("changed", "meant"),
+    [
+        ({"primary_metric": "acuracy"}, "accuracy"),
+        ({"selection_metric": "los"}, "loss"),
+        ({"baselines": ("majority", "tfidf_rigde")}, "tfidf_ridge"),
+    ],
+)
+def test_an_undeclared_name_of_a_task_is_refused(changed, meant):
+    refuse_undeclared(TASK)
+    with pytest.raises(UnknownNameError, match=f"Did you mean `{meant}`"):
+        refuse_undeclared(type("Changed", (type(TASK),), changed)())
+
+
+def test_an_undeclared_metric_of_a_formula_is_refused(scored):
+    class Changed(type(TASK)):
+        def formula(self, sums, label_schema):
+            return {"acuracy": super().formula(sums, label_schema)["accuracy"]}
+
+    with pytest.raises(UnknownNameError, match=r"`acuracy` is not a metric.*\n.*`accuracy`"):
+        point_scores(Changed(), scored.evaluated, TARGETS)

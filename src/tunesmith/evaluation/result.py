@@ -10,6 +10,7 @@ import numpy as np
 
 from tunesmith.evaluation.baselines import BASELINES, TrainingRows, own_scores
 from tunesmith.evaluation.scoring import Scored, score_slices
+from tunesmith.metrics import METRICS
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import Run, write_atomically
 from tunesmith.tasks import EvalPredictions, LabelSchema, Task
@@ -52,7 +53,7 @@ def score_baselines(
     validation: EvalPredictions,
     label_schema: LabelSchema,
 ) -> dict[str, dict[str, float]]:
-    """The metrics of the task's baselines on the rows that count.
+    """The metrics of the task's baselines on the rows that count, but for those that need the model.
 
     Args:
         task: whose baselines.
@@ -61,13 +62,25 @@ def score_baselines(
         validation: the rows that thresholds are fitted on.
         label_schema: what the task learned from the training rows, without fitted thresholds.
     """
+    answers = {name: BASELINES.get(name).answer for name in task.baselines}
     return {
-        name: own_scores(
-            task, BASELINES[name](train, final), partial(BASELINES[name], train, validation), label_schema
-        )
-        for name in task.baselines
-        if name in BASELINES
+        name: own_scores(task, answer(train, final), partial(answer, train, validation), label_schema)
+        for name, answer in answers.items()
+        if answer is not None
     }
+
+
+def refuse_undeclared(task: Task) -> None:
+    """Stops before any work where a task names a metric or a baseline that nobody declares.
+
+    Raises:
+        UnknownNameError: There is none of that name.
+        PluginError: It belongs to a package and cannot be loaded.
+    """
+    for metric in filter(None, (task.primary_metric, task.selection_metric)):
+        METRICS.get(metric)
+    for baseline in task.baselines:
+        BASELINES.get(baseline)
 
 
 def write_predictions(run: Run, name: str, scored: Scored) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from tunesmith.data.examples import fingerprint
 from tunesmith.data.preparing import all_sources, find_splits
 from tunesmith.errors import InterruptedRunError
+from tunesmith.evaluation.result import refuse_undeclared
 from tunesmith.events import Events, Failed, Finished, Listener
 from tunesmith.locking import refuse_several_processes
 from tunesmith.models.loading import refuse_other_kinds
@@ -102,6 +103,7 @@ def _begin(
 
 def _open(work: Work) -> OpenedModel:
     """The data and the model; nothing is written before both are right."""
+    refuse_undeclared(work.task)
     refuse_options_without_effect(work.task, work.recipe)
     files = resolve_model(work.recipe.model)
     refuse_other_kinds(files, work.task)

@@ -6,28 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tunesmith.evaluation.baselines import BASELINES
+from tunesmith.metrics import METRICS, percent
 from tunesmith.recipe import yaml_value
 from tunesmith.reports import shown
 from tunesmith.reports.charts import curves, scatter
 from tunesmith.run import Run, write_atomically
-from tunesmith.tasks import FRACTIONS, TASKS, Task, best_metric
+from tunesmith.tasks import TASKS, Task, best_metric
 
 _SHOWN_ERRORS = 20
 _SHOWN_CONFUSIONS = 15
 _LARGEST_MATRIX = 24
-_NAMES = {
-    "majority": "always the most frequent label",
-    "tfidf_logistic_regression": "TF-IDF + logistic regression",
-    "probe": "probe (frozen model + linear head)",
-    "base_model": "the model before training",
-    "dictionary": "dictionary of the training entities",
-    "copy_source": "the source itself",
-    "first_sentence": "the first sentence",
-    "longer_reply": "always the longer reply",
-    "all_frequent": "always the frequent labels",
-    "mean": "always the mean",
-    "tfidf_ridge": "TF-IDF + ridge regression",
-}
 
 
 def write_report(run: Run) -> None:
@@ -41,18 +30,14 @@ def write_report(run: Run) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(score=score, duration=duration, value=yaml_value, percent=percent)
+    environment.filters.update(
+        score=lambda value, name: METRICS.get(name).shown(value),
+        metric=lambda name: METRICS.get(name).label,
+        duration=duration,
+        value=yaml_value,
+        percent=percent,
+    )
     write_atomically(run.report_file, environment.get_template("report.html.jinja").render(**_facts(run)))
-
-
-def score(value: float, name: str) -> str:
-    """A metric as people read it: fractions as percentages, anything else with three digits."""
-    return percent(value) if name in FRACTIONS else f"{value:.3f}"
-
-
-def percent(value: float) -> str:
-    """A fraction as people read it: `93.4 %`."""
-    return f"{100 * value:.1f} %"
 
 
 def duration(seconds: float) -> str:
@@ -76,7 +61,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "metrics": metrics,
         "primary": primary,
         "recipe": manifest["used"],
-        "compared": _compared(metrics, task),
+        "compared": _compared(metrics),
         "chart": curves(run.events(), best_metric(task)[0], metrics["train"]["best_step"]),
         "scatter": scatter(**metrics["details"]["scatter"]) if "scatter" in metrics["details"] else "",
         "classes": _classes(metrics["details"]),
@@ -86,17 +71,18 @@ def _facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _compared(metrics: dict[str, Any], task: Task) -> list[dict[str, Any]]:
+def _compared(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """The result and its baselines, weakest first."""
     name = metrics["primary"]["name"]
+    metric = METRICS.get(name)
     rows = [
-        {"name": _NAMES.get(baseline, baseline), "value": scores[name], "is_result": False}
+        {"name": BASELINES.get(baseline).label, "value": scores[name], "is_result": False}
         for baseline, scores in metrics["baselines"].items()
     ]
     rows.append({"name": "this model", "value": metrics["primary"]["value"], "is_result": True})
-    full = 1.0 if name in FRACTIONS else max(max(row["value"] for row in rows), 1e-9)
+    full = 1.0 if metric.is_share else max(max(row["value"] for row in rows), 1e-9)
     shown = [{**row, "width": 100 * max(row["value"], 0.0) / full} for row in rows]
-    return sorted(shown, key=lambda row: row["value"], reverse=not task.greater_is_better)
+    return sorted(shown, key=lambda row: row["value"], reverse=not metric.greater_is_better)
 
 
 def _classes(details: dict[str, Any]) -> list[dict[str, Any]]:

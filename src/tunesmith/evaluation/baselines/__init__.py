@@ -1,0 +1,91 @@
+"""What the result is compared with, so that everyone sees whether fine-tuning was worth it.
+
+A file in this folder is a baseline; its name is the key in metrics.json. A baseline learns from the training rows
+and answers the rows that count in the model's place, with logits or with texts. Where answers depend on
+thresholds, each baseline has its own, fitted on its answers to the validation rows as the model's are: with those
+of the model, the same outputs score 0.9 or 0.5. Baselines are cheap on purpose. Two need the model (`base_model`
+and `probe`): the pipeline computes their scores, and their files declare them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.metrics import METRICS
+from tunesmith.registry import Registry
+from tunesmith.tasks import EvalPredictions, LabelSchema, Task, Values, point_scores
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """What a baseline learns from.
+
+    Args:
+        columns: The rows, by the task's columns.
+        labels: [rows, …], as the loss has them, where each row has one sequence.
+        inputs: The columns that hold the text.
+        n_outputs: k.
+    """
+
+    columns: Values
+    labels: NDArray[Any]
+    inputs: Sequence[str]
+    n_outputs: int
+    memo: dict[str, Any] = field(init=False, default_factory=dict, compare=False)
+    """What a baseline has learned of them already; it answers validation rows and the rows that count."""
+
+
+Answer = Callable[[TrainingRows, EvalPredictions], EvalPredictions]
+"""From the training rows, and rows to answer, to the same rows with outputs or texts."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One baseline.
+
+    Args:
+        label: Its name for people, in the report.
+        answer: How it answers; None where it needs the model, so that the pipeline computes its scores.
+    """
+
+    label: str
+    answer: Answer | None = None
+
+
+BASELINES: Registry[Baseline] = Registry(
+    "tunesmith.evaluation.baselines", "baseline", Baseline, hyphens=False
+)
+
+
+def with_logits(evaluated: EvalPredictions, logits: NDArray[Any]) -> EvalPredictions:
+    """The rows with the same logits [k] as the output of each."""
+    return replace(evaluated, outputs=np.tile(logits.astype(np.float32), (len(evaluated.encoded), 1)))
+
+
+def own_scores(
+    task: Task, final: EvalPredictions, validation: Callable[[], EvalPredictions], label_schema: LabelSchema
+) -> dict[str, float]:
+    """The metrics of a baseline on the rows that count, with thresholds of its own.
+
+    Fitted thresholds can be worse than none: where the answer is the same for every row, each label's best F1 is
+    to give it always. So those that score better on the validation rows are taken; the fitted ones at a tie.
+
+    Args:
+        task: Task whose metrics are computed.
+        final: The rows that count, as the baseline answers them.
+        validation: The validation rows, as it answers them; not called where nothing is to fit.
+        label_schema: What the task learned from the training rows, without fitted thresholds.
+    """
+    if task.fits_thresholds:
+        evaluated = validation()
+        sign = 1 if METRICS.get(task.primary_metric).greater_is_better else -1
+        label_schema = max(
+            (task.fit_thresholds(evaluated, label_schema), label_schema),
+            key=lambda found: sign * point_scores(task, evaluated, found)[task.primary_metric],
+        )
+    return point_scores(task, final, label_schema)
