@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 
 from tunesmith.registry import Registry
 
-VERBS: Registry[Callable[..., None]] = Registry("tunesmith.cli.verbs", "verb")
+VERBS: Registry[Callable[..., None]] = Registry("tunesmith.cli.verbs", "verb", FunctionType)

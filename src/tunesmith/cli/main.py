@@ -28,11 +28,28 @@ def build_app() -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    names = VERBS.names()
-    for name in sorted(names, key=lambda n: (_ORDER.index(n) if n in _ORDER else len(_ORDER), n)):
-        app.command(name)(VERBS.get(name))
+    for name in sorted(VERBS.names(), key=lambda n: (_ORDER.index(n) if n in _ORDER else len(_ORDER), n)):
+        if origin := VERBS.origin(name):
+            _add_unloaded(app, name, origin)
+        else:
+            app.command(name)(VERBS.get(name))
     app.callback(invoke_without_command=False)(_root)
     return app
+
+
+def _add_unloaded(app: typer.Typer, name: str, origin: str) -> None:
+    """A package's verb, which is imported when it is run: a broken one breaks no `--help` but its own."""
+
+    def forward(context: typer.Context) -> None:
+        one = typer.Typer(
+            add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )  # fmt: skip
+        one.command(name)(VERBS.get(name))
+        one(args=context.args, prog_name=f"{context.parent.info_name if context.parent else ''} {name}")
+
+    takes_all = {"ignore_unknown_options": True, "allow_extra_args": True}
+    app.command(name, help=f"Added by {origin}.", add_help_option=False, context_settings=takes_all)(forward)
 
 
 def _root(

@@ -59,7 +59,7 @@ class Exporter:
     extra: str = ""
 
 
-EXPORTERS: Registry[Exporter] = Registry("tunesmith.exporters", "exporter")
+EXPORTERS: Registry[Exporter] = Registry("tunesmith.exporters", "exporter", Exporter)
 
 
 def refuse_unfit(name: str, exporter: Exporter, task: Task) -> None:

@@ -16,7 +16,7 @@ Modules that begin with an underscore are what formats stand on, or shapes withi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,12 +106,15 @@ class SourceFormat:
     is_general: bool = False
 
 
-FORMATS: Registry[FileFormat | SourceFormat] = Registry("tunesmith.data.formats", "format")
+FORMATS: Registry[FileFormat | SourceFormat] = Registry(
+    "tunesmith.data.formats", "format", FileFormat | SourceFormat
+)
 
 
 def source_formats() -> list[SourceFormat]:
     """Every kind of source that is no single file; those that claim most come last."""
-    found = [entry for name in FORMATS.names() if isinstance(entry := FORMATS.get(name), SourceFormat)]
+    entries, _ = FORMATS.loadable()
+    found = [entry for entry in entries.values() if isinstance(entry, SourceFormat)]
     return sorted(found, key=lambda entry: entry.is_general)
 
 
@@ -119,11 +122,13 @@ def format_of(file: DataFile) -> FileFormat:
     """The format of a file: that of its ending, or where its content shows another, that one, with a notice.
 
     Raises:
-        DataError: there is none; the message lists what there is.
+        DataError: There is none, and the message lists what there is; or several formats claim its ending.
     """
-    entries = {name: entry for name in FORMATS.names() if isinstance(entry := FORMATS.get(name), FileFormat)}
+    loadable, broken = FORMATS.loadable()
+    entries = {name: entry for name, entry in loadable.items() if isinstance(entry, FileFormat)}
     by_ending = {ending: entry for entry in entries.values() for ending in entry.endings}
     file.enter_archive(by_ending)
+    _refuse_several_owners(file, entries)
     named = by_ending.get(file.ending)
     if named is not None and file.path is None:  # its head would be fetched twice
         return named
@@ -139,10 +144,20 @@ def format_of(file: DataFile) -> FileFormat:
         return named
     raise DataError(
         f"`{file.name}` ends in `{file.ending or 'nothing'}`, which is no known format, and its content is not "
-        f"recognised either.{_advice(file.ending)}",
+        f"recognised either.{_advice(file.ending)}{''.join(f' Not asked: {error.rule}' for error in broken)}",
         remedy=f"Known endings: {', '.join(sorted(by_ending))}, each also with {', '.join(PACKINGS)}, or alone in "
         f"a {ARCHIVE}.",
     )
+
+
+def _refuse_several_owners(file: DataFile, entries: Mapping[str, FileFormat]) -> None:
+    owners = [name for name, entry in entries.items() if file.ending in entry.endings]
+    if len(owners) > 1:
+        added = ", ".join(sorted(filter(None, map(FORMATS.origin, owners))))
+        raise DataError(
+            f"`{file.name}` ends in `{file.ending}`, which several formats claim: {', '.join(owners)}.",
+            remedy=f"Rename the file, or uninstall what adds one of them: {added}.",
+        )
 
 
 _ADVICE = {
