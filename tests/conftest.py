@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ os.environ["COLUMNS"] = "120"
 # Tiny matrices are slower on two threads than on one, and much slower beside another process.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+from tunesmith.cli.main import main
 from tunesmith.recipe import Recipe
 from tunesmith.testing.tiny import tiny_rows, write_rows, write_tiny_model
 
@@ -77,3 +80,30 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the shared data, and {SHARED} is absent")
     return SHARED
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def tunesmith(monkeypatch, capsys):
+    """Runs the command in this process."""
+
+    def call(*arguments, stdin=None):
+        monkeypatch.setattr(sys, "argv", ["tunesmith", *map(str, arguments)])
+        if stdin is not None:
+            import io
+
+            monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capsys.readouterr()
+        code = stopped.value.code
+        return Done(code if isinstance(code, int) else int(bool(code)), captured.out, captured.err)
+
+    return call

@@ -46,7 +46,7 @@ def _add_unloaded(app: typer.Typer, name: str, origin: str) -> None:
             context_settings={"help_option_names": ["-h", "--help"]},
         )  # fmt: skip
         one.command(name)(VERBS.get(name))
-        one(args=context.args, prog_name=f"{context.parent.info_name if context.parent else ''} {name}")
+        one(args=context.args, prog_name=context.command_path)
 
     takes_all = {"ignore_unknown_options": True, "allow_extra_args": True}
     app.command(name, help=f"Added by {origin}.", add_help_option=False, context_settings=takes_all)(forward)
