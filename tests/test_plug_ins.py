@@ -192,7 +192,7 @@ def test_the_package_of_the_page_is_used_from_the_command_line(use, tunesmith, t
         assert done.code == 0, f"{arguments}\n{done.err}"
         outputs[arguments[0]] = done.out
     assert tunesmith("count").code == 2
-    assert "count [OPTIONS] SOURCE" in tunesmith("count", "--help").out
+    assert "Count the rows of a data file." in tunesmith("count", "--help").out
     assert re.search(r"count +Added by yes-no 1\.0", outputs["--help"])
     assert re.search(r"yes-no +text, answer +accuracy +yes or no for each text +yes-no 1\.0", outputs["list"])
     assert outputs["count"] == "80 rows\n"
