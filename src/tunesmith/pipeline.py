@@ -20,6 +20,7 @@ import numpy as np
 from tunesmith.data.examples import fingerprint, list_realigned, refuse_invalid_rows, set_invalid_rows_aside
 from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.preparing import all_sources, find_splits, read_checked, sources_of
+from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.reading import source_files
 from tunesmith.encoded import Encoded
 from tunesmith.errors import RecipeError
@@ -44,7 +45,7 @@ from tunesmith.stages.memory import within_memory
 from tunesmith.stages.prefix import share_frozen_layers
 from tunesmith.stages.probe import start_from_probe
 from tunesmith.stages.scores import score_saved
-from tunesmith.tasks import TASKS, point_scores
+from tunesmith.tasks import TASKS, head_scale, point_scores
 from tunesmith.training.checkpoints import Checkpoints, State
 from tunesmith.training.events import EventLog
 from tunesmith.training.loop import Job, Loop, Settings, make_accelerator
@@ -179,7 +180,7 @@ def _resolve(session: Session, accelerator: Any) -> tuple[Plan, Settings]:
 
 def _add_references(session: Session, settings: Settings) -> None:
     """Where the loss compares with the model as it was: its likelihoods of every split."""
-    if not session.task.needs_reference:
+    if not session.task.reference:
         return
     for name, encoded in session.splits.items():
         file = session.run.checkpoints / f"reference-{name}.safetensors"
@@ -205,7 +206,7 @@ def _score_base_model(session: Session) -> dict[str, dict[str, float]]:
 
 def _allow_targets(session: Session) -> None:
     """Makes every token of the training targets possible; they are written from now on, if learned."""
-    if not session.task.generates:
+    if not session.task.generation:
         return
     train = session.splits["train"].ragged
     labels = train["decoder_labels" if "decoder_labels" in train else "labels"].values
@@ -250,7 +251,7 @@ def _loop(session: Session, train: Encoded, plan: Plan, settings: Settings, acce
         tokenizer=session.tokenizer,
         location=lambda row: places(row % len(session.data.splits["train"])),
         head=session.head,
-        head_scale=session.task.head_scale(session.label_schema)[1],
+        head_scale=head_scale(session.task, session.label_schema)[1],
     )
     checkpoints = Checkpoints(session.run.checkpoints)
     ids = token_ids(session.task, train, session.tokenizer.pad_token_id)
@@ -261,12 +262,9 @@ def _loop(session: Session, train: Encoded, plan: Plan, settings: Settings, acce
 def _save(session: Session) -> None:
     """Fits what is fitted on the validation rows, and writes the model."""
     task, model = session.task, session.model
-    evaluated = session.see("validation", with_texts=False) if task.fits_thresholds else None
-    fitted = (
-        task.fit_thresholds(evaluated, session.label_schema)
-        if evaluated is not None
-        else session.label_schema
-    )
+    fitted = session.label_schema
+    if task.thresholds is not None:
+        fitted = task.thresholds.fit(session.see("validation", with_texts=False), fitted)
     if fitted != session.label_schema:
         session.label_schema = fitted
         model.config.update(task.config(fitted))
@@ -311,12 +309,10 @@ def evaluate(
     reading = read_checked(
         task,
         sources,
-        columns or {},
         label_schema,
-        extra=extra,
-        optional=group_columns(group_by),
-        align=recipe.data.align_answers,
-        remembered=predictor.columns,
+        ReadOptions(
+            columns or {}, extra, group_columns(group_by), recipe.data.align_answers, predictor.columns
+        ),
     )
     refuse_invalid_rows(
         reading.invalid_rows, len(reading.examples), remedy="Mend them, or take them out of the file."
@@ -332,7 +328,7 @@ def evaluate(
         progress.advance(done, total, "texts")
 
     encoded = predictor.encode_to_score(reading.examples)
-    if task.needs_reference:
+    if task.reference:
         encoded = with_reference(encoded, _reference_of(recipe, predictor, encoded))
     evaluated = predictor.score(reading.examples, encoded, advance=advance)
     scored = Scored(task, label_schema, reading.examples, evaluated, group_by)

@@ -38,7 +38,7 @@ def encode(session: Session) -> None:
         tokenizer,
         session.label_schema,
         choose_max_length=lambda longest: choose_max_length(
-            how.max_length, session.model, tokenizer, longest, task.max_length, task.least_length
+            how.max_length, session.model, tokenizer, longest, task.length.auto, task.length.least
         ),
         overlap=None if how.overlap_tokens == "auto" else how.overlap_tokens,
         cache=cache,
@@ -61,7 +61,7 @@ def encode(session: Session) -> None:
     session.splits["train"] = with_something_to_learn(task, encoded.splits["train"])
     session.max_length = encoded.max_length
     choose_attention(session.model, "eager" if encoded.longest <= SHORT_TEXT_TOKENS else "sdpa")
-    if task.packs and how.packing is not False and _can_pack(session):
+    if task.packing and how.packing is not False and _can_pack(session):
         session.splits["train"] = pack(session.splits["train"], encoded.max_length)
 
 

@@ -64,7 +64,7 @@ def wants_probe(session: Session) -> bool:
     """Whether there is a head to begin, and a use for what is found."""
     train = session.recipe.train
     is_useful = train.head_start or train.method == "probe" or session.recipe.evaluate.baselines
-    return session.task.has_probe and session.loaded.head_is_new and is_useful
+    return session.task.probe is not None and session.loaded.head_is_new and is_useful
 
 
 def _features(session: Session, split: str, settings: Settings) -> Features:

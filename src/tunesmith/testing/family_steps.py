@@ -78,7 +78,7 @@ def _longest_text(cell: Cell) -> str:
 def _packs(cell: Cell) -> str:
     from tunesmith.data.packing import pack
 
-    if not cell.task.packs:
+    if not cell.task.packing:
         return "not for this task"
     from tunesmith.inference.packed import keeps_packed_texts_apart
 
