@@ -73,7 +73,7 @@ def _column(column: Column) -> str:
 
 
 def _length(task: Task) -> str:
-    length = "the longest text" if task.max_length is None else f"{task.max_length}"
+    length = "the longest text" if task.length.auto is None else f"{task.length.auto}"
     return f"{length}; {'windows' if task.windows else 'cut'}"
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from tunesmith.data.examples import Examples, fingerprint, refuse_invalid_rows
 from tunesmith.data.grouping import group_columns
 from tunesmith.data.preparing import all_sources, prepare, read_checked
+from tunesmith.data.read_options import ReadOptions
 from tunesmith.encoded import Encoded
 from tunesmith.environment import versions
 from tunesmith.errors import DataError, ModelError, RecipeError, RunError, UserError
@@ -161,7 +162,7 @@ class _Rows:
 
     def __post_init__(self) -> None:
         splits = self._given() if self.data else self._of_the_run()
-        generates = self.predictor.task.generates
+        generates = self.predictor.task.generation
         most = _MOST_GENERATED_ROWS if generates else _MOST_ROWS
         self._picked = _spread(len(splits["validation"]), most)
         self.checked = splits["validation"].take(self._picked)
@@ -179,7 +180,7 @@ class _Rows:
     def encoded(self) -> Encoded:
         """The sequences of the rows that are checked."""
         encoded = self.predictor.encode_to_score(self.checked)
-        if not self.predictor.task.needs_reference:
+        if not self.predictor.task.reference:
             return encoded
         reference = load_reference(self.run.checkpoints / "reference-validation.safetensors")
         if reference is None or len(reference) <= self._picked.max():
@@ -225,7 +226,7 @@ class _Rows:
     def _given(self) -> dict[str, Examples]:
         """Rows of the user's own, for the check as for calibration."""
         task, label_schema = self.predictor.task, self.predictor.label_schema
-        if task.needs_reference:
+        if task.reference:
             raise DataError(
                 f"`{task.name}` compares with the model before training, which is known for the run's rows only.",
                 remedy="Put the run's data files back, and leave `--data` out.",
@@ -233,11 +234,13 @@ class _Rows:
         reading = read_checked(
             task,
             list(self.data),
-            self.columns or {},
             label_schema,
-            optional=group_columns(self.recipe.data.group_by),
-            align=self.recipe.data.align_answers,
-            remembered=self.predictor.columns,
+            ReadOptions(
+                self.columns or {},
+                optional=group_columns(self.recipe.data.group_by),
+                align=self.recipe.data.align_answers,
+                remembered=self.predictor.columns,
+            ),
         )
         refuse_invalid_rows(
             reading.invalid_rows, len(reading.examples), remedy="Mend them, or take them out of the file."

@@ -9,7 +9,7 @@ from tunesmith.data.encoding import encode, encode_splits, survey, with_somethin
 from tunesmith.data.examples import Examples
 from tunesmith.encoded import Encoded
 from tunesmith.errors import DataError
-from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, Task
+from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, Task, Windows
 
 TASK = TASKS.get("text-classification")
 TARGETS = {"labels": ["x", "y"]}
@@ -107,9 +107,9 @@ def test_a_damaged_entry_is_encoded_again_with_a_note(tokenizer, tmp_path, name,
 def test_what_is_stored_is_what_was_encoded(tokenizer, tmp_path):
     """Every part of it: windows of rows, dense arrays, a name without a single value, what was lost."""
     data = examples(TEXTS)
-    fresh = encode(Windows(), data, tokenizer, EncodeOptions(6, overlap=1), {})
+    fresh = encode(InWindows(), data, tokenizer, EncodeOptions(6, overlap=1), {})
     for _ in range(2):
-        stored = encode(Windows(), data, tokenizer, EncodeOptions(6, overlap=1), {}, tmp_path)
+        stored = encode(InWindows(), data, tokenizer, EncodeOptions(6, overlap=1), {}, tmp_path)
         assert stored.lost == fresh.lost == {"entities": (1, 3)}
         assert (stored.n_rows, stored.rows.tolist()) == (fresh.n_rows, fresh.rows.tolist())
         assert stored.ragged.keys() == fresh.ragged.keys()
@@ -167,13 +167,13 @@ def test_survey_counts_what_is_lost(tokenizer):
     assert str(whole) == "nothing is cut at max_length 64"
 
 
-class Windows(Task):
+class InWindows(Task, abstract=True):
     """A label a token, and texts in windows of at most `max_length` that share `overlap` tokens.
 
     Of the word `otter`, none is an item of the loss.
     """
 
-    name, columns, windows, item = "windows", TASK.columns[:1], True, "words"
+    name, columns, windows, item = "windows", TASK.columns[:1], Windows(), "words"
 
     def encode(self, batch, tokenizer, options, label_schema):
         otter = tokenizer.convert_tokens_to_ids("otter")
@@ -198,7 +198,7 @@ class Windows(Task):
 
 
 def test_windows_lose_nothing_and_are_told(tokenizer):
-    task, data = Windows(), examples(TEXTS)
+    task, data = InWindows(), examples(TEXTS)
     full = encode(task, data, tokenizer, EncodeOptions(None), {})
     cut = encode(task, data, tokenizer, EncodeOptions(6), {})
     found = survey(task, full, dataclasses.replace(cut, lost={}), 6)
@@ -211,7 +211,7 @@ def test_windows_lose_nothing_and_are_told(tokenizer):
 
 
 def test_items_that_are_lost_and_rows_without_any_are_told():
-    task = Windows()
+    task = InWindows()
     full = Encoded.of({"input_ids": [[1] * 6, [1] * 2], "labels": [[IGNORED, 0, 0, 0, 0, 0], [0, 0]]})
     cut = Encoded.of({"input_ids": [[1], [1]], "labels": [[IGNORED], [0]]})
     found = survey(task, full, cut, 1)
@@ -223,22 +223,22 @@ def test_items_that_are_lost_and_rows_without_any_are_told():
 def test_sequences_without_an_item_are_left_out_of_training():
     labels = [[IGNORED, IGNORED], [IGNORED, 0], [IGNORED]]
     encoded = Encoded.of({"input_ids": labels, "labels": labels})
-    assert with_something_to_learn(Windows(), encoded).rows.tolist() == [1]
+    assert with_something_to_learn(InWindows(), encoded).rows.tolist() == [1]
     whole = encoded.take(np.array([1]))
-    assert with_something_to_learn(Windows(), whole) is whole
+    assert with_something_to_learn(InWindows(), whole) is whole
 
 
 def test_a_split_with_nothing_to_learn_from_is_refused(tokenizer, tmp_path):
     splits = {"train": examples(TEXTS), "test": examples(["otter", "otter otter"])}
     with pytest.raises(DataError, match="all 2 test rows lose their labels at max_length 64"):
         encode_splits(
-            Windows(), splits, tokenizer, {}, choose_max_length=lambda _: 64, overlap=0, cache=tmp_path
+            InWindows(), splits, tokenizer, {}, choose_max_length=lambda _: 64, overlap=0, cache=tmp_path
         )
 
 
 @pytest.mark.parametrize(("overlap", "used"), [(None, 2), (0, 0), (3, 3)])
 def test_windows_share_a_quarter_or_what_is_asked(tokenizer, tmp_path, overlap, used):
-    task, splits = Windows(), {"train": examples(TEXTS)}
+    task, splits = InWindows(), {"train": examples(TEXTS)}
     found = encode_splits(
         task, splits, tokenizer, {}, choose_max_length=lambda _: 8, overlap=overlap, cache=tmp_path
     )
@@ -275,8 +275,8 @@ def test_parts_in_the_store_are_what_they_are_together(tokenizer, tmp_path, monk
         [f"{'the cat is red ' * (i % 3)}dog {i % 7}" for i in range(25)], labels=["x", "y"] * 12 + ["x"]
     )
     monkeypatch.setattr("tunesmith.data.encoding._CHUNK_ROWS", 4)
-    whole = encode(Windows(), data, tokenizer, EncodeOptions(6, overlap=1), {})
-    stored = encode(Windows(), data, tokenizer, EncodeOptions(6, overlap=1), {}, tmp_path)
+    whole = encode(InWindows(), data, tokenizer, EncodeOptions(6, overlap=1), {})
+    stored = encode(InWindows(), data, tokenizer, EncodeOptions(6, overlap=1), {}, tmp_path)
     assert (stored.n_rows, stored.lost, stored.rows.tolist()) == (
         whole.n_rows,
         whole.lost,

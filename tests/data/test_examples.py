@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tunesmith.data.examples import fingerprint, read_examples, refuse_invalid_rows, set_invalid_rows_aside
+from tunesmith.data.read_options import ReadOptions
 from tunesmith.errors import DataError
 from tunesmith.tasks import TASKS
 from tunesmith.testing.tiny import tiny_rows, write_rows
@@ -29,7 +30,7 @@ def messy(tmp_path):
 
 
 def test_bad_rows_are_named_by_file_line_and_reason(messy):
-    reading = read_examples(TASK, [str(messy)], {})
+    reading = read_examples(TASK, [str(messy)])
     assert [(f.line, f.reason) for f in reading.invalid_rows] == [
         (3, "text is empty."),
         (4, "label is empty."),
@@ -49,12 +50,12 @@ def test_missing_values_of_json_are_faults(tmp_path):
             '{"text": "ok", "label": NaN}', '{"text": 3, "label": "a"}', '{"text": "ok", "label": ["a"]}',
             '{"text": "ok", "label": 1.5}', '{"label": "a"}']  # fmt: skip
     file.write_text("\n".join(rows))
-    reading = read_examples(TASK, [str(file)], {})
+    reading = read_examples(TASK, [str(file)])
     assert [problem.line for problem in reading.invalid_rows] == [2, 3, 4, 5, 6, 7, 8]
 
 
 def test_stopping_names_the_first_rows_and_the_remedy(messy):
-    invalid_rows = read_examples(TASK, [str(messy)], {}).invalid_rows
+    invalid_rows = read_examples(TASK, [str(messy)]).invalid_rows
     with pytest.raises(DataError) as caught:
         refuse_invalid_rows(invalid_rows, 2, remedy="Mend them.")
     assert "6 of 8 rows cannot be used" in str(caught.value)
@@ -65,7 +66,7 @@ def test_stopping_names_the_first_rows_and_the_remedy(messy):
 
 
 def test_setting_aside_keeps_what_stood_there(messy, tmp_path):
-    invalid_rows = read_examples(TASK, [str(messy)], {}).invalid_rows
+    invalid_rows = read_examples(TASK, [str(messy)]).invalid_rows
     set_invalid_rows_aside(invalid_rows, tmp_path / "data" / "bad.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "data" / "bad.jsonl").read_text().splitlines()]
     assert len(lines) == 6
@@ -82,14 +83,14 @@ def test_setting_aside_keeps_what_stood_there(messy, tmp_path):
 )
 def test_what_is_not_utf8_is_a_fault_in_every_format_and_can_be_set_aside(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    invalid_rows = read_examples(TASK, [str(tmp_path / name)], {}).invalid_rows
+    invalid_rows = read_examples(TASK, [str(tmp_path / name)]).invalid_rows
     assert [problem.reason[-10:] for problem in invalid_rows] == ["not UTF-8."]
     set_invalid_rows_aside(invalid_rows, tmp_path / "bad.jsonl")
     assert "not UTF-8" in json.loads((tmp_path / "bad.jsonl").read_text())["reason"]
 
 
 def test_take_keeps_rows_and_their_places_together(messy):
-    examples = read_examples(TASK, [str(messy)], {}, extra=["shop"]).examples
+    examples = read_examples(TASK, [str(messy)], ReadOptions(extra=["shop"])).examples
     taken = examples.take(np.array([1, 0]))
     assert taken.columns["text"] == ["last", "first"]
     assert taken.extra["shop"] == ["north", "north"]
@@ -98,20 +99,20 @@ def test_take_keeps_rows_and_their_places_together(messy):
 
 def test_a_missing_extra_column_is_refused(messy):
     with pytest.raises(DataError, match="no column `region`"):
-        read_examples(TASK, [str(messy)], {}, extra=["region"])
+        read_examples(TASK, [str(messy)], ReadOptions(extra=["region"]))
 
 
 def test_several_files_are_one_set(tmp_path):
     for name, text in (("a.csv", "one"), ("b.csv", "two")):
         (tmp_path / name).write_text(f"text,label\n{text} text,x\nmore {text},y\n")
-    examples = read_examples(TASK, [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")], {}).examples
+    examples = read_examples(TASK, [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]).examples
     assert [examples.row_id(i) for i in range(4)] == ["a.csv:2", "a.csv:3", "b.csv:2", "b.csv:3"]
 
 
 def test_header_without_rows(tmp_path):
     (tmp_path / "a.csv").write_text("text,label\n")
     with pytest.raises(DataError, match="has no rows"):
-        read_examples(TASK, [str(tmp_path / "a.csv")], {})
+        read_examples(TASK, [str(tmp_path / "a.csv")])
 
 
 def test_fingerprint_is_of_the_content(messy, tmp_path):
@@ -126,7 +127,7 @@ def test_a_column_that_begins_late_is_missing_before(tmp_path):
     rows = [{"messages": messages}, {"messages": messages, "tools": [{"name": "f"}]}]
     file = write_rows(tmp_path / "a.jsonl", [*rows, rows[0]])
     columns = read_examples(
-        TASKS.get("chat"), [str(file)], {"messages": "messages", "tools": "tools"}
+        TASKS.get("chat"), [str(file)], ReadOptions({"messages": "messages", "tools": "tools"})
     ).examples.columns
     assert columns["messages"] == [messages] * 3
     assert columns["tools"] == [None, [{"name": "f"}], None]
@@ -134,7 +135,7 @@ def test_a_column_that_begins_late_is_missing_before(tmp_path):
 
 def test_rows_and_their_names_in_order(tmp_path):
     rows = tiny_rows(7)
-    examples = read_examples(TASK, [str(write_rows(tmp_path / "a.csv", rows))], {}).examples
+    examples = read_examples(TASK, [str(write_rows(tmp_path / "a.csv", rows))]).examples
     assert list(examples.rows()) == rows
     assert (
         list(examples.row_ids())
@@ -146,14 +147,14 @@ def test_rows_and_their_names_in_order(tmp_path):
 def test_a_source_whose_first_rows_are_all_faulty_is_read_to_its_end(tmp_path):
     rows = ["{broken"] * 600 + ['{"text": "fine", "label": "a"}'] * 50
     (tmp_path / "a.jsonl").write_text("\n".join(rows))
-    reading = read_examples(TASK, [str(tmp_path / "a.jsonl")], {})
+    reading = read_examples(TASK, [str(tmp_path / "a.jsonl")])
     assert (len(reading.examples), len(reading.invalid_rows)) == (50, 600)
 
 
 def test_a_kind_of_fault_is_said_once_with_its_count_and_places(tmp_path):
     rows = ["[1]"] * 40 + ["{broken"] + ['{"text": "fine", "label": "a"}']
     (tmp_path / "a.jsonl").write_text("\n".join(rows))
-    invalid_rows = read_examples(TASK, [str(tmp_path / "a.jsonl")], {}).invalid_rows
+    invalid_rows = read_examples(TASK, [str(tmp_path / "a.jsonl")]).invalid_rows
     with pytest.raises(DataError) as caught:
         refuse_invalid_rows(invalid_rows, 1, remedy="Mend them.")
     lines = str(caught.value).splitlines()
@@ -172,7 +173,7 @@ def test_unknown_labels_are_one_kind_and_the_known_ones_are_said_once(tmp_path):
         for i, label in enumerate(["x", "zeta", "zeta", "beta", "gamma"])
     ]
     file = write_rows(tmp_path / "a.csv", rows)
-    invalid_rows = read_checked(TASK, [str(file)], {}, {"labels": ["x", "why"]}).invalid_rows
+    invalid_rows = read_checked(TASK, [str(file)], {"labels": ["x", "why"]}).invalid_rows
     with pytest.raises(DataError) as caught:
         refuse_invalid_rows(invalid_rows, 1, remedy="Mend them.")
     message = str(caught.value)
@@ -184,14 +185,16 @@ def test_fields_within_objects_are_columns_with_points(tmp_path):
     rows = [{"message": {"body": f"text {i}"}, "meta": {"topic": "x"}} for i in range(3)]
     file = write_rows(tmp_path / "a.jsonl", [{"id": 0}, *rows])
     named = {"text": "message.body", "label": "meta.topic"}
-    reading = read_examples(TASK, [str(file)], named, extra=["meta.topic"])
+    reading = read_examples(TASK, [str(file)], ReadOptions(named, ["meta.topic"]))
     assert reading.examples.columns["text"] == ["text 0", "text 1", "text 2"]
     assert reading.examples.extra["meta.topic"] == ["x"] * 3
     with pytest.raises(DataError, match=r"`id`, `message`, `meta`, `message\.body`, `meta\.topic`"):
-        read_examples(TASK, [str(file)], {"text": "body", "label": "meta.topic"})
+        read_examples(TASK, [str(file)], ReadOptions({"text": "body", "label": "meta.topic"}))
 
 
 def test_a_name_with_blanks_around_it_is_found_without(tmp_path):
     (tmp_path / "a.csv").write_text("sentence ,label\na text,x\n")
-    reading = read_examples(TASK, [str(tmp_path / "a.csv")], {"text": "sentence", "label": "label"})
+    reading = read_examples(
+        TASK, [str(tmp_path / "a.csv")], ReadOptions({"text": "sentence", "label": "label"})
+    )
     assert reading.examples.columns["text"] == ["a text"]

@@ -44,5 +44,5 @@ def test_the_sentences_of_a_document_are_joined(tmp_path):
     parts = ["-DOCSTART- O\n", *sentences[:3], "-DOCSTART- O\n", sentences[3]]
     file.write_text("\n".join(parts))
     task = TASKS.get("token-classification")
-    found = read_examples(task, [str(file)], {}).examples
+    found = read_examples(task, [str(file)]).examples
     assert row_groups(task, found, None).tolist() == [0, 0, 0, 1]

@@ -109,7 +109,7 @@ def test_a_packed_sequence_says_of_which_row_its_first_text_is():
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("name", [name for name in TASKS.names() if TASKS.get(name).packs])
+@pytest.mark.parametrize("name", [name for name in TASKS.names() if TASKS.get(name).packing])
 def test_the_loss_of_packed_texts_is_that_of_the_texts_alone(name, attention):
     """No token sees another text; nor does padding, which stands behind the last text."""
     from transformers import LlamaConfig, LlamaForCausalLM

@@ -4,6 +4,7 @@ import pytest
 
 from tunesmith.data.examples import list_realigned
 from tunesmith.data.preparing import all_sources, find_splits, prepare, read_checked
+from tunesmith.data.read_options import ReadOptions
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe
 from tunesmith.tasks import TASKS
@@ -115,7 +116,7 @@ def test_realigned_answers_are_counted_and_kept_with_their_places(tmp_path):
 
 def test_the_same_text_nearby(tmp_path):
     file, task = questions(tmp_path, 13), TASKS.get("question-answering")
-    found = read_checked(task, [file], {}, {}, align="nearby")
+    found = read_checked(task, [file], {}, ReadOptions(align="nearby"))
     assert (len(found.invalid_rows), len(found.realigned)) == (10, 10)
     assert {moved.answer.found_start for moved in found.realigned} == {10}
 

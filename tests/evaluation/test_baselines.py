@@ -140,13 +140,13 @@ def test_each_has_thresholds_of_its_own_whatever_those_of_the_model_are(labels):
         final, validation = (answered(labels, 1.0, shift, seed) for seed in (2, 3))
         found = own_scores(MULTI, final, lambda evaluated=validation: evaluated, TARGETS)
         assert found["f1_micro"] > 0.9
-        fitted = MULTI.fit_thresholds(validation, TARGETS)
+        fitted = MULTI.thresholds.fit(validation, TARGETS)
         assert found == point_scores(MULTI, final, fitted)
 
 
 def test_thresholds_never_come_from_the_rows_that_count(labels):
     validation = answered(labels, 1.0, 3.0)
-    fitted = MULTI.fit_thresholds(validation, TARGETS)
+    fitted = MULTI.thresholds.fit(validation, TARGETS)
     other = answered(1 - labels, 1.0, -3.0)
     assert own_scores(MULTI, other, lambda: validation, TARGETS) == point_scores(MULTI, other, fitted)
 

@@ -35,7 +35,7 @@ def test_logits_are_those_of_each_row_alone_in_order(model, encoded):
         assert np.allclose(batched[row], alone, atol=1e-5)
 
 
-class OfTokens(Task):
+class OfTokens(Task, abstract=True):
     """Keeps the features of every token."""
 
     outputs_per_token = True

@@ -3,17 +3,17 @@ import pytest
 from tunesmith.errors import RecipeError
 from tunesmith.pipeline.options import refuse_options_without_effect
 from tunesmith.recipe import Recipe
-from tunesmith.tasks import TASKS, Task
+from tunesmith.tasks import TASKS, LinearProbe, Packing, Task, Windows
 
 
-class Bare(Task):
+class Bare(Task, abstract=True):
     """Supports nothing, has no probe, reads no windows, packs nothing."""
 
     name = "bare"
 
 
-class Windows(Task):
-    name, windows, probe, packs = "windows", True, "linear", True
+class Reading(Task, abstract=True):
+    name, windows, probe, packing = "windows", Windows(), LinearProbe(), Packing()
     supported_options = ("mlm_probability",)
 
 
@@ -35,7 +35,7 @@ def test_an_option_without_effect_is_refused(key, value):
     assert f"train.{key} has no effect on `bare`" in refused(Bare(), train={key: value})
     recipe = Recipe.model_validate({"data": {"train": ["a"]}, "train": {key: value}})
 
-    class Supporting(Bare):
+    class Supporting(Bare, abstract=True):
         supported_options = (key,)
 
     refuse_options_without_effect(Supporting(), recipe)
@@ -48,13 +48,13 @@ def test_answers_are_aligned_where_a_task_has_any():
 
 
 def test_what_the_task_supports_is_named():
-    assert "This task supports: mlm_probability." in refused(Windows(), train={"focal_gamma": 1.0})
+    assert "This task supports: mlm_probability." in refused(Reading(), train={"focal_gamma": 1.0})
 
 
 def test_a_probe_windows_and_packing_need_a_task_that_has_them():
     assert "needs a linear head, and `bare` has none" in refused(Bare(), train={"method": "probe"})
     assert "data.too_long `window` is not for `bare`" in refused(Bare(), data={"too_long": "window"})
-    assert "data.too_long `cut` is not for `windows`" in refused(Windows(), data={"too_long": "cut"})
+    assert "data.too_long `cut` is not for `windows`" in refused(Reading(), data={"too_long": "cut"})
     assert "data.packing is not for `bare`" in refused(Bare(), data={"packing": True})
 
 

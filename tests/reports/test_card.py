@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from tunesmith.reports.card import _spans
+from tunesmith.reports.card import _pipeline_note
 from tunesmith.tasks import TASKS
 from tunesmith.testing.tiny import write_tiny_model
 
@@ -23,7 +23,7 @@ def test_the_card_says_what_the_model_is_and_how_good(finished_run):
 @pytest.mark.parametrize(("family", "marks_words"), [("bert", True), ("llama", False), ("bart", False)])
 def test_a_card_for_entities_says_how_the_pipeline_differs(tmp_path, family, marks_words):
     run = SimpleNamespace(model=write_tiny_model(tmp_path / "model", family=family))
-    text = _spans(TASKS.get("token-classification"), run)
+    text = _pipeline_note(TASKS.get("token-classification"), run)
     assert "The pipeline takes the best tag of each word alone" in text
     assert ("between blanks" in text) is not marks_words
-    assert _spans(TASKS.get("text-classification"), run) == ""
+    assert _pipeline_note(TASKS.get("text-classification"), run) == ""

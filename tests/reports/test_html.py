@@ -2,9 +2,9 @@ import re
 
 import pytest
 
-from tunesmith.reports import shown
 from tunesmith.reports.charts import curves, smoothed
 from tunesmith.reports.html import duration, percent
+from tunesmith.tasks import displays
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_texts_are_escaped(finished_run, tmp_path):
 def test_of_a_long_conversation_the_end_is_shown_and_of_a_text_the_beginning():
     messages = [{"role": "user", "content": f"turn {i} " + "x" * 40} for i in range(40)]
     line = {"messages": messages, "gold": "yes", "prediction": {"message": "no"}, "correct": None}
-    (((read, _, _),), *_) = shown.cells("texts", line, ("messages",))
+    (((read, _, _),), *_) = displays.TEXTS.cells(line, ("messages",))
     assert read.startswith("… ")
     assert "turn 39" in read
     assert "turn 2 " not in read
@@ -57,7 +57,7 @@ def test_of_a_long_conversation_the_end_is_shown_and_of_a_text_the_beginning():
         "prediction": {"label": "a"},
         "correct": True,
     }
-    (((read, _, _),), *_) = shown.cells("labels", line, ("text",))
+    (((read, _, _),), *_) = displays.ONE_LABEL.cells(line, ("text",))
     assert read.startswith("first")
     assert read.endswith(" …")
 
@@ -65,8 +65,8 @@ def test_of_a_long_conversation_the_end_is_shown_and_of_a_text_the_beginning():
 def test_of_a_pair_both_replies_are_shown_and_what_they_gained():
     line = {"prompt": [{"role": "user", "content": "why?"}], "gold": {"chosen": "so", "rejected": "no"},
             "prediction": {"chosen_gain": -1.25, "rejected_gain": 3.0}, "correct": False}  # fmt: skip
-    prompt, chosen, rejected = shown.cells("pairs", line, ("prompt",))
-    assert len(shown.header("pairs")) == 3
+    prompt, chosen, rejected = displays.PAIRS.cells(line, ("prompt",))
+    assert len(displays.PAIRS.titles) == 3
     assert prompt[0][0] == "user: why?"
     assert [piece[0] for piece in chosen] == ["so", " -1.2"]
     assert [piece[0] for piece in rejected] == ["no", " +3.0"]

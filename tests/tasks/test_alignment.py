@@ -79,21 +79,21 @@ def row(text, start, context=CONTEXT):
 
 def test_an_answer_is_moved_to_where_it_stands_and_listed():
     given = row("$ 35 per night", 12)
-    aligned, moved = TASK.align(given, "normalized")
+    aligned, moved = TASK.alignment.align(given, "normalized")
     assert TASK.read(aligned)["answers"] == [{"text": "$35 per night", "start": 10}]
     assert moved == [Realigned("$ 35 per night", 12, "$35 per night", 10)]
-    assert TASK.align(given, "nearby")[1] == []
+    assert TASK.alignment.align(given, "nearby")[1] == []
     with pytest.raises(RowError, match="does not stand at character 12"):
-        TASK.read(TASK.align(given, "nearby")[0])
+        TASK.read(TASK.alignment.align(given, "nearby")[0])
 
 
 def test_an_answer_that_stands_where_it_should_stays():
     for answers in ({"text": ["$35"], "answer_start": [10]}, None, [], [{"text": "", "answer_start": 0}]):
         given = {"question": "q", "context": CONTEXT, "answers": answers}
-        aligned, moved = TASK.align(given, "normalized")
+        aligned, moved = TASK.alignment.align(given, "normalized")
         assert TASK.read(aligned) == TASK.read(given)
         assert moved == []
-    assert TASK.align({"question": "q", "context": CONTEXT}, "nearby") == (
+    assert TASK.alignment.align({"question": "q", "context": CONTEXT}, "nearby") == (
         {"question": "q", "context": CONTEXT},
         [],
     )

@@ -12,7 +12,7 @@ SPANS = [[0, 3, "PER"], [9, 15, "LOC"]]
 
 def read(task, rows, *, need_targets=True):
     """What is read of each row, or why it is not."""
-    view = choose_view(task, rows, {}, location="a.jsonl", need_targets=need_targets)
+    view = choose_view(task, rows, location="a.jsonl", need_targets=need_targets)
     found = []
     for row in rows:
         try:

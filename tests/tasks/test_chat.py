@@ -6,7 +6,7 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tunesmith.errors import ModelError
-from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, EvalPredictions, RowError
+from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, EvalPredictions, RowError, prepare_tokenizer
 from tunesmith.tasks._chat_templates import NAMES
 from tunesmith.testing.tiny import tiny_task_rows, write_tiny_model
 
@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module", params=NAMES)
 def tokenizer(request, folder):
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    TASK.prepare_tokenizer(tokenizer, {}, chat_template=request.param)
+    prepare_tokenizer(TASK, tokenizer, {}, chat_template=request.param)
     return tokenizer
 
 
@@ -58,7 +58,7 @@ CONVERSATIONS = [
 @pytest.mark.parametrize("messages", CONVERSATIONS, ids=["short", "repeated", "emoji", "lines"])
 def test_only_the_assistant_is_learned_with_the_end_of_each_turn(tokenizer, messages):
     batch, encoded = encode([messages], tokenizer)
-    end = tokenizer.convert_ids_to_tokens(TASK.end_tokens(tokenizer)[0])
+    end = tokenizer.convert_ids_to_tokens(TASK.generation.end_tokens(tokenizer)[0])
     replies = [m["content"] for m in messages if m["role"] == "assistant"]
     assert learned(encoded, tokenizer) == [reply + end for reply in replies]
     assert encoded.dense["n_bytes"].tolist() == [sum(len(reply.encode()) for reply in replies)]
@@ -76,7 +76,7 @@ SAID = st.text(alphabet=st.sampled_from("ab \n🙂猫<|>é."), min_size=1, max_s
 def test_whatever_is_said_the_users_words_are_not_learned(tokenizer, said):
     messages = turns(*said)[: len(said) // 2 * 2]
     _, encoded = encode([messages], tokenizer)
-    end = tokenizer.convert_ids_to_tokens(TASK.end_tokens(tokenizer)[0])
+    end = tokenizer.convert_ids_to_tokens(TASK.generation.end_tokens(tokenizer)[0])
     stretches = learned(encoded, tokenizer)
     replies = [m["content"].strip() for m in messages if m["role"] == "assistant"]
     assert [stretch.removesuffix(end).strip() for stretch in stretches] == replies
@@ -173,7 +173,7 @@ def test_in_windows_every_reply_is_learned_once(tokenizer, max_length, overlap):
 
 
 def test_the_ends_are_those_that_were_learned(tokenizer):
-    ends = TASK.end_tokens(tokenizer)
+    ends = TASK.generation.end_tokens(tokenizer)
     assert tokenizer.eos_token_id in ends
     assert len(set(ends)) == len(ends)
     _, encoded = encode([turns("a", "b")], tokenizer)
@@ -226,5 +226,5 @@ def test_an_end_that_the_tokenizer_reads_as_several_pieces_is_refused():
         for normalized in (True, False)
     )
     with pytest.raises(ModelError, match="as several pieces: no answer would ever end"):
-        TASK.prepare_tokenizer(splitting, {}, chat_template="plain")
-    assert TASK.prepare_tokenizer(whole, {}, chat_template="plain") == []
+        prepare_tokenizer(TASK, splitting, {}, chat_template="plain")
+    assert prepare_tokenizer(TASK, whole, {}, chat_template="plain") == []

@@ -43,7 +43,7 @@ def encode(texts, tokenizer, purpose="train", max_length=None, overlap=0):
 
 
 def draw(encoded, tokenizer, seed=0, **options):
-    return TASK.draw(encoded, np.random.default_rng(seed), tokenizer, LossOptions(**options))
+    return TASK.masking.draw(encoded, np.random.default_rng(seed), tokenizer, LossOptions(**options))
 
 
 @pytest.mark.parametrize("share", [0.05, 0.15, 0.4, 0.8])

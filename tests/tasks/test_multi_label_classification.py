@@ -13,6 +13,7 @@ import tunesmith
 from tunesmith import pipeline
 from tunesmith.data.columns import choose_view
 from tunesmith.data.examples import read_examples
+from tunesmith.data.read_options import ReadOptions
 from tunesmith.encoded import Encoded
 from tunesmith.errors import DataError
 from tunesmith.models.loading import load_for_training, load_trained
@@ -91,7 +92,7 @@ def test_what_is_no_labels(value, reason):
 
 
 def view(rows, named=None, **how):
-    return choose_view(TASK, rows, named or {}, location="a.csv", **how)
+    return choose_view(TASK, rows, ReadOptions(named or {}), location="a.csv", **how)
 
 
 FLAGS = [
@@ -140,7 +141,7 @@ def test_a_running_number_is_no_label():
 
 def test_a_file_of_flags_is_read_whole(tmp_path):
     file = write_rows(tmp_path / "a.csv", FLAGS)
-    reading = read_examples(TASK, [str(file)], {})
+    reading = read_examples(TASK, [str(file)])
     assert reading.invalid_rows == []
     assert reading.examples.columns["labels"] == [[], ["toxic", "rude"]]
 
@@ -258,7 +259,7 @@ def noisy_logits(seed=0, n=300):
 
 def test_thresholds_are_fitted_heard_by_the_metrics_and_by_the_answers():
     evaluated = seen_of(*noisy_logits())
-    fitted = TASK.fit_thresholds(evaluated, TARGETS)
+    fitted = TASK.thresholds.fit(evaluated, TARGETS)
     assert fitted["labels"] == TARGETS["labels"]
     assert all(0 < threshold < 0.5 for threshold in fitted["thresholds"])
     before, after = (point_scores(TASK, evaluated, label_schema) for label_schema in (TARGETS, fitted))
@@ -283,7 +284,7 @@ def test_thresholds_as_they_are_saved_are_never_worse_than_a_half(seed, shift):
     evaluated = seen_of(2.0 * labels + shift + rng.normal(size=(40, 2)), labels)
     label_schema = {"labels": ["a", "b"]}
     before = point_scores(TASK, evaluated, {**label_schema, "thresholds": [0.5, 0.5]})
-    after = point_scores(TASK, evaluated, TASK.fit_thresholds(evaluated, label_schema))
+    after = point_scores(TASK, evaluated, TASK.thresholds.fit(evaluated, label_schema))
     assert after["f1_macro"] >= before["f1_macro"] - 1e-12
 
 
@@ -292,7 +293,7 @@ def test_thresholds_of_tiny_probabilities_keep_their_digits():
     labels = np.zeros((40, 1), np.float32)
     labels[:12] = 1.0
     evaluated = seen_of(np.where(labels > 0, -14.5, -15.5), labels)
-    fitted = TASK.fit_thresholds(evaluated, {"labels": ["a"]})
+    fitted = TASK.thresholds.fit(evaluated, {"labels": ["a"]})
     assert point_scores(TASK, evaluated, fitted)["f1_micro"] == 1.0
 
 

@@ -27,7 +27,7 @@ def rows_of(location, end_by=0, n=12):
 
 
 def notices_of(rows):
-    return TASK.misplaced({name: [row[name] for row in rows] for name in ("text", "words", "entities")})
+    return TASK.offsets.notices({name: [row[name] for row in rows] for name in ("text", "words", "entities")})
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -50,7 +50,7 @@ def test_right_places_and_too_few_wrong_ones_are_no_pattern():
     assert notices_of(rows_of(UNITS[UTF16], n=4)) == [], "two of them are wrong"
     mixed = rows_of(len, n=24) + rows_of(UNITS[UTF16])
     assert notices_of(mixed) == []
-    assert TASK.misplaced({"text": ["a"], "words": [[[0, 1]]]}) == []
+    assert TASK.offsets.notices({"text": ["a"], "words": [[[0, 1]]]}) == []
 
 
 def test_the_remedy_converts():

@@ -17,6 +17,7 @@ from tunesmith.tasks import (
     LossOptions,
     RowError,
     point_scores,
+    prepare_tokenizer,
 )
 from tunesmith.testing.listeners import at_step, raising
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
@@ -34,7 +35,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tokenizer(folder):
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    TASK.prepare_tokenizer(tokenizer, {}, chat_template="auto")
+    prepare_tokenizer(TASK, tokenizer, {}, chat_template="auto")
     return tokenizer
 
 

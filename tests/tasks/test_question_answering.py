@@ -174,7 +174,7 @@ def seen_at_random(tokenizer, seed, n=30):
 @pytest.mark.parametrize("seed", range(6))
 def test_no_threshold_gives_a_better_f1_than_the_one_fitted(tokenizer, seed):
     evaluated = seen_at_random(tokenizer, seed)
-    fitted = TASK.fit_thresholds(evaluated, TARGETS)
+    fitted = TASK.thresholds.fit(evaluated, TARGETS)
 
     def f1(threshold):
         return point_scores(TASK, evaluated, {**TARGETS, "threshold": threshold})["f1"]
@@ -189,7 +189,7 @@ def test_no_threshold_gives_a_better_f1_than_the_one_fitted(tokenizer, seed):
 def test_without_unanswerable_questions_there_is_always_an_answer(tokenizer):
     evaluated = seen_at_random(tokenizer, 3)
     label_schema = {"has_unanswerable": False, "longest_answer": 60}
-    assert TASK.fit_thresholds(evaluated, label_schema) == label_schema
+    assert TASK.thresholds.fit(evaluated, label_schema) == label_schema
     assert all(answer["answer"] for answer in TASK.decode(evaluated, label_schema))
     assert "tunesmith_no_answer_threshold" not in TASK.config(label_schema)
 

@@ -12,7 +12,16 @@ from tunesmith.data.encoding import survey
 from tunesmith.errors import RecipeError
 from tunesmith.inference.forward import forward
 from tunesmith.recipe import Recipe
-from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, EvalPredictions, RowError, _seq2seq, point_scores
+from tunesmith.tasks import (
+    IGNORED,
+    TASKS,
+    EncodeOptions,
+    EvalPredictions,
+    RowError,
+    _seq2seq,
+    point_scores,
+    prepare_tokenizer,
+)
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 
 TASK = TASKS.get("translation")
@@ -169,7 +178,7 @@ def test_added_characters_are_written_as_they_were_read(tokenizer, folder):
     """Decoding gives the text back, so that what was learned can be compared with the reference."""
     fresh = AutoTokenizer.from_pretrained(folder)
     train = {"target": [[row["target"]] for row in UMLAUTS]}
-    assert sorted(TASK.prepare_tokenizer(fresh, train, chat_template="auto")) == ["Ä", "🙂"]
+    assert sorted(prepare_tokenizer(TASK, fresh, train, chat_template="auto")) == ["Ä", "🙂"]
     for text in ("WÄS NEÄR 🙂TTER", "ÄÄ Ä", "THE CÄT"):
         ids = fresh(text_target=text)["input_ids"]
         assert fresh.batch_decode([ids], skip_special_tokens=True)[0].strip() == text
@@ -183,7 +192,7 @@ def test_blanks_and_line_breaks_are_added_to_a_tokenizer_without(target):
     made.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     made.decoder = decoders.Fuse()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>", pad_token="<pad>")
-    added = TASK.prepare_tokenizer(tokenizer, {"target": [[target]] * 3}, chat_template="auto")
+    added = prepare_tokenizer(TASK, tokenizer, {"target": [[target]] * 3}, chat_template="auto")
     assert set(added) == set(target) - set(letters)
     assert tokenizer.decode(tokenizer(target)["input_ids"]) == target
 
@@ -219,8 +228,8 @@ def test_a_ban_on_tokens_of_the_targets_is_lifted_but_not_by_an_adapter(banning,
 
 def test_nothing_is_added_to_a_tokenizer_that_knows_all(folder):
     fresh = AutoTokenizer.from_pretrained(folder)
-    assert TASK.prepare_tokenizer(fresh, {"target": [["THE CAT"]] * 4}, chat_template="auto") == []
-    assert TASK.prepare_tokenizer(fresh, {}, chat_template="auto") == []
+    assert prepare_tokenizer(TASK, fresh, {"target": [["THE CAT"]] * 4}, chat_template="auto") == []
+    assert prepare_tokenizer(TASK, fresh, {}, chat_template="auto") == []
     assert len(fresh) == len(AutoTokenizer.from_pretrained(folder))
 
 
@@ -241,7 +250,7 @@ def test_the_saved_tokenizer_writes_what_was_trained(family, tmp_path):
 
     found = load_tokenizer(resolve_model(str(write_family(tmp_path / "base", family))))
     texts = ["größer € und Käse", "der Käse ist € groß"]
-    TASK.prepare_tokenizer(found, {"target": [[text] for text in texts]}, chat_template="auto")
+    prepare_tokenizer(TASK, found, {"target": [[text] for text in texts]}, chat_template="auto")
     found.save_pretrained(tmp_path / "saved")
     again = AutoTokenizer.from_pretrained(tmp_path / "saved")
     assert again(text_target=texts)["input_ids"] == found(text_target=texts)["input_ids"]

@@ -219,7 +219,7 @@ def _gpt2_run(folders, tmp_path_factory):
 
 def test_a_sample_goes_on_from_the_beginning_of_its_text():
     for text in (*TEXTS, "x", "猫は赤い", "one two", " a b"):
-        (start,) = TASK.sample_prompts({"text": [text]})["text"]
+        (start,) = TASK.generation.sample_prompts({"text": [text]})["text"]
         assert start
         assert text.startswith(start)
         (rest,) = TASK.gold({"text": [text]}, {})

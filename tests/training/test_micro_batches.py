@@ -41,7 +41,7 @@ def family(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     task = TASKS.get(OF_FAMILY[request.param])
     file = write_rows(folder / "rows.jsonl", tiny_task_rows(task.name, 24))
-    examples = read_examples(task, [str(file)], {}).examples
+    examples = read_examples(task, [str(file)]).examples
     return request.param, task, write_tiny_model(folder / "model", family=request.param, layers=3), examples
 
 

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from tunesmith.encoded import Encoded, Ragged
-from tunesmith.tasks import IGNORED, TASKS, EvalPredictions, Task
+from tunesmith.tasks import IGNORED, TASKS, EvalPredictions, LinearProbe, Task
 from tunesmith.training.probe import ProbeHead, fit_probe, probe_answers
 
 TASK = TASKS.get("text-classification")
@@ -114,10 +114,10 @@ def test_a_number_is_a_ridge_regression_in_every_unit(unit):
     assert np.abs(error).max() < 0.01 * scores.std()
 
 
-class Tags(Task):
+class Tags(Task, abstract=True):
     """A label a token."""
 
-    name, primary_metric, has_probe, outputs_per_token = "tags", "accuracy", True, True
+    name, primary_metric, probe, outputs_per_token = "tags", "accuracy", LinearProbe(), True
 
     def config(self, label_schema):
         return {"num_labels": 2}

@@ -7,7 +7,7 @@ from tunesmith.errors import RecipeError
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
 from tunesmith.recipe import Recipe
-from tunesmith.tasks import TASKS, LossOptions
+from tunesmith.tasks import TASKS, LossOptions, Schedule
 from tunesmith.training.resolving import balanced_weights, choose_max_length, resolve_training
 
 TASK = TASKS.get("text-classification")
@@ -53,7 +53,7 @@ def test_small_data_get_more_epochs_and_smaller_batches(loaded):
 
 def test_a_task_may_want_more_passes_and_another_rate(loaded):
     class Eager(type(TASK)):
-        rows_wanted, most_epochs, rate_factor = 20_000, 30, 4.0
+        schedule = Schedule(rows_wanted=20_000, most_epochs=30, rate_factor=4.0)
 
     recipe = Recipe.model_validate({"data": {"train": ["a"]}})
     how = {"max_length": 64, "device": "cpu", "world": 1}

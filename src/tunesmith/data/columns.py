@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunesmith.data.read_options import PLAIN_READING, ReadOptions
 from tunesmith.errors import DataError, did_you_mean
 from tunesmith.segmentation import has_unspaced, words
-from tunesmith.tasks import Column, LabelSchema, Task
+from tunesmith.tasks import Column, LabelSchema, Recognised, Task
 
 Getter = Callable[[Mapping[str, Any]], Any]
 """What takes a column's value from a row of the file."""
@@ -44,36 +45,50 @@ class View:
 def choose_view(
     task: Task,
     sample: Sequence[Mapping[str, Any]],
-    named: Mapping[str, Any],
+    options: ReadOptions = PLAIN_READING,
     *,
     location: str,
     need_targets: bool = True,
     label_schema: LabelSchema | None = None,
-    remembered: Sequence[Mapping[str, Any]] = (),
 ) -> View:
     """How the rows of a file are read: a format that the task recognises, else column by column.
 
     Args:
         task: whose columns are wanted.
         sample: some rows of the file.
-        named: the recipe's `data.columns`, which wins over what is recognised.
+        options: the columns that are named, and those that a run was trained with.
         location: the file, for messages.
         need_targets: false where only predictions are wanted.
         label_schema: what was learned, where these are not the training rows.
-        remembered: the columns that a run was trained with, see `recall`.
 
     Raises:
         DataError: a named column does not exist, or a required one is not to be found.
     """
-    header = header_of(sample)
-    if remembered:
+    header, named = header_of(sample), options.columns
+    if options.remembered:
         there = [*header, *nested_columns(sample)]
-        named = recall(task, remembered, there, named, location=location, need_targets=need_targets)
-    if not named:
-        found = task.recognise(header, sample)
-        if found is not None:
-            convert = found.convert if need_targets else found.read_inputs or found.convert
-            return View({"rows": f"{found.name} ({', '.join(found.columns)})"}, convert, dict(found.named))
+        named = recall(task, options, there, location=location, need_targets=need_targets)
+    if not named and (found := recognised(task, header, sample)) is not None:
+        convert = found.convert if need_targets else found.read_inputs or found.convert
+        return View({"rows": f"{found.name} ({', '.join(found.columns)})"}, convert, dict(found.named))
+    return _view_of_columns(task, sample, named, location, need_targets, label_schema)
+
+
+def recognised(task: Task, header: Sequence[str], sample: Sequence[Mapping[str, Any]]) -> Recognised | None:
+    """The format of whole rows that a task finds in a file; None where it finds none, or knows none."""
+    recognise = task.layouts.recognise if task.layouts is not None else None
+    return recognise(header, sample) if recognise is not None else None
+
+
+def _view_of_columns(
+    task: Task,
+    sample: Sequence[Mapping[str, Any]],
+    named: Mapping[str, Any],
+    location: str,
+    need_targets: bool,
+    label_schema: LabelSchema | None,
+) -> View:
+    """Each of the task's columns from the columns of the file, named or found."""
     lists = {ours: theirs for ours, theirs in named.items() if isinstance(theirs, list)}
     for ours, theirs in lists.items():
         for name in theirs:
@@ -84,7 +99,8 @@ def choose_view(
     )
     getters = {ours: column_of(theirs, sample, location) for ours, theirs in chosen.items()}
     seen = {ours: [getter(row) for row in sample] for ours, getter in getters.items()}
-    converters = task.converters(seen, label_schema)
+    layouts = task.layouts
+    converters = layouts.converters(seen, label_schema) if layouts and layouts.converters else {}
 
     def values(row: Mapping[str, Any]) -> dict[str, Any]:
         found = {ours: getter(row) for ours, getter in getters.items()}
@@ -97,9 +113,8 @@ def choose_view(
 
 def recall(
     task: Task,
-    remembered: Sequence[Mapping[str, Any]],
+    options: ReadOptions,
     header: Sequence[str],
-    named: Mapping[str, Any],
     *,
     location: str,
     need_targets: bool,
@@ -108,31 +123,32 @@ def recall(
 
     Args:
         task: of the run.
-        remembered: the columns of each file that the run read, those of the first training file first.
+        options: the columns of each file that the run read, those of the first training file first; and those
+            that the user names.
         header: of the file.
-        named: by the user.
         location: the file, for messages.
         need_targets: false where only predictions are wanted.
 
     Raises:
         DataError: the file has none of these sets of columns.
     """
-    label_schema = {column.name for column in task.columns if column.target and not need_targets}
+    named = options.columns
+    not_needed = {column.name for column in task.columns if column.target and not need_targets}
     spare = {column.name for column in task.columns if column.together and not column.required}
     wanted = [
         {
             ours: theirs
             for ours, theirs in columns.items()
-            if ours not in label_schema and not (ours in spare and theirs not in header)
+            if ours not in not_needed and not (ours in spare and theirs not in header)
         }
-        for columns in remembered
+        for columns in options.remembered
     ]
     for columns in wanted:
         if not _absent({**columns, **named}, header):
             return {**columns, **named}
     absent = _absent({**wanted[0], **named}, header)
     there = {ours: theirs for ours, theirs in {**wanted[0], **named}.items() if ours not in absent}
-    if named and has_alternatives(task) and not task.lacks(list(there), need_targets=need_targets):
+    if named and has_alternatives(task) and not _lacking(task, list(there), need_targets=need_targets):
         return there
     ours, theirs = next(iter(absent.items()))
     if ours in named:
@@ -146,7 +162,13 @@ def recall(
 
 def has_alternatives(task: Task) -> bool:
     """Whether some columns of a task can stand for others: words for a text, messages for a prompt."""
-    return type(task).lacks is not Task.lacks
+    return task.layouts is not None and task.layouts.lacks is not None
+
+
+def _lacking(task: Task, chosen: Sequence[str], *, need_targets: bool) -> str:
+    """A column that must be there besides the required ones; empty when nothing is missing."""
+    lacks = task.layouts.lacks if task.layouts is not None else None
+    return lacks(chosen, need_targets) if lacks is not None else ""
 
 
 def _absent(columns: Mapping[str, Any], header: Sequence[str]) -> dict[str, str]:
@@ -263,7 +285,7 @@ def choose_columns(
         if column.name in (*chosen, *given) or not column.required or (column.target and not need_targets):
             continue
         chosen[column.name] = _choose_by_kind(column, sample, chosen, location)
-    lacking = task.lacks([*chosen, *given], need_targets=need_targets)
+    lacking = _lacking(task, [*chosen, *given], need_targets=need_targets)
     if lacking:
         raise _missing(lacking, (), [*header, *nested_columns(sample)], location)
     return {c.name: chosen[c.name] for c in task.columns if c.name in chosen}

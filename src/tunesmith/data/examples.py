@@ -23,13 +23,11 @@ from numpy.typing import NDArray
 from tunesmith.data.column_store import CategoryWriter, Column, ColumnWriter
 from tunesmith.data.columns import Getter, View, choose_view, column_of, value_of
 from tunesmith.data.formats._encodings import conversion_of
+from tunesmith.data.read_options import EXACT, PLAIN_READING, ReadOptions
 from tunesmith.data.reading import Row, fingerprint_of, read_rows, read_sample, source_name
 from tunesmith.errors import DataError
 from tunesmith.run import write_atomically
 from tunesmith.tasks import LabelSchema, Realigned, RowError, Task
-
-EXACT = "exact"
-"""The value of `data.align_answers` under which answers must stand where their rows say."""
 
 _SAMPLE_ROWS = 500
 _SHOWN_KINDS, _SHOWN_PLACES, _SHOWN_HINTS = 5, 5, 3
@@ -176,32 +174,24 @@ class Moved:
 def read_examples(
     task: Task,
     sources: Sequence[str],
-    named: Mapping[str, Any],
+    options: ReadOptions = PLAIN_READING,
     *,
-    extra: Sequence[str] = (),
-    optional: Sequence[str] = (),
     label_schema: LabelSchema | None = None,
-    align: str = EXACT,
-    remembered: Sequence[Mapping[str, Any]] = (),
 ) -> Reading:
     """Every usable row of the sources.
 
     Args:
         task: whose columns are read.
         sources: files, folders or Hub names, read one after the other.
-        named: the recipe's `data.columns`.
-        extra: columns of the file to keep besides.
-        optional: the same, but None where a file lacks them.
+        options: how they are read.
         label_schema: what was learned, where these are not the training rows.
-        align: the recipe's `data.align_answers`.
-        remembered: the columns that a run was trained with.
 
     Raises:
         DataError: a source is missing or of no known format, a column is missing, or there is no row.
     """
-    builder = _Builder(task, dict.fromkeys([*extra, *optional]), label_schema, align)
+    builder = _Builder(task, options, label_schema)
     for source in sources:
-        _read_source(builder, source, named, extra, remembered)
+        _read_source(builder, source)
     if not builder.lines and not builder.invalid_rows:
         raise DataError(
             f"`{', '.join(map(source_name, sources))}` has no rows.",
@@ -210,13 +200,7 @@ def read_examples(
     return builder.finish()
 
 
-def _read_source(
-    builder: _Builder,
-    source: str,
-    named: Mapping[str, Any],
-    required: Sequence[str],
-    remembered: Sequence[Mapping[str, Any]],
-) -> None:
+def _read_source(builder: _Builder, source: str) -> None:
     rows = read_rows(source, builder.notices)
     head, sample = read_sample(rows, _SAMPLE_ROWS)
     if not sample:
@@ -224,13 +208,9 @@ def _read_source(
         return
     location = head[0][0]
     view = choose_view(
-        builder.task,
-        sample,
-        named,
-        location=location,
-        label_schema=builder.label_schema,
-        remembered=remembered,
+        builder.task, sample, builder.options, location=location, label_schema=builder.label_schema
     )
+    required = builder.options.extra
     extra = {
         name: column_of(name, sample, location) if name in required else value_of(name)
         for name in builder.extra
@@ -242,10 +222,8 @@ def _read_source(
 
 
 class _Builder:
-    def __init__(
-        self, task: Task, extra: Iterable[str], label_schema: LabelSchema | None, align: str
-    ) -> None:
-        self.task, self.label_schema, self.align = task, label_schema, align
+    def __init__(self, task: Task, options: ReadOptions, label_schema: LabelSchema | None) -> None:
+        self.task, self.options, self.label_schema = task, options, label_schema
         self.notices: list[str] = []
         self.realigned: list[Moved] = []
         self.chosen: dict[str, str] = {}
@@ -254,7 +232,7 @@ class _Builder:
         self.file_index = array("i")
         self.lines = array("q")
         self.columns: dict[str, ColumnWriter | CategoryWriter] = {}
-        self.extra = {name: ColumnWriter() for name in extra}
+        self.extra = {name: ColumnWriter() for name in (*options.extra, *options.optional)}
         self.invalid_rows: list[InvalidRow] = []
         self.units: dict[str, str] = {}
         # What only says which rows belong together is no task's to read.
@@ -278,9 +256,9 @@ class _Builder:
             self._append(file, row, example, extra)
 
     def _read(self, file: str, line: int, values: Mapping[str, Any]) -> dict[str, Any]:
-        if self.align == EXACT:
+        if self.options.align == EXACT or self.task.alignment is None:
             return self.task.read(values)
-        aligned, answers = self.task.align(values, self.align)
+        aligned, answers = self.task.alignment.align(values, self.options.align)
         example = self.task.read(aligned)
         self.realigned += [Moved(file, line, answer) for answer in answers]
         return example

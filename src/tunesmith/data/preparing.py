@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.examples import (
-    EXACT,
     Examples,
     InvalidRow,
     Moved,
@@ -22,6 +21,7 @@ from tunesmith.data.examples import (
     refuse_invalid_rows,
 )
 from tunesmith.data.grouping import group_columns, notice_of_groups
+from tunesmith.data.read_options import PLAIN_READING, ReadOptions
 from tunesmith.data.reading import source_name, source_parts
 from tunesmith.data.splits import hold_out, rows_among, text_keys
 from tunesmith.errors import DataError
@@ -123,20 +123,18 @@ def prepare(task: Task, recipe: Recipe) -> PreparedData:
     """
     data = recipe.data
     for_scores = [*recipe.evaluate.slices, *recipe.evaluate.groups]
-    extra, optional = _train_extra(data, for_scores), group_columns(data.group_by)
-    align = data.align_answers
-    readings = {"train": read_examples(task, data.train, data.columns, extra=extra, align=align)}
+    options = ReadOptions(data.columns, _train_extra(data, for_scores), align=data.align_answers)
+    readings = {"train": read_examples(task, data.train, options)}
     if not len(readings["train"].examples):
         refuse_invalid_rows(
             readings["train"].invalid_rows, 0, remedy=_SET_ASIDE, notices=readings["train"].notices
         )
     label_schema = task.learn_label_schema(readings["train"].examples.columns)
+    options = replace(options, extra=for_scores, optional=group_columns(data.group_by))
     for split in ("validation", "test"):
         sources = getattr(data, split)
         if isinstance(sources, list):
-            readings[split] = read_checked(
-                task, sources, data.columns, label_schema, extra=for_scores, optional=optional, align=align
-            )
+            readings[split] = read_checked(task, sources, label_schema, options)
     invalid_rows = [problem for reading in readings.values() for problem in reading.invalid_rows]
     usable = {split: reading.examples for split, reading in readings.items()}
     left = min(map(len, usable.values()))
@@ -165,29 +163,15 @@ def prepare(task: Task, recipe: Recipe) -> PreparedData:
 def read_checked(
     task: Task,
     sources: Sequence[str],
-    named: Mapping[str, Any],
     label_schema: LabelSchema,
-    *,
-    extra: Sequence[str] = (),
-    optional: Sequence[str] = (),
-    align: str = EXACT,
-    remembered: Sequence[Mapping[str, Any]] = (),
+    options: ReadOptions = PLAIN_READING,
 ) -> Reading:
     """The rows of the sources whose targets the model knows; all others are faults.
 
     Raises:
         DataError: a source or a column is missing.
     """
-    reading = read_examples(
-        task,
-        sources,
-        named,
-        extra=extra,
-        optional=optional,
-        label_schema=label_schema,
-        align=align,
-        remembered=remembered,
-    )
+    reading = read_examples(task, sources, options, label_schema=label_schema)
     return _checked(task, reading, label_schema)
 
 
@@ -303,11 +287,13 @@ def _with_distinct_names(splits: dict[str, Examples]) -> dict[str, Examples]:
 
 def _misplaced(task: Task, examples: Examples) -> list[str]:
     """What is wrong with the places in rows, file by file: each may come from another tool."""
-    notices = []
+    notices: list[str] = []
+    if task.offsets is None:
+        return notices
     for number, file in enumerate(examples.files):
         rows = np.flatnonzero(examples.file_index == number)
         of_file = examples if len(rows) == len(examples) else examples.take(rows)
-        notices += [f"{Path(file).name}: {notice}" for notice in task.misplaced(of_file.columns)]
+        notices += [f"{Path(file).name}: {notice}" for notice in task.offsets.notices(of_file.columns)]
     return notices
 
 

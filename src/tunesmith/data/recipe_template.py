@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tunesmith.data.columns import choose_view
 from tunesmith.data.preparing import find_splits
+from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.reading import read_rows, read_sample, source_name
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe, describe_fields, yaml_value
@@ -33,7 +34,7 @@ def starting_recipe(task_name: str, source: str, named: Mapping[str, str]) -> tu
         raise DataError(
             f"`{source_name(data.train[0])}` has no row that can be read.", remedy="Check the file's format."
         )
-    view = choose_view(task, sample, named, location=source_name(data.train[0]))
+    view = choose_view(task, sample, ReadOptions(named), location=source_name(data.train[0]))
     # A format that was recognised is recognised again in training.
     chosen = {} if "rows" in view.chosen else view.chosen
     given = {

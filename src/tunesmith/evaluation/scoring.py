@@ -15,7 +15,7 @@ from tunesmith.data.grouping import row_groups
 from tunesmith.evaluation.intervals import Interval, Method, intervals
 from tunesmith.metrics import Statistics
 from tunesmith.recipe import EvaluateRecipe
-from tunesmith.tasks import HIDDEN_KEYS, EvalPredictions, LabelSchema, Task
+from tunesmith.tasks import EvalPredictions, LabelSchema, Task, best_answer
 
 _MOST_VALUES = 50
 
@@ -65,7 +65,7 @@ class Scored:
         gold = self.task.gold(self.examples.columns, self.label_schema)
         for row, prediction in enumerate(predictions):
             inputs = {n: self.examples.columns[n][row] for n in self.task.shown if n in self.examples.columns}
-            answer = {key: value for key, value in prediction.items() if key not in HIDDEN_KEYS}
+            answer = best_answer(self.task, prediction)
             yield {
                 "row": self.examples.row_id(row),
                 **inputs,

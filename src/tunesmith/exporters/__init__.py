@@ -74,7 +74,7 @@ def refuse_unfit(name: str, exporter: Exporter, task: Task) -> None:
         ModelError: the model writes texts, and the format holds a single forward pass.
         UserError: a package is not installed.
     """
-    if not exporter.generates and (task.generates or task.needs_reference):
+    if not exporter.generates and (task.generation or task.reference):
         raise ModelError(
             f"`--to {name}` holds one forward pass, and a model for {task.name} writes token by token.",
             remedy="Use `--to merged`.",

@@ -41,7 +41,7 @@ def score(
             task, model, encoded, pad_token_id=tokenizer.pad_token_id, bf16=bf16, advance=advance
         )
     texts = None
-    if with_texts and task.scores_texts:
+    if with_texts and task.generation is not None and task.generation.scores_texts:
         texts = generate(model, tokenizer, encoded, bf16=bf16, advance=advance)
     return EvalPredictions(columns, encoded, outputs, texts, tokenizer)
 
@@ -59,7 +59,7 @@ def answer(
         encoded: their sequences, encoded to predict.
         bf16: compute in bfloat16.
     """
-    if task.generates:
+    if task.generation:
         return EvalPredictions(
             columns, encoded, None, generate(model, tokenizer, encoded, bf16=bf16), tokenizer
         )
@@ -87,10 +87,10 @@ def with_samples(
         max_length: tokens of a prompt.
         label_schema: of the task.
     """
-    if not task.generates or evaluated.texts is not None or not n:
+    if task.generation is None or evaluated.texts is not None or not n:
         return evaluated
     columns = {name: evaluated.columns[name][:n] for name in task.inputs if name in evaluated.columns}
-    columns = dict(task.sample_prompts(columns))
+    columns = dict(task.generation.sample_prompts(columns))
     prompts = task.encode(columns, tokenizer, EncodeOptions(max_length, "predict"), label_schema)
     texts = generate(model, tokenizer, prompts)
     return replace(evaluated, texts=texts)

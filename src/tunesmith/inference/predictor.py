@@ -92,10 +92,10 @@ class Predictor:
         lengths = full.ragged["input_ids"].lengths
         # A prompt must leave room for the answer, so its limit is the task's to know.
         is_long = bool((lengths > self.max_length).any())
-        encoded = self._encode(examples, self.max_length) if is_long or self.task.generates else full
+        encoded = self._encode(examples, self.max_length) if is_long or self.task.generation else full
         evaluated = answer(self.task, self.model, self.tokenizer, examples.columns, encoded, bf16=self.bf16)
         predictions = self.task.decode(evaluated, self.label_schema)
-        if self.task.generates or not self.task.windows:
+        if self.task.generation or not self.task.windows:
             for sequence in np.flatnonzero(lengths > encoded.ragged["input_ids"].lengths):
                 predictions[full.rows[sequence]]["truncated"] = True
         return predictions

@@ -227,7 +227,7 @@ def without_prefix(task: Task, model: Any, *, noise: float, passes: float) -> st
         return "this model has an encoder and a decoder"
     if not prefix.frozen_layers(model):
         return "no layer is frozen together with the embeddings"
-    if type(task).draw is not Task.draw:
+    if task.masking is not None:
         return f"`{task.name}` changes its texts each time"
     if noise:
         return "train.neftune_noise_alpha changes what the frozen layers see each time"

@@ -14,10 +14,11 @@ from typing import IO, Any
 
 from tunesmith.data.columns import View, choose_view
 from tunesmith.data.examples import distinct_names
+from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.reading import Row, read_rows, read_sample, source_files, source_name, with_variables
 from tunesmith.errors import DataError
 from tunesmith.inference.predictor import CHUNK_ROWS, Predictor
-from tunesmith.tasks import HIDDEN_KEYS, Prediction, RowError, Task
+from tunesmith.tasks import Prediction, RowError, Task, best_answer
 
 _SAMPLE_ROWS = 500
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
@@ -108,7 +109,11 @@ def predict_rows(
     remembered = predictor.columns if from_files or not _has_own_names(predictor.task, sample) else ()
     view = (
         choose_view(
-            predictor.task, sample, named, location=location, need_targets=False, remembered=remembered
+            predictor.task,
+            sample,
+            ReadOptions(named, remembered=remembered),
+            location=location,
+            need_targets=False,
         )
         if sample
         else _NOTHING
@@ -197,13 +202,10 @@ _NOTHING = View({}, dict)
 
 def answer_line(predictor: Predictor, prediction: Prediction, top_k: int) -> dict[str, Any]:
     """A prediction as JSON holds it: the scores of all labels only as far as they are asked for."""
-    line = {key: value for key, value in prediction.items() if key not in HIDDEN_KEYS}
-    if top_k > 1 and "top" in prediction:
-        line["top"] = prediction["top"][:top_k]
-    if top_k > 1 and "scores" in prediction:
-        scores, labels = prediction["scores"], predictor.label_schema["labels"]
-        best = scores.argsort()[::-1][:top_k]
-        line["top"] = [{"label": labels[i], "score": float(scores[i])} for i in best]
+    line = best_answer(predictor.task, prediction)
+    others = predictor.task.alternatives
+    if top_k > 1 and others is not None and others.key in prediction:
+        line["top"] = others.best(prediction[others.key], predictor.label_schema, top_k)
     return line
 
 

@@ -48,7 +48,7 @@ def try_out(files: ModelFiles, model: Any, tokenizer: Any, task: Task, *, learns
     try:
         with trying(model):
             before = _outputs(model, batch)
-            if task.generates:
+            if task.generation:
                 _write_tokens(model, batch)
         measure_padding(model, batch, before, _outputs)
         if learns:

@@ -29,7 +29,7 @@ def set_generation(model: Any, tokenizer: Any, task: Task, recipe: Recipe, train
         recipe: its section `generate`.
         train: the training sequences, whose longest answer bounds those to come.
     """
-    if not task.generates:
+    if task.generation is None:
         return recipe
     how = recipe.generate
     limit = position_limit(model, tokenizer)
@@ -44,7 +44,7 @@ def set_generation(model: Any, tokenizer: Any, task: Task, recipe: Recipe, train
     settings.top_p = how.top_p if how.do_sample else None
     settings.top_k = None
     settings.pad_token_id = tokenizer.pad_token_id
-    ends = task.end_tokens(tokenizer)
+    ends = task.generation.end_tokens(tokenizer)
     if ends:
         settings.eos_token_id = ends
     return recipe.replace(generate={"max_new_tokens": most})

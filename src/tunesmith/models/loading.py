@@ -27,7 +27,7 @@ from tunesmith.models.weights import (
     refuse_holes,
     save_as_named,
 )
-from tunesmith.tasks import LabelSchema, Task, Values
+from tunesmith.tasks import LabelSchema, Task, Values, head_scale, prepare_tokenizer
 
 if TYPE_CHECKING:
     from torch import nn
@@ -171,13 +171,13 @@ def load_for_training(
     before = files.config()
     wanted = task.config(label_schema)
     keep_head = _same_labels(before, wanted)
-    pools_already = bool(before.get(heads.POOLING_KEY)) and task.pools
+    pools_already = bool(before.get(heads.POOLING_KEY)) and task.pooling is not None
     if pools_already and pooling == "first":
         raise ModelError(
             f"train.pooling is `first`, and `{files.name}` was trained with a layer that takes the mean.",
             remedy="Leave `train.pooling` at `auto`, or begin from the base model.",
         )
-    may_add = task.pools and not pools_already and pooling != AS_IT_IS
+    may_add = task.pooling is not None and not pools_already and pooling != AS_IT_IS
     add_layer = may_add and _wants_pooling_layer(before, pooling, keep_head=keep_head)
     config = _config(files, task, label_schema, tokenizer, extra_layers=int(add_layer))
     if add_layer:
@@ -187,7 +187,7 @@ def load_for_training(
         model, missing = _load(files, task, config)
         refuse_headless(files, task, missing, wanted)
         refuse_foreign_tokenizer(files, model, len(tokenizer))
-        added = task.prepare_tokenizer(tokenizer, train or {}, chat_template=chat_template)
+        added = prepare_tokenizer(task, tokenizer, train or {}, chat_template=chat_template)
         if added and len(tokenizer) > model.get_input_embeddings().num_embeddings:
             with quiet():
                 model.resize_token_embeddings(len(tokenizer))
@@ -199,7 +199,7 @@ def load_for_training(
     # A head that read the first token cannot read the mean.
     head_is_new = not keep_head or add_layer or any(is_head(model, name) for name in missing)
     if head_is_new and heads.has_head(wanted):
-        _renew_head(model, wanted["num_labels"], seed, *task.head_scale(label_schema))
+        _renew_head(model, wanted["num_labels"], seed, *head_scale(task, label_schema))
     freeze_unsaved(model)
     try_out(files, model, tokenizer, task, learns=True)
     return LoadedModel(
@@ -276,7 +276,7 @@ def _config(
         config.attention_type = "original_full"
     if extra_layers:
         config.num_hidden_layers += extra_layers
-    if getattr(config, heads.POOLING_KEY, None) and not task.pools:
+    if getattr(config, heads.POOLING_KEY, None) and not task.pooling:
         # The body of a run goes on without the layer that only served the old head.
         config.num_hidden_layers -= 1
         delattr(config, heads.POOLING_KEY)

@@ -20,7 +20,7 @@ BASE_MODEL = "base_model"
 
 def with_reference_of_base(work: Work, plan: TrainingPlan) -> TrainingPlan:
     """Where the loss compares with the base model: the plan with its likelihoods beside every sequence."""
-    if not work.task.needs_reference:
+    if not work.task.reference:
         return plan
     splits = dict(plan.splits)
     for name, encoded in plan.splits.items():
@@ -53,7 +53,7 @@ def allow_targets(work: Work, plan: TrainingPlan) -> None:
     Raises:
         RecipeError: the model forbids some, and only an adapter is trained.
     """
-    if not work.task.generates:
+    if not work.task.generation:
         return
     train = plan.splits["train"].ragged
     labels = train["decoder_labels" if "decoder_labels" in train else "labels"].values

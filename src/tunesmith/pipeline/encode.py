@@ -65,7 +65,7 @@ def encode(work: Work, opened: OpenedModel) -> EncodedData:
     splits = dict(encoded.splits)
     splits["train"] = with_something_to_learn(task, splits["train"])
     choose_attention(opened.model, "eager" if encoded.longest <= SHORT_TEXT_TOKENS else "sdpa")
-    if task.packs and recipe.data.packing is not False and _can_pack(work, opened):
+    if task.packing and recipe.data.packing is not False and _can_pack(work, opened):
         splits["train"] = pack(splits["train"], encoded.max_length)
     return EncodedData(splits, examples, encoded.max_length)
 
@@ -80,7 +80,7 @@ def _encode(work: Work, opened: OpenedModel, examples: Mapping[str, Examples]) -
         opened.tokenizer,
         opened.data.label_schema,
         choose_max_length=lambda longest: choose_max_length(
-            how.max_length, opened.model, opened.tokenizer, longest, task.max_length, task.least_length
+            how.max_length, opened.model, opened.tokenizer, longest, task.length.auto, task.length.least
         ),
         overlap=None if how.overlap_tokens == "auto" else how.overlap_tokens,
         cache=cache,

@@ -9,6 +9,7 @@ from typing import Any
 from tunesmith.data.examples import Reading, refuse_invalid_rows
 from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.preparing import read_checked
+from tunesmith.data.read_options import ReadOptions
 from tunesmith.encoded import Encoded
 from tunesmith.evaluation.result import build_metrics
 from tunesmith.evaluation.scoring import Scored
@@ -48,7 +49,7 @@ def evaluate(
     reading = _read(recipe, predictor, sources, columns or {}, events)
     events.stage("evaluate", "Evaluating")
     encoded = predictor.encode_to_score(reading.examples)
-    if predictor.task.needs_reference:
+    if predictor.task.reference:
         encoded = with_reference(encoded, _reference_of(recipe, predictor, encoded))
     evaluated = predictor.score(reading.examples, encoded, advance=events.progress("texts"))
     group_by = recipe.data.group_by
@@ -68,12 +69,14 @@ def _read(
     reading = read_checked(
         predictor.task,
         sources,
-        columns,
         predictor.label_schema,
-        extra=[*recipe.evaluate.slices, *recipe.evaluate.groups],
-        optional=group_columns(group_by),
-        align=recipe.data.align_answers,
-        remembered=predictor.columns,
+        ReadOptions(
+            columns,
+            [*recipe.evaluate.slices, *recipe.evaluate.groups],
+            group_columns(group_by),
+            recipe.data.align_answers,
+            predictor.columns,
+        ),
     )
     n_rows = len(reading.examples)
     refuse_invalid_rows(reading.invalid_rows, n_rows, remedy="Fix them, or take them out of the file.")

@@ -12,6 +12,7 @@ from tunesmith.pipeline.predict_split import predict_split, reading
 from tunesmith.pipeline.probe import Probe
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
+from tunesmith.tasks import head_scale
 from tunesmith.training.checkpoints import Checkpoints, State
 from tunesmith.training.loop import Job, run_loop
 from tunesmith.training.micro_batches import token_ids
@@ -82,7 +83,7 @@ def _loop(work: Work, plan: TrainingPlan, train: Encoded) -> State:
         tokenizer=plan.tokenizer,
         location=plan.encoded.location("train"),
         head=plan.opened.head(task),
-        head_scale=task.head_scale(label_schema)[1],
+        head_scale=head_scale(task, label_schema)[1],
     )
     ids = token_ids(task, train, plan.tokenizer.pad_token_id)
     with training_rows(plan.model, ids):

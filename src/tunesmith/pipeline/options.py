@@ -33,7 +33,7 @@ def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
     for key, what in _without_effect(task, recipe).items():
         if _is_set(recipe, key):
             raise RecipeError(f"{key} has no effect on {what}.", remedy=_remedy(task, key))
-    if train.method == "probe" and not task.has_probe:
+    if train.method == "probe" and not task.probe:
         raise RecipeError(
             f"train.method `probe` needs a linear head, and `{task.name}` has none.",
             remedy="Use `full` or `lora`.",
@@ -48,7 +48,7 @@ def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
             f"data.too_long `cut` is not for `{task.name}`, which reads long texts in windows.",
             remedy="Use `window` or `stop`.",
         )
-    if data.packing is True and not task.packs:
+    if data.packing is True and not task.packing:
         raise RecipeError(f"data.packing is not for `{task.name}`.", remedy="Leave it at `auto`.")
 
 
@@ -61,12 +61,12 @@ def _without_effect(task: Task, recipe: Recipe) -> dict[str, str]:
     table = (
         (True, this, unsupported),
         (method != "lora", f"method `{method}`", _LORA_KEYS),
-        (not task.pools, this, ("train.pooling",)),
+        (not task.pooling, this, ("train.pooling",)),
         (not task.windows, this, ("data.overlap_tokens",)),
-        (not task.aligns, this, ("data.align_answers",)),
-        (not task.chats, this, ("data.chat_template",)),
-        (not task.generates, this, _GENERATE_KEYS),
-        (not task.has_probe, f"{this}, which has no probe", ("train.head_start",)),
+        (not task.alignment, this, ("data.align_answers",)),
+        (not task.chat, this, ("data.chat_template",)),
+        (not task.generation, this, _GENERATE_KEYS),
+        (not task.probe, f"{this}, which has no probe", ("train.head_start",)),
         (method == "probe", "a probe", (*_SPECIAL_KEYS, *_LOOP_KEYS)),
         (not recipe.generate.do_sample, "answers without `do_sample`", _SAMPLING_KEYS),
     )

@@ -44,7 +44,7 @@ def save(work: Work, plan: TrainingPlan, fitted: FittedModel) -> SavedModel:
 
 
 def _with_thresholds(work: Work, plan: TrainingPlan, fitted: FittedModel) -> Any:
-    if not work.task.fits_thresholds:
+    if work.task.thresholds is None:
         return plan.data.label_schema
     evaluated = predict_split(work, plan, "validation", features=fitted.features, with_texts=False)
-    return work.task.fit_thresholds(evaluated, plan.data.label_schema)
+    return work.task.thresholds.fit(evaluated, plan.data.label_schema)

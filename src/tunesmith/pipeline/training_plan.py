@@ -73,4 +73,4 @@ def wants_probe(work: Work, plan: TrainingPlan) -> bool:
     """Whether there is a head to begin, and a use for the probe that is found."""
     train = plan.recipe.train
     is_useful = train.head_start or train.method == "probe" or plan.recipe.evaluate.baselines
-    return work.task.has_probe and plan.opened.loaded.head_is_new and is_useful
+    return work.task.probe is not None and plan.opened.loaded.head_is_new and is_useful

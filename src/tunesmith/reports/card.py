@@ -45,9 +45,9 @@ def write_card(run: Run) -> None:
             epochs=used["train"]["num_train_epochs"],
             seed=used["seed"],
             labels=_labels(manifest["label_schema"]),
-            tag=task.pipeline_tag or task.name,
+            tag=task.pipeline.tag if task.pipeline is not None else task.name,
             usage=_usage(task, used, adapted=is_adapter(run.model)),
-            spans=_spans(task, run),
+            pipeline_note=_pipeline_note(task, run),
             pooling=_POOLING if used["train"]["pooling"] == "mean" else "",
             version=manifest["versions"]["tunesmith"],
         ),
@@ -74,11 +74,11 @@ def _usage(task: Task, used: dict[str, Any], *, adapted: bool) -> str:
             f"base = {task.auto_class}.from_pretrained({used['model']!r})\n"
             'model = PeftModel.from_pretrained(base, "PATH/TO/THIS/FOLDER")'
         )
-    if task.auto_class in _PIPELINES:
-        kind, more = _PIPELINES[task.auto_class]
+    if task.pipeline is not None:
+        call = ", ".join(filter(None, ('"a text"', task.pipeline.arguments)))
         return (
             "from transformers import pipeline\n\n"
-            f'answer = pipeline("{kind}", model="PATH/TO/THIS/FOLDER")\nanswer("a text"{more})'
+            f'answer = pipeline("{task.pipeline.tag}", model="PATH/TO/THIS/FOLDER")\nanswer({call})'
         )
     return (
         f"from transformers import AutoTokenizer, {task.auto_class}\n\n"
@@ -87,35 +87,12 @@ def _usage(task: Task, used: dict[str, Any], *, adapted: bool) -> str:
     )
 
 
-def _spans(task: Task, run: Run) -> str:
-    """How the spans that the pipeline finds can differ from ours."""
-    if task.auto_class != "AutoModelForTokenClassification" or is_adapter(run.model):
+def _pipeline_note(task: Task, run: Run) -> str:
+    """How the answers of the pipeline can differ from ours."""
+    if task.pipeline is None or task.pipeline.note is None or is_adapter(run.model):
         return ""
-    tokenizer = json.loads((run.model / "tokenizer.json").read_text(encoding="utf-8"))
-    marks_words = bool(tokenizer["model"].get("continuing_subword_prefix"))
-    return _SPANS + ("" if marks_words else _SPANS_BY_BLANKS)
+    return task.pipeline.note(json.loads((run.model / "tokenizer.json").read_text(encoding="utf-8")))
 
-
-# Pipelines that transformers 5 has.
-_PIPELINES = {
-    "AutoModelForSequenceClassification": ("text-classification", ", truncation=True"),
-    "AutoModelForTokenClassification": ("token-classification", ', aggregation_strategy="first"'),
-    "AutoModelForMaskedLM": ("fill-mask", ""),
-    "AutoModelForCausalLM": ("text-generation", ""),
-}
-
-
-_SPANS = """
-The scores are those of `tunesmith predict`. It takes the most probable sequence of tags that makes sense, and
-reads long texts in windows. The pipeline takes the best tag of each word alone, and cuts a long text.
-"""
-
-_SPANS_BY_BLANKS = """
-The tokenizer of this model does not tell which tokens begin a word, and the pipeline then takes whatever stands
-between blanks for one. Its spans differ where that is no word: a sign that touches a name becomes part of it
-(`Paris,`), a name within such a word gets the tag of the word's first token, and in scripts without blanks a whole
-clause is one word. `tunesmith predict` parts words at signs, and in scripts without blanks at characters.
-"""
 
 _POOLING = """
 The last layer of this model is a pooling layer: its attention is uniform, so that the classifier reads the
@@ -136,7 +113,7 @@ tags: [tunesmith]
 ```python
 {usage}
 ```
-{spans}
+{pipeline_note}
 ## How good it is
 
 | split | metric | value | interval |

@@ -9,7 +9,6 @@ from typing import Any
 from tunesmith.evaluation.baselines import BASELINES
 from tunesmith.metrics import METRICS, percent
 from tunesmith.recipe import yaml_value
-from tunesmith.reports import shown
 from tunesmith.reports.charts import curves, scatter
 from tunesmith.run import Run, write_atomically
 from tunesmith.tasks import TASKS, Task, best_metric
@@ -120,22 +119,22 @@ def _confusion(details: dict[str, Any]) -> dict[str, Any]:
 
 def _shown(run: Run, task: Task, split: str) -> dict[str, Any]:
     """Wrong answers, the worst first; where answers are neither right nor wrong, the furthest off."""
-    if task.shown_as == "nothing":
+    display = task.display
+    if display is None:
         return {"rows": []}
     with (run.predictions / f"{split}.jsonl").open(encoding="utf-8") as handle:
         lines = [line for line in map(json.loads, handle) if line["correct"] is not True]
     # Rows whose text was not generated have nothing to show.
-    judged = [line for line in lines if line["correct"] is False or task.shown_as != "texts"]
+    judged = [line for line in lines if line["correct"] is False or display.ranks_unjudged]
     are_errors = bool(judged)
-    chosen = judged or [line for line in lines if shown.has_text(line)]
+    chosen = judged or [line for line in lines if display.is_shown(line)]
     if are_errors:
         chosen = sorted(chosen, key=lambda line: -task.error_of(line["prediction"], line["gold"]))
     return {
         "title": "The worst errors" if are_errors else "Some answers",
         "are_errors": are_errors,
-        "header": shown.header(task.shown_as),
+        "header": display.titles,
         "rows": [
-            {"row": line["row"], "cells": shown.cells(task.shown_as, line, task.shown)}
-            for line in chosen[:_SHOWN_ERRORS]
+            {"row": line["row"], "cells": display.cells(line, task.shown)} for line in chosen[:_SHOWN_ERRORS]
         ],
     }

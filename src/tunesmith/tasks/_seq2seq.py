@@ -15,16 +15,19 @@ from tunesmith.metrics import Scores, Shares, Statistics, overlap, total
 from tunesmith.tasks import (
     IGNORED,
     Batch,
-    Column,
     Encoded,
     EncodeOptions,
     EvalPredictions,
+    Generation,
     LabelSchema,
     LossOptions,
     Prediction,
     RowError,
+    Schedule,
     Task,
     Values,
+    Vocabulary,
+    displays,
 )
 from tunesmith.tasks import _language as language
 from tunesmith.tasks import _texts as texts
@@ -38,55 +41,29 @@ if TYPE_CHECKING:
 _UNKNOWN = "target tokens (unknown to the tokenizer)"
 
 
-class SequenceToSequence(Task):
-    """A task of this kind.
+class SequenceToSequence(Task, abstract=True):
+    """A task of this kind, with a source and a target column."""
 
-    Args:
-        name: of the task.
-        summary: of the task.
-        columns: the source and the target.
-        measures: names in `tunesmith.metrics.overlap`, the primary first.
-        answer_key: the Hub's name for the generated text.
-        baselines: that make sense.
-    """
+    measures: tuple[str, ...]
+    """Names in `tunesmith.metrics.overlap`."""
+    answer_key: str
+    """The Hub's name for the generated text."""
 
     suggested_model = "google-t5/t5-small"
     auto_class = "AutoModelForSeq2SeqLM"
     selection_metric = "loss"
-    shown_as = "texts"
-    generates = True
-    scores_texts = True
     item = "target tokens"
-    rows_wanted = 40_000
-    most_epochs = 8
+    schedule = Schedule(rows_wanted=40_000, most_epochs=8)
     supported_options = ("label_smoothing_factor", "r_drop_alpha", "augment")
-
-    def __init__(
-        self,
-        name: str,
-        summary: str,
-        columns: tuple[Column, Column],
-        *,
-        measures: tuple[str, ...],
-        answer_key: str,
-        baselines: tuple[str, ...],
-    ) -> None:
-        self.name, self.summary, self.columns = name, summary, columns
-        self.measures, self.answer_key, self.baselines = measures, answer_key, baselines
-        self.primary_metric = measures[0]
-        self.inputs, self.outputs = (columns[0].name,), (columns[1].name,)
-        self.text_column, self.shown = columns[0].name, self.inputs
+    generation = Generation(scores_texts=True)
+    vocabulary = Vocabulary(language.add_unknown_characters)
+    display = displays.TEXTS
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; the target is a list of one or several references."""
         source, target = self.inputs[0], self.outputs[0]
         example: dict[str, Any] = {source: text_of(row[source], source)}
         return {**example, target: _references(row[target], target)} if target in row else example
-
-    def prepare_tokenizer(self, tokenizer: Any, train: Values, *, chat_template: str) -> list[str]:
-        """See Task: characters of the targets that the tokenizer does not know could never be written."""
-        texts_of_rows = [text for row in train.get(self.outputs[0], ()) for text in row]
-        return language.add_unknown_characters(texts_of_rows, tokenizer)
 
     def encode(
         self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema

@@ -17,17 +17,25 @@ from tunesmith.metrics import Scores, Statistics, language_modelling
 from tunesmith.tasks import (
     IGNORED,
     Batch,
+    ChatTemplate,
     Column,
     Encoded,
     EncodeOptions,
     EvalPredictions,
+    Generation,
     LabelSchema,
+    Layouts,
+    Length,
     LossOptions,
+    Packing,
+    Pipeline,
     Prediction,
     Recognised,
     RowError,
     Task,
     Values,
+    Windows,
+    displays,
 )
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _conversations as conversations
@@ -37,6 +45,42 @@ from tunesmith.tasks._messages import as_messages, checked_messages
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
+
+
+def _recognise(header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
+    """Messages, ShareGPT, Alpaca, prompt and completion, question and answer."""
+    return conversations.recognise(header, rows[0])
+
+
+def _lacks(chosen: Collection[str], need_targets: bool) -> str:
+    """Messages, or a prompt and its completion."""
+    if "messages" in chosen:
+        return ""
+    if "prompt" not in chosen:
+        return "messages"
+    return "completion" if need_targets and "completion" not in chosen else ""
+
+
+def give_template(tokenizer: Any, asked: str) -> list[str]:
+    """Gives a tokenizer a chat template, and returns the tokens that were added for it.
+
+    Raises:
+        ModelError: the tokenizer does not know the token that ends a turn when it reads it.
+    """
+    has_own = tokenizer.chat_template is not None and asked == "auto"
+    added = chat_templates.choose_template(tokenizer, asked)
+    if not has_own and chat_templates.end_of_turn_id(tokenizer) is None:
+        raise ModelError(
+            "the tokenizer reads the token that ends a turn as several pieces: no answer would ever end.",
+            remedy="Use a model whose tokenizer.json has its special tokens with `normalized: false`.",
+        )
+    return added
+
+
+def end_tokens(tokenizer: Any) -> list[int]:
+    """The tokens that end a reply."""
+    ends = [chat_templates.end_of_turn_id(tokenizer), tokenizer.eos_token_id]
+    return list(dict.fromkeys(end for end in ends if end is not None))
 
 
 class Chat(Task):
@@ -58,31 +102,20 @@ class Chat(Task):
     inputs = ("messages", "tools")
     outputs = ()
     shown = ("messages",)
-    chats = True
-    pipeline_tag = "text-generation"
     suggested_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
     auto_class = "AutoModelForCausalLM"
     primary_metric = "bits_per_byte"
-    shown_as = "texts"
     baselines = ("base_model",)
     supported_options = ("label_smoothing_factor",)
     item = "assistant tokens"
-    max_length = 1024
-    windows = True
-    generates = True
-    packs = True
-
-    def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
-        """Messages, ShareGPT, Alpaca, prompt and completion, question and answer."""
-        return conversations.recognise(header, rows[0])
-
-    def lacks(self, chosen: Collection[str], *, need_targets: bool) -> str:
-        """See Task: messages, or a prompt and its completion."""
-        if "messages" in chosen:
-            return ""
-        if "prompt" not in chosen:
-            return "messages"
-        return "completion" if need_targets and "completion" not in chosen else ""
+    length = Length(1024)
+    windows = Windows()
+    packing = Packing()
+    generation = Generation(end_tokens=end_tokens)
+    chat = ChatTemplate(give_template)
+    layouts = Layouts(_recognise, lacks=_lacks)
+    pipeline = Pipeline("text-generation")
+    display = displays.TEXTS
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; a text alone is what the user says."""
@@ -94,14 +127,6 @@ class Chat(Task):
             raise RowError("nothing is said before the assistant's turn.")
         example: dict[str, Any] = {"messages": checked}
         return {**example, "tools": row["tools"]} if row.get("tools") else example
-
-    def prepare_tokenizer(self, tokenizer: Any, train: Values, *, chat_template: str) -> list[str]:
-        """See Task: gives it a chat template."""
-        return give_template(tokenizer, chat_template)
-
-    def end_tokens(self, tokenizer: Any) -> list[int]:
-        """See Task: the end of a turn, and the end of the text."""
-        return end_tokens(tokenizer)
 
     def encode(
         self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
@@ -159,22 +184,6 @@ class Chat(Task):
 task = Chat()
 
 
-def give_template(tokenizer: Any, asked: str) -> list[str]:
-    """Gives a tokenizer a chat template, and returns the tokens that were added for it.
-
-    Raises:
-        ModelError: the tokenizer does not know the token that ends a turn when it reads it.
-    """
-    has_own = tokenizer.chat_template is not None and asked == "auto"
-    added = chat_templates.choose_template(tokenizer, asked)
-    if not has_own and chat_templates.end_of_turn_id(tokenizer) is None:
-        raise ModelError(
-            "the tokenizer reads the token that ends a turn as several pieces: no answer would ever end.",
-            remedy="Use a model whose tokenizer.json has its special tokens with `normalized: false`.",
-        )
-    return added
-
-
 def _said(row: Values, *names: str) -> Any:
     """The first of the columns that the row has."""
     found = next((row[name] for name in names if row.get(name) is not None), None)
@@ -192,9 +201,3 @@ def last_reply(messages: Collection[Mapping[str, Any]]) -> str:
     """What the assistant says last."""
     said = [message.get("content") or "" for message in messages if message["role"] == "assistant"]
     return str(said[-1]) if said else ""
-
-
-def end_tokens(tokenizer: Any) -> list[int]:
-    """The tokens that end a reply."""
-    ends = [chat_templates.end_of_turn_id(tokenizer), tokenizer.eos_token_id]
-    return list(dict.fromkeys(end for end in ends if end is not None))

@@ -20,18 +20,23 @@ from tunesmith.segmentation import needs_rules, word_bounds
 from tunesmith.tasks import (
     IGNORED,
     PLAIN_LOSS,
+    TOP_ANSWERS,
     Batch,
     Column,
     Encoded,
     EncodeOptions,
     EvalPredictions,
     LabelSchema,
+    Length,
     LossOptions,
+    Masking,
+    Pipeline,
     Prediction,
     Ragged,
     RowError,
     Task,
     Values,
+    Windows,
 )
 from tunesmith.tasks import _texts as texts
 from tunesmith.tasks._values import text_of
@@ -45,6 +50,24 @@ _ANSWERS = 5
 _USERS_MASKS = ("<mask>", "[MASK]")
 
 
+def _draw(encoded: Encoded, rng: np.random.Generator, tokenizer: Any, options: LossOptions) -> Encoded:
+    """Chooses tokens, hides them, and makes them the labels."""
+    ids, words = encoded.ragged["input_ids"], encoded.ragged["word_of_token"]
+    chosen = _chosen(words, options.mlm_probability, rng, whole_words=options.whole_word_masking)
+    fate = rng.random(len(ids.values))
+    hidden = chosen & (fate < _HIDDEN)
+    replaced = chosen & (fate >= _HIDDEN) & (fate < _HIDDEN + _REPLACED)
+    others = rng.integers(len(tokenizer), size=len(ids.values))
+    read = np.where(hidden, tokenizer.mask_token_id, np.where(replaced, others, ids.values))
+    labels = np.where(chosen, ids.values, IGNORED)
+    fields = {
+        **encoded.ragged,
+        "input_ids": Ragged(read.astype(np.int32), ids.offsets),
+        "labels": Ragged(labels.astype(np.int32), ids.offsets),
+    }
+    return replace(encoded, ragged=fields)
+
+
 class FillMask(Task):
     """The task's object."""
 
@@ -55,12 +78,15 @@ class FillMask(Task):
     suggested_model = "distilbert/distilbert-base-uncased"
     auto_class = "AutoModelForMaskedLM"
     primary_metric = "loss"
-    shown_as = "nothing"
     baselines = ("base_model",)
     supported_options = ("mlm_probability", "whole_word_masking", "label_smoothing_factor")
-    max_length = 512
-    windows = True
+    length = Length(512)
+    windows = Windows()
     outputs_per_token = True
+    masking = Masking(_draw)
+    alternatives = TOP_ANSWERS
+    pipeline = Pipeline("fill-mask")
+    display = None
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task."""
@@ -94,7 +120,7 @@ class FillMask(Task):
         found = Encoded.of(fields, rows=of_sequence, n_rows=len(rows))
         if options.purpose != "score":
             return found
-        return self.draw(found, np.random.default_rng(0), tokenizer, PLAIN_LOSS)
+        return _draw(found, np.random.default_rng(0), tokenizer, PLAIN_LOSS)
 
     def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
         """See Task: chosen tokens; before any are chosen, one for each text that has words."""
@@ -103,25 +129,6 @@ class FillMask(Task):
             return labels.sums((labels.values != IGNORED).astype(np.int64))
         words = encoded.ragged["word_of_token"]
         return (words.sums((words.values > 0).astype(np.int64)) > 0).astype(np.int64)
-
-    def draw(
-        self, encoded: Encoded, rng: np.random.Generator, tokenizer: Any, options: LossOptions
-    ) -> Encoded:
-        """See Task: chooses tokens, hides them, and makes them the labels."""
-        ids, words = encoded.ragged["input_ids"], encoded.ragged["word_of_token"]
-        chosen = _chosen(words, options.mlm_probability, rng, whole_words=options.whole_word_masking)
-        fate = rng.random(len(ids.values))
-        hidden = chosen & (fate < _HIDDEN)
-        replaced = chosen & (fate >= _HIDDEN) & (fate < _HIDDEN + _REPLACED)
-        others = rng.integers(len(tokenizer), size=len(ids.values))
-        read = np.where(hidden, tokenizer.mask_token_id, np.where(replaced, others, ids.values))
-        labels = np.where(chosen, ids.values, IGNORED)
-        fields = {
-            **encoded.ragged,
-            "input_ids": Ragged(read.astype(np.int32), ids.offsets),
-            "labels": Ragged(labels.astype(np.int32), ids.offsets),
-        }
-        return replace(encoded, ragged=fields)
 
     def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
         """See Task."""

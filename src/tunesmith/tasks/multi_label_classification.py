@@ -17,18 +17,25 @@ import numpy as np
 from tunesmith.errors import DataError
 from tunesmith.metrics import Scores, Shares, Statistics, multi_label, total
 from tunesmith.tasks import (
+    LABEL_SCORES,
     Batch,
     Column,
     Encoded,
     EncodeOptions,
     EvalPredictions,
     LabelSchema,
+    Layouts,
+    LinearProbe,
     LossOptions,
+    Pipeline,
+    Pooling,
     Prediction,
     Recognised,
     RowError,
     Task,
+    Thresholds,
     Values,
+    displays,
 )
 from tunesmith.tasks import _texts as texts
 from tunesmith.tasks._annotations import recognise_labels
@@ -48,49 +55,59 @@ _YES = {"1", "1.0", "true", "yes"}
 _NO = {"0", "0.0", "false", "no", ""}
 
 
+def _recognise(header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
+    """Exports of annotation tools; one column a label: two or more of zeros and ones, and none of lists."""
+    if tool := recognise_labels(header, rows, several=True):
+        return tool
+    names = {name.strip().lower() for name in header}
+    sources = {column.name: _named(header, column) for column in (texts.TEXT, texts.TEXT_PAIR)}
+    read = {name: source for name, source in sources.items() if source is not None}
+    flags = tuple(
+        name for name in header if name not in read.values() and all(_is_flag(row.get(name)) for row in rows)
+    )
+    if "text" not in read or len(flags) < 2 or names & set(_LABELS):
+        return None
+
+    def convert(row: Values) -> dict[str, Any]:
+        found = {name: row.get(source) for name, source in read.items()}
+        return {**found, "labels": {name: row.get(name) for name in flags}}
+
+    return Recognised(
+        "one column a label", (*read.values(), *flags), convert, {**read, "labels": list(flags)}
+    )
+
+
+def _converters(
+    values: Mapping[str, Sequence[Any]], label_schema: LabelSchema | None
+) -> Mapping[str, Callable[[Any], Any]]:
+    """The separator of several labels in a cell is that of the column."""
+    known = label_schema["labels"] if label_schema else None
+    return {"labels": label_splitter(values["labels"], known)} if "labels" in values else {}
+
+
+def _fit_thresholds(evaluated: EvalPredictions, label_schema: LabelSchema) -> LabelSchema:
+    """One threshold a label."""
+    fitted = multi_label.fit_thresholds(_probabilities(evaluated), evaluated.encoded.dense["labels"])
+    return {**label_schema, "thresholds": [float(value) for value in fitted]}
+
+
 class MultiLabelClassification(Task):
     """The task's object."""
 
     name = "multi-label-classification"
     summary = "any number of labels for each text"
     columns = (texts.TEXT, texts.TEXT_PAIR, Column("labels", "list", _LABELS, target=True))
-    pipeline_tag = "text-classification"
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "f1_micro"
-    pools = True
+    pooling = Pooling()
     supported_options = ("focal_gamma", "r_drop_alpha", "augment", "label_smoothing_factor", "class_weights")
-    has_probe = True
+    probe = LinearProbe()
     baselines = ("all_frequent", "tfidf_logistic_regression")
-
-    def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
-        """Exports of annotation tools; one column a label: two or more of zeros and ones, and none of lists."""
-        if tool := recognise_labels(header, rows, several=True):
-            return tool
-        names = {name.strip().lower() for name in header}
-        sources = {column.name: _named(header, column) for column in (texts.TEXT, texts.TEXT_PAIR)}
-        read = {name: source for name, source in sources.items() if source is not None}
-        flags = tuple(
-            name
-            for name in header
-            if name not in read.values() and all(_is_flag(row.get(name)) for row in rows)
-        )
-        if "text" not in read or len(flags) < 2 or names & set(_LABELS):
-            return None
-
-        def convert(row: Values) -> dict[str, Any]:
-            found = {name: row.get(source) for name, source in read.items()}
-            return {**found, "labels": {name: row.get(name) for name in flags}}
-
-        return Recognised(
-            "one column a label", (*read.values(), *flags), convert, {**read, "labels": list(flags)}
-        )
-
-    def converters(
-        self, values: Mapping[str, Sequence[Any]], label_schema: LabelSchema | None
-    ) -> Mapping[str, Callable[[Any], Any]]:
-        """See Task: the separator of several labels in a cell is that of the column."""
-        known = label_schema["labels"] if label_schema else None
-        return {"labels": label_splitter(values["labels"], known)} if "labels" in values else {}
+    layouts = Layouts(_recognise, _converters)
+    thresholds = Thresholds(_fit_thresholds)
+    alternatives = LABEL_SCORES
+    pipeline = Pipeline("text-classification", "truncation=True")
+    display = displays.SEVERAL_LABELS
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; no label at all is an answer, too."""
@@ -169,11 +186,6 @@ class MultiLabelClassification(Task):
         p, q = one.float(), other.float()
         return ((p.sigmoid() - q.sigmoid()) * (p - q)).sum() / 2
 
-    def fit_thresholds(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> LabelSchema:
-        """See Task."""
-        fitted = multi_label.fit_thresholds(_probabilities(evaluated), evaluated.encoded.dense["labels"])
-        return {**label_schema, "thresholds": [float(value) for value in fitted]}
-
     def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """See Task; `labels` are those given, most probable first, `scores` holds every label's probability."""
         names, probabilities = label_schema["labels"], _probabilities(evaluated)
@@ -214,10 +226,6 @@ class MultiLabelClassification(Task):
     def shares(self, label_schema: LabelSchema) -> Shares:
         """See Task."""
         return multi_label.shares(len(label_schema["labels"]))
-
-    def validation_scores(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, float]:
-        """See Task; with thresholds fitted anew."""
-        return super().validation_scores(evaluated, self.fit_thresholds(evaluated, label_schema))
 
 
 task = MultiLabelClassification()

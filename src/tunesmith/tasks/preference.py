@@ -16,17 +16,25 @@ from tunesmith.metrics import Scores, Shares, Statistics, preference
 from tunesmith.tasks import (
     IGNORED,
     Batch,
+    ChatTemplate,
     Column,
     Encoded,
     EncodeOptions,
     EvalPredictions,
+    Generation,
     LabelSchema,
+    Layouts,
+    Length,
     LossOptions,
+    Pipeline,
     Prediction,
     Recognised,
+    Reference,
     RowError,
+    Schedule,
     Task,
     Values,
+    displays,
 )
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _conversations as conversations
@@ -39,6 +47,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def _recognise(header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
+    """Pairs of replies as TRL, ShareGPT or Alpaca keep them."""
+    return conversations.recognise_preference(header, rows[0])
+
+
 class Preference(Task):
     """The task's object."""
 
@@ -49,24 +62,21 @@ class Preference(Task):
         Column("chosen", "text", ("chosen", "preferred", "accepted", "winner"), target=True),
         Column("rejected", "text", ("rejected", "dispreferred", "loser"), target=True),
     )
-    chats = True
-    pipeline_tag = "text-generation"
     suggested_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
     auto_class = "AutoModelForCausalLM"
     primary_metric = "reward_accuracy"
     selection_metric = "loss"
-    shown_as = "pairs"
     baselines = ("longer_reply",)
     supported_options = ("dpo_beta",)
     item = "pairs"
-    rate_factor = 0.1
-    max_length = 1024
-    generates = True
-    needs_reference = True
-
-    def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
-        """Pairs of replies as TRL, ShareGPT or Alpaca keep them."""
-        return conversations.recognise_preference(header, rows[0])
+    schedule = Schedule(rate_factor=0.1)
+    length = Length(1024)
+    generation = Generation(end_tokens=end_tokens)
+    chat = ChatTemplate(give_template)
+    reference = Reference()
+    layouts = Layouts(_recognise)
+    pipeline = Pipeline("text-generation")
+    display = displays.PAIRS
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; all three are messages."""
@@ -77,14 +87,6 @@ class Preference(Task):
         if "chosen" in example and example["chosen"] == example.get("rejected"):
             raise RowError("the chosen and the rejected reply are the same.")
         return example
-
-    def prepare_tokenizer(self, tokenizer: Any, train: Values, *, chat_template: str) -> list[str]:
-        """See Task: gives it a chat template."""
-        return give_template(tokenizer, chat_template)
-
-    def end_tokens(self, tokenizer: Any) -> list[int]:
-        """See Task."""
-        return end_tokens(tokenizer)
 
     def encode(
         self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema

@@ -17,18 +17,25 @@ import numpy as np
 
 from tunesmith.metrics import Scores, Shares, Statistics, squad
 from tunesmith.tasks import (
+    TOP_ANSWERS,
+    Alignment,
     Batch,
     Column,
     Encoded,
     EncodeOptions,
     EvalPredictions,
     LabelSchema,
+    Length,
     LossOptions,
     Prediction,
     Realigned,
     RowError,
+    Schedule,
     Task,
+    Thresholds,
     Values,
+    Windows,
+    displays,
 )
 from tunesmith.tasks import _alignment as alignment
 from tunesmith.tasks import _passages as passages
@@ -48,6 +55,40 @@ _ROOM = 1.5
 _HIDDEN = -1e4
 
 
+def _align(row: Values, how: str) -> tuple[Values, list[Realigned]]:
+    """The row, with the answers that stand elsewhere where they stand."""
+    context = row.get("context")
+    if "answers" not in row or not isinstance(context, str):
+        return row, []
+    answers, moved = [], []
+    for item in _items(row["answers"]):
+        found = _misplaced(item, context) and alignment.find(context, item["text"], _start_of(item), how)
+        if not found:
+            answers.append(item)
+            continue
+        start, end = found
+        answers.append({"text": context[start:end], "start": start})
+        moved.append(Realigned(item["text"], _start_of(item), context[start:end], start))
+    return {**row, "answers": answers}, moved
+
+
+def _fit_threshold(evaluated: EvalPredictions, label_schema: LabelSchema) -> LabelSchema:
+    """By how much no answer must beat the best one, for the best F1."""
+    if not label_schema["has_unanswerable"]:
+        return label_schema
+    found = _best_spans(evaluated, label_schema)
+    golds = _gold_texts(evaluated.columns)
+    answered = np.array([squad.f1(row.text, gold) for row, gold in zip(found, golds, strict=True)])
+    silent = np.array([squad.f1("", gold) for gold in golds])
+    margins = np.array([row.null - row.score for row in found])
+    order = np.argsort(margins, kind="stable")
+    # With the threshold after the i-th margin, the first i rows are answered and the rest are not.
+    gains = np.concatenate([[0.0], np.cumsum((answered - silent)[order])])
+    best = int(gains.argmax())
+    borders = np.concatenate([[margins.min() - 1], np.sort(margins), [margins.max() + 1]])
+    return {**label_schema, "threshold": round(float((borders[best] + borders[best + 1]) / 2), 6)}
+
+
 class QuestionAnswering(Task):
     """The task's object."""
 
@@ -61,14 +102,15 @@ class QuestionAnswering(Task):
     text_column = ""
     auto_class = "AutoModelForQuestionAnswering"
     primary_metric = "f1"
-    shown_as = "answers"
     # The head begins at random, without a probe, and needs more passes than others.
-    rows_wanted = 20_000
-    least_length = 32
-    max_length = 384
-    aligns = True
-    windows = True
+    schedule = Schedule(rows_wanted=20_000)
+    length = Length(384, least=32)
+    windows = Windows()
     outputs_per_token = True
+    alignment = Alignment(_align)
+    thresholds = Thresholds(_fit_threshold)
+    alternatives = TOP_ANSWERS
+    display = displays.ANSWERS
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task; an answer is its text and where it starts."""
@@ -76,22 +118,6 @@ class QuestionAnswering(Task):
         if "answers" not in row:
             return example
         return {**example, "answers": _answers(row["answers"], example["context"])}
-
-    def align(self, row: Values, how: str) -> tuple[Values, list[Realigned]]:
-        """See Task."""
-        context = row.get("context")
-        if "answers" not in row or not isinstance(context, str):
-            return row, []
-        answers, moved = [], []
-        for item in _items(row["answers"]):
-            found = _misplaced(item, context) and alignment.find(context, item["text"], _start_of(item), how)
-            if not found:
-                answers.append(item)
-                continue
-            start, end = found
-            answers.append({"text": context[start:end], "start": start})
-            moved.append(Realigned(item["text"], _start_of(item), context[start:end], start))
-        return {**row, "answers": answers}, moved
 
     def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task: whether some questions have no answer, and how long answers are."""
@@ -178,26 +204,6 @@ class QuestionAnswering(Task):
         from torch.nn import functional as F
 
         return F.cross_entropy(outputs, batch["labels"], reduction="sum") / 2
-
-    def fit_thresholds(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> LabelSchema:
-        """See Task: by how much no answer must beat the best one, for the best F1."""
-        if not label_schema["has_unanswerable"]:
-            return label_schema
-        found = _best_spans(evaluated, label_schema)
-        golds = _gold_texts(evaluated.columns)
-        answered = np.array([squad.f1(row.text, gold) for row, gold in zip(found, golds, strict=True)])
-        silent = np.array([squad.f1("", gold) for gold in golds])
-        margins = np.array([row.null - row.score for row in found])
-        order = np.argsort(margins, kind="stable")
-        # With the threshold after the i-th margin, the first i rows are answered and the rest are not.
-        gains = np.concatenate([[0.0], np.cumsum((answered - silent)[order])])
-        best = int(gains.argmax())
-        borders = np.concatenate([[margins.min() - 1], np.sort(margins), [margins.max() + 1]])
-        return {**label_schema, "threshold": round(float((borders[best] + borders[best + 1]) / 2), 6)}
-
-    def validation_scores(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, float]:
-        """See Task; with the threshold fitted anew."""
-        return super().validation_scores(evaluated, self.fit_thresholds(evaluated, label_schema))
 
     def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """See Task; `top` holds the best answers that do not overlap."""

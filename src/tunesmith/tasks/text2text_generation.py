@@ -1,18 +1,26 @@
 """One text from another: corrections, transcriptions, queries, anything that has a right answer."""
 
+from __future__ import annotations
+
 from tunesmith.tasks import Column
 from tunesmith.tasks._seq2seq import SequenceToSequence
 
-task = SequenceToSequence(
-    "text2text-generation",
-    "one text from another: corrections, transcriptions, queries",
-    (
+
+class Text2TextGeneration(SequenceToSequence):
+    """The task's object."""
+
+    name = "text2text-generation"
+    summary = "one text from another: corrections, transcriptions, queries"
+    columns = (
         Column("source", "text", ("source", "input", "input_text", "text", "question", "word")),
         Column(
             "target", "text", ("target", "output", "target_text", "label", "answer", "phonemes"), target=True
         ),
-    ),
-    measures=("exact_match", "chrf"),
-    answer_key="generated_text",
-    baselines=("copy_source", "base_model"),
-)
+    )
+    primary_metric = "exact_match"
+    measures = ("exact_match", "chrf")
+    answer_key = "generated_text"
+    baselines = ("copy_source", "base_model")
+
+
+task = Text2TextGeneration()

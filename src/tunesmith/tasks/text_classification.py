@@ -8,7 +8,7 @@ numbers, else alphabetic, so that it does not depend on the order of the rows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,17 +16,22 @@ import numpy as np
 from tunesmith.errors import DataError
 from tunesmith.metrics import Scores, Shares, Statistics, classification, total
 from tunesmith.tasks import (
+    LABEL_SCORES,
     Batch,
     Column,
     Encoded,
     EncodeOptions,
     EvalPredictions,
     LabelSchema,
+    Layouts,
+    LinearProbe,
     LossOptions,
+    Pipeline,
+    Pooling,
     Prediction,
-    Recognised,
     Task,
     Values,
+    displays,
 )
 from tunesmith.tasks import _texts as texts
 from tunesmith.tasks._annotations import recognise_labels
@@ -51,14 +56,14 @@ class TextClassification(Task):
     columns = (texts.TEXT, texts.TEXT_PAIR, Column("label", "category", _LABEL, target=True))
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "accuracy"
-    pools = True
+    pooling = Pooling()
     supported_options = ("class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha", "augment")
-    has_probe = True
+    probe = LinearProbe()
     baselines = ("majority", "tfidf_logistic_regression")
-
-    def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
-        """See Task: exports of annotation tools."""
-        return recognise_labels(header, rows, several=False)
+    layouts = Layouts(partial(recognise_labels, several=False))
+    alternatives = LABEL_SCORES
+    pipeline = Pipeline("text-classification", "truncation=True")
+    display = displays.ONE_LABEL
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task."""

@@ -19,11 +19,17 @@ from tunesmith.tasks import (
     Encoded,
     EncodeOptions,
     EvalPredictions,
+    Generation,
     LabelSchema,
+    Length,
     LossOptions,
+    Packing,
+    Pipeline,
     Prediction,
     Task,
     Values,
+    Windows,
+    displays,
 )
 from tunesmith.tasks import _language as language
 from tunesmith.tasks._values import text_of
@@ -36,6 +42,11 @@ _PROMPT_CHARACTERS = 200
 _SHOWN_CHARACTERS = 400
 
 
+def _sample_prompts(columns: Values) -> Values:
+    """The beginning of each text."""
+    return {"text": [_beginning(text) for text in columns["text"]]}
+
+
 class TextGeneration(Task):
     """The task's object."""
 
@@ -45,13 +56,14 @@ class TextGeneration(Task):
     suggested_model = "HuggingFaceTB/SmolLM2-135M"
     auto_class = "AutoModelForCausalLM"
     primary_metric = "bits_per_byte"
-    shown_as = "texts"
     baselines = ("base_model",)
     supported_options = ("label_smoothing_factor",)
-    max_length = 1024
-    windows = True
-    generates = True
-    packs = True
+    length = Length(1024)
+    windows = Windows()
+    packing = Packing()
+    generation = Generation(sample_prompts=_sample_prompts)
+    pipeline = Pipeline("text-generation")
+    display = displays.TEXTS
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task."""
@@ -89,10 +101,6 @@ class TextGeneration(Task):
     def select_outputs(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """See Task: [b, 2], negative log-likelihood and scored tokens."""
         return language.summed_nll(*language.next_token(outputs, batch["labels"]))
-
-    def sample_prompts(self, columns: Values) -> Values:
-        """See Task: the beginning of each text."""
-        return {"text": [_beginning(text) for text in columns["text"]]}
 
     def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
         """See Task: how the text truly goes on."""

@@ -20,10 +20,14 @@ from tunesmith.tasks import (
     EncodeOptions,
     EvalPredictions,
     LabelSchema,
+    LinearProbe,
     LossOptions,
+    Pipeline,
+    Pooling,
     Prediction,
     Task,
     Values,
+    displays,
 )
 from tunesmith.tasks import _texts as texts
 from tunesmith.tasks._values import number_of
@@ -37,19 +41,25 @@ _MOST_POINTS = 1000
 _SCALE_KEY = "tunesmith_target_scale"
 
 
+def _head_scale(label_schema: LabelSchema) -> tuple[float, float]:
+    """The mean and deviation of the training targets."""
+    return label_schema["mean"], label_schema["deviation"]
+
+
 class TextRegression(Task):
     """The task's object."""
 
     name = "text-regression"
     summary = "a number for each text, or pair of texts"
     columns = (texts.TEXT, texts.TEXT_PAIR, Column("score", "number", _SCORE, target=True))
-    pipeline_tag = "text-classification"
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "pearson"
-    pools = True
+    pooling = Pooling()
     supported_options = ("augment",)
-    has_probe = True
+    probe = LinearProbe(_head_scale)
     baselines = ("mean", "tfidf_ridge")
+    pipeline = Pipeline("text-classification", "truncation=True")
+    display = displays.NUMBER
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task."""
@@ -80,10 +90,6 @@ class TextRegression(Task):
         """See Task."""
         mean, deviation = getattr(config, _SCALE_KEY, (0.0, 1.0))
         return {"mean": mean, "deviation": deviation}
-
-    def head_scale(self, label_schema: LabelSchema) -> tuple[float, float]:
-        """See Task."""
-        return label_schema["mean"], label_schema["deviation"]
 
     def encode(
         self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema

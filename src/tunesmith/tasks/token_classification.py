@@ -10,7 +10,7 @@ after B-X or I-X (Viterbi 1967). Entities have the shape of the Hub's `TokenClas
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +28,18 @@ from tunesmith.tasks import (
     EncodeOptions,
     EvalPredictions,
     LabelSchema,
+    Layouts,
+    Length,
+    LinearProbe,
     LossOptions,
+    Offsets,
+    Pipeline,
     Prediction,
-    Recognised,
     RowError,
     Task,
     Values,
+    Windows,
+    displays,
 )
 from tunesmith.tasks import _offsets as offsets
 from tunesmith.tasks import _texts as texts
@@ -48,6 +54,41 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ENTITY_COLUMNS = ("entities", "slots", "spans", "annotations", "ner")
+_SPANS = """
+The scores are those of `tunesmith predict`. It takes the most probable sequence of tags that makes sense, and
+reads long texts in windows. The pipeline takes the best tag of each word alone, and cuts a long text.
+"""
+
+_SPANS_BY_BLANKS = """
+The tokenizer of this model does not tell which tokens begin a word, and the pipeline then takes whatever stands
+between blanks for one. Its spans differ where that is no word: a sign that touches a name becomes part of it
+(`Paris,`), a name within such a word gets the tag of the word's first token, and in scripts without blanks a whole
+clause is one word. `tunesmith predict` parts words at signs, and in scripts without blanks at characters.
+"""
+
+
+def _lacks(chosen: Collection[str], need_targets: bool) -> str:
+    """Words with tags, or a text with entities."""
+    if not {"tokens", "text"} & set(chosen):
+        return "tokens"
+    pairs = ({"tokens", "tags"}, {"text", "entities"})
+    if not need_targets or any(pair <= set(chosen) for pair in pairs):
+        return ""
+    return "tags" if "tokens" in chosen else "entities"
+
+
+def _misplaced(columns: Values) -> list[str]:
+    """Entities that miss the borders of words, where counting otherwise would put them there."""
+    if "entities" not in columns or "tags" in columns:
+        return []
+    rows = zip(columns["text"], columns["words"], columns["entities"], strict=True)
+    return offsets.notice(rows)
+
+
+def _pipeline_note(tokenizer: Mapping[str, Any]) -> str:
+    """How the spans that the pipeline finds can differ from ours."""
+    marks_words = bool(tokenizer["model"].get("continuing_subword_prefix"))
+    return _SPANS + ("" if marks_words else _SPANS_BY_BLANKS)
 
 
 class TokenClassification(Task):
@@ -67,17 +108,16 @@ class TokenClassification(Task):
     shown = ("text",)
     auto_class = "AutoModelForTokenClassification"
     primary_metric = "f1"
-    shown_as = "entities"
-    has_probe = True
+    probe = LinearProbe()
     baselines = ("dictionary",)
     supported_options = ("class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha")
-    max_length = 512
-    windows = True
+    length = Length(512)
+    windows = Windows()
     outputs_per_token = True
-
-    def recognise(self, header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
-        """See Task: exports of annotation tools."""
-        return recognise_entities(header, rows)
+    layouts = Layouts(recognise_entities, lacks=_lacks)
+    offsets = Offsets(_misplaced)
+    pipeline = Pipeline("token-classification", 'aggregation_strategy="first"', _pipeline_note)
+    display = displays.ENTITIES
 
     def read(self, row: Values) -> dict[str, Any]:
         """See Task: the text, where its words are, its entities in characters, and its tags if it has them."""
@@ -87,15 +127,6 @@ class TokenClassification(Task):
         if row.get("text") is not None:
             return _read_text(row)
         raise RowError("neither `tokens` nor `text`: name one with `--column tokens=COLUMN`.")
-
-    def lacks(self, chosen: Collection[str], *, need_targets: bool) -> str:
-        """See Task: words with tags, or a text with entities."""
-        if not {"tokens", "text"} & set(chosen):
-            return "tokens"
-        pairs = ({"tokens", "tags"}, {"text", "entities"})
-        if not need_targets or any(pair <= set(chosen) for pair in pairs):
-            return ""
-        return "tags" if "tokens" in chosen else "entities"
 
     def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task."""
@@ -117,13 +148,6 @@ class TokenClassification(Task):
         scheme, repaired = scheme_of(tags)
         found = [*alike, f"the tags are {scheme}"]
         return [*found, f"{repaired} entities that begin with I- are read as B-"] if repaired else found
-
-    def misplaced(self, columns: Values) -> list[str]:
-        """See Task: entities that miss the borders of words, where counting otherwise would put them there."""
-        if "entities" not in columns or "tags" in columns:
-            return []
-        rows = zip(columns["text"], columns["words"], columns["entities"], strict=True)
-        return offsets.notice(rows)
 
     def check_targets(self, row: Values, label_schema: LabelSchema) -> None:
         """See Task."""

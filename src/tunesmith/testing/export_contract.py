@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pytest
 
-from tunesmith.testing.tiny import Row, tiny_task_rows, write_rows, write_tiny_model
+from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
+from tunesmith.testing.tiny_tasks import Row
 
 if TYPE_CHECKING:
     from tunesmith.inference.predictor import Predictor

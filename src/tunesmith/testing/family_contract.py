@@ -76,7 +76,7 @@ class Cell:
             "train": {"max_steps": 3, "learning_rate": 1e-3, "per_device_train_batch_size": 8, "bf16": False},
             "evaluate": {"bootstrap_samples": 100, "samples": 1, "baselines": False},
         }
-        if self.task.generates:
+        if self.task.generation:
             tree["generate"] = {"max_new_tokens": 4}
         return Recipe.model_validate(tree)
 
@@ -129,7 +129,7 @@ class Cell:
 
     def encode(self, rows: range, purpose: str = "train", limit: int | None = None) -> Any:
         """Sequences of some training rows, masks drawn."""
-        from tunesmith.tasks import PLAIN_LOSS, EncodeOptions
+        from tunesmith.tasks import PLAIN_LOSS, EncodeOptions, draw
 
         most = limit or self.limit
         columns = {name: [values[row] for row in rows] for name, values in self.examples.columns.items()}
@@ -139,7 +139,7 @@ class Cell:
         encoded = self.task.encode(columns, self.fast.tokenizer, options, self.label_schema)
         if purpose == "predict":
             return encoded
-        return self.task.draw(encoded, np.random.default_rng(3), self.fast.tokenizer, PLAIN_LOSS)
+        return draw(self.task, encoded, np.random.default_rng(3), self.fast.tokenizer, PLAIN_LOSS)
 
     def batch(self, encoded: Any) -> dict[str, Any]:
         """Padded tensors."""

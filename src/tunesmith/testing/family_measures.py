@@ -137,15 +137,6 @@ def longer(row: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def question_of(task: Any, row: dict[str, Any], mask: str | None) -> Any:
-    """What a predictor is asked, of a row of the file."""
-    names = {column.name for column in task.columns if not column.target}
-    question = {name: value for name, value in row.items() if name in names}
-    if task.name == "fill-mask":
-        question["text"] = question["text"].replace(question["text"].split()[1], mask or "", 1)
-    return question
-
-
 def answers_differ(together: Any, apart: Any) -> str:
     """How the first answer that differs does; empty where none does."""
     for one, other in zip(together, apart, strict=True):

@@ -17,12 +17,13 @@ from tunesmith.testing.family_measures import (
     difference_of,
     is_fast,
     must,
-    question_of,
     stored,
     stretched,
     use_attention_for,
     without_dropout,
 )
+from tunesmith.testing.tiny import question_of
+from tunesmith.testing.tiny_tasks import TINY_TASKS
 
 NOISE = 50.0
 """Of NEFTune: so much that nobody can overlook it."""
@@ -78,7 +79,7 @@ def _longest_text(cell: Cell) -> str:
 def _packs(cell: Cell) -> str:
     from tunesmith.data.packing import pack
 
-    if not cell.task.packs:
+    if not cell.task.packing:
         return "not for this task"
     from tunesmith.inference.packed import keeps_packed_texts_apart
 
@@ -264,8 +265,8 @@ def _predicts(cell: Cell) -> str:
     if "run" not in cell.__dict__:
         return "not trained"
     predictor = load(cell.__dict__["run"].path)
-    mask = predictor.tokenizer.mask_token
-    questions = [question_of(cell.task, row, mask) for row in cell.rows[:6]]
+    tiny = TINY_TASKS.get(cell.task.name)
+    questions = [question_of(cell.task, tiny, row) for row in cell.rows[:6]]
     together = predictor(questions)
     apart = [predictor(question) for question in questions]
     difference = answers_differ(together, apart)

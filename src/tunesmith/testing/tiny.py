@@ -10,27 +10,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-_ANIMALS = ("cat", "dog", "horse", "crow", "otter", "salmon", "beetle", "goat")
-_COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "grey", "pink")
-_FILLERS = (
-    "the", "a", "is", "was", "near", "old", "new", "big", "small", "here", "there", "and", "not", "very",
-)  # fmt: skip
-_KINDS = {"animal": _ANIMALS, "colour": _COLOURS}
+from tunesmith.testing.tiny_tasks import TINY_TASKS, Row, TinyTask
+from tunesmith.testing.tiny_words import ANIMALS, COLOURS, FILLERS
+
+if TYPE_CHECKING:
+    from tunesmith.tasks import Task
+
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WORDS = (
-    *_ANIMALS,
-    *_COLOURS,
-    *_FILLERS,
+    *ANIMALS,
+    *COLOURS,
+    *FILLERS,
     *"abcdefghijklmnopqrstuvwxyz",
     *(f"##{c}" for c in "abcdefghijklmnop"),
 )
 _PRINTABLE = tuple(map(chr, range(33, 127)))
-
-Row = dict[str, Any]
 
 
 def write_tiny_model(
@@ -199,7 +197,7 @@ def _merged(letters: Sequence[str], blank: str) -> tuple[dict[str, int], list[tu
     """A vocabulary of letters and the known words with a blank before them, and the merges that lead there."""
     vocabulary = {letter: i for i, letter in enumerate(letters)}
     merges = []
-    for word in (*_ANIMALS, *_COLOURS, *_FILLERS):
+    for word in (*ANIMALS, *COLOURS, *FILLERS):
         grown = blank
         for letter in word:
             if grown + letter not in vocabulary:
@@ -221,8 +219,8 @@ def tiny_rows(n: int, *, seed: int = 0, labels: Sequence[str] = ("animal", "colo
     rows: dict[str, dict[str, str]] = {}
     while len(rows) < n:
         kind = int(rng.integers(2))
-        words = [str(word) for word in rng.choice(_FILLERS, size=int(rng.integers(2, 12)))]
-        words.insert(int(rng.integers(len(words) + 1)), str(rng.choice((_ANIMALS, _COLOURS)[kind])))
+        words = [str(word) for word in rng.choice(FILLERS, size=int(rng.integers(2, 12)))]
+        words.insert(int(rng.integers(len(words) + 1)), str(rng.choice((ANIMALS, COLOURS)[kind])))
         text = " ".join(words)
         rows[text] = {"text": text, "label": labels[kind]}
     return list(rows.values())
@@ -232,132 +230,41 @@ def tiny_task_rows(task: str, n: int, *, seed: int = 0) -> list[Row]:
     """Rows for a task, as a file holds them; all differ.
 
     Args:
-        task: its name; those that speak of the same text are alike.
+        task: its name; its file in `testing/tiny_tasks` makes the rows.
+        n: rows.
+        seed: of the texts.
+    """
+    return different_rows(TINY_TASKS.get(task).make, n, seed=seed)
+
+
+def different_rows(make: Callable[[np.random.Generator], Row], n: int, *, seed: int = 0) -> list[Row]:
+    """Rows that all differ.
+
+    Args:
+        make: one row.
         n: rows.
         seed: of the texts.
     """
     rng = np.random.default_rng(seed)
     rows: dict[str, Row] = {}
     while len(rows) < n:
-        row = _MAKERS[task](rng)
+        row = make(rng)
         rows.setdefault(json.dumps([value for value in row.values() if isinstance(value, str)] or row), row)
     return list(rows.values())
 
 
-def _filler(rng: np.random.Generator, least: int, most: int) -> list[str]:
-    return [str(word) for word in rng.choice(_FILLERS, size=int(rng.integers(least, most + 1)))]
+def question_of(task: Task, tiny: TinyTask, row: Row) -> Any:
+    """What a predictor is asked, of a row of a file.
 
-
-def _one(rng: np.random.Generator, kind: str) -> str:
-    return str(rng.choice(_KINDS[kind]))
-
-
-def _scattered(rng: np.random.Generator, named: Sequence[str], least: int = 2, most: int = 8) -> str:
-    """Named words, in this order, among fillers."""
-    words = _filler(rng, least, most)
-    for position, word in zip(
-        sorted(rng.integers(len(words) + 1, size=len(named))), reversed(named), strict=True
-    ):
-        words.insert(len(words) - int(position), word)
-    return " ".join(words)
-
-
-def _with_label(rng: np.random.Generator) -> Row:
-    kind = str(rng.choice(list(_KINDS)))
-    return {"text": _scattered(rng, [_one(rng, kind)]), "label": kind}
-
-
-def _with_labels(rng: np.random.Generator) -> Row:
-    kinds = [kind for kind in _KINDS if rng.random() < 0.6]
-    return {"text": _scattered(rng, [_one(rng, kind) for kind in kinds]), "labels": kinds}
-
-
-def _with_score(rng: np.random.Generator) -> Row:
-    animals, colours = (int(count) for count in rng.integers(0, 3, size=2))
-    named = [_one(rng, kind) for kind in ["animal"] * animals + ["colour"] * colours]
-    return {"text": _scattered(rng, named), "score": 10.0 + 2.5 * (animals - colours)}
-
-
-def _with_tags(rng: np.random.Generator) -> Row:
-    tokens: list[str] = []
-    tags: list[str] = []
-    for kind in rng.permutation(list(_KINDS))[: int(rng.integers(1, 3))]:
-        before = [word for word in _filler(rng, 1, 3) if word != "big"]
-        entity = [*(["big"] if rng.random() < 0.3 else []), _one(rng, kind)]
-        tokens += [*before, *entity]
-        tags += [*["O"] * len(before), f"B-{kind}", *[f"I-{kind}"] * (len(entity) - 1)]
-    return {"tokens": [*tokens, "here"], "tags": [*tags, "O"]}
-
-
-def _with_answers(rng: np.random.Generator) -> Row:
-    kind = str(rng.choice(list(_KINDS)))
-    said = {other: _one(rng, other) for other in _KINDS if other != kind or rng.random() < 0.8}
-    context = _scattered(rng, list(said.values()), 4, 10)
-    words = context.split()
-    found = [said[kind]] if kind in said else []
-    starts = [sum(len(word) + 1 for word in words[: words.index(text)]) for text in found]
-    answers = {"text": found, "answer_start": starts}
-    return {
-        "question": f"a {'cat' if kind == 'animal' else 'red'} is here",
-        "context": context,
-        "answers": answers,
-    }
-
-
-def _with_summary(rng: np.random.Generator) -> Row:
-    named = [_one(rng, "colour"), _one(rng, "animal")]
-    return {
-        "document": f"{_scattered(rng, named)}. {_scattered(rng, [])}.",
-        "summary": f"the {' '.join(named)}",
-    }
-
-
-def _with_translation(rng: np.random.Generator) -> Row:
-    source = _scattered(rng, [_one(rng, "animal")], 1, 4)
-    return {"source": source, "target": " ".join(word.upper() for word in source.split())}
-
-
-def _with_target(rng: np.random.Generator) -> Row:
-    words = [_one(rng, str(kind)) for kind in rng.choice(list(_KINDS), size=3)]
-    return {"source": " ".join(words), "target": " ".join(reversed(words))}
-
-
-def _with_text(rng: np.random.Generator) -> Row:
-    kind = str(rng.choice(list(_KINDS)))
-    return {"text": f"{_scattered(rng, [_one(rng, kind)])} is the {kind}"}
-
-
-def _with_messages(rng: np.random.Generator) -> Row:
-    messages = []
-    for _ in range(int(rng.integers(1, 3))):
-        animal = _one(rng, "animal")
-        messages += [
-            {"role": "user", "content": _scattered(rng, [animal], 1, 4)},
-            {"role": "assistant", "content": f"the {animal} is here"},
-        ]
-    return {"messages": messages}
-
-
-def _with_replies(rng: np.random.Generator) -> Row:
-    animal, other = (str(word) for word in rng.choice(_ANIMALS, size=2, replace=False))
-    replies = {"chosen": f"the {animal} is here", "rejected": f"not {other}"}
-    return {"prompt": _scattered(rng, [animal], 1, 5), **replies}
-
-
-_MAKERS: dict[str, Callable[[np.random.Generator], Row]] = {
-    "text-classification": _with_label,
-    "multi-label-classification": _with_labels,
-    "text-regression": _with_score,
-    "token-classification": _with_tags,
-    "question-answering": _with_answers,
-    "summarization": _with_summary,
-    "translation": _with_translation,
-    "text2text-generation": _with_target,
-    "text-generation": _with_text,
-    "chat": _with_messages,
-    "fill-mask": _with_text,
-    "preference": _with_replies,
-}
+    Args:
+        task: that the row is for.
+        tiny: what the tests know of it.
+        row: of the file.
+    """
+    if tiny.question is not None:
+        return tiny.question(row)
+    names = {column.name for column in task.columns if not column.target}
+    return {name: value for name, value in row.items() if name in names}
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> Path:

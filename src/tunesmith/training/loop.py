@@ -22,7 +22,7 @@ from tunesmith.errors import InterruptedRunError
 from tunesmith.events import Evaluation, Events, Saved, Started, Step
 from tunesmith.inference.forward import to_device
 from tunesmith.models.freezing import keep_frozen_parts_still
-from tunesmith.tasks import PLAIN_LOSS, LossOptions, Task, best_metric
+from tunesmith.tasks import PLAIN_LOSS, LossOptions, Task, best_metric, draw
 from tunesmith.training.checkpoints import Checkpoints, State, load_model_tensors, model_tensors
 from tunesmith.training.gradient import Part, accumulate_gradient
 from tunesmith.training.guards import require_finite
@@ -218,7 +218,8 @@ class _Loop:
         """Adds the gradient of the step's sequences, and returns their mean loss over all processes."""
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         # Drawn for the whole batch at once, so that every process knows how many items there are.
-        drawn = self.job.task.draw(
+        drawn = draw(
+            self.job.task,
             self.job.train.take(batch),
             numpy_generator(self.settings.seed, "vary", step),
             self.job.tokenizer,

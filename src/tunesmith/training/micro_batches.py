@@ -50,7 +50,7 @@ def measure_training(
 
 def token_ids(task: Task, encoded: Encoded, pad_token_id: int) -> Iterator[NDArray[np.int64]] | None:
     """Every id that training will read, a block at a time; None if the task draws ids anew at every step."""
-    if type(task).draw is not Task.draw:
+    if task.masking is not None:
         return None
     found = [ragged.values for name, ragged in encoded.ragged.items() if name.endswith("input_ids")]
     found.append(np.array([pad_token_id]))

@@ -25,7 +25,7 @@ from tunesmith.inference.forward import Advance, forward
 from tunesmith.metrics import METRICS
 from tunesmith.models import heads
 from tunesmith.run import write_atomically
-from tunesmith.tasks import IGNORED, PLAIN_LOSS, EvalPredictions, LabelSchema, Task, point_scores
+from tunesmith.tasks import IGNORED, PLAIN_LOSS, EvalPredictions, LabelSchema, Task, head_scale, point_scores
 from tunesmith.training.guards import require_finite
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def _solver(
     n_outputs = task.config(label_schema)["num_labels"]
     weight = torch.zeros(n_outputs, x.shape[1], requires_grad=True)
     bias = torch.zeros(n_outputs, requires_grad=True)
-    centre, scale = task.head_scale(label_schema)
+    centre, scale = head_scale(task, label_schema)
 
     def solve(strength: float) -> Weights:
         optimizer = torch.optim.LBFGS(

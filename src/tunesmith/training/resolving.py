@@ -98,10 +98,12 @@ def resolve_training(
     used = recipe.replace(
         data={"max_length": max_length},
         train={
-            "pooling": _pooling(model) if task.pools and train.method != "lora" else train.pooling,
+            "pooling": _pooling(model) if task.pooling and train.method != "lora" else train.pooling,
             "num_train_epochs": epochs,
             "learning_rate": auto_learning_rate(
-                model.num_parameters(), rows_per_batch, task.rate_factor * METHOD_RATE_FACTORS[train.method]
+                model.num_parameters(),
+                rows_per_batch,
+                task.schedule.rate_factor * METHOD_RATE_FACTORS[train.method],
             )
             if rate == "auto"
             else rate,
@@ -165,7 +167,7 @@ def _settings(used: Recipe, class_weights: tuple[float, ...] | None) -> Settings
 
 def _epochs(rows: int, task: Task) -> int:
     """Small data need more passes: so many that about as many rows are seen as the task wants."""
-    return int(np.clip(round(task.rows_wanted / rows), _LEAST_EPOCHS, task.most_epochs))
+    return int(np.clip(round(task.schedule.rows_wanted / rows), _LEAST_EPOCHS, task.schedule.most_epochs))
 
 
 def _batch_size(recipe: Recipe, lengths: NDArray[np.int64], world: int) -> tuple[BatchSize, int | str]:

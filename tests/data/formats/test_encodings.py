@@ -39,7 +39,7 @@ def test_what_fits_nothing_is_not_guessed(data):
 def test_the_remedy_converts(tmp_path):
     file = tmp_path / "a.csv"
     file.write_bytes("text,label\ncafé au lait,a\nthé vert,b\n".encode("cp1252"))
-    invalid_rows = read_examples(TASKS.get("text-classification"), [str(file)], {}).invalid_rows
+    invalid_rows = read_examples(TASKS.get("text-classification"), [str(file)]).invalid_rows
     with pytest.raises(DataError) as caught:
         refuse_invalid_rows(invalid_rows, 3, remedy="Mend them.")
     assert f"`iconv -f WINDOWS-1252 -t UTF-8 {file} > NEW_FILE`" in str(caught.value)

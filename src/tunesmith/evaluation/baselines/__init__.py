@@ -81,11 +81,11 @@ def own_scores(
         validation: The validation rows, as it answers them; not called where nothing is to fit.
         label_schema: What the task learned from the training rows, without fitted thresholds.
     """
-    if task.fits_thresholds:
+    if task.thresholds:
         evaluated = validation()
         sign = 1 if METRICS.get(task.primary_metric).greater_is_better else -1
         label_schema = max(
-            (task.fit_thresholds(evaluated, label_schema), label_schema),
+            (task.thresholds.fit(evaluated, label_schema), label_schema),
             key=lambda found: sign * point_scores(task, evaluated, found)[task.primary_metric],
         )
     return point_scores(task, final, label_schema)

@@ -1,60 +1,53 @@
 """How answers are shown to people: labels as chips, entities and spans marked in their text, texts side by side.
 
-Long texts are cut, and say so; `predictions/SPLIT.jsonl` has them whole.
-
-An example is a list of cells, a cell a list of pieces (text, kind, note), where kind is a style: `right`,
-`missed`, `wrong`, `label`, `soft`, or nothing.
+Long texts are cut, and say so; `predictions/SPLIT.jsonl` has them whole. A task declares one of the displays at
+the end of this file, or makes its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-Piece = tuple[str, str, str]
-Cell = list[Piece]
+from tunesmith.tasks._capabilities import Cell, Display, Piece
 
 _CONTEXT_CHARACTERS = 160
 _MOST_CHARACTERS = 600
 
 
-def header(shown_as: str) -> tuple[str, ...]:
-    """The titles of the cells."""
-    return _SHOWN[shown_as][0]
-
-
-def cells(shown_as: str, line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
-    """One line of `predictions/SPLIT.jsonl` as cells."""
-    return _SHOWN[shown_as][1](line, inputs)
-
-
-def has_text(line: Mapping[str, Any]) -> bool:
+def _has_text(line: Mapping[str, Any]) -> bool:
     """Whether a text was generated for the row, or none was called for."""
     return "bits_per_byte" not in line["prediction"] or len(line["prediction"]) > 1
 
 
-def _labels(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+def _plainly(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+    prediction = ", ".join(f"{key}: {_plain(value)}" for key, value in line["prediction"].items())
+    return [_text(line, inputs), [(_cut(_plain(line["gold"])), "", "")], [(_cut(prediction), "", "")]]
+
+
+def _one_label(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
     prediction = line["prediction"]
-    if "labels" in prediction:
-        given = [(item["label"], item["score"]) for item in prediction["labels"]]
-        return [
-            _text(line, inputs),
-            [(label, "label", "") for label in line["gold"]],
-            [
-                (label, "label" if label in line["gold"] else "wrong", f"{score:.2f}")
-                for label, score in given
-            ],
-        ]
-    if prediction["label"] == "score":
-        return [
-            _text(line, inputs),
-            [(f"{line['gold']:.3g}", "", "")],
-            [(f"{prediction['score']:.3g}", "", "")],
-        ]
     return [
         _text(line, inputs),
         [(str(line["gold"]), "label", "")],
         [(str(prediction["label"]), "label", f"{prediction['score']:.3f}" if "score" in prediction else "")],
+    ]
+
+
+def _several_labels(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+    given = [(item["label"], item["score"]) for item in line["prediction"]["labels"]]
+    return [
+        _text(line, inputs),
+        [(label, "label", "") for label in line["gold"]],
+        [(label, "label" if label in line["gold"] else "wrong", f"{score:.2f}") for label, score in given],
+    ]
+
+
+def _number(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+    return [
+        _text(line, inputs),
+        [(f"{line['gold']:.3g}", "", "")],
+        [(f"{line['prediction']['score']:.3g}", "", "")],
     ]
 
 
@@ -106,15 +99,6 @@ def _gain(nats: float) -> Piece:
     return (f" {nats:+.1f}", "soft", "")
 
 
-_SHOWN: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any], Sequence[str]], list[Cell]]]] = {
-    "labels": (("text", "true", "predicted"), _labels),
-    "entities": (("true entities", "predicted entities"), _entities),
-    "answers": (("question", "true answer", "predicted, in its context"), _answers),
-    "texts": (("read", "reference", "generated"), _texts),
-    "pairs": (("prompt", "chosen, and what it gained", "rejected, and what it gained"), _pairs),
-}
-
-
 def marked(text: str, spans: Sequence[tuple[int, int, str, str]]) -> Cell:
     """A text with spans (start, end, note, kind) marked in it; spans do not overlap."""
     pieces: Cell = []
@@ -162,3 +146,16 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(_plain(item) for item in value)
     return str(value)
+
+
+_LABEL_TITLES = ("text", "true", "predicted")
+
+PLAIN = Display(_LABEL_TITLES, _plainly)
+"""Every entry of the prediction with its value; what a task has that declares nothing."""
+ONE_LABEL = Display(_LABEL_TITLES, _one_label)
+SEVERAL_LABELS = Display(_LABEL_TITLES, _several_labels)
+NUMBER = Display(_LABEL_TITLES, _number)
+ENTITIES = Display(("true entities", "predicted entities"), _entities)
+ANSWERS = Display(("question", "true answer", "predicted, in its context"), _answers)
+TEXTS = Display(("read", "reference", "generated"), _texts, ranks_unjudged=False, is_shown=_has_text)
+PAIRS = Display(("prompt", "chosen, and what it gained", "rejected, and what it gained"), _pairs)

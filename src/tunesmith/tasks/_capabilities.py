@@ -1,0 +1,268 @@
+"""What only some tasks have. A task declares an object for each of its own; the rest of the code asks for it.
+
+    probe = LinearProbe()
+    windows = Windows()
+
+An attribute that a task does not set is None: it has no such capability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.tasks._types import (
+    EvalPredictions,
+    LabelSchema,
+    LossOptions,
+    Prediction,
+    Realigned,
+    Recognised,
+    Values,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tunesmith.encoded import Encoded
+
+Piece = tuple[str, str, str]
+"""A text, its style (`right`, `missed`, `wrong`, `label`, `soft` or none), and a note."""
+
+Cell = list[Piece]
+"""One cell of a table of answers."""
+
+
+def _plain_scale(label_schema: LabelSchema) -> tuple[float, float]:
+    return 0.0, 1.0
+
+
+def _no_end_tokens(tokenizer: Any) -> list[int]:
+    return []
+
+
+def _whole_rows(columns: Values) -> Values:
+    return columns
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long the sequences of a task are.
+
+    Args:
+        auto: tokens that `data.max_length: auto` stands for; None for the longest text.
+        least: the smallest `data.max_length` that leaves something to read.
+    """
+
+    auto: int | None = None
+    least: int = 4
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What `auto` means for the number of epochs and the learning rate.
+
+    Args:
+        rows_wanted: rows that training reads, counted over all epochs, within `most_epochs`.
+        most_epochs: upper limit of the number of epochs.
+        rate_factor: factor on the learning rate that is usual for a model of this size.
+    """
+
+    rows_wanted: int = 10_000
+    most_epochs: int = 6
+    rate_factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """The head is linear, so that it can be fitted on frozen features.
+
+    Args:
+        head_scale: centre and scale of the head's outputs.
+    """
+
+    head_scale: Callable[[LabelSchema], tuple[float, float]] = _plain_scale
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """One vector stands for the whole text, so that the body may end in a pooling layer."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A text longer than `max_length` becomes several sequences instead of being cut."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Several short texts can share one sequence."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """An answer is a text that the model generates.
+
+    Args:
+        scores_texts: whether the metrics need generated texts.
+        end_tokens: tokens that end an answer, of a tokenizer, where the model's own settings do not name them.
+        sample_prompts: prompts from the columns of scored rows, for the texts shown in the report.
+    """
+
+    scores_texts: bool = False
+    end_tokens: Callable[[Any], list[int]] = _no_end_tokens
+    sample_prompts: Callable[[Values], Values] = _whole_rows
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """Rows are rendered by a chat template.
+
+    Args:
+        give: gives a tokenizer the template that `data.chat_template` names, and returns the added tokens.
+    """
+
+    give: Callable[[Any, str], list[str]]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokenizer must know the characters of the texts to be written.
+
+    Args:
+        extend: adds what a tokenizer lacks for some texts, and returns the added tokens.
+    """
+
+    extend: Callable[[Sequence[str], Any], list[str]]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The loss compares with the outputs of the model before training, which the batch holds as `reference`."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Something is fitted on the validation rows after training.
+
+    Args:
+        fit: the label schema with what was fitted.
+    """
+
+    fit: Callable[[EvalPredictions, LabelSchema], LabelSchema]
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Inputs and labels are drawn anew each time that sequences are trained on.
+
+    Args:
+        draw: sequences with labels, from those without, a random generator, the tokenizer and the loss's options.
+    """
+
+    draw: Callable[[Encoded, np.random.Generator, Any, LossOptions], Encoded]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Answers stand in a text, and `data.align_answers` can look for them elsewhere than their rows say.
+
+    Args:
+        align: from a row and the value of `data.align_answers` to the row with its answers where they stand.
+    """
+
+    align: Callable[[Values, str], tuple[Values, list[Realigned]]]
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """Rows give positions in a text, which other tools may count in another unit.
+
+    Args:
+        notices: what the positions in the rows of one file have in common that is wrong.
+    """
+
+    notices: Callable[[Values], list[str]]
+
+
+@dataclass(frozen=True)
+class Layouts:
+    """Rows come in other ways, too, than with one column for each of the task's.
+
+    Args:
+        recognise: the format of whole rows, from the header and some rows of a file; None where there is none.
+        converters: how the values of columns are read where one row alone does not tell, by the task's columns;
+            from some values of each column, and the label schema where these are not the training rows.
+        lacks: a column that must be there besides the required ones, from the columns that were found and whether
+            targets are needed; empty when nothing is missing.
+    """
+
+    recognise: Callable[[Collection[str], Sequence[Values]], Recognised | None] | None = None
+    converters: (
+        Callable[[Mapping[str, Sequence[Any]], LabelSchema | None], Mapping[str, Callable[[Any], Any]]] | None
+    ) = None
+    lacks: Callable[[Collection[str], bool], str] | None = None
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """Answers hold others besides the best one, which are given only when they are asked for.
+
+    Args:
+        key: the entry of a prediction that holds them.
+        best: the best k of that entry.
+    """
+
+    key: str
+    best: Callable[[Any, LabelSchema, int], list[Any]]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline of transformers loads the saved model.
+
+    Args:
+        tag: its name, which is the Hub's for models of this kind.
+        arguments: what a call needs besides the text.
+        note: how its answers differ from ours, from the contents of tokenizer.json; for the model card.
+    """
+
+    tag: str
+    arguments: str = ""
+    note: Callable[[Mapping[str, Any]], str] | None = None
+
+
+@dataclass(frozen=True)
+class Display:
+    """How the report shows an answer.
+
+    Args:
+        titles: of the cells.
+        cells: from a line of `predictions/SPLIT.jsonl` and the names of the inputs to show.
+        ranks_unjudged: whether answers that are neither right nor wrong are listed by their error.
+        is_shown: whether a line has something to show.
+    """
+
+    titles: tuple[str, ...]
+    cells: Callable[[Mapping[str, Any], Sequence[str]], list[Cell]]
+    ranks_unjudged: bool = True
+    is_shown: Callable[[Mapping[str, Any]], bool] = field(default=lambda line: True)
+
+
+def best_label_scores(scores: Any, label_schema: LabelSchema, k: int) -> list[Prediction]:
+    """The k most probable labels, from the probabilities [labels] in the label schema's order."""
+    labels = label_schema["labels"]
+    return [{"label": labels[i], "score": float(scores[i])} for i in scores.argsort()[::-1][:k]]
+
+
+def first_of_list(answers: Any, label_schema: LabelSchema, k: int) -> list[Any]:
+    """The first k answers of a list that is sorted already."""
+    return list(answers[:k])
+
+
+LABEL_SCORES = Alternatives("scores", best_label_scores)
+"""`scores` holds the probability of every label."""
+
+TOP_ANSWERS = Alternatives("top", first_of_list)
+"""`top` holds the best answers, the best first."""

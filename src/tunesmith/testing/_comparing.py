@@ -1,0 +1,61 @@
+"""How answers, files and pages are compared in the contract of a task."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ALIKE = 1e-4
+"""Relative and absolute tolerance of numbers that were computed twice in single precision."""
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """The lines of a JSON-lines file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def values_of(kept: Any) -> Any:
+    """The numbers of outputs, of sequences or of tokens."""
+    return np.asarray(getattr(kept, "values", kept))
+
+
+def as_json(answer: Any) -> Any:
+    """An answer as JSON gives it back; arrays become lists."""
+    return json.loads(json.dumps(answer, default=lambda array: np.asarray(array).tolist()))
+
+
+def not_finite(value: Any, path: str = "") -> list[str]:
+    """Where in a JSON value a number is infinite or none."""
+    if isinstance(value, dict):
+        return [found for key, item in value.items() for found in not_finite(item, f"{path}.{key}")]
+    if isinstance(value, list):
+        return [found for i, item in enumerate(value) for found in not_finite(item, f"{path}[{i}]")]
+    return [path] if isinstance(value, float) and not math.isfinite(value) else []
+
+
+def are_close(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal, numbers to four digits."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(are_close(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(are_close, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=ALIKE, abs_tol=ALIKE)
+    return bool(one == other)
+
+
+def by_ending(tensors: dict[str, Any], name: str) -> Any:
+    """The tensor of that name, or with the body's prefix before it."""
+    return next(tensor for known, tensor in tensors.items() if known == name or known.endswith(f".{name}"))
+
+
+def visible_text(page: str) -> str:
+    """What a reader sees of an HTML page."""
+    without = re.sub(r"<(script|style|svg)\b.*?</\1>", " ", page, flags=re.DOTALL)
+    return html.unescape(re.sub(r"<[^>]+>", " ", without))

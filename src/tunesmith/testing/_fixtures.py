@@ -1,0 +1,125 @@
+"""What the contract of a task is run on: a tiny model, files, one training, made once for all tests of a class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from tunesmith.tasks import TASKS
+from tunesmith.testing._bench import Bench
+from tunesmith.testing.tiny import different_rows, question_of, write_rows, write_tiny_model
+from tunesmith.testing.tiny_tasks import TINY_TASKS, Row, TinyTask
+
+if TYPE_CHECKING:
+    from tunesmith.inference.predictor import Predictor
+    from tunesmith.recipe import Recipe
+    from tunesmith.run import Run
+
+_FAMILIES = {"AutoModelForCausalLM": "llama", "AutoModelForSeq2SeqLM": "bart"}
+
+
+class TaskFixtures:
+    """The fixtures, and the attributes of a contract that they are made from."""
+
+    name: ClassVar[str]
+    """Of the task."""
+    task: ClassVar[Any] = None
+    """The task, where it is not in the registry: it is registered under `name`."""
+    tiny: ClassVar[TinyTask | None] = None
+    """Its rows, and what is otherwise with it, where `testing/tiny_tasks` has no file for it."""
+    recipe: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Sections of the recipe that differ."""
+
+    # ---- what it takes from the task's tiny data ----
+
+    @classmethod
+    def facts(cls) -> TinyTask:
+        """The task's tiny data."""
+        return cls.tiny or TINY_TASKS.get(cls.name)
+
+    @classmethod
+    def family(cls) -> str:
+        """Of the tiny model."""
+        task = cls.task or TASKS.get(cls.name)
+        return cls.facts().family or _FAMILIES.get(task.auto_class, "bert")
+
+    @classmethod
+    def rows(cls, n: int, seed: int) -> list[Row]:
+        """Rows of a file."""
+        return different_rows(cls.facts().make, n, seed=seed)
+
+    def question(self, row: Row) -> Any:
+        """What a predictor is asked, of a row of the file."""
+        return question_of(TASKS.get(self.name), self.facts(), row)
+
+    # ---- made once for all tests of a subclass ----
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def base(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The folder of the untrained model."""
+        return write_tiny_model(tmp_path_factory.mktemp("model") / cls.family(), family=cls.family())
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def files(cls, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+        """A file a split."""
+        folder = tmp_path_factory.mktemp("data")
+        rows = cls.rows(88, seed=0)
+        parts = {"train": rows[:56], "validation": rows[56:72], "test": rows[72:]}
+        return {name: write_rows(folder / f"{name}.jsonl", part) for name, part in parts.items()}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make_recipe(
+        cls, base: Path, files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[Any]:
+        """From values of `train` to a recipe with a folder of its own; the cache is ours meanwhile."""
+        from tunesmith.recipe import Recipe
+        from tunesmith.tasks import TASKS
+
+        def make(**train: Any) -> Recipe:
+            tree: dict[str, Any] = {
+                "task": cls.name,
+                "model": str(base),
+                "output_dir": str(tmp_path_factory.mktemp("runs") / "run"),
+                "data": {split: [str(file)] for split, file in files.items()},
+                "train": {"max_steps": 8, "learning_rate": 2e-3, "per_device_train_batch_size": 8},
+                "generate": {"max_new_tokens": 6} if TASKS.get(cls.name).generation else {},
+                "evaluate": {"bootstrap_samples": 100, "samples": 3},
+            }
+            for section, values in (*cls.recipe.items(), ("train", train)):
+                tree.setdefault(section, {}).update(values)
+            return Recipe.model_validate(tree)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TUNESMITH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+            if cls.task is not None:
+                # As `register` does it, but only while these tests last.
+                patch.setitem(TASKS._registered, cls.name, cls.task)
+            yield make
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def run(cls, make_recipe: Any) -> Run:
+        """One finished training."""
+        from tunesmith import pipeline
+
+        return pipeline.train(make_recipe())
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def predictor(cls, run: Run) -> Predictor:
+        """Of that training."""
+        from tunesmith import load
+
+        return load(run.path)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bench(cls, make_recipe: Any) -> Bench:
+        """The untrained model in float64 without dropout, and sequences to train it on."""
+        return Bench(make_recipe())
