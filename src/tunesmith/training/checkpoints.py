@@ -1,8 +1,8 @@
 """Checkpoints: safetensors and JSON only, whole or absent, and checked before they are used.
 
-At no moment is the only whole checkpoint gone. A new one is written into a folder aside, every file is synced, its
-manifest of SHA-256 checksums comes last, and the folder is synced and renamed into place. Older ones are removed
-only when it then verifies; the newest and the best stay. The name of a folder says how far a process came:
+At no moment is the only whole checkpoint gone. A new one is written into a folder aside: every file is synced and
+read back, and a manifest of SHA-256 checksums comes last. The folder is synced and renamed into place, and only
+then are older ones removed; the newest and the best stay. The name of a folder says how far a process came:
 
     .new-step-00040    being written
     step-00040         whole
@@ -18,8 +18,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from tunesmith.errors import RunError
 from tunesmith.run import Run, sha256_of, write_json
 from tunesmith.run.files import give_usual_rights, sync
 from tunesmith.run.migrations import FORMAT, format_of, migrate
+from tunesmith.training.tensor_files import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -88,13 +88,12 @@ class Checkpoint:
             expected = self.manifest()["sha256"]
         except (OSError, ValueError, KeyError, TypeError):
             return "its manifest is missing or damaged"
-        missing = [name for name in expected if not (self.path / name).is_file()]
-        if missing:
-            return f"{missing[0]} is missing"
-        found = _checksums(self.path, expected)
-        damaged = [name for name in expected if found[name] != expected[name]]
-        if damaged:
-            return f"{damaged[0]} is damaged"
+        for name, checksum in expected.items():
+            path = self.path / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if sha256_of(path) != checksum:
+                return f"{name} is damaged"
         return "" if {_MODEL, _STATE} <= expected.keys() else "it is incomplete"
 
     def state(self) -> State:
@@ -104,11 +103,11 @@ class Checkpoint:
 
     def model_tensors(self) -> dict[str, torch.Tensor]:
         """The weights, by name."""
-        return _load(self.path / _MODEL)
+        return load_tensors(self.path / _MODEL)
 
     def optimizer_tensors(self) -> dict[str, torch.Tensor]:
         """The optimizer's state, by name."""
-        return _load(self.path / _OPTIMIZER)
+        return load_tensors(self.path / _OPTIMIZER)
 
 
 class Checkpoints:
@@ -194,29 +193,32 @@ class Checkpoints:
         model_tensors: dict[str, torch.Tensor],
         optimizer_tensors: dict[str, torch.Tensor],
     ) -> Checkpoint:
-        """Writes a checkpoint; when it verifies, those that are neither the newest nor the best are removed."""
+        """Writes a checkpoint, then removes those that are neither the newest nor the best.
+
+        Raises:
+            RunError: a file is not read back as it was written; the older checkpoints stay.
+        """
         self._recover()
         target = self.at(state.step)
         aside = target.path.with_name(_NEW + target.path.name)
         self._make_folder()
         aside.mkdir()
         try:
-            _save(aside / _MODEL, model_tensors)
-            _save(aside / _OPTIMIZER, optimizer_tensors)
+            checksums = {
+                _MODEL: save_tensors(aside / _MODEL, model_tensors),
+                _OPTIMIZER: save_tensors(aside / _OPTIMIZER, optimizer_tensors),
+            }
             write_json(aside / _STATE, asdict(state))
+            checksums[_STATE] = sha256_of(aside / _STATE)
             give_usual_rights(aside)
             named = {"format": FORMAT, **({"run_id": self.run_id} if self.run_id else {})}
-            write_json(aside / _MANIFEST, {**named, "sha256": _synced_checksums(aside)})
+            write_json(aside / _MANIFEST, {**named, "sha256": checksums})
             sync(aside)
             self._put_in_place(aside, target.path)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
-        if problem := target.problem():
-            self.notices.append(f"{target.path.name} cannot be read back ({problem}); older checkpoints stay")
-        else:
-            self._prune(keep={state.step, state.best_step})
-        self._recover()
+        self._prune(keep={state.step, state.best_step})
         return target
 
     def _make_folder(self) -> None:
@@ -282,36 +284,6 @@ def load_model_tensors(model: torch.nn.Module, tensors: dict[str, torch.Tensor])
     if absent:
         raise KeyError(sorted(absent)[0])
     model.load_state_dict(tensors, strict=False)
-
-
-def _save(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    from safetensors.torch import save_file
-
-    save_file({name: t.detach().contiguous() for name, t in tensors.items()}, path)
-
-
-def _load(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    loaded: dict[str, torch.Tensor] = load_file(path)
-    return loaded
-
-
-def _checksums(folder: Path, names: Mapping[str, Any] | tuple[str, ...]) -> dict[str, str]:
-    """SHA-256 of files by name, several at once: a checkpoint is read when it is written, and when it verifies."""
-    with ThreadPoolExecutor(len(names) or 1) as pool:
-        found = pool.map(sha256_of, [folder / name for name in names])
-        return dict(zip(names, found, strict=True))
-
-
-def _synced_checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of the files of a new checkpoint, while they reach the disk."""
-    names = (_MODEL, _OPTIMIZER, _STATE)
-    with ThreadPoolExecutor(len(names)) as pool:
-        synced = pool.map(sync, [folder / name for name in names])
-        found = _checksums(folder, names)
-        list(synced)  # raises what a sync raised
-    return found
 
 
 def _remove(folder: Path) -> None:
