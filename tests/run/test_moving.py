@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
@@ -12,26 +10,10 @@ import pytest
 import tunesmith
 from tunesmith import pipeline
 from tunesmith.errors import InterruptedRunError
-from tunesmith.progress import Silent
+from tunesmith.events import Event, Started
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.testing.tiny import tiny_rows, write_rows, write_tiny_model
-
-
-class Stopping(Silent):
-    """Sends the signal that Ctrl-C sends, after some steps."""
-
-    def step(self, facts):
-        if facts.step == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
-class Listening(Silent):
-    def __init__(self):
-        self.said = []
-
-    def note(self, text):
-        self.said.append(text)
 
 
 def a_recipe(folder: Path, output_dir: Path) -> Recipe:
@@ -52,8 +34,9 @@ def original(tmp_path_factory) -> Path:
     write_rows(folder / "train.csv", tiny_rows(40))
     write_rows(folder / "test.csv", tiny_rows(20, seed=1))
     pipeline.train(a_recipe(folder, folder / "finished"))
+    steps = iter(range(1, 10))
     with pytest.raises(InterruptedRunError):
-        pipeline.train(a_recipe(folder, folder / "stopped"), progress=Stopping())
+        pipeline.train(a_recipe(folder, folder / "stopped"), should_stop=lambda: next(steps) == 3)
     return folder
 
 
@@ -82,9 +65,9 @@ def test_a_finished_run_predicts_and_evaluates_where_it_is_now(moved, original):
 
 
 def test_a_stopped_run_resumes_where_it_is_now_with_its_model_and_its_rows(moved, original):
-    listening = Listening()
-    run = pipeline.train(a_recipe(moved, moved / "stopped"), progress=listening)
-    assert any("step 3 of 6" in said for said in listening.said)
+    events: list[Event] = []
+    run = pipeline.train(a_recipe(moved, moved / "stopped"), listeners=[events.append])
+    assert Started(3, 6) in events
     assert weights(run) == weights(Run(moved / "finished"))
     assert run.recipe().model == str(moved / "base")
     assert tunesmith.evaluate(run.path, str(moved / "test.csv"))["primary"]["n"] == 20
@@ -106,5 +89,5 @@ def test_only_records_of_what_was_asked_name_the_folder(original):
     run = Run(original / "finished")
     named = str(run.path).encode()
     assert {path.name for path in run.path.rglob("*") if path.is_file() and named in path.read_bytes()} <= {
-        "manifest.json", "recipe.yaml", "report.html",
+        "events.jsonl", "manifest.json", "recipe.yaml", "report.html",
     }  # fmt: skip
