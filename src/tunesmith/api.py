@@ -24,6 +24,8 @@ def build_recipe(
 ) -> Recipe:
     """A recipe from a file, a mapping or nothing, with values put over it.
 
+    The `recipe.yaml` of a run folder is that of this run, wherever the folder is now.
+
     Args:
         recipe: a recipe, a YAML file, a plain mapping, or nothing.
         overrides: `{"train.learning_rate": 1e-4}`, or `["train.learning_rate=1e-4"]`; these win.
@@ -33,6 +35,8 @@ def build_recipe(
     Raises:
         RecipeError: a key is unknown, or a value is wrong.
     """
+    from tunesmith.run import is_recipe_of_run
+
     if isinstance(recipe, Recipe):
         draft = RecipeDraft(tree=recipe.model_dump(mode="json", exclude_unset=True))
     elif isinstance(recipe, Mapping):
@@ -40,6 +44,8 @@ def build_recipe(
     elif recipe is not None:
         draft = RecipeDraft.read(Path(recipe))
         draft.resolve_paths(Path(recipe).parent)
+        if is_recipe_of_run(Path(recipe)):
+            draft.set("output_dir", str(Path(recipe).parent), str(recipe))
     else:
         draft = RecipeDraft(tree={"data": {}})
     for name, value in values.items():

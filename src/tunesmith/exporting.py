@@ -32,12 +32,12 @@ from tunesmith.evaluation.agreement import Agreement, compare
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.events import Events, Listener
 from tunesmith.exporters import EXPORTERS, Exporter, Source, refuse_unfit
-from tunesmith.files import give_usual_rights, new_folder
 from tunesmith.inference.exported import EXPORT_FILE, is_export
 from tunesmith.inference.predictor import Predictor
-from tunesmith.locking import refuse_several_processes
 from tunesmith.recipe import ExportRecipe, Recipe, RecipeDraft
 from tunesmith.run import Run, sha256_of, write_json
+from tunesmith.run.files import give_usual_rights, new_folder
+from tunesmith.run.locking import refuse_several_processes
 from tunesmith.training.reference import load_reference, with_reference
 
 _MOST_ROWS = 10_000

@@ -7,6 +7,9 @@ import torch
 from safetensors.torch import load_file
 
 from tunesmith import pipeline
+from tunesmith.events import Step, Warning
+from tunesmith.run import Run
+from tunesmith.tasks import TASKS
 
 
 def trained(recipe, **train):
@@ -44,6 +47,31 @@ def test_the_weights_of_the_best_step_are_the_result(tiny_recipe):
     # Of the token table, a checkpoint holds the rows that learn.
     assert {tuple(row.tolist()) for row in kept[table]} <= rows
     assert all(torch.equal(kept[name], tensor) for name, tensor in saved.items())
+
+
+def test_a_damaged_best_checkpoint_does_not_end_the_run(tiny_recipe, monkeypatch):
+    """Step 2 is the best of 2, 4, 6; what it weighed is damaged before the end, and step 6 is what there is."""
+    task, scores = TASKS.get("text-classification"), iter((0.9, 0.5, 0.6))
+    monkeypatch.setattr(type(task), "validation_scores", lambda *_: {"accuracy": next(scores)})
+    events = []
+
+    def damaging(event):
+        events.append(event)
+        if isinstance(event, Step) and event.step == 6:
+            weights = run.checkpoints / "step-00002" / "model.safetensors"
+            weights.write_bytes(weights.read_bytes()[:-1])
+
+    recipe = tiny_recipe.replace(train={"max_steps": 6, "eval_steps": 2}, evaluate={"baselines": False})
+    run = Run(recipe.output_dir)
+    assert pipeline.train(recipe, listeners=[damaging]).is_finished
+    warnings = [event.text for event in events if isinstance(event, Warning)]
+    assert warnings == [
+        "the best checkpoint, step-00002, cannot be used: model.safetensors is damaged. Step 6 is used instead"
+    ]
+    assert run.metrics()["train"]["best_step"] == 6
+    kept = load_file(run.checkpoints / "step-00006" / "model.safetensors")
+    saved = load_file(run.model / "model.safetensors")
+    assert torch.equal(kept["classifier.weight"], saved["classifier.weight"])
 
 
 def test_the_last_look_is_at_the_end_and_none_shortly_before(tiny_recipe):

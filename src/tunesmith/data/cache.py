@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import RecipeError
-from tunesmith.files import new_folder
 from tunesmith.run import sha256_of
+from tunesmith.run.files import new_folder
 
 GB_VARIABLE, DAYS_VARIABLE = "TUNESMITH_CACHE_GB", "TUNESMITH_CACHE_DAYS"
 DEFAULT_GB, DEFAULT_DAYS = 4.0, 30.0

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tunesmith.files import give_usual_rights, new_folder
 from tunesmith.models.loading import quiet
 from tunesmith.models.resolve import ADAPTED_CONFIG_FILE
+from tunesmith.run.files import give_usual_rights, new_folder
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path, *, max_length: int, adapter: Any = None) -> None:

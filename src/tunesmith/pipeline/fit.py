@@ -87,6 +87,4 @@ def _loop(work: Work, plan: TrainingPlan, train: Encoded) -> State:
     )
     ids = token_ids(task, train, plan.tokenizer.pad_token_id)
     with training_rows(plan.model, ids):
-        return run_loop(
-            job, Checkpoints(work.run.checkpoints), work.events, plan.accelerator, work.should_stop
-        )
+        return run_loop(job, Checkpoints.of(work.run), work.events, plan.accelerator, work.should_stop)

@@ -15,7 +15,7 @@ from tunesmith.models.resolve import resolve_model
 from tunesmith.pipeline.open_model import OpenedModel
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
-from tunesmith.run import Run, write_atomically
+from tunesmith.run import Run, request_entries, write_atomically
 
 
 def record(work: Work, opened: OpenedModel, data_fingerprint: str, *, prepare_s: float) -> Work:
@@ -34,10 +34,11 @@ def record(work: Work, opened: OpenedModel, data_fingerprint: str, *, prepare_s:
     run = work.run
     before = run.manifest() if work.resumes else {}
     if "used" in before:
-        used = Recipe.model_validate({**before["used"], "output_dir": str(run.path)})
+        moved = {"output_dir": str(run.path), "model": work.recipe.model}
+        used = Recipe.model_validate({**before["used"], **moved})
         work = replace(work, recipe=used.replace(data=sources_of(work.recipe.data)))
     run.update_manifest(
-        requested=before.get("requested") or work.requested.model_dump(mode="json"),
+        **({} if "requested" in before else request_entries(work.requested)),
         data=_describe(opened.data, data_fingerprint),
         label_schema=opened.data.label_schema,
         model={**opened.base, "parameters": opened.model.num_parameters()},

@@ -15,7 +15,6 @@ from tunesmith.data.preparing import all_sources, find_splits
 from tunesmith.errors import InterruptedRunError
 from tunesmith.evaluation.result import refuse_undeclared
 from tunesmith.events import Events, Failed, Finished, Listener
-from tunesmith.locking import refuse_several_processes
 from tunesmith.models.loading import refuse_other_kinds
 from tunesmith.models.resolve import resolve_model
 from tunesmith.pipeline.base_model import allow_targets, score_base_model, with_reference_of_base
@@ -34,6 +33,7 @@ from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
 from tunesmith.reports import write_card, write_report
 from tunesmith.run import Run, write_json
+from tunesmith.run.locking import refuse_several_processes
 from tunesmith.tasks import TASKS
 from tunesmith.training.loop import never
 

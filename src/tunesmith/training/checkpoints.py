@@ -1,15 +1,22 @@
-"""Checkpoints: safetensors and JSON only, whole or absent, and checked before they are believed.
+"""Checkpoints: safetensors and JSON only, whole or absent, and checked before they are used.
 
-A checkpoint is written into a folder aside, synced, given a manifest of SHA-256 sums as its last file, and
-renamed into place. Whatever happens before the rename leaves the older checkpoints as they were; whatever
-happens to the files afterwards is found by the sums, and the next older whole checkpoint is used, with a
-notice. The newest and the best are kept.
+At no moment is the only whole checkpoint gone. A new one is written into a folder aside: every file is synced and
+read back, and a manifest of SHA-256 checksums comes last. The folder is synced and renamed into place, and only
+then are older ones removed; the newest and the best stay. The name of a folder says how far a process came:
+
+    .new-step-00040    being written
+    step-00040         whole
+    .old-step-00040    made room for another of the same step; comes back if that one is not whole
+    .gone-step-00040   no longer wanted
+
+The checksums find damage that comes later. A run then resumes from the newest whole checkpoint, and ends with the
+best whole one, with a notice. A checkpoint names its run, and that of another run is refused.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -17,8 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import RunError
-from tunesmith.files import give_usual_rights
-from tunesmith.run import sha256_of, write_json
+from tunesmith.run import Run, sha256_of, write_json
+from tunesmith.run.files import give_usual_rights, sync
+from tunesmith.run.migrations import FORMAT, format_of, migrate
+from tunesmith.training.tensor_files import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +38,7 @@ _MODEL, _OPTIMIZER, _STATE, _MANIFEST = (
     "state.json",
     "manifest.json",
 )
+_NEW, _OLD, _GONE = ".new-", ".old-", ".gone-"
 
 
 @dataclass
@@ -36,14 +46,14 @@ class State:
     """What a run must know besides its weights.
 
     Args:
-        step: optimizer steps done.
-        seconds: spent training, over all starts.
-        tokens: real tokens trained on.
-        examples: rows trained on.
-        best_step: the step with the best validation metric; none yet is -1.
-        best_value: that metric.
-        evals_without_improvement: validations since then.
-        history: every validation, `{"step": …, "accuracy": …}`.
+        step: Optimizer steps done.
+        seconds: Time spent training, over all starts.
+        tokens: Real tokens trained on.
+        examples: Rows trained on.
+        best_step: Step with the best validation metric; -1 before the first validation.
+        best_value: Validation metric of that step.
+        evals_without_improvement: Validations since then.
+        history: Scores of every validation, `{"step": …, "accuracy": …}`.
     """
 
     step: int = 0
@@ -67,31 +77,37 @@ class Checkpoint:
         """Optimizer steps done when it was written."""
         return int(self.path.name.removeprefix("step-"))
 
+    def manifest(self) -> dict[str, Any]:
+        """The checksums of its files, its format, and the id of its run."""
+        found: dict[str, Any] = json.loads((self.path / _MANIFEST).read_text(encoding="utf-8"))
+        return found
+
     def problem(self) -> str:
-        """What is wrong with its files; empty when all sums agree."""
+        """What is wrong with its files; empty when all checksums agree."""
         try:
-            sums = json.loads((self.path / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
-        except (OSError, ValueError, KeyError):
+            expected = self.manifest()["sha256"]
+        except (OSError, ValueError, KeyError, TypeError):
             return "its manifest is missing or damaged"
-        for name, expected in sums.items():
+        for name, checksum in expected.items():
             path = self.path / name
             if not path.is_file():
                 return f"{name} is missing"
-            if sha256_of(path) != expected:
+            if sha256_of(path) != checksum:
                 return f"{name} is damaged"
-        return "" if {_MODEL, _STATE} <= sums.keys() else "it is incomplete"
+        return "" if {_MODEL, _STATE} <= expected.keys() else "it is incomplete"
 
     def state(self) -> State:
         """The run's state."""
-        return State(**json.loads((self.path / _STATE).read_text(encoding="utf-8")))
+        content = json.loads((self.path / _STATE).read_text(encoding="utf-8"))
+        return State(**migrate("state", content, format_of(self.manifest())))
 
     def model_tensors(self) -> dict[str, torch.Tensor]:
         """The weights, by name."""
-        return _load(self.path / _MODEL)
+        return load_tensors(self.path / _MODEL)
 
     def optimizer_tensors(self) -> dict[str, torch.Tensor]:
         """The optimizer's state, by name."""
-        return _load(self.path / _OPTIMIZER)
+        return load_tensors(self.path / _OPTIMIZER)
 
 
 class Checkpoints:
@@ -99,17 +115,33 @@ class Checkpoints:
 
     Args:
         folder: `RUN/checkpoints`.
+        run_id: Id of the run.
+        accepts_unnamed: Whether checkpoints without the id of a run belong to it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run_id: str = "", *, accepts_unnamed: bool = False) -> None:
         self.folder = folder
+        self.run_id, self.accepts_unnamed = run_id, accepts_unnamed
         self.notices: list[str] = []
 
+    @classmethod
+    def of(cls, run: Run) -> Checkpoints:
+        """The checkpoints of a run; format 1 did not write its id into them."""
+        manifest = run.manifest()
+        is_from_format_1 = manifest.get("migrated_from") == 1
+        return cls(run.checkpoints, str(manifest.get("run_id", "")), accepts_unnamed=is_from_format_1)
+
     def newest(self) -> Checkpoint | None:
-        """The newest whole checkpoint; damaged ones are told in `notices` and passed over."""
+        """The newest whole checkpoint; damaged ones are passed over, with a notice.
+
+        Raises:
+            RunError: it belongs to another run.
+        """
+        self._recover()
         for checkpoint in self._all():
             problem = checkpoint.problem()
             if not problem:
+                self._refuse_of_another_run(checkpoint)
                 return checkpoint
             self.notices.append(f"{checkpoint.path.name} is passed over: {problem}")
         return None
@@ -118,21 +150,42 @@ class Checkpoints:
         """The checkpoint of a step."""
         return Checkpoint(self.folder / f"step-{step:05d}")
 
-    def whole(self, step: int) -> Checkpoint:
-        """The checkpoint of a step, its sums looked at.
+    def best(self, state: State, metric: str, *, greater_is_better: bool) -> Checkpoint | None:
+        """The checkpoint of the best step; None when those are the weights in memory.
 
-        Raises:
-            RunError: it is damaged.
+        Where the best one is damaged, the next best that is whole takes its place, in `state` too, with a notice.
+        Where no other step was validated, the weights in memory stay.
+
+        Args:
+            state: State of the weights in memory.
+            metric: Name of the metric that chooses.
+            greater_is_better: Direction of the metric.
         """
-        checkpoint = self.at(step)
-        problem = checkpoint.problem()
+        if state.best_step == state.step:
+            return None
+        best = self.at(state.best_step)
+        problem = best.problem()
         if problem:
-            raise RunError(
-                f"the checkpoint with the best validation metric cannot be used: {problem}.",
-                location=str(checkpoint.path),
-                remedy="Train again with `--force`, or into another `output_dir`.",
+            best = self.at(self._next_best_step(state, metric, 1 if greater_is_better else -1))
+            self.notices.append(
+                f"the best checkpoint, {self.at(state.best_step).path.name}, cannot be used: {problem}. "
+                f"Step {best.step} is used instead"
             )
-        return checkpoint
+            scores = {entry["step"]: entry[metric] for entry in state.history}
+            state.best_step, state.best_value = best.step, scores.get(best.step, state.best_value)
+        if best.step == state.step:
+            return None
+        self._refuse_of_another_run(best)
+        return best
+
+    def _next_best_step(self, state: State, metric: str, sign: int) -> int:
+        whole = {checkpoint.step for checkpoint in self._all() if not checkpoint.problem()} | {state.step}
+        scored = [
+            (sign * entry[metric], entry["step"])
+            for entry in state.history
+            if entry["step"] in whole and math.isfinite(entry[metric])
+        ]
+        return max(scored)[1] if scored else state.step
 
     def save(
         self,
@@ -140,26 +193,69 @@ class Checkpoints:
         model_tensors: dict[str, torch.Tensor],
         optimizer_tensors: dict[str, torch.Tensor],
     ) -> Checkpoint:
-        """Writes a checkpoint and removes those that are neither the newest nor the best."""
+        """Writes a checkpoint, then removes those that are neither the newest nor the best.
+
+        Raises:
+            RunError: a file is not read back as it was written; the older checkpoints stay.
+        """
+        self._recover()
         target = self.at(state.step)
-        aside = self.folder / f".new-{target.path.name}"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+        aside = target.path.with_name(_NEW + target.path.name)
+        self._make_folder()
+        aside.mkdir()
         try:
-            _save(aside / _MODEL, model_tensors)
-            _save(aside / _OPTIMIZER, optimizer_tensors)
+            checksums = {
+                _MODEL: save_tensors(aside / _MODEL, model_tensors),
+                _OPTIMIZER: save_tensors(aside / _OPTIMIZER, optimizer_tensors),
+            }
             write_json(aside / _STATE, asdict(state))
-            sums = {name: sha256_of(aside / name) for name in (_MODEL, _OPTIMIZER, _STATE)}
-            write_json(aside / _MANIFEST, {"sha256": sums})
+            checksums[_STATE] = sha256_of(aside / _STATE)
             give_usual_rights(aside)
-            shutil.rmtree(target.path, ignore_errors=True)
-            aside.rename(target.path)
-            _sync(self.folder)
+            named = {"format": FORMAT, **({"run_id": self.run_id} if self.run_id else {})}
+            write_json(aside / _MANIFEST, {**named, "sha256": checksums})
+            sync(aside)
+            self._put_in_place(aside, target.path)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
         self._prune(keep={state.step, state.best_step})
         return target
+
+    def _make_folder(self) -> None:
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True)
+            sync(self.folder.parent)
+
+    def _put_in_place(self, aside: Path, target: Path) -> None:
+        if target.is_dir():
+            target.rename(target.with_name(_OLD + target.name))
+        aside.rename(target)
+        sync(self.folder)
+
+    def _recover(self) -> None:
+        """Completes or undoes what a process began and was killed in."""
+        for prefix in (_NEW, _GONE):
+            for path in self.folder.glob(f"{prefix}*"):
+                shutil.rmtree(path)
+        for old in self.folder.glob(f"{_OLD}*"):
+            target = old.with_name(old.name.removeprefix(_OLD))
+            if target.is_dir() and (not Checkpoint(target).problem() or Checkpoint(old).problem()):
+                _remove(old)
+                continue
+            if target.is_dir():
+                _remove(target)
+            old.rename(target)
+            sync(self.folder)
+
+    def _refuse_of_another_run(self, checkpoint: Checkpoint) -> None:
+        found = str(checkpoint.manifest().get("run_id", ""))
+        if found == self.run_id or (not found and self.accepts_unnamed):
+            return
+        raise RunError(
+            f"a checkpoint must be of the run `{self.run_id}`, and `{checkpoint.path}` is of "
+            f"{f'the run `{found}`' if found else 'a run without an id'}.",
+            remedy="Move it back to its own run; this one resumes from its other checkpoints.",
+        )
 
     def _all(self) -> Iterator[Checkpoint]:
         found = [Checkpoint(p) for p in self.folder.glob("step-*") if p.is_dir()]
@@ -168,17 +264,17 @@ class Checkpoints:
     def _prune(self, keep: set[int]) -> None:
         for checkpoint in self._all():
             if checkpoint.step not in keep:
-                shutil.rmtree(checkpoint.path)
+                _remove(checkpoint.path)
 
 
-def model_tensors(model: Any) -> dict[str, torch.Tensor]:
+def model_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The weights by name, each once however many names it goes by (tied embeddings), and the buffers."""
     persistent = model.state_dict()
     buffers = {name: b for name, b in model.named_buffers() if name in persistent}
     return dict(model.named_parameters()) | buffers
 
 
-def load_model_tensors(model: Any, tensors: dict[str, torch.Tensor]) -> None:
+def load_model_tensors(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
     """Puts back what `model_tensors` gave.
 
     Raises:
@@ -190,23 +286,9 @@ def load_model_tensors(model: Any, tensors: dict[str, torch.Tensor]) -> None:
     model.load_state_dict(tensors, strict=False)
 
 
-def _save(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    from safetensors.torch import save_file
-
-    save_file({name: t.detach().contiguous() for name, t in tensors.items()}, path)
-    _sync(path)
-
-
-def _load(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    loaded: dict[str, torch.Tensor] = load_file(path)
-    return loaded
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _remove(folder: Path) -> None:
+    """Removes a checkpoint at once: half of one is never found under its name."""
+    gone = folder.with_name(_GONE + folder.name.removeprefix(_OLD))
+    shutil.rmtree(gone, ignore_errors=True)
+    folder.rename(gone)
+    shutil.rmtree(gone)

@@ -308,8 +308,7 @@ class _Loop:
 
     def _resume(self) -> None:
         checkpoint = self.checkpoints.newest()
-        for notice in self.checkpoints.notices:
-            self.events.warn(notice)
+        self._report_notices()
         if checkpoint is None:
             return
         self.state = checkpoint.state()
@@ -319,10 +318,17 @@ class _Loop:
         self.events.note(f"resuming from step {self.state.step} of {self.job.plan.total_steps}")
 
     def _load_best(self) -> None:
-        if self.state.best_step != self.state.step:
-            best = self.checkpoints.whole(self.state.best_step)
+        name, greater_is_better = best_metric(self.job.task)
+        best = self.checkpoints.best(self.state, name, greater_is_better=greater_is_better)
+        self._report_notices()
+        if best is not None:
             load_model_tensors(self.job.model, best.model_tensors())
         self.job.model.eval()
+
+    def _report_notices(self) -> None:
+        for notice in self.checkpoints.notices:
+            self.events.warn(notice)
+        self.checkpoints.notices.clear()
 
 
 def make_accelerator() -> Accelerator:

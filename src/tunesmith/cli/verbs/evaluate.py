@@ -22,8 +22,8 @@ def verb(
     from tunesmith import pipeline
     from tunesmith.cli.arguments import refuse_existing
     from tunesmith.cli.output import display, print_json, print_metrics
-    from tunesmith.locking import refuse_several_processes
     from tunesmith.run import write_json
+    from tunesmith.run.locking import refuse_several_processes
 
     refuse_several_processes()
     if output is not None:

@@ -34,7 +34,7 @@ def verb(
     from tunesmith.errors import RecipeError
     from tunesmith.inference import streaming
     from tunesmith.inference.predictor import Predictor
-    from tunesmith.locking import refuse_several_processes
+    from tunesmith.run.locking import refuse_several_processes
 
     refuse_several_processes()
     if texts and data:

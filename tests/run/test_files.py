@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from tunesmith.files import give_usual_rights, new_folder, write_atomically
+from tunesmith.run.files import give_usual_rights, new_folder, write_atomically
 
 
 @pytest.fixture(params=[0o077, 0o022, 0o002], ids=oct)

@@ -3,25 +3,30 @@
 A run belongs to one recipe. The recipe as it was asked for (with its `auto`s) stands in `manifest.json`, the
 recipe as it was used (every value filled in) in `recipe.yaml`; the same recipe on the same folder resumes the run,
 another one is refused, and `force` replaces what a run wrote and nothing else. No file holds a source's password.
+
+A run folder may be moved: nothing reads the `output_dir` that its files name. A run of an earlier version is read
+as if this version had written it (`manifest`, `migrations`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from tunesmith import locking, replacing
 from tunesmith.errors import RunError
-from tunesmith.files import write_atomically as write_atomically
-from tunesmith.locking import LOCK_FILE
 from tunesmith.masking import masked_values
 from tunesmith.recipe import Recipe
+from tunesmith.run import locking, replacing
+from tunesmith.run.comparison import differing_keys
+from tunesmith.run.files import write_atomically
+from tunesmith.run.json_files import read_json, write_json
+from tunesmith.run.locking import LOCK_FILE
+from tunesmith.run.manifest import read_manifest, recipe_in, updated_manifest
+from tunesmith.run.migrations import FORMAT, format_of, migrate
 
 _WRITTEN_BY_A_RUN = (
     "recipe.yaml",
@@ -72,7 +77,7 @@ class Run:
         if not run.is_finished:
             raise RunError(
                 f"`{path}` is a run that has not come to its end.",
-                remedy="The `tunesmith train` command that began it goes on from its last checkpoint.",
+                remedy="The `tunesmith train` command that began it resumes from its last checkpoint.",
             )
         return run
 
@@ -129,19 +134,26 @@ class Run:
 
     def _refuse_another(self, requested: Recipe, fingerprint: str) -> None:
         manifest = self.manifest()
-        mine = _comparable(masked_values(requested.model_dump(mode="json")))
-        earlier = [_comparable(_as_today(manifest[key])) for key in ("requested", "used") if key in manifest]
-        if mine not in earlier:
-            changed = _differences(earlier[0], mine)
+        for key in ("requested", "used"):
+            if key in manifest:
+                recipe_in(manifest, key, self.manifest_file)
+        has_same_data = manifest["data"]["fingerprint"] == fingerprint
+        if changed := differing_keys(requested, manifest, has_same_data=has_same_data):
+            named = ", ".join(f"`{key}`" for key in changed)
             raise RunError(
-                f"the output folder `{self.path}` belongs to another recipe; it differs in {changed}.",
+                f"the output folder `{self.path}` belongs to another recipe; it differs in {named}.",
                 remedy="Choose another `output_dir`, or give `--force` to clear this run.",
             )
-        if manifest["data"]["fingerprint"] != fingerprint:
+        if not has_same_data:
             raise RunError(
                 f"the data files have changed since the run in `{self.path}` began.",
                 remedy="Choose another `output_dir`, or give `--force` to clear this run.",
             )
+
+    @property
+    def run_id(self) -> str:
+        """The id that the run got when it began; none for a run of an earlier version that was not resumed."""
+        return str(self.manifest().get("run_id", ""))
 
     def locked(self) -> AbstractContextManager[None]:
         """Holds the folder for this process; another process that wants it is refused.
@@ -152,14 +164,17 @@ class Run:
         return locking.locked(self.path)
 
     def manifest(self) -> dict[str, Any]:
-        """What `manifest.json` says."""
-        return read_json(self.manifest_file)
+        """What `manifest.json` says, in today's format.
+
+        Raises:
+            RunError: it is damaged, or a newer version wrote it.
+        """
+        return read_manifest(self.manifest_file)
 
     def update_manifest(self, **entries: Any) -> None:
         """Puts entries into `manifest.json`; passwords of sources do not come along."""
         known = self.manifest() if self.manifest_file.is_file() else {}
-        recipes = {key: masked_values(entries[key]) for key in ("requested", "used") if key in entries}
-        write_json(self.manifest_file, {**known, **entries, **recipes})
+        write_json(self.manifest_file, updated_manifest(known, entries))
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Writes `recipe.yaml`; passwords of sources do not come along."""
@@ -167,12 +182,18 @@ class Run:
         write_atomically(self.recipe_file, shown.to_yaml())
 
     def metrics(self) -> dict[str, Any]:
-        """What `metrics.json` says."""
-        return read_json(self.metrics_file)
+        """What `metrics.json` says, in today's format."""
+        found = format_of(read_json(self.manifest_file)) if self.manifest_file.is_file() else FORMAT
+        return migrate("metrics", read_json(self.metrics_file), found)
 
     def recipe(self) -> Recipe:
-        """The recipe as it was used, every value filled in."""
-        return Recipe.model_validate(self.manifest()["used"])
+        """The recipe as it was used, every value filled in; its `output_dir` is where the folder is now.
+
+        Raises:
+            RunError: a version with other keys wrote it.
+        """
+        used = recipe_in(self.manifest(), "used", self.manifest_file)
+        return used.model_copy(update={"output_dir": str(self.path)})
 
     def read_as(self) -> list[dict[str, Any]]:
         """The columns that the run was trained with, as `data.columns`, of each file that differs in them."""
@@ -191,54 +212,7 @@ class Run:
         return [json.loads(line) for line in lines if line.strip()]
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON atomically; a NaN or an infinity is a bug and raises ValueError."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, text + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object that a run wrote.
-
-    Raises:
-        RunError: the file is missing or not JSON.
-    """
-    try:
-        return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"`{path}` cannot be read: {error}.", remedy="The run is damaged; train it again with `--force`."
-        ) from None
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def finite(value: float) -> float | None:
-    """The number, or None in place of a NaN or an infinity, which JSON does not have."""
-    return value if math.isfinite(value) else None
-
-
-def _as_today(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A recipe of a manifest with the keys that it did not know yet, at their defaults."""
-    try:
-        return Recipe.model_validate(recipe).model_dump(mode="json")
-    except ValueError:  # a key that is no longer known
-        return recipe
-
-
-def _comparable(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in recipe.items() if key != "output_dir"}
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    named = []
-    for key in now:
-        if isinstance(now[key], dict) and isinstance(before.get(key), dict):
-            named += [f"`{key}.{k}`" for k in now[key] if now[key][k] != before[key].get(k)]
-        elif now[key] != before.get(key):
-            named.append(f"`{key}`")
-    return ", ".join(named) or "nothing that is known to this version"
+def is_recipe_of_run(path: Path) -> bool:
+    """Whether a file is the `recipe.yaml` of a run folder, whose run it belongs to wherever the folder is."""
+    run = Run(path.parent)
+    return path.name == run.recipe_file.name and run.manifest_file.is_file()

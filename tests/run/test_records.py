@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import tunesmith
-from tunesmith import pipeline, replacing
+from tunesmith import pipeline
 from tunesmith.errors import DataError, InterruptedRunError, RunError, UserError
 from tunesmith.inference.streaming import names_of_files, predict_rows, rows_of_files, rows_of_lines
 from tunesmith.recipe import Recipe
@@ -292,49 +291,6 @@ def test_a_run_is_not_replaced_by_one_that_is_made_from_it(finished, tmp_path):
     with pytest.raises(RunError, match="is part of the run"):
         pipeline.train(a_recipe(finished.path, finished.path, file), force=True)
     assert snapshot(finished.path) == before
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tunesmith import replacing
-folder, where = Path(sys.argv[1]), sys.argv[2]
-count = 0
-def rename(path, target, really=Path.rename):
-    global count
-    if f"{count}" == where:
-        os.kill(os.getpid(), signal.SIGKILL)
-    count += 1
-    return really(path, target)
-Path.rename = rename
-with replacing.set_aside(folder, ["manifest.json", "model", "data"]) as begun:
-    (folder / "manifest.json").write_text("new")
-    if where == "inside":
-        os.kill(os.getpid(), signal.SIGKILL)
-    begun()
-"""
-
-
-@pytest.mark.parametrize("where", ["0", "1", "2", "3", "inside", "4", "5"])
-def test_a_process_that_is_killed_leaves_the_old_run_or_the_new_one_whole(tmp_path, where):
-    (tmp_path / "manifest.json").write_text("old")
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "weights").write_text("old")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "notes.txt").write_text("mine")
-    before = snapshot(tmp_path)
-    command = [sys.executable, "-c", KILLED, str(tmp_path), where]
-    killed = subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    assert killed == (where != "5")
-    names = ["manifest.json", "model", "data"]
-    came_back = replacing.put_back(tmp_path, names)
-    assert not replacing.put_back(tmp_path, names)
-    after = snapshot(tmp_path)
-    if killed:
-        assert came_back
-        assert after == before
-    else:
-        assert after == {"manifest.json": b"new", "notes.txt": b"mine"}
 
 
 # Secrets and rights

@@ -5,7 +5,7 @@ import pytest
 
 from tunesmith.errors import RunError
 from tunesmith.recipe import Recipe
-from tunesmith.run import Run, finite, read_json, write_atomically, write_json
+from tunesmith.run import Run, finite, read_json, request_entries, write_atomically, write_json
 
 
 def a_recipe(**changes):
@@ -14,11 +14,11 @@ def a_recipe(**changes):
 
 def begun(tmp_path, recipe, fingerprint="f"):
     run = Run(tmp_path / "run")
-    run.update_manifest(requested=recipe.model_dump(mode="json"), data={"fingerprint": fingerprint})
+    run.update_manifest(**request_entries(recipe), data={"fingerprint": fingerprint})
     return run
 
 
-def test_a_new_folder_is_taken_and_the_same_recipe_goes_on(tmp_path):
+def test_a_new_folder_is_taken_and_the_same_recipe_resumes(tmp_path):
     assert Run(tmp_path / "new").begin(a_recipe(), fingerprint="f") is False
     assert begun(tmp_path, a_recipe()).begin(a_recipe(), fingerprint="f") is True
 

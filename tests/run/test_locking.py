@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith import locking
 from tunesmith.errors import RunError
-from tunesmith.locking import LOCK_FILE, locked, refuse_several_processes
+from tunesmith.run import locking
+from tunesmith.run.locking import LOCK_FILE, locked, refuse_several_processes
 
 ROUNDS = int(os.environ.get("TUNESMITH_LOCK_ROUNDS", "10"))
 
@@ -93,7 +93,7 @@ def test_holders_that_come_and_go_and_leave_nothing_are_never_two(tmp_path):
 
 def test_a_holder_that_is_killed_leaves_the_folder_free(tmp_path):
     program = (
-        "import os, signal, sys; from pathlib import Path; from tunesmith.locking import locked\n"
+        "import os, signal, sys; from pathlib import Path; from tunesmith.run.locking import locked\n"
         "with locked(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", program, tmp_path / "run"], check=False).returncode == -9
