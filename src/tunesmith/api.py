@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.recipe import Recipe, RecipeDraft
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def train(
     """
     from tunesmith import pipeline
 
+    switch_off_telemetry()
     built = build_recipe(recipe, overrides=overrides or {}, **values)
     return pipeline.train(built, force=force, progress=progress)
 
@@ -97,6 +99,7 @@ def load(run: str | Path) -> Predictor:
     """
     from tunesmith.inference.predictor import Predictor
 
+    switch_off_telemetry()
     return Predictor.from_run(run)
 
 
@@ -130,6 +133,7 @@ def evaluate(
     """
     from tunesmith import pipeline
 
+    switch_off_telemetry()
     sources = [data] if isinstance(data, str) else list(data)
     return pipeline.evaluate(run, sources, columns=columns, progress=progress)
 
@@ -165,6 +169,7 @@ def export(
     """
     from tunesmith import exporting
 
+    switch_off_telemetry()
     return exporting.export(
         run,
         to,

@@ -233,10 +233,10 @@ def _fit(session: Session, plan: Plan, settings: Settings, accelerator: Any) -> 
 
 
 def _loop(session: Session, train: Encoded, plan: Plan, settings: Settings, accelerator: Any) -> State:
-    from tunesmith.models.embedding_rows import training_rows
-    from tunesmith.models.linear import let_go_of_packed
+    from tunesmith.acceleration.embedding_rows import training_rows
+    from tunesmith.acceleration.packed_linear import release_packed
 
-    let_go_of_packed(session.model)  # what the probe and the first scores have left
+    release_packed(session.model)  # what the probe and the first scores have left
     places = session.data.splits["train"].location
     job = Job(
         model=session.model,
@@ -254,6 +254,7 @@ def _loop(session: Session, train: Encoded, plan: Plan, settings: Settings, acce
     )
     checkpoints = Checkpoints(session.run.checkpoints)
     ids = token_ids(session.task, train, session.tokenizer.pad_token_id)
+    ids = ids if session.recipe.train.acceleration else None
     with training_rows(session.model, ids):
         return Loop(job, checkpoints, EventLog(session.run.events_file), session.progress, accelerator).run()
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tunesmith.acceleration import accelerated
+from tunesmith.acceleration.frozen_cache import FrozenCache
+from tunesmith.acceleration.frozen_layers import body_tensors, fingerprint
 from tunesmith.data.preparing import Prepared, prepare
 from tunesmith.encoded import Encoded
 from tunesmith.environment import DECISIVE_PACKAGES, describe_environment
@@ -16,13 +19,10 @@ from tunesmith.errors import RecipeError
 from tunesmith.evaluation.result import final_split
 from tunesmith.inference.answering import score
 from tunesmith.inference.forward import Outputs, forward
-from tunesmith.inference.prefix import FrozenPrefix
 from tunesmith.models import heads
 from tunesmith.models.adapters import LoraSettings, add_lora, whole_modules
-from tunesmith.models.arithmetic import use_fast_arithmetic
 from tunesmith.models.identity import identify, refuse_changed_model
 from tunesmith.models.loading import AS_IT_IS, LoadedModel, load_for_training, refuse_other_kinds
-from tunesmith.models.prefix import body_tensors, fingerprint
 from tunesmith.models.resolve import resolve_model
 from tunesmith.progress import Progress
 from tunesmith.recipe import GenerateRecipe, Recipe, TrainRecipe
@@ -63,7 +63,7 @@ class Session:
     base: dict[str, Any] = field(default_factory=dict)
     splits: dict[str, Encoded] = field(default_factory=dict)
     max_length: int = 0
-    prefix: FrozenPrefix | None = None
+    prefix: FrozenCache | None = None
     features: dict[str, Features] = field(default_factory=dict)
     stages_s: dict[str, float] = field(default_factory=dict)
 
@@ -119,7 +119,7 @@ class Session:
 
     @contextmanager
     def reading(self, split: str, model: Any = None) -> Iterator[Encoded]:
-        """A split's sequences as the model is to be given them while this lasts: see `FrozenPrefix`."""
+        """A split's sequences as the model is to be given them while this lasts: see `FrozenCache`."""
         if self.prefix is None:
             yield self.splits[split]
             return
@@ -192,9 +192,9 @@ def begin(
     _tell_added_tokens(recipe, loaded, progress)
     if loaded.head_is_new and loaded.needs_trained_head:
         progress.warn(f"{files.name} was not trained for {task.name}: its head begins from random weights")
-    for note in (*loaded.notes, use_fast_arithmetic(loaded.model)):
-        if note:
-            progress.note(note)
+    loaded = accelerated(loaded, wanted=recipe.train.acceleration)
+    for note in loaded.notes:
+        progress.note(note)
     adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
     session = Session(run, recipe, task, progress, data, loaded, adapter, dict(data.label_schema), base=base)
     session.stages_s["prepare"] = round(time.perf_counter() - began, 3)

@@ -1,78 +1,61 @@
-"""How a stock model computes while we run it: the same results in less time; what is saved stays stock."""
+"""Faster arithmetic for stock models while they run here; what is saved stays stock, and so do the results.
+
+| trick | in place of | proof |
+|---|---|---|
+| `encoder` | the way through BERT's layers, padding included | outputs and every gradient, in float64 |
+| `packed_linear` | products with weights that do not learn | outputs of every family |
+| `dropout` | masks drawn number by number | shares, scale and seed |
+| `pooling` | a stock layer that computes the mean | outputs |
+| `embedding_rows` | training the whole token table | the rows that occur, bit by bit |
+| `frozen_cache` | frozen layers, computed again in every epoch | two texts both ways, in every run |
+
+`accelerated` installs the first four when a model is opened; the last two belong to a training. A trick that does
+not fit a model, or whose operators this torch lacks, leaves the stock arithmetic in place. `train.acceleration:
+false` is the one switch for all of them. `benchmarks/ablation.md` has what each is worth.
+"""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from tunesmith.models import heads
+from tunesmith.acceleration.switches import TRICKS, is_on, without
 
-_TOLERANCE = 2e-5
-"""Of the largest hidden state: equal ways differ by less than 1e-6 of it, another computation by 1e-2 and more."""
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tunesmith.models.loading import LoadedModel
+
+__all__ = ["TRICKS", "accelerate", "accelerated", "is_on", "without"]
 
 
-def use_fast_arithmetic(model: Any) -> str:
-    """Replaces the arithmetic of pooling, layers and dropout by faster ways to the same results.
+def accelerated(loaded: LoadedModel, *, wanted: bool = True) -> LoadedModel:
+    """An opened model with the faster arithmetic in place, and what the user should know of it among its notes.
 
-    Models come here when they are loaded, before they compute: what libraries keep in memory is set here, too.
-    Two short texts are then compared with the stock implementation, which stays in use where they differ.
+    Args:
+        loaded: the model, changed in place.
+        wanted: `train.acceleration` of the recipe; false leaves everything as it is.
+    """
+    notes = accelerate(loaded.model) if wanted else ()
+    return replace(loaded, notes=(*loaded.notes, *notes))
+
+
+def accelerate(model: nn.Module) -> tuple[str, ...]:
+    """Replaces the arithmetic of pooling, layers, dropout and linear layers by faster ways to the same results.
+
+    Args:
+        model: of transformers; it keeps its class, its weights and their names.
 
     Returns:
-        A note that the stock implementation is used; empty otherwise.
+        Notes of what could not be replaced, though it is of a kind that is.
     """
-    from tunesmith.models.dropout import use_fast_dropout
-    from tunesmith.models.encoder import use_fast_encoder
-    from tunesmith.models.linear import use_packed_linear
+    from tunesmith.acceleration import dropout, encoder, packed_linear, pooling
 
-    _keep_few_kernels()
-    _keep_freed_memory()
-    if heads.has_pooling_layer(model):
-        heads.use_fast_pooling(model)
-    note = _stock_unless_equal(model) if use_fast_encoder(model) else ""
-    use_fast_dropout(model)
-    use_packed_linear(model)
-    return note
-
-
-def _stock_unless_equal(model: Any) -> str:
-    """Compares the fast encoder with the stock one, and undoes it where they differ."""
-    from tunesmith.models.encoder import use_fast_encoder, use_stock_encoder
-    from tunesmith.models.trial import is_close, last_states
-
-    fast = last_states(model)
-    use_stock_encoder(model)
-    if is_close(fast, last_states(model), _TOLERANCE):
-        use_fast_encoder(model)
-        return ""
-    return (
-        f"the fast encoder computes something else than `{type(model.base_model).__name__}` of this version of "
-        "transformers: the stock implementation is used, which is slower"
-    )
-
-
-def _keep_few_kernels() -> None:
-    """Lets oneDNN and torch keep kernels for 128 shapes of a product, not 1024, which take much memory.
-
-    Each keeps its own, and reads its number when it makes its first. banking77 trains as fast with either
-    (docs/performance.md). A number that the user has set stays.
-    """
-    for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-        os.environ.setdefault(cache, "128")
-
-
-def _keep_freed_memory() -> None:
-    """Lets the C library keep freed memory for the next tensor, instead of giving it back to the kernel.
-
-    A page that was given back is filled with zeros by the kernel when it is used again, which costs more than
-    most of what is computed on it: a fifth of a training step. Blocks of 32 MiB and more, the most that glibc
-    takes from its heap, are still given back. Without glibc nothing happens.
-    """
-    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(mmap_threshold, 32 << 20)
-        mallopt(trim_threshold, 1 << 30)
+    tricks = {
+        "pooling": pooling.install,
+        "encoder": encoder.install,
+        "dropout": dropout.install,
+        "packed_linear": packed_linear.install,
+    }
+    notes = [install(model) for name, install in tricks.items() if is_on(name)]
+    return tuple(note for note in notes if note)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.files import give_usual_rights, new_folder
-from tunesmith.models.loading import quiet
+from tunesmith.models.quiet import quiet
 from tunesmith.models.resolve import ADAPTED_CONFIG_FILE
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 
+from tunesmith.acceleration.hidden_states import FROZEN
 from tunesmith.data.augmenting import augmented
 from tunesmith.data.cache import cache_folder, remove_old, used_since
 from tunesmith.data.encoding import ENCODED, encode_splits, with_something_to_learn
 from tunesmith.data.packing import pack
-from tunesmith.data.states import FROZEN
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.inference.packed import keeps_packed_texts_apart
 from tunesmith.models.attention import choose_attention

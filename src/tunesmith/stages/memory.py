@@ -30,6 +30,7 @@ def within_memory(session: Session, plan: Plan, settings: Settings, accelerator:
         pad_token_id=session.tokenizer.pad_token_id,
         bf16=settings.bf16,
         passes=2 if settings.r_drop_alpha else 1,
+        acceleration=train.acceleration,
     )
     tokens, notices = choose_micro_batch(
         session.recipe,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tunesmith.acceleration.frozen_cache import FrozenCache, in_words, reason_against
+from tunesmith.acceleration.hidden_states import FROZEN, free_bytes
 from tunesmith.data.cache import cache_folder
-from tunesmith.data.states import FROZEN, free_bytes
 from tunesmith.errors import RecipeError
-from tunesmith.inference.prefix import FrozenPrefix, in_words, without_prefix
 from tunesmith.session import Session
 from tunesmith.stages.probe import wants_probe
 from tunesmith.training.loop import Settings
@@ -32,16 +32,18 @@ def share_frozen_layers(session: Session, plan: Plan, settings: Settings) -> Non
     session.recipe = session.recipe.replace(train={"cache_frozen_layers": session.prefix is not None})
 
 
-def _find_prefix(session: Session, plan: Plan, settings: Settings) -> tuple[FrozenPrefix | None, str]:
+def _find_prefix(session: Session, plan: Plan, settings: Settings) -> tuple[FrozenCache | None, str]:
     """What the frozen layers compute, to be kept; or why it is not."""
     task, recipe, train = session.task, session.recipe, session.splits["train"]
+    if not recipe.train.acceleration:
+        return None, "train.acceleration is false"
     if recipe.train.method == "probe":
         return None, "a probe reads each text only once"
     passes = plan.epochs_done(plan.total_steps) + wants_probe(session)
-    reason = without_prefix(task, session.model, noise=settings.neftune_noise_alpha, passes=passes)
+    reason = reason_against(task, session.model, noise=settings.neftune_noise_alpha, passes=passes)
     if reason:
         return None, reason
-    prefix = FrozenPrefix(
+    prefix = FrozenCache(
         task,
         session.model,
         folder=cache_folder() / FROZEN,

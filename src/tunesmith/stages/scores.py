@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tunesmith.acceleration import accelerated
 from tunesmith.evaluation.baselines import TrainingRows
 from tunesmith.evaluation.result import build_metrics, score_baselines, write_predictions
 from tunesmith.evaluation.scoring import Scored
@@ -20,6 +21,7 @@ def score_saved(session: Session, baselines: dict[str, dict[str, float]], device
     """Scores the model as it was saved, in full precision, and the baselines on the same rows."""
     how, task, label_schema = session.recipe.evaluate, session.task, session.label_schema
     saved = load_trained(resolve_model(str(session.run.model)), task, device=device)
+    saved = accelerated(saved, wanted=session.recipe.train.acceleration)
     name = session.final
     examples = session.data.splits[name]
     evaluated = session.see(name, saved.model)

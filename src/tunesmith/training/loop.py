@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tunesmith.data.batches import collate, cut_to_fit
 from tunesmith.encoded import Encoded
 from tunesmith.errors import InterruptedRunError
-from tunesmith.inference.forward import to_device
+from tunesmith.models.device import to_device
 from tunesmith.models.freezing import keep_frozen_parts_still
 from tunesmith.progress import Progress, StepFacts
 from tunesmith.tasks import PLAIN_LOSS, LossOptions, Task, best_metric
