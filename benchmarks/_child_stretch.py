@@ -275,6 +275,7 @@ def ours(spec: Spec) -> dict[str, Any]:
     import tunesmith
     from tunesmith.progress import Silent, StepFacts
 
+    tunesmith.tune_process()  # as the command line does
     stretch = spec.stretch()
 
     class Listener(Silent):

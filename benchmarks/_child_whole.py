@@ -106,6 +106,7 @@ def ours(spec: Spec) -> dict[str, Any]:
     from tunesmith.progress import Silent, StepFacts
     from tunesmith.tasks import point_scores
 
+    tunesmith.tune_process()  # as the command line does
     points: list[dict[str, float]] = []
 
     class Listener(Silent):

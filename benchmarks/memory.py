@@ -72,6 +72,7 @@ def child(model: str, data: str, run: str, *options: str) -> dict:
     from tunesmith.api import build_recipe
     from tunesmith.progress import Silent
 
+    tunesmith.tune_process()  # as the command line does
     meter = Meter()
 
     class Listener(Silent):

@@ -89,6 +89,7 @@ def child_train(train: str, small: str, model: str, run: str) -> dict:
     import tunesmith
     from tunesmith.progress import Silent
 
+    tunesmith.tune_process()  # as the command line does
     meter = Meter()
 
     class Listener(Silent):
