@@ -31,6 +31,7 @@ def ours(run: str, **_: Any) -> Answer:
     """`tunesmith.load(run)`."""
     import tunesmith
 
+    tunesmith.tune_process()  # as the command line does
     predictor = tunesmith.load(run)
     return lambda texts: [str(answer["label"]) for answer in predictor(list(texts))]
 

@@ -275,6 +275,7 @@ def ours(spec: Spec) -> dict[str, Any]:
     import tunesmith
     from tunesmith.events import Event, Step
 
+    tunesmith.tune_process()  # as the command line does
     stretch = spec.stretch()
 
     def listener(event: Event) -> None:

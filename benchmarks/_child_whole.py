@@ -107,6 +107,7 @@ def ours(spec: Spec) -> dict[str, Any]:
     from tunesmith.pipeline.predict_split import predict_split
     from tunesmith.tasks import point_scores
 
+    tunesmith.tune_process()  # as the command line does
     points: list[dict[str, float]] = []
 
     class Listener:

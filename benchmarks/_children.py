@@ -37,7 +37,7 @@ def measure(script: str, spec: Mapping[str, Any], *, cache: Path) -> dict[str, A
 
 def environment(cache: Path) -> dict[str, str]:
     """Of every measurement: offline, with a cache that is ours alone, and with threads that wait as they do by
-    themselves: what importing tunesmith here has set is not for others."""
+    themselves, unless the program itself has them do otherwise."""
     return {
         **{name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"},
         "HF_HUB_OFFLINE": "1",

@@ -72,6 +72,7 @@ def child(model: str, data: str, run: str, *options: str) -> dict:
     from tunesmith.api import build_recipe
     from tunesmith.events import Event, Stage
 
+    tunesmith.tune_process()  # as the command line does
     meter = Meter()
 
     def listener(event: Event) -> None:

@@ -89,6 +89,7 @@ def child_train(train: str, small: str, model: str, run: str) -> dict:
     import tunesmith
     from tunesmith.events import Event, Stage
 
+    tunesmith.tune_process()  # as the command line does
     meter = Meter()
 
     def listener(event: Event) -> None:

@@ -28,7 +28,7 @@ def decoder(size: int) -> Any:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from tunesmith.models.arithmetic import use_fast_arithmetic
+    from tunesmith.acceleration import accelerate
 
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -36,7 +36,7 @@ def decoder(size: int) -> Any:
         num_hidden_layers=8, num_attention_heads=8,
     )  # fmt: skip
     model = LlamaForCausalLM(config).eval()
-    use_fast_arithmetic(model)
+    accelerate(model)
     return model
 
 

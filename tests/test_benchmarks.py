@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
+import _child_ablation
 import _child_answers
 import _child_whole
 import _flops
@@ -17,6 +18,7 @@ import _page
 import _plan
 import _quality
 import _training
+import ablation
 import quality
 from _stretch import Limits, Sizes, Stretch
 
@@ -307,3 +309,42 @@ def test_writing_is_measured_with_packed_layers_and_without():
     assert len(packed) > 8 * 6
     writing.use_stock_linear(model)
     assert not any("forward" in m.__dict__ for m in packed)
+
+
+def test_every_trick_and_option_can_be_left_out_and_neighbours_leave_out_nothing():
+    tried = ablation.variants()
+    assert {v.left_out for v in tried} == {*ablation.TRICKS, *_child_ablation.PROCESS, "acceleration"}
+    assert [v.left_out for v in ablation.variants(["dropout"])] == ["dropout"]
+    for number in (0, 1):
+        names = [(v.left_out, v.frozen) for v in ablation.order(tried, number)]
+        assert names[:2] == [("", 0), ("", 4)]
+        assert names[-2:] == [("", 4), ("", 0)]
+        assert len(names) == len(tried) + 4
+
+
+def test_the_ablation_compares_within_a_round_and_among_as_many_frozen_layers():
+    def record(left_out, frozen, seconds):
+        return {"left_out": left_out, "frozen": frozen, "step_s": seconds, "run_s": 1.0, "text_s": 1.0}
+
+    slower = [record("", 0, 1.0), record("dropout", 0, 3.0), record("", 0, 2.0)]
+    frozen = [record("", 4, 1.0), record("frozen_cache", 4, 5.0), record("", 0, 9.0), record("", 4, 1.0)]
+    assert ablation.ratios([slower])["dropout"]["step_s"] == [2.0]
+    assert ablation.ratios([frozen])["frozen_cache"]["step_s"] == [5.0]
+    about = {
+        "date": "2026-01-01", "machine": {"processor": "p", "threads": 2},
+        "versions": {"torch": "t", "transformers": "f"},
+    }  # fmt: skip
+    page = ablation.page({"banking77": [slower, slower]}, about, steps=3)
+    assert "| `dropout` | **2.00** (2.00–2.00) | **1.00** (1.00–1.00) |" in page
+
+
+def test_one_training_of_the_ablation(tiny_model, tiny_files, tmp_path):
+    from tunesmith.acceleration import is_on
+
+    found = _child_ablation.measured({
+        "model": str(tiny_model), "train": str(tiny_files["train"]), "test": str(tiny_files["test"]),
+        "folder": str(tmp_path / "run"), "steps": 4, "batch": 16, "frozen": 1, "left_out": "encoder",
+    })  # fmt: skip
+    assert found.keys() == ablation.MEASURES.keys()
+    assert all(value > 0 for value in found.values())
+    assert is_on("encoder")

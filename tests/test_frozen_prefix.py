@@ -13,10 +13,10 @@ from transformers.models.bert.modeling_bert import BertEmbeddings
 from transformers.models.llama.modeling_llama import LlamaModel
 
 from tunesmith import pipeline
-from tunesmith.data.states import load_states
+from tunesmith.acceleration.frozen_cache import CHECKED_SEQUENCES
+from tunesmith.acceleration.hidden_states import load_states
 from tunesmith.errors import InterruptedRunError, RecipeError
 from tunesmith.inference.predictor import Predictor
-from tunesmith.inference.prefix import CHECKED_SEQUENCES
 from tunesmith.models.positions import position_limit
 from tunesmith.pipeline import frozen_layers as frozen_layers_phase
 from tunesmith.pipeline import probe as probe_phase

@@ -1,7 +1,6 @@
 """The package from outside: its façade, its start-up, what it imports."""
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -66,16 +65,3 @@ def test_help_answers_at_once():
     bare = median_s([sys.executable, "-c", "pass"])
     ours = median_s([sys.executable, "-m", "tunesmith", "--help"])
     assert ours < max(0.3, 0.28 + bare), f"{ours:.3f} s, and Python alone {bare:.3f} s"
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
-)
-def test_waiting_threads_sleep_soon_unless_the_user_has_chosen(given, expected):
-    clean = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
-    code = "import tunesmith, os; print(os.environ.get('GOMP_SPINCOUNT'))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**clean, **given}, capture_output=True, text=True
-    )
-    assert done.stdout.strip() == str(expected)

@@ -1,28 +1,23 @@
 """tunesmith: fine-tune a pretrained language model on your own data, and know honestly how good it is.
 
-Names are imported when they are first used, so that `import tunesmith` costs nothing.
+Names are imported when they are first used, so that `import tunesmith` costs nothing. It changes nothing in the
+process either; what makes a process faster is set by `tunesmith.tune_process()`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tunesmith._telemetry import switch_off_telemetry
-from tunesmith._threads import share_the_cores
-
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tunesmith.api import evaluate, export, load, predict, train
+    from tunesmith.process import tune_process
     from tunesmith.recipe import Recipe
 
-__all__ = ["Recipe", "__version__", "evaluate", "export", "load", "predict", "train"]
+__all__ = ["Recipe", "__version__", "evaluate", "export", "load", "predict", "train", "tune_process"]
 
-_HOMES = {"Recipe": "tunesmith.recipe"}
-
-
-share_the_cores()
-switch_off_telemetry()
+_HOMES = {"Recipe": "tunesmith.recipe", "tune_process": "tunesmith.process"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,15 @@
-"""No telemetry: what other libraries would send of their own accord is switched off before they are imported."""
+"""No telemetry: what other libraries would send of their own accord is switched off where we use them.
+
+Importing tunesmith changes nothing in the process. So it is done at every door: the command line, the functions of
+the Python interface, and before the Hub or onnxruntime is imported. A library that the program imported earlier
+has read its variables by then, and is told as well.
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
+import sys
 from typing import Any
 
 _SILENT = {
@@ -17,8 +23,11 @@ _SILENT = {
 
 
 def switch_off_telemetry() -> None:
-    """Sets the variables of the environment that the libraries ask; whatever they were before."""
+    """Sets the variables of the environment that the libraries ask, whatever they were before."""
     os.environ.update(_SILENT)
+    constants: Any = sys.modules.get("huggingface_hub.constants")
+    if constants is not None:  # which asks this name whenever it sends something
+        constants.HF_HUB_DISABLE_TELEMETRY = True
 
 
 def import_onnxruntime(part: str = "") -> Any:
@@ -29,3 +38,15 @@ def import_onnxruntime(part: str = "") -> Any:
     """
     switch_off_telemetry()
     return importlib.import_module(f"onnxruntime{part}")
+
+
+def import_huggingface_hub() -> Any:
+    """The module `huggingface_hub`, which loads models from the Hub."""
+    switch_off_telemetry()
+    return importlib.import_module("huggingface_hub")
+
+
+def import_datasets() -> Any:
+    """The module `datasets`, which loads data sets from the Hub."""
+    switch_off_telemetry()
+    return importlib.import_module("datasets")

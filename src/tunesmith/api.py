@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.recipe import Recipe, RecipeDraft
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def train(
     """
     from tunesmith import pipeline
 
+    switch_off_telemetry()
     built = build_recipe(recipe, overrides=overrides or {}, **values)
     stop = {} if should_stop is None else {"should_stop": should_stop}
     return pipeline.train(built, force=force, listeners=listeners, **stop)
@@ -107,6 +109,7 @@ def load(run: str | Path) -> Predictor:
     """
     from tunesmith.inference.predictor import Predictor
 
+    switch_off_telemetry()
     return Predictor.from_run(run)
 
 
@@ -140,6 +143,7 @@ def evaluate(
     """
     from tunesmith import pipeline
 
+    switch_off_telemetry()
     sources = [data] if isinstance(data, str) else list(data)
     return pipeline.evaluate(run, sources, columns=columns, listeners=listeners)
 
@@ -175,6 +179,7 @@ def export(
     """
     from tunesmith import exporting
 
+    switch_off_telemetry()
     return exporting.export(
         run,
         to,

@@ -100,3 +100,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"Did you mean `{close[0]}`?"
     return "Known: " + ", ".join(f"`{known_name}`" for known_name in names) + "."
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type, as a sentence."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if line.endswith(".") else line + "."

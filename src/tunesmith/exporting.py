@@ -266,13 +266,17 @@ def _write(
     """Fills the folder; `export.json` stands there before the check, which loads the folder by it."""
     events.stage("write", f"Writing {to}")
     with tempfile.TemporaryDirectory(prefix="tunesmith-export-") as scratch:
-        source = Source(rows.predictor.task, run.model, rows.calibration, Path(scratch), events.note)
+        acceleration = rows.recipe.train.acceleration
+        source = Source(
+            rows.predictor.task, run.model, rows.calibration, Path(scratch), events.note, acceleration
+        )
         made = exporter.write(source, folder)
     facts = {
         "format": to,
         "runtime": exporter.runtime,
         "task": rows.predictor.task.name,
         "overlap_tokens": rows.predictor.overlap,
+        "acceleration": acceleration,
         "read_as": list(rows.predictor.columns),
         "source": _origin(run),
         "made": dict(made),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tunesmith.models import linear
+from tunesmith.acceleration import packed_linear
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _tiny_layers_are_packed():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linear, "_LEAST_WEIGHTS", 1)
+        patch.setattr(packed_linear, "_LEAST_WEIGHTS", 1)
         yield

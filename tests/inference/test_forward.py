@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from tunesmith.acceleration.evaluating import evaluating
 from tunesmith.encoded import Encoded, Ragged
-from tunesmith.inference.forward import evaluating, forward, has_bf16
+from tunesmith.inference.forward import forward, has_bf16
 from tunesmith.tasks import TASKS, Task
 
 TASK = TASKS.get("text-classification")

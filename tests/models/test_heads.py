@@ -42,18 +42,6 @@ def test_the_stock_layer_computes_the_mean(loaded, attention):
         assert torch.allclose(loaded.model(**batch).logits, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_the_fast_way_gives_the_same(loaded, attention):
-    loaded.model.set_attn_implementation(attention)
-    batch = batch_of(loaded)
-    with torch.no_grad():
-        slow = loaded.model(**batch).logits
-        alone = loaded.model(input_ids=batch["input_ids"][2:]).logits
-        heads.use_fast_pooling(loaded.model)
-        assert torch.allclose(loaded.model(**batch).logits, slow, atol=1e-6)
-        assert torch.allclose(loaded.model(input_ids=batch["input_ids"][2:]).logits, alone, atol=1e-6)
-
-
 def test_the_pooling_layer_is_frozen_and_not_counted(loaded):
     frozen = {n for n, p in loaded.model.named_parameters() if not p.requires_grad}
     assert any("layer.2." in name for name in frozen)
@@ -66,7 +54,7 @@ def test_a_pooling_layer_that_was_trained_is_not_taken_for_one(loaded):
     with torch.no_grad():
         layer.intermediate.dense.weight[0, 0] = 0.5
     with pytest.raises(ModelError, match="does not compute a mean"):
-        heads.use_fast_pooling(loaded.model)
+        heads.pooling_layer(loaded.model)
 
 
 def test_the_head_stays_precise_under_autocast(loaded):

@@ -6,10 +6,11 @@ from safetensors.torch import load_file, save_file
 
 from tunesmith.errors import ModelError
 from tunesmith.models import heads
-from tunesmith.models.loading import load_for_training, load_tokenizer, load_trained
+from tunesmith.models.loading import load_for_training, load_trained
 from tunesmith.models.positions import position_limit
 from tunesmith.models.resolve import resolve_model
 from tunesmith.models.saving import save_model
+from tunesmith.models.tokenizer import load_tokenizer
 from tunesmith.tasks import TASKS
 from tunesmith.testing.tiny import write_tiny_model
 

@@ -6,7 +6,6 @@ import torch
 
 from tunesmith.errors import RecipeError
 from tunesmith.models import memory as memory_module
-from tunesmith.models.living import Living
 from tunesmith.models.memory import (
     Activations,
     Memory,
@@ -16,6 +15,7 @@ from tunesmith.models.memory import (
     measure_memory,
     use_checkpointing,
 )
+from tunesmith.models.tensor_tracker import TensorTracker
 
 
 class Transformers:
@@ -50,18 +50,18 @@ def test_more_memory_fits_more():
 def test_what_lives_at_once_is_seen():
     """Three steps of 4 kB, of which two live at once, and the gradient of a weight, which does not count."""
     weight = torch.nn.Parameter(torch.ones(1000))
-    living = Living()
-    hook = weight.register_post_accumulate_grad_hook(living.drop_gradient)
-    with living:
+    tracker = TensorTracker()
+    hook = weight.register_post_accumulate_grad_hook(tracker.drop_gradient)
+    with tracker:
         x = torch.zeros(1000)
         x = x + 1
         x = x + 1
-    assert living.peak() == 8000
-    with living:
+    assert tracker.peak() == 8000
+    with tracker:
         (weight * 3).sum().backward()
     hook.remove()
     assert weight.grad is None
-    assert 8000 <= living.peak() <= 4 * 4000
+    assert 8000 <= tracker.peak() <= 4 * 4000
     del x
 
 

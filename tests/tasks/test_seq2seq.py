@@ -244,8 +244,8 @@ def test_answers_are_as_long_as_those_learned_and_a_little_longer(folder, tmp_pa
 @pytest.mark.parametrize("family", ["pegasus", "m2m_100"])
 def test_the_saved_tokenizer_writes_what_was_trained(family, tmp_path):
     """Classes of transformers make their rules anew when they are loaded, so what is added must survive that."""
-    from tunesmith.models.loading import load_tokenizer
     from tunesmith.models.resolve import resolve_model
+    from tunesmith.models.tokenizer import load_tokenizer
     from tunesmith.testing.families import write_family
 
     found = load_tokenizer(resolve_model(str(write_family(tmp_path / "base", family))))

@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import load_file
 
 from tunesmith import pipeline
+from tunesmith.acceleration import accelerate
 from tunesmith.data.batches import collate
 from tunesmith.data.encoding import encode
 from tunesmith.data.examples import read_examples
 from tunesmith.errors import RecipeError
 from tunesmith.models import memory as memory_module
 from tunesmith.models.adapters import LoraSettings, add_lora
-from tunesmith.models.arithmetic import use_fast_arithmetic
 from tunesmith.models.freezing import freeze_bottom
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.memory import Activations, Memory, use_checkpointing
@@ -56,7 +56,7 @@ def loaded(family, method):
         pooling="auto" if method != "lora" else "first",
         seed=1,
     )
-    use_fast_arithmetic(found.model)
+    accelerate(found.model)
     if method == "lora":
         settings = LoraSettings(4, 8, 0.1, "auto", use_dora=False, use_rslora=False)
         add_lora(found.model, task.auto_class, settings, base=str(folder), seed=1)
@@ -91,7 +91,7 @@ def test_checkpointing_gives_the_same_gradient_under_dropout(family, method):
     # The stock arithmetic beside the stock arithmetic: the fast encoder draws its masks another way.
     stock = loaded(family, method)[0]
     with contextlib.suppress(ImportError):
-        from tunesmith.models.encoder import use_stock_encoder
+        from tunesmith.acceleration.encoder import use_stock_encoder
 
         use_stock_encoder(stock)
     loss, plain = gradient(task, stock, batch)

@@ -12,8 +12,10 @@ from typing import Any
 
 import typer
 
+from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.cli import VERBS
 from tunesmith.errors import InterruptedRunError, TunesmithError, UserError
+from tunesmith.process import set_process_options
 
 _ORDER = ("demo", "init", "train", "evaluate", "predict", "export", "list", "env")
 
@@ -70,6 +72,8 @@ def _version(wanted: bool) -> None:
 
 def main() -> None:
     """The command `tunesmith`."""
+    switch_off_telemetry()
+    set_process_options()
     # Threads of the tokenizer and of torch would fight over the same cores in forked workers.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:

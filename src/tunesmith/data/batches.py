@@ -19,6 +19,10 @@ from tunesmith.tasks import IGNORED
 if TYPE_CHECKING:
     import torch
 
+TOKENS_PER_FORWARD_PASS = 2048
+"""Of a pass that learns nothing. Measured on two cores: 1024 and 2048 are alike, 4096 takes 9 % longer, 8192 35 %:
+caches overflow."""
+
 _LENGTH_NOISE = 0.15
 
 

@@ -29,6 +29,7 @@ class Source:
             are read only when asked for.
         scratch: a folder for what is needed on the way; it goes when the export is done.
         tell: takes a line for the user.
+        acceleration: `train.acceleration` of the run's recipe.
     """
 
     task: Task
@@ -36,6 +37,7 @@ class Source:
     calibration: Callable[[], Encoded]
     scratch: Path
     tell: Callable[[str], None]
+    acceleration: bool = True
 
 
 @dataclass(frozen=True)

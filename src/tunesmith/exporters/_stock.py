@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tunesmith.acceleration import pooling
 from tunesmith.exporters import Source
-from tunesmith.models import heads
 from tunesmith.models.adapters import is_adapter
-from tunesmith.models.loading import load_trained, quiet
+from tunesmith.models.loading import load_trained
+from tunesmith.models.quiet import quiet
 from tunesmith.models.resolve import resolve_model
 from tunesmith.models.saving import save_model
 
@@ -31,7 +32,7 @@ def stock_model(source: Source) -> Any:
     """The model as transformers makes it, in evaluation mode.
 
     Only the pooling layer of a sentence encoder is computed as the mean that it is: the same result with less
-    work (`tunesmith.models.heads`).
+    work (`tunesmith.acceleration.pooling`), unless the run is without acceleration.
     """
     import torch
     import transformers
@@ -49,6 +50,6 @@ def stock_model(source: Source) -> Any:
             trust_remote_code=False,
             attn_implementation="eager",  # sdpa adds nodes that slice, and look for NaN, in every layer
         )
-    if heads.has_pooling_layer(model):
-        heads.use_fast_pooling(model)
+    if source.acceleration:
+        pooling.install(model)
     return model.eval()

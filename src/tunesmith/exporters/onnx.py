@@ -13,8 +13,8 @@ from tunesmith.exporters import Exporter, Source
 from tunesmith.exporters._graph import write_graph
 from tunesmith.exporters._stock import stock_model
 from tunesmith.inference.exported import GRAPH_FILE
-from tunesmith.models.loading import load_tokenizer
 from tunesmith.models.resolve import resolve_model
+from tunesmith.models.tokenizer import load_tokenizer
 
 
 def write_onnx(source: Source, folder: Path) -> tuple[Any, Any, dict[str, Any]]:

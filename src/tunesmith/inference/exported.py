@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tunesmith.acceleration import accelerated
 from tunesmith.errors import ModelError, UserError
 from tunesmith.inference.forward import has_bf16
-from tunesmith.models.loading import LoadedModel, load_tokenizer, load_trained
+from tunesmith.models.loading import LoadedModel, load_trained
 from tunesmith.models.resolve import ModelFiles, resolve_model
+from tunesmith.models.tokenizer import load_tokenizer
 from tunesmith.run import read_json
 from tunesmith.tasks import TASKS, Task
 
@@ -54,19 +56,22 @@ def load_export(path: str | Path) -> tuple[Task, LoadedModel, int | None, list[d
             f"`{path}` is an export for `{facts['runtime']}`, which is not run from here.",
             remedy=f"Known: {', '.join(_RUNTIMES)}.",
         )
-    return task, load(Path(path), task), facts["overlap_tokens"], list(facts.get("read_as", []))
+    # Exports of earlier versions say nothing of it.
+    loaded = load(Path(path), task, acceleration=facts.get("acceleration", True))
+    return task, loaded, facts["overlap_tokens"], list(facts.get("read_as", []))
 
 
-def _with_transformers(path: Path, task: Task) -> LoadedModel:
-    return load_trained(resolve_model(str(path)), task)
+def _with_transformers(path: Path, task: Task, *, acceleration: bool) -> LoadedModel:
+    return accelerated(load_trained(resolve_model(str(path)), task), wanted=acceleration)
 
 
-def _with_bf16(path: Path, task: Task) -> LoadedModel:
-    loaded = _with_transformers(path, task)
+def _with_bf16(path: Path, task: Task, *, acceleration: bool) -> LoadedModel:
+    loaded = _with_transformers(path, task, acceleration=acceleration)
     return replace(loaded, bf16=has_bf16(loaded.model.device.type))
 
 
-def _with_onnxruntime(path: Path, task: Task) -> LoadedModel:
+def _with_onnxruntime(path: Path, task: Task, *, acceleration: bool) -> LoadedModel:
+    """The graph as it was written: what computes is onnxruntime's."""
     from transformers import AutoConfig
 
     from tunesmith.inference.onnx import OnnxModel

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith.acceleration.evaluating import evaluating
 from tunesmith.data.batches import collate, plan_in_order
 from tunesmith.encoded import Encoded
-from tunesmith.inference.forward import Advance, arithmetic, evaluating, to_device
+from tunesmith.inference.forward import Advance
+from tunesmith.models.device import autocast, to_device
 from tunesmith.models.padding import padding_matters
 from tunesmith.models.trial import is_close, two_texts
 
@@ -49,7 +51,7 @@ def generate(
     done = 0
     draws = bool(model.generation_config.do_sample)
     same_length = padding_matters(model) or not _reads_past_padding(model, tokenizer)
-    with evaluating(model), arithmetic(model, bf16=bf16), torch.random.fork_rng(enabled=draws):
+    with evaluating(model), autocast(model, bf16=bf16), torch.random.fork_rng(enabled=draws):
         if draws:
             torch.manual_seed(_SAMPLING_SEED)
         for sequences in plan_in_order(prompts.lengths + written, tokens_per_batch, same_length=same_length):

@@ -15,7 +15,8 @@ import numpy as np
 from tunesmith.data.batches import collate
 from tunesmith.data.packing import pack
 from tunesmith.encoded import Encoded
-from tunesmith.inference.forward import to_device
+from tunesmith.models.device import to_device
+from tunesmith.models.out_of_memory import is_out_of_memory
 from tunesmith.models.trial import is_close, trying, two_texts
 from tunesmith.tasks import Task
 
@@ -41,7 +42,9 @@ def keeps_packed_texts_apart(task: Task, model: Any, pad_token_id: int) -> bool:
         alone = [_outputs(task, model, apart.take(np.array([row])), pad_token_id)[0] for row in (0, 1)]
         try:
             together = _outputs(task, model, packed, pad_token_id)[0]
-        except Exception:  # whatever a class raises that has the parameter and cannot use it
+        except Exception as error:  # whatever a class raises that has the parameter and cannot use it
+            if is_out_of_memory(error):
+                raise
             return False
     first = len(texts[0])
     return all(

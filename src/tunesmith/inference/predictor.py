@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tunesmith.acceleration import accelerated
 from tunesmith.data.columns import has_alternatives
 from tunesmith.data.encoding import encode
 from tunesmith.data.examples import Examples
@@ -67,7 +68,9 @@ class Predictor:
         used = run.recipe()
         task = TASKS.get(used.task)
         overlap = None if used.data.overlap_tokens == "auto" else used.data.overlap_tokens
-        return cls(task, load_trained(resolve_model(str(run.model)), task), overlap, run.read_as())
+        loaded = load_trained(resolve_model(str(run.model)), task)
+        loaded = accelerated(loaded, wanted=used.train.acceleration)
+        return cls(task, loaded, overlap, run.read_as())
 
     def __call__(self, texts: str | Values | Iterable[str | Values]) -> Any:
         """One answer for a text (or a row of columns), a list of answers for several.

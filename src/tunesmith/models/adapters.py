@@ -16,13 +16,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import RecipeError
-from tunesmith.models.fitness import run_texts
 from tunesmith.models.heads import find_head
 from tunesmith.models.resolve import ADAPTER_FILE
-from tunesmith.models.trial import is_close
+from tunesmith.models.trial import is_close, known_texts, outputs, trying
+
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
 
 _TASK_TYPES = {
     "AutoModelForSequenceClassification": "SEQ_CLS",
@@ -70,11 +72,31 @@ def add_lora(
     Raises:
         RecipeError: no module of the model has one of the target names.
     """
+    config = _lora_config(model, auto_class, settings, base=base, whole=whole)
+    try:
+        adapted = _put_in(model, config, seed)
+    except ValueError as error:
+        raise RecipeError(
+            f"train.lora_target_modules fits no module of this model: {settings.targets} "
+            f"({str(error).splitlines()[0].rstrip('.')}).",
+            remedy="Leave it at `auto` for every linear layer, or use `train.method=full`.",
+        ) from None
+    adapted.peft_config["default"].base_model_name_or_path = base
+    if not _acts(model):
+        raise RecipeError(
+            f"an adapter would change nothing in `{type(model).__name__}`: its layers are not linear.",
+            remedy="Use `train.method=full`.",
+        )
+    return adapted
+
+
+def _lora_config(
+    model: Any, auto_class: str, settings: LoraSettings, *, base: str, whole: Sequence[str]
+) -> LoraConfig:
     import peft
-    import torch
 
     targets = settings.targets
-    config = peft.LoraConfig(
+    return peft.LoraConfig(
         task_type=_TASK_TYPES.get(auto_class),
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -86,24 +108,17 @@ def add_lora(
         use_rslora=settings.use_rslora,
         base_model_name_or_path=base,
     )
+
+
+def _put_in(model: Any, config: LoraConfig, seed: int) -> PeftModel:
+    """The model with an adapter whose weights are drawn from the seed."""
+    import peft
+    import torch
+
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         torch.manual_seed(seed)
         warnings.simplefilter("ignore", FutureWarning)
-        try:
-            adapted = peft.get_peft_model(model, config)
-        except ValueError as error:
-            raise RecipeError(
-                f"train.lora_target_modules fits no module of this model: {targets} "
-                f"({str(error).splitlines()[0].rstrip('.')}).",
-                remedy="Leave it at `auto` for every linear layer, or use `train.method=full`.",
-            ) from None
-    adapted.peft_config["default"].base_model_name_or_path = base
-    if not _acts(model):
-        raise RecipeError(
-            f"an adapter would change nothing in `{type(model).__name__}`: its layers are not linear.",
-            remedy="Use `train.method=full`.",
-        )
-    return adapted
+        return peft.get_peft_model(model, config)
 
 
 def _acts(model: Any) -> bool:
@@ -113,8 +128,8 @@ def _acts(model: Any) -> bool:
     weights = [parameter for name, parameter in model.named_parameters() if "lora_B" in name]
     if not weights:
         return True  # another kind of adapter
-    with torch.enable_grad():
-        total = run_texts(model, with_gradient=True)
+    with trying(model), torch.enable_grad():
+        total = outputs(model, known_texts(model)).square().sum()
         found = torch.autograd.grad(total, weights, allow_unused=True)
     return any(gradient is not None and bool(gradient.any()) for gradient in found)
 
@@ -188,7 +203,8 @@ def _called_modules(model: Any) -> dict[str, bool]:
         for name, module in model.named_modules()
     ]
     try:
-        run_texts(model)
+        with trying(model):
+            outputs(model, known_texts(model))
     finally:
         for handle in handles:
             handle.remove()

@@ -7,18 +7,22 @@ for the same labels, in the same order, is kept.
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from tunesmith.errors import ModelError
+from tunesmith.errors import ModelError, first_line
 from tunesmith.models import heads
 from tunesmith.models.adapters import adapter_modules, is_adapter, merge_adapter
-from tunesmith.models.arithmetic import use_fast_arithmetic
 from tunesmith.models.fitness import try_out
 from tunesmith.models.freezing import freeze_unsaved
+from tunesmith.models.out_of_memory import refuse_too_large
 from tunesmith.models.padding import PADDING_NOTE, padding_matters
+from tunesmith.models.quiet import quiet
 from tunesmith.models.resolve import ADAPTER_FILE, ModelFiles, config_file, resolve_model
+from tunesmith.models.tokenizer import load_tokenizer
 from tunesmith.models.weights import (
     is_head,
     other_body_name,
@@ -31,11 +35,6 @@ from tunesmith.tasks import LabelSchema, Task, Values, head_scale, prepare_token
 
 if TYPE_CHECKING:
     from torch import nn
-
-_VOCABULARIES = (
-    "tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
-)  # fmt: skip
-
 
 AS_IT_IS = "as it is"
 """A pooling: whatever the model's own layers do, with nothing added."""
@@ -64,60 +63,6 @@ class LoadedModel:
     bf16: bool = False
     notes: tuple[str, ...] = ()
     new_weights: tuple[str, ...] = ()
-
-
-def load_tokenizer(files: ModelFiles) -> Any:
-    """The model's tokenizer.
-
-    Raises:
-        ModelError: there is none, or none that transformers can read without code of its own.
-    """
-    from transformers import AutoTokenizer
-
-    # Without any of its files, transformers makes an empty tokenizer that knows no word, and says nothing.
-    if not any((files.path / name).is_file() for name in _VOCABULARIES):
-        raise ModelError(
-            f"the model `{files.name}` comes without a tokenizer.",
-            remedy="Put its tokenizer.json beside config.json.",
-            location=str(files.path),
-        )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(files.path, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot read
-        raise ModelError(
-            f"the tokenizer of `{files.name}` cannot be loaded: {_first_line(error)}",
-            remedy="The folder must hold tokenizer.json (or the vocabulary) and tokenizer_config.json.",
-            location=str(files.path),
-        ) from None
-    if not getattr(tokenizer, "is_fast", False):
-        raise ModelError(
-            f"the tokenizer of `{files.name}` has no fast version (tokenizer.json).",
-            remedy="Convert it once with `AutoTokenizer` and `save_pretrained` of transformers.",
-        )
-    tokenizer = _with_unknown_token(tokenizer, files)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    return tokenizer
-
-
-def _with_unknown_token(tokenizer: Any, files: ModelFiles) -> Any:
-    """The tokenizer with the unknown token that its file states, where transformers has lost it.
-
-    Version 5 makes every `LlamaTokenizer` anew, without one: it then drops characters that it does not know,
-    and says nothing.
-    """
-    from tokenizers import Tokenizer
-
-    file = files.path / "tokenizer.json"
-    if not file.is_file() or tokenizer.unk_token is None:
-        return tokenizer
-    stated = json.loads(file.read_text(encoding="utf-8"))["model"].get("unk_token")
-    built = json.loads(tokenizer.backend_tokenizer.to_str())
-    if stated is None or built["model"].get("unk_token", stated) is not None:
-        return tokenizer
-    built["model"]["unk_token"] = stated
-    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(built))
-    return tokenizer
 
 
 def refuse_other_kinds(files: ModelFiles, task: Task) -> None:
@@ -165,39 +110,21 @@ def load_for_training(
     Raises:
         ModelError: the model does not fit the task, lacks weights, or cannot pool as asked.
     """
-    import torch
-
-    tokenizer = load_tokenizer(files)
-    before = files.config()
-    wanted = task.config(label_schema)
-    keep_head = _same_labels(before, wanted)
-    pools_already = bool(before.get(heads.POOLING_KEY)) and task.pooling is not None
-    if pools_already and pooling == "first":
-        raise ModelError(
-            f"train.pooling is `first`, and `{files.name}` was trained with a layer that takes the mean.",
-            remedy="Leave `train.pooling` at `auto`, or begin from the base model.",
-        )
-    may_add = task.pooling is not None and not pools_already and pooling != AS_IT_IS
-    add_layer = may_add and _wants_pooling_layer(before, pooling, keep_head=keep_head)
-    config = _config(files, task, label_schema, tokenizer, extra_layers=int(add_layer))
-    if add_layer:
+    tokenizer, wanted = load_tokenizer(files), task.config(label_schema)
+    keep_head = _same_labels(files.config(), wanted)
+    layer = _choose_pooling_layer(files, task, pooling, keep_head=keep_head)
+    config = _config(files, task, label_schema, tokenizer, extra_layers=int(layer == "new"))
+    if layer == "new":
         setattr(config, heads.POOLING_KEY, "mean")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model, missing = _load(files, task, config)
-        refuse_headless(files, task, missing, wanted)
-        refuse_foreign_tokenizer(files, model, len(tokenizer))
-        added = prepare_tokenizer(task, tokenizer, train or {}, chat_template=chat_template)
-        if added and len(tokenizer) > model.get_input_embeddings().num_embeddings:
-            with quiet():
-                model.resize_token_embeddings(len(tokenizer))
-    refuse_holes(files, model, missing, config.num_hidden_layers - 1 if add_layer else None)
-    if add_layer:
+    prepare = functools.partial(prepare_tokenizer, task, tokenizer, train or {}, chat_template=chat_template)
+    model, missing, added = _open(files, task, config, wanted, tokenizer, prepare, seed)
+    refuse_holes(files, model, missing, config.num_hidden_layers - 1 if layer == "new" else None)
+    if layer == "new":
         heads.make_pooling_layer(model)
-    elif pools_already:
+    elif layer == "kept":
         heads.freeze_pooling_layer(model)
     # A head that read the first token cannot read the mean.
-    head_is_new = not keep_head or add_layer or any(is_head(model, name) for name in missing)
+    head_is_new = not keep_head or layer == "new" or any(is_head(model, name) for name in missing)
     if head_is_new and heads.has_head(wanted):
         _renew_head(model, wanted["num_labels"], seed, *head_scale(task, label_schema))
     freeze_unsaved(model)
@@ -211,6 +138,48 @@ def load_for_training(
         notes=_padding_notes(model),
         new_weights=tuple(sorted(missing)),
     )
+
+
+def _choose_pooling_layer(
+    files: ModelFiles, task: Task, pooling: str, *, keep_head: bool
+) -> Literal["new", "kept", "none"]:
+    """Whether a pooling layer is added to the model, or it has one from an earlier run."""
+    config = files.config()
+    if not task.pooling:
+        return "none"
+    if config.get(heads.POOLING_KEY):
+        if pooling == "first":
+            raise ModelError(
+                f"train.pooling is `first`, and `{files.name}` was trained with a layer that takes the mean.",
+                remedy="Leave `train.pooling` at `auto`, or begin from the base model.",
+            )
+        return "kept"
+    adds = pooling != AS_IT_IS and _wants_pooling_layer(config, pooling, keep_head=keep_head)
+    return "new" if adds else "none"
+
+
+def _open(
+    files: ModelFiles,
+    task: Task,
+    config: Any,
+    wanted: dict[str, Any],
+    tokenizer: Any,
+    prepare_tokenizer: Callable[[], Sequence[str]],
+    seed: int,
+) -> tuple[Any, set[str], Sequence[str]]:
+    """The model with room for every token, the names of the weights that its files lack, and the added tokens."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, missing = _load(files, task, config)
+        refuse_headless(files, task, missing, wanted)
+        refuse_foreign_tokenizer(files, model, len(tokenizer))
+        added = prepare_tokenizer()
+        if added and len(tokenizer) > model.get_input_embeddings().num_embeddings:
+            with quiet():
+                model.resize_token_embeddings(len(tokenizer))
+    return model, missing, added
 
 
 def load_trained(files: ModelFiles, task: Task, *, device: Any = None) -> LoadedModel:
@@ -233,13 +202,11 @@ def load_trained(files: ModelFiles, task: Task, *, device: Any = None) -> Loaded
         )
     tokenizer = load_tokenizer(files)
     try_out(files, model.eval(), tokenizer, task, learns=False)
-    note = use_fast_arithmetic(model)
     if device is None:
         import torch
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    notes = (*_padding_notes(model), *([note] if note else []))
-    return LoadedModel(model.to(device).eval(), tokenizer, head_is_new=False, notes=notes)
+    return LoadedModel(model.to(device).eval(), tokenizer, head_is_new=False, notes=_padding_notes(model))
 
 
 def _padding_notes(model: Any) -> tuple[str, ...]:
@@ -263,7 +230,7 @@ def _config(
             )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"`{files.name}` cannot be loaded: {_first_line(error)}",
+            f"`{files.name}` cannot be loaded: {first_line(error)}",
             remedy="Its architecture must be one of transformers.",
             location=str(files.path),
         ) from None
@@ -294,7 +261,7 @@ def _load(files: ModelFiles, task: Task, config: Any) -> tuple[Any, set[str]]:
         merged = merge_adapter(model, files.path)
     except (ValueError, RuntimeError, KeyError, AttributeError) as error:
         raise ModelError(
-            f"the adapter of `{files.name}` cannot be added to its base model: {_first_line(error)}",
+            f"the adapter of `{files.name}` cannot be added to its base model: {first_line(error)}",
             remedy="It must be a LoRA adapter of this base model.",
             location=str(files.path),
         ) from None
@@ -339,32 +306,15 @@ def _from_pretrained(files: ModelFiles, task: Task, config: Any) -> tuple[nn.Mod
             if renamed:
                 model, info = auto.from_pretrained(files.path, key_mapping=renamed, **how)
                 save_as_named(model, renamed)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError, SafetensorError) as error:
+        refuse_too_large(error, files)
         raise ModelError(
-            f"`{files.name}` cannot be loaded for {task.name}: {_first_line(error)}",
+            f"`{files.name}` cannot be loaded for {task.name}: {first_line(error)}",
             remedy=f"It must be a model for `{task.auto_class}` with whole safetensors files.",
             location=str(files.path),
         ) from None
     mismatched = {key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]}
     return model, set(info["missing_keys"]) | mismatched
-
-
-class quiet:  # noqa: N801 (reads as a verb in `with quiet():`)
-    """Silences transformers' own bars and its warning that a head is new: we say it ourselves."""
-
-    def __enter__(self) -> None:
-        from transformers.utils import logging
-
-        self.before = (logging.get_verbosity(), logging.is_progress_bar_enabled())
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        from transformers.utils import logging
-
-        logging.set_verbosity(self.before[0])
-        if self.before[1]:
-            logging.enable_progress_bar()
 
 
 def _same_labels(config: dict[str, Any], wanted: dict[str, Any]) -> bool:
@@ -395,8 +345,3 @@ def _renew_head(model: Any, num_labels: int, seed: int, centre: float, scale: fl
         head.weight.normal_(0.0, 0.02 * scale, generator=generator)
         if head.bias is not None:
             head.bias.fill_(centre)
-
-
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line if line.endswith(".") else line + "."

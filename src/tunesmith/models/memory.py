@@ -15,7 +15,7 @@ layer again in the backward pass, with the same dropout masks: the same gradient
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from tunesmith.models.living import Living
+    from tunesmith.models.tensor_tracker import TensorTracker
 
 _SHARE_OF_FREE_MEMORY = 0.5
 _SHARE_FOR_TRAINING = 0.85
@@ -147,7 +147,7 @@ def measure_memory(
     *,
     longest: int,
     passes: int = 1,
-    ids: Iterable[NDArray[np.int64]] | None = None,
+    as_trained: contextlib.AbstractContextManager[object] | None = None,
 ) -> Memory:
     """What training this model takes.
 
@@ -156,15 +156,13 @@ def measure_memory(
         forward: runs the model on a batch of a size.
         longest: tokens of the longest training sequence.
         passes: forward passes that one backward pass goes through.
-        ids: every token id that training will read, where the table's other rows are left out of it
-            (`training_rows`); None if the whole table learns.
+        as_trained: while it lasts, the model learns what it will learn in training (a part of its token table, see
+            `acceleration/embedding_rows.py`); None if it does so as it is.
     """
-    from tunesmith.models.embedding_rows import training_rows
-
     device = next(model.parameters()).device
     weights = sum(map(_bytes, [*model.parameters(), *model.buffers()]))
     there = {id(p) for p in model.parameters()}
-    with training_rows(model, ids) if ids is not None else contextlib.nullcontext():
+    with as_trained or contextlib.nullcontext():
         trainable = sum(_bytes(p) for p in model.parameters() if p.requires_grad)
         rows = sum(_bytes(p) for p in model.parameters() if id(p) not in there)
         activations, rounds = _activations(model, forward, longest, passes)
@@ -184,7 +182,7 @@ def measure_memory(
 class _Passed:
     """What lived in a pass, its padded tokens, its longest sequence, whether training rounds its shapes up."""
 
-    living: Living
+    tracker: TensorTracker
     tokens: int
     longest: int
     rounds: bool
@@ -194,14 +192,14 @@ def _activations(model: Any, forward: Forward, longest: int, passes: int) -> tup
     """The activations, and whether shapes are rounded up in training."""
     n = max(1, min(32, longest // 2))
     with _in_training(model):
-        first = _pass(model, forward, 1, n).living
+        first = _pass(model, forward, 1, n).tracker
         copies, kept = first.remaining(), first.kept()  # what a first pass makes for all that follow
         passed = [_pass(model, forward, *size, kept) for size in ((1, n), (2, n), (1, 2 * n))]
-    changes = [one.living.changes() for one in passed]
+    changes = [one.tracker.changes() for one in passed]
     if (
         len({len(change) for change in changes}) > 1
     ):  # not the same operations: their peaks alone are compared
-        changes = [np.array([one.living.peak()]) for one in passed]
+        changes = [np.array([one.tracker.peak()]) for one in passed]
     known = np.array([(1, one.tokens, one.tokens * one.longest) for one in passed], dtype=np.float64)
     parts = np.linalg.lstsq(known, np.stack(changes), rcond=None)[0]  # [3, events]
     once, token, pair = passes * parts.cumsum(1)
@@ -214,14 +212,13 @@ def _pass(
     """Runs forward and backward, and follows what was not there before."""
     from torch.nn import functional as F
 
-    from tunesmith.models.encoder_blocks import exact_shapes
-    from tunesmith.models.living import Living
+    from tunesmith.models.tensor_tracker import TensorTracker
 
-    living = Living(before)
+    tracker = TensorTracker(before)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    hooks = [p.register_post_accumulate_grad_hook(living.drop_gradient) for p in parameters]
+    hooks = [p.register_post_accumulate_grad_hook(tracker.drop_gradient) for p in parameters]
     try:
-        with living, exact_shapes():
+        with tracker:
             output, padded, longest = forward(sequences, tokens)
             rounds = _has_our_blocks(output)
             # As the loss of the tasks whose output is large, which is of a part of each text's logits: a copy.
@@ -234,7 +231,7 @@ def _pass(
     finally:
         for hook in hooks:
             hook.remove()
-    return _Passed(living, padded, longest, rounds)
+    return _Passed(tracker, padded, longest, rounds)
 
 
 def _has_our_blocks(output: Any) -> bool:
@@ -257,7 +254,7 @@ def _in_training(model: Any) -> Iterator[None]:
     import torch
 
     from tunesmith.models.freezing import keep_frozen_parts_still
-    from tunesmith.models.loading import quiet
+    from tunesmith.models.quiet import quiet
 
     was_training = model.training
     # Quiet: that it leaves its cache out while checkpointing is said by transformers once, here.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunesmith._telemetry import import_huggingface_hub
 from tunesmith.errors import ModelError
 from tunesmith.models.packaged import packaged_folder
 
@@ -93,7 +94,7 @@ def is_offline() -> bool:
 
 
 def _from_cache(name: str) -> tuple[Path | None, str]:
-    import huggingface_hub
+    huggingface_hub = import_huggingface_hub()
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
@@ -110,7 +111,7 @@ def _from_cache(name: str) -> tuple[Path | None, str]:
 def _from_hub(name: str) -> tuple[Path | None, str]:
     if is_offline():
         return None, "ruled out by HF_HUB_OFFLINE"
-    import huggingface_hub
+    huggingface_hub = import_huggingface_hub()
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:

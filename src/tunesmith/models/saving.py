@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tunesmith.models.loading import quiet
+from tunesmith.models.quiet import quiet
 from tunesmith.models.resolve import ADAPTED_CONFIG_FILE
 from tunesmith.run.files import give_usual_rights, new_folder
 

@@ -1,26 +1,40 @@
-"""Two short texts through a model, to see what it does before it is relied on.
+"""A few short texts through a model, to see what it does before it is relied on.
 
 Families differ in what their config does not say: how many positions of a table can be used, whether positions
-keep packed texts apart, whether a class computes what its name suggests. A list of families would be wrong with
-the next version of transformers; a pass over two texts of a few tokens takes milliseconds and is right.
+keep packed texts apart, whether padding matters, whether a class computes what its name suggests. A list of
+families would be wrong with the next version of transformers; a pass over a few tokens takes milliseconds and is
+right. The texts are of random tokens where no tokenizer is at hand (`two_texts`), and real ones where classes look
+for their special tokens (`real_texts`: T5, BART, Longformer).
 """
 
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from tunesmith.tasks import Task
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    Batch = dict[str, torch.Tensor]
+
 LONGER, SHORTER = 9, 6
 """Tokens of the two texts."""
+_SHARES = (24, 13, 10)
+"""Lengths of the real texts, of 24: an odd and an even number of tokens, since some classes pool two and two."""
+_TEXT = "the old cat is near a red dog, and a small blue bird is here again; it is not new. " * 4
+_QUESTION = "where is it"
 _SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "mask_token_id")
 
+_TRIED: weakref.WeakKeyDictionary[Any, Batch] = weakref.WeakKeyDictionary()
+"""The first real texts of each model."""
 
-def two_texts(model: Any) -> dict[str, torch.Tensor]:
+
+def two_texts(model: Any) -> Batch:
     """A batch of two texts [2, s] of ordinary tokens, the second one padded; the same ones for the same model."""
     import torch
 
@@ -37,18 +51,43 @@ def two_texts(model: Any) -> dict[str, torch.Tensor]:
     return {"input_ids": input_ids.to(device), "attention_mask": mask.to(device)}
 
 
-def last_states(model: Any) -> torch.Tensor:
-    """What the model's body makes of the real tokens of `two_texts`, [tokens, d], without dropout."""
-    batch = two_texts(model)
-    real = batch["attention_mask"].bool()
-    inputs: dict[str, Any] = dict(batch)
-    if getattr(model.config, "is_encoder_decoder", False):
-        inputs |= {"decoder_input_ids": batch["input_ids"], "decoder_attention_mask": batch["attention_mask"]}
-    with trying(model):
-        states: torch.Tensor = model.base_model(**inputs)[0]
-    if states.shape[1] != real.shape[1]:  # a pooling layer gives one token alone
-        return states[:, 0]
-    return states[real]
+def real_texts(model: Any, tokenizer: Any, task: Task, most: int) -> Batch:
+    """Three texts, or questions with contexts; a decoder reads them, too. `known_texts` gives them again.
+
+    Args:
+        model: of transformers.
+        tokenizer: of the model.
+        task: that the model is for.
+        most: tokens of the longest text.
+    """
+    import torch
+
+    text = (_QUESTION, _TEXT) if task.auto_class == "AutoModelForQuestionAnswering" else (_TEXT,)
+    lengths = [most * share // _SHARES[0] for share in _SHARES]
+    ids = [tokenizer(*text, truncation=True, max_length=length, verbose=False) for length in lengths]
+    rows = [torch.tensor(one["input_ids"]) for one in ids]
+    pad = torch.nn.utils.rnn.pad_sequence
+    batch = {
+        "input_ids": pad(rows, batch_first=True, padding_value=tokenizer.pad_token_id),
+        "attention_mask": pad([torch.ones_like(row) for row in rows], batch_first=True),
+    }
+    batch = {name: tensor.to(next(model.parameters()).device) for name, tensor in batch.items()}
+    if task.auto_class == "AutoModelForSeq2SeqLM":
+        batch["decoder_input_ids"] = batch["input_ids"]
+    _TRIED.setdefault(model, batch)
+    return batch
+
+
+def known_texts(model: Any) -> Batch:
+    """The first real texts of a model; two of random tokens where it has had none."""
+    return _TRIED.get(model) or two_texts(model)
+
+
+def outputs(model: Any, batch: Batch) -> torch.Tensor:
+    """What the head makes of a batch."""
+    made = model(**batch)
+    found: torch.Tensor = made.start_logits if hasattr(made, "start_logits") else made.logits
+    return found
 
 
 def is_close(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> bool:
@@ -60,14 +99,19 @@ def is_close(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> bool:
 
 
 @contextlib.contextmanager
-def trying(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every module is in the mode that it was in afterwards."""
+def trying(model: nn.Module, *, learns: bool = False) -> Iterator[None]:
+    """Evaluation mode without gradients, or training mode with them; afterwards all is as it was.
+
+    Args:
+        model: whose modules are each in the mode that they were in afterwards.
+        learns: training mode; random numbers then resume where they were.
+    """
     import torch
 
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    model.train(learns)
     try:
-        with torch.no_grad():
+        with torch.random.fork_rng(enabled=learns), torch.set_grad_enabled(learns):
             yield
     finally:
         for module, mode in modes:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith.acceleration.hidden_states import FROZEN
 from tunesmith.data.augmenting import augmented
 from tunesmith.data.cache import cache_folder, remove_old, used_since
 from tunesmith.data.encoding import ENCODED, EncodedSplits, encode_splits, with_something_to_learn
 from tunesmith.data.examples import Examples
 from tunesmith.data.packing import pack
-from tunesmith.data.states import FROZEN
 from tunesmith.encoded import Encoded
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.inference.packed import keeps_packed_texts_apart

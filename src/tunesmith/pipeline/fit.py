@@ -66,11 +66,11 @@ def fit(work: Work, plan: TrainingPlan, probe: Probe) -> FittedModel:
 
 
 def _loop(work: Work, plan: TrainingPlan, train: Encoded) -> State:
-    from tunesmith.models.embedding_rows import training_rows
-    from tunesmith.models.linear import let_go_of_packed
+    from tunesmith.acceleration.embedding_rows import training_rows
+    from tunesmith.acceleration.packed_linear import release_packed
 
     task, label_schema = work.task, plan.data.label_schema
-    let_go_of_packed(plan.model)  # what the probe and the first scores have left
+    release_packed(plan.model)  # what the probe and the first scores have left
     job = Job(
         model=plan.model,
         task=task,
@@ -85,6 +85,6 @@ def _loop(work: Work, plan: TrainingPlan, train: Encoded) -> State:
         head=plan.opened.head(task),
         head_scale=head_scale(task, label_schema)[1],
     )
-    ids = token_ids(task, train, plan.tokenizer.pad_token_id)
+    ids = token_ids(task, train, plan.tokenizer.pad_token_id) if plan.recipe.train.acceleration else None
     with training_rows(plan.model, ids):
         return run_loop(job, Checkpoints.of(work.run), work.events, plan.accelerator, work.should_stop)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tunesmith.acceleration.frozen_cache import FrozenCache, in_words, reason_against
+from tunesmith.acceleration.hidden_states import FROZEN, free_bytes
 from tunesmith.data.cache import cache_folder
-from tunesmith.data.states import FROZEN, free_bytes
 from tunesmith.errors import RecipeError
-from tunesmith.inference.prefix import FrozenPrefix, in_words, without_prefix
 from tunesmith.pipeline.training_plan import TrainingPlan, wants_probe
 from tunesmith.pipeline.work import Work
 
@@ -32,16 +32,18 @@ def choose_frozen_cache(work: Work, plan: TrainingPlan) -> TrainingPlan:
     return replace(plan, recipe=recipe, frozen_cache=cache)
 
 
-def _find_cache(work: Work, plan: TrainingPlan) -> tuple[FrozenPrefix | None, str]:
+def _find_cache(work: Work, plan: TrainingPlan) -> tuple[FrozenCache | None, str]:
     """What the frozen layers compute, to be kept; or why it is not."""
     if plan.recipe.train.method == "probe":
         return None, "a probe reads each text only once"
+    if not plan.recipe.train.acceleration:
+        return None, "train.acceleration is false"
     batches, settings = plan.batches, plan.settings
     passes = batches.epochs_done(batches.total_steps) + wants_probe(work, plan)
-    reason = without_prefix(work.task, plan.model, noise=settings.neftune_noise_alpha, passes=passes)
+    reason = reason_against(work.task, plan.model, noise=settings.neftune_noise_alpha, passes=passes)
     if reason:
         return None, reason
-    cache = FrozenPrefix(
+    cache = FrozenCache(
         work.task,
         plan.model,
         folder=cache_folder() / FROZEN,

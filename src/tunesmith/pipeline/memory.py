@@ -28,6 +28,7 @@ def within_memory(work: Work, plan: TrainingPlan) -> TrainingPlan:
         pad_token_id=plan.tokenizer.pad_token_id,
         bf16=settings.bf16,
         passes=2 if settings.r_drop_alpha else 1,
+        acceleration=train.acceleration,
     )
     tokens, notices = choose_micro_batch(
         plan.recipe, plan.batches, memory, world=world, device=plan.accelerator.device.type

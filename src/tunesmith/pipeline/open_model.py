@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.acceleration import accelerated
 from tunesmith.data.preparing import PreparedData
 from tunesmith.errors import RecipeError
 from tunesmith.models import heads
 from tunesmith.models.adapters import LoraSettings, add_lora, whole_modules
-from tunesmith.models.arithmetic import use_fast_arithmetic
 from tunesmith.models.identity import identify, refuse_changed_model
 from tunesmith.models.loading import AS_IT_IS, LoadedModel, load_for_training
 from tunesmith.models.resolve import ModelFiles
@@ -81,9 +81,9 @@ def open_model(work: Work, files: ModelFiles, data: PreparedData) -> OpenedModel
     _report_added_tokens(work, loaded)
     if loaded.head_is_new and loaded.needs_trained_head:
         events.warn(f"{files.name} was not trained for {task.name}: its head begins from random weights")
-    for note in (*loaded.notes, use_fast_arithmetic(loaded.model)):
-        if note:
-            events.note(note)
+    loaded = accelerated(loaded, wanted=recipe.train.acceleration)
+    for note in loaded.notes:
+        events.note(note)
     adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
     return OpenedModel(data, loaded, adapter, base)
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from tunesmith.acceleration.frozen_layers import body_tensors, fingerprint
 from tunesmith.encoded import Encoded
 from tunesmith.inference.answering import score
 from tunesmith.inference.forward import Outputs, forward
 from tunesmith.models import heads
-from tunesmith.models.prefix import body_tensors, fingerprint
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.tasks import EvalPredictions
@@ -58,7 +58,7 @@ def predict_split(
 
 @contextmanager
 def reading(work: Work, plan: TrainingPlan, split: str, model: Any = None) -> Iterator[Encoded]:
-    """A split's sequences as the model is to be given them while this lasts: see `FrozenPrefix`."""
+    """A split's sequences as the model is to be given them while this lasts: see `FrozenCache`."""
     if plan.frozen_cache is None:
         yield plan.splits[split]
         return

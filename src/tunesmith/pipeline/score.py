@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tunesmith.acceleration import accelerated
 from tunesmith.evaluation.baselines import TrainingRows
 from tunesmith.evaluation.result import build_metrics, score_baselines, write_predictions
 from tunesmith.evaluation.scoring import Scored
@@ -32,6 +33,7 @@ def score_saved(
     how, task, label_schema, name = plan.recipe.evaluate, work.task, saved.label_schema, plan.final_split
     device = plan.accelerator.device
     loaded = load_trained(resolve_model(str(work.run.model)), task, device=device)
+    loaded = accelerated(loaded, wanted=plan.recipe.train.acceleration)
     evaluated = predict_split(work, plan, name, model=loaded.model, features=saved.fitted.features)
     evaluated = with_samples(
         task, loaded.model, plan.tokenizer, evaluated, how.samples, plan.encoded.max_length, label_schema

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.acceleration.frozen_cache import FrozenCache
 from tunesmith.data.preparing import PreparedData
 from tunesmith.encoded import Encoded
 from tunesmith.evaluation.result import final_split
-from tunesmith.inference.prefix import FrozenPrefix
 from tunesmith.pipeline.encode import EncodedData
 from tunesmith.pipeline.open_model import OpenedModel
 from tunesmith.pipeline.work import Work
@@ -41,7 +41,7 @@ class TrainingPlan:
     batches: Plan
     settings: Settings
     accelerator: Accelerator
-    frozen_cache: FrozenPrefix | None
+    frozen_cache: FrozenCache | None
 
     @property
     def model(self) -> Any:

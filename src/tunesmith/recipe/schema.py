@@ -128,6 +128,11 @@ class TrainRecipe(_Section):
         False, description="compute activations again in the backward pass: less memory, more time"
     )
     bf16: Auto | bool = Field("auto", description="bfloat16 arithmetic; auto: where the processor has it")
+    acceleration: bool = Field(
+        True,
+        description="faster arithmetic with the same results (docs/performance.md); false: that of torch and "
+        "transformers, in training and in everything that is done with the run",
+    )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: rare labels weigh more, by 1 / their frequency"
     )

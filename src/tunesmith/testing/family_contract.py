@@ -99,14 +99,14 @@ class Cell:
 
     def load(self, *, fast: bool = True, pooling: str = "auto") -> Any:
         """The model as a training opens it, without dropout."""
-        from tunesmith.models.arithmetic import use_fast_arithmetic
+        from tunesmith.acceleration import accelerate
         from tunesmith.models.loading import load_for_training
 
         loaded = load_for_training(
             self.files, self.task, self.label_schema, pooling=pooling, seed=0, train=self.examples.columns
         )
         if fast:
-            use_fast_arithmetic(loaded.model)
+            accelerate(loaded.model)
         loaded.model.eval()
         return loaded
 

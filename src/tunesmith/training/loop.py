@@ -20,7 +20,7 @@ from tunesmith.data.batches import collate, cut_to_fit
 from tunesmith.encoded import Encoded
 from tunesmith.errors import InterruptedRunError
 from tunesmith.events import Evaluation, Events, Saved, Started, Step
-from tunesmith.inference.forward import to_device
+from tunesmith.models.device import to_device
 from tunesmith.models.freezing import keep_frozen_parts_still
 from tunesmith.tasks import PLAIN_LOSS, LossOptions, Task, best_metric, draw
 from tunesmith.training.checkpoints import Checkpoints, State, load_model_tensors, model_tensors

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tunesmith.data.batches import collate
 from tunesmith.encoded import Encoded, Ragged
 from tunesmith.errors import RecipeError
-from tunesmith.inference.forward import arithmetic, to_device
+from tunesmith.models.device import autocast, to_device
 from tunesmith.models.memory import Forward, Memory, in_gb, measure_memory
 from tunesmith.recipe import Recipe
 from tunesmith.tasks import Task
@@ -31,7 +31,14 @@ _BEST_TOKENS = 2048
 
 
 def measure_training(
-    task: Task, model: Any, encoded: Encoded, *, pad_token_id: int, bf16: bool, passes: int = 1
+    task: Task,
+    model: Any,
+    encoded: Encoded,
+    *,
+    pad_token_id: int,
+    bf16: bool,
+    passes: int = 1,
+    acceleration: bool = True,
 ) -> Memory:
     """What training on these sequences takes.
 
@@ -42,10 +49,16 @@ def measure_training(
         pad_token_id: of the tokenizer.
         bf16: compute in bfloat16.
         passes: forward passes to one backward pass.
+        acceleration: whether only the rows of the token table that occur will learn, as in training.
     """
+    from tunesmith.acceleration.embedding_rows import training_rows
+
     forward = _forward_on_cuts(task, model, encoded, pad_token_id=pad_token_id, bf16=bf16)
-    ids = token_ids(task, encoded, pad_token_id)
-    return measure_memory(model, forward, longest=int(encoded.lengths.max()), passes=passes, ids=ids)
+    ids = token_ids(task, encoded, pad_token_id) if acceleration else None
+    longest = int(encoded.lengths.max())
+    return measure_memory(
+        model, forward, longest=longest, passes=passes, as_trained=training_rows(model, ids)
+    )
 
 
 def token_ids(task: Task, encoded: Encoded, pad_token_id: int) -> Iterator[NDArray[np.int64]] | None:
@@ -59,12 +72,14 @@ def token_ids(task: Task, encoded: Encoded, pad_token_id: int) -> Iterator[NDArr
 
 def _forward_on_cuts(task: Task, model: Any, encoded: Encoded, *, pad_token_id: int, bf16: bool) -> Forward:
     """Runs the model on beginnings of the longest sequence."""
+    from tunesmith.acceleration.encoder_blocks import exact_shapes
+
     longest = int(encoded.lengths.argmax())
 
     def forward(sequences: int, tokens: int) -> tuple[Any, int, int]:
         cut = _beginnings(encoded.take(np.full(sequences, longest)), tokens)
         batch = to_device(collate(cut, pad_token_id=pad_token_id), model)
-        with arithmetic(model, bf16=bf16):
+        with autocast(model, bf16=bf16), exact_shapes():
             output = task.forward(model, batch)
         length = int(cut.lengths.max())
         return output, sequences * length, length

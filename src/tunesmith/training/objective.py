@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import RecipeError
-from tunesmith.inference.forward import arithmetic
+from tunesmith.models.device import autocast
 from tunesmith.tasks import Task
 from tunesmith.training.randomness import seed_torch
 
@@ -62,7 +62,7 @@ class Objective:
         # The forward pass alone: a backward pass under autocast would round the gradient of the float32 head.
         with (
             noisy_embeddings(self.plain, batch, self.settings.neftune_noise_alpha),
-            arithmetic(self.plain, bf16=self.settings.bf16),
+            autocast(self.plain, bf16=self.settings.bf16),
         ):
             return self.task.forward(self.model, batch)
 

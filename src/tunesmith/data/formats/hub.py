@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tunesmith._telemetry import import_datasets
 from tunesmith.data.formats import Row, SourceFormat
 from tunesmith.data.formats._features import row_converter
 from tunesmith.errors import DataError
@@ -12,8 +13,7 @@ _PREFIX = "hub:"
 
 
 def _rows(source: str, notices: list[str]) -> Iterator[tuple[str, Row]]:
-    import datasets
-
+    datasets = import_datasets()
     repository, _, split = source.removeprefix(_PREFIX).partition(":")
     try:
         rows = datasets.load_dataset(repository, split=split or "train", streaming=False)

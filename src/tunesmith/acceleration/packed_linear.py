@@ -7,8 +7,8 @@ that changes every step gains nothing by it, so only what does not learn is laid
 
 from __future__ import annotations
 
-import copy
 import functools
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tunesmith.acceleration import operators, patching
+
 _MOST_BYTES = 2 << 30
 _LEAST_WEIGHTS = 1 << 16
+
+_PACK, _MULTIPLY = "ops.mkldnn._reorder_linear_weight", "ops.mkldnn._linear_pointwise"
+_HAS_BF16 = "ops.mkldnn._is_mkldnn_bf16_supported"
+
+# Beside the layers, not in them: a packed weight cannot be copied with its model.
+_PACKED: weakref.WeakKeyDictionary[nn.Module, tuple[Any, PackedLinear]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,9 @@ class PackedLinear:
     """The same by a packed copy of the weight, for inference alone; of any leading dimensions."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        self.packed, self.bias = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous()), bias
+        self.packed, self.bias = operators.need(_PACK)(weight.contiguous()), bias
         self.dtype = weight.dtype
-        self._multiply = torch.ops.mkldnn._linear_pointwise.default
+        self._multiply = operators.need(f"{_MULTIPLY}.default")
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """[…, m]."""
@@ -69,33 +77,42 @@ Affine = Linear | PackedLinear
 @functools.cache
 def can_pack(dtype: torch.dtype) -> bool:
     """Whether this build of torch and this processor have products of packed weights in that arithmetic."""
-    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):  # type: ignore[no-untyped-call]
+    if not _has_onednn() or any(operators.find(name) is None for name in (_PACK, _MULTIPLY)):
         return False
     if dtype == torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        has_bf16 = operators.find(_HAS_BF16)
+        return has_bf16 is not None and bool(has_bf16())
     return dtype == torch.float32
 
 
-def use_packed_linear(model: nn.Module) -> None:
+def _has_onednn() -> bool:
+    return bool(torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled)  # type: ignore[no-untyped-call]
+
+
+def install(model: nn.Module) -> str:
     """Lets the large linear layers of a stock model multiply by packed weights whenever no gradient is asked for.
 
     The packed copy is made when a layer first answers and again after its weight has changed, and takes as much
     memory as the weight. So models whose layers have more than 2 GiB stay as they are, and so do small layers,
     whose products take less time than the way to a packed one.
+
+    Returns:
+        A note where torch lacks such products; empty otherwise.
     """
+    if not can_pack(torch.float32):
+        absent = operators.note_of_absent((_PACK, _MULTIPLY), "the product of packed weights")
+        return absent if _has_onednn() else ""
     layers: list[Any] = [module for module in model.modules() if _is_worth_packing(module)]
-    if sum(layer.weight.numel() * layer.weight.element_size() for layer in layers) > _MOST_BYTES:
-        return
-    for layer in layers:
-        layer.forward = _Forward(layer)
+    if sum(layer.weight.numel() * layer.weight.element_size() for layer in layers) <= _MOST_BYTES:
+        for layer in layers:
+            patching.install(layer, _forward)
+    return ""
 
 
-def let_go_of_packed(model: nn.Module) -> None:
-    """Frees the packed copies of a model that goes on to learn."""
+def release_packed(model: nn.Module) -> None:
+    """Frees the packed copies of a model that resumes its training."""
     for module in model.modules():
-        forward = module.__dict__.get("forward")
-        if isinstance(forward, _Forward):
-            forward.kept = None
+        _PACKED.pop(module, None)
 
 
 def _is_worth_packing(module: Any) -> bool:
@@ -106,35 +123,26 @@ def _is_worth_packing(module: Any) -> bool:
     return is_large and not module.weight.is_inference()  # whose changes nobody counts
 
 
-class _Forward:
+def _forward(layer: Any, x: torch.Tensor) -> Any:
     """In place of a layer's stock forward pass."""
+    if torch.is_grad_enabled() or x.device.type != "cpu":
+        return type(layer).forward(layer, x)
+    in_autocast = torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu") if in_autocast else layer.weight.dtype
+    if not can_pack(dtype) or (x.dtype != dtype and not in_autocast):
+        return type(layer).forward(layer, x)
+    return _packed(layer, dtype)(x.to(dtype))
 
-    def __init__(self, layer: Any) -> None:
-        self.layer = layer
-        self.kept: tuple[Any, PackedLinear] | None = None
 
-    def __call__(self, x: torch.Tensor) -> Any:
-        layer = self.layer
-        if torch.is_grad_enabled() or x.device.type != "cpu":
-            return type(layer).forward(layer, x)
-        in_autocast = torch.is_autocast_enabled("cpu")
-        dtype = torch.get_autocast_dtype("cpu") if in_autocast else layer.weight.dtype
-        if not can_pack(dtype) or (x.dtype != dtype and not in_autocast):
-            return type(layer).forward(layer, x)
-        return self._packed(dtype)(x.to(dtype))
-
-    def __deepcopy__(self, memo: Any) -> _Forward:
-        """Of the copied layer; a packed weight cannot be copied."""
-        return _Forward(copy.deepcopy(self.layer, memo))
-
-    def _packed(self, dtype: torch.dtype) -> PackedLinear:
-        """The layer's weight as it is now."""
-        weight, bias = self.layer.weight, self.layer.bias
-        state = (dtype, weight.data_ptr(), weight._version, None if bias is None else bias._version)
-        if self.kept is None or self.kept[0] != state:
-            # Ordinary tensors, also when the first pass is one of inference.
-            with torch.inference_mode(False), torch.no_grad():
-                turned = weight if isinstance(self.layer, nn.Linear) else weight.t()
-                packed = PackedLinear(turned.to(dtype), None if bias is None else bias.to(dtype))
-            self.kept = state, packed
-        return self.kept[1]
+def _packed(layer: Any, dtype: torch.dtype) -> PackedLinear:
+    """The layer's weight as it is now, packed."""
+    weight, bias = layer.weight, layer.bias
+    state = (dtype, weight.data_ptr(), weight._version, None if bias is None else bias._version)
+    kept = _PACKED.get(layer)
+    if kept is None or kept[0] != state:
+        # Ordinary tensors, also when the first pass is one of inference.
+        with torch.inference_mode(False), torch.no_grad():
+            turned = weight if isinstance(layer, nn.Linear) else weight.t()
+            packed = PackedLinear(turned.to(dtype), None if bias is None else bias.to(dtype))
+        kept = _PACKED[layer] = state, packed
+    return kept[1]

@@ -22,13 +22,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.batches import collate, plan_in_order
+from tunesmith.acceleration import frozen_layers
+from tunesmith.acceleration.evaluating import evaluating
+from tunesmith.acceleration.hidden_states import States, bytes_of, load_states, new_states
+from tunesmith.acceleration.switches import is_on
+from tunesmith.data.batches import TOKENS_PER_FORWARD_PASS, collate, plan_in_order
 from tunesmith.data.cache import remove_old
-from tunesmith.data.states import States, bytes_of, load_states, new_states
 from tunesmith.encoded import Encoded, Ragged
-from tunesmith.inference.forward import TOKENS_PER_BATCH, Advance, arithmetic, evaluating, to_device
-from tunesmith.models import prefix
+from tunesmith.models.device import autocast, device_of, to_device
 from tunesmith.models.freezing import keep_frozen_parts_still
+from tunesmith.models.out_of_memory import is_out_of_memory
 from tunesmith.tasks import MODEL_INPUTS, Task
 
 if TYPE_CHECKING:
@@ -41,8 +44,11 @@ CHECKED_SEQUENCES = 2
 _TRAIN_SPLIT = "train"
 _RELATIVE, _ABSOLUTE = 1e-4, 1e-5
 
+Advance = Callable[[int, int], None]
+"""Called with sequences done and sequences in all."""
 
-class FrozenPrefix:
+
+class FrozenCache:
     """The frozen layers of one model, and what they make of each split.
 
     Args:
@@ -66,8 +72,8 @@ class FrozenPrefix:
     ) -> None:
         self.task, self.model, self.folder, self.tell = task, model, folder, tell
         self.pad_token_id, self.bf16 = pad_token_id, bf16
-        self.n_layers = prefix.frozen_layers(model)
-        self._sum = prefix.fingerprint(prefix.frozen_tensors(model, self.n_layers))
+        self.n_layers = frozen_layers.frozen_layers(model)
+        self._sum = frozen_layers.fingerprint(frozen_layers.frozen_tensors(model, self.n_layers))
         self._facts = [_FORMAT, self.n_layers, self._sum, pad_token_id, *_circumstances(model)]
         self._width = int(getattr(model.config, "hidden_size", 0))
         self._opened: dict[str, States] = {}
@@ -88,6 +94,8 @@ class FrozenPrefix:
             with torch.random.fork_rng():
                 return self._difference(sample)
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+            if is_out_of_memory(error):
+                raise
             return f"`{type(self.model).__name__}` has parts that this does not know ({type(error).__name__})"
         finally:
             self.model.train(was_training)
@@ -105,7 +113,7 @@ class FrozenPrefix:
         states.put(computed_at, computed)
         with torch.no_grad():
             expected = self._output(sample)
-            with prefix.begin_above(self.model, self.n_layers, states.at):
+            with frozen_layers.begin_above(self.model, self.n_layers, states.at):
                 found = self._output(placed)
         if torch.allclose(found, expected, rtol=_RELATIVE, atol=_ABSOLUTE):
             return ""
@@ -148,7 +156,7 @@ class FrozenPrefix:
             yield encoded
             return
         states = self.open(split, encoded, advance)
-        with prefix.begin_above(model, self.n_layers, states.at):
+        with frozen_layers.begin_above(model, self.n_layers, states.at):
             yield _at_places(encoded, states.places)
 
     def close(self) -> None:
@@ -169,15 +177,15 @@ class FrozenPrefix:
         return self._opened[split]
 
     def _compute(self, split: str, encoded: Encoded, entry: Path, advance: Advance | None) -> States:
-        if prefix.is_above(self.model):
+        if frozen_layers.is_above(self.model):
             raise RuntimeError(f"the states of `{split}` must be opened before the model reads others")
         n, width, bf16 = _n_tokens(encoded), self._width, self._is_rounded(split)
         size = in_words(bytes_of(n, width, bf16=bf16))
         self.tell(f"frozen layers: {size} for {n:,} {split} tokens in {self.folder}, once")
         with new_states(entry, n, width, first=self.pad_token_id + 1, bf16=bf16) as states:
             placed, done = _at_places(encoded, states.places), 0
-            with evaluating(self.model), arithmetic(self.model, bf16=bf16):
-                for sequences in plan_in_order(placed.lengths, TOKENS_PER_BATCH):
+            with evaluating(self.model), autocast(self.model, bf16=bf16):
+                for sequences in plan_in_order(placed.lengths, TOKENS_PER_FORWARD_PASS):
                     states.put(*self._below(encoded, placed.take(sequences)))
                     done += len(sequences)
                     if advance is not None:
@@ -187,7 +195,7 @@ class FrozenPrefix:
     def _below(self, encoded: Encoded, placed: Encoded) -> tuple[torch.Tensor, torch.Tensor]:
         """Places [m] of the real tokens of a batch, and their hidden states [m, d]."""
         batch = to_device(collate(placed, pad_token_id=self.pad_token_id), self.model)
-        places, states = prefix.states_below(
+        places, states = frozen_layers.states_below(
             self.model,
             self.n_layers,
             lambda places: _token_ids(encoded, places, self.pad_token_id),
@@ -211,10 +219,10 @@ class FrozenPrefix:
 
     def _is_in(self, model: Any) -> bool:
         """Whether another model's lowest layers are these."""
-        return prefix.fingerprint(prefix.frozen_tensors(model, self.n_layers)) == self._sum
+        return frozen_layers.fingerprint(frozen_layers.frozen_tensors(model, self.n_layers)) == self._sum
 
 
-def without_prefix(task: Task, model: Any, *, noise: float, passes: float) -> str:
+def reason_against(task: Task, model: Any, *, noise: float, passes: float) -> str:
     """Why nothing is gained by keeping what frozen layers compute, or it would not be the same; else empty.
 
     Args:
@@ -223,9 +231,11 @@ def without_prefix(task: Task, model: Any, *, noise: float, passes: float) -> st
         noise: on the embeddings, in training.
         passes: over the training rows.
     """
+    if not is_on("frozen_cache"):
+        return "it is switched off"
     if getattr(model.config, "is_encoder_decoder", False):
         return "this model has an encoder and a decoder"
-    if not prefix.frozen_layers(model):
+    if not frozen_layers.frozen_layers(model):
         return "no layer is frozen together with the embeddings"
     if task.masking is not None:
         return f"`{task.name}` changes its texts each time"
@@ -285,6 +295,12 @@ def _circumstances(model: Any) -> list[Any]:
 
     replaced = [name for name, module in model.base_model.named_modules() if "forward" in module.__dict__]
     attention = getattr(model.config, "_attn_implementation", None)
-    device = next(model.parameters()).device.type
     versions = [torch.__version__, transformers.__version__]
-    return [*versions, type(model).__name__, attention, device, torch.get_num_threads(), replaced]
+    return [
+        *versions,
+        type(model).__name__,
+        attention,
+        device_of(model).type,
+        torch.get_num_threads(),
+        replaced,
+    ]

@@ -8,12 +8,12 @@ given, at a tenth of the time. Srivastava et al. 2014 (JMLR 15).
 from __future__ import annotations
 
 import math
-import types
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+
+from tunesmith.acceleration import patching
 
 _STEPS = 256
 """A mask's probability is rounded to a multiple of 1/256: 0.1 becomes 0.1016."""
@@ -44,14 +44,19 @@ class Masks:
         return mask.view(shape)
 
 
-def use_fast_dropout(model: Any) -> None:
-    """Replaces the masks of the model's plain dropout modules."""
+def install(model: nn.Module) -> str:
+    """Replaces the masks of the model's plain dropout modules.
+
+    Returns:
+        Nothing to note: an empty string.
+    """
     for module in model.modules():
         if type(module) is nn.Dropout and not module.inplace:
-            module.__dict__["forward"] = types.MethodType(_forward, module)
+            patching.install(module, _forward)
+    return ""
 
 
-def _forward(module: Any, values: torch.Tensor) -> torch.Tensor:
+def _forward(module: nn.Dropout, values: torch.Tensor) -> torch.Tensor:
     if not module.training or values.device.type != "cpu" or values.dtype not in _WORDS:
         return nn.Dropout.forward(module, values)
     mask = Masks(values.dtype).draw(module.p, *values.shape)

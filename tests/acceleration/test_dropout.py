@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tunesmith.models.dropout import Masks, use_fast_dropout
+from tunesmith.acceleration import dropout
+from tunesmith.acceleration.dropout import Masks
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
@@ -39,7 +40,7 @@ def test_masks_follow_the_seed_and_differ_from_each_other():
 
 def test_modules_drop_in_training_alone():
     module = torch.nn.Sequential(torch.nn.Dropout(0.5))
-    use_fast_dropout(module)
+    dropout.install(module)
     values = torch.ones(100, 100)
     assert set(module.train()(values).unique().tolist()) == {0.0, 2.0}
     assert torch.equal(module.eval()(values), values)

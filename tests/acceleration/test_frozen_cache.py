@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from tunesmith.acceleration import accelerate
+from tunesmith.acceleration.frozen_cache import CHECKED_SEQUENCES, FrozenCache, in_words, reason_against
 from tunesmith.encoded import Encoded
 from tunesmith.inference.forward import forward
-from tunesmith.inference.prefix import CHECKED_SEQUENCES, FrozenPrefix, in_words, without_prefix
 from tunesmith.models import heads
 from tunesmith.models.adapters import LoraSettings, add_lora
-from tunesmith.models.arithmetic import use_fast_arithmetic
 from tunesmith.models.freezing import freeze_bottom
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
@@ -35,7 +35,7 @@ def sequences(n=23, seed=0, most=30):
 
 def prefix_of(model, folder, *, task=TASK, bf16=False, told=None):
     tell = print if told is None else told.append
-    return FrozenPrefix(task, model, folder=folder / "frozen", pad_token_id=0, bf16=bf16, tell=tell)
+    return FrozenCache(task, model, folder=folder / "frozen", pad_token_id=0, bf16=bf16, tell=tell)
 
 
 def outputs(model, encoded, task=TASK, **how):
@@ -64,7 +64,7 @@ def test_the_output_is_the_same_and_the_layers_below_are_computed_once(
 ):
     model, encoded = classifier(tmp_path, family, pooling, frozen=frozen), sequences()
     if fast:
-        use_fast_arithmetic(model)
+        accelerate(model)
     expected = outputs(model, encoded)
     prefix = prefix_of(model, tmp_path)
     assert prefix.problem(encoded) == ""
@@ -154,7 +154,7 @@ def test_gradients_are_the_same(tmp_path):
 def test_bf16_rounds_the_training_split_and_no_other(tmp_path, fast):
     model, encoded = classifier(tmp_path), sequences()
     if fast:
-        use_fast_arithmetic(model)
+        accelerate(model)
     prefix = prefix_of(model, tmp_path, bf16=True)
     expected = outputs(model, encoded)
     with prefix.reading("validation", encoded, model) as placed:
@@ -343,7 +343,7 @@ def test_where_nothing_is_gained_or_it_would_not_be_the_same(tmp_path, task, cha
     model = classifier(tmp_path, frozen=changes.get("frozen", 2))
     model.config.is_encoder_decoder = changes.get("encoder_decoder", False)
     how = {"noise": changes.get("noise", 0.0), "passes": changes.get("passes", 3.0)}
-    found = without_prefix(TASKS.get(task), model, **how)
+    found = reason_against(TASKS.get(task), model, **how)
     assert reason in found
     assert bool(reason) == bool(found)
 

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 
-class Living(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class TensorTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A context in which every storage that an operation fills or first reads is followed until it is freed.
 
     What is first read was made by other hands: a mask of dropout by numpy, a batch.

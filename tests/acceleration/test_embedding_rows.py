@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel
 
-from tunesmith.models.embedding_rows import EmbeddingRows, training_rows
+from tunesmith.acceleration.embedding_rows import EmbeddingRows, training_rows
 from tunesmith.training.optimizer import make_optimizer, set_learning_rate
 
 _IDS = np.array([7, 3, 9, 3, 0])

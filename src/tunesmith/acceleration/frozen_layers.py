@@ -3,10 +3,8 @@
 Embeddings and layers that do not learn give the same output for a text every time, so it need be computed only
 once. `states_below` computes it and stops there; `begin_above` puts a reader in the place of the embeddings and
 lets hidden states pass through the frozen layers unchanged. Both change the instance for as long as they last:
-names, weights, checkpoints and the saved model know nothing of it.
-
-A frozen layer that is passed through is marked by `is_passed_through`, for a forward pass of ours that walks
-through the layers itself.
+names, weights, checkpoints and the saved model know nothing of it. A forward pass of ours that walks through the
+layers itself asks `is_passed_through`.
 """
 
 from __future__ import annotations
@@ -16,14 +14,12 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.acceleration.patching import installed, is_installed
 from tunesmith.models import heads
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-PASSED_THROUGH = "is_passed_through"
-"""Attribute of a layer that returns its input."""
 
 Read = Callable[["torch.Tensor"], "torch.Tensor"]
 """From what stands in the place of token ids, [b, s], to hidden states [b, s, d]."""
@@ -86,21 +82,21 @@ def states_below(
     first = heads.embeddings(model)[0]
     embed, given = first.forward, []
 
-    def embed_token_ids(input_ids: Any, *others: Any, **named: Any) -> Any:
+    def embed_token_ids(_: Any, input_ids: Any, *others: Any, **named: Any) -> Any:
         given.append(input_ids)
         return embed(token_ids(input_ids), *others, **named)
 
-    def stop(hidden_states: Any, *_: Any, **__: Any) -> Any:
+    def stop(_: Any, hidden_states: Any, *__: Any, **___: Any) -> Any:
         raise _ReachedError(hidden_states)
 
-    def stop_after(*inputs: Any, **named: Any) -> Any:
+    def stop_after(_: Any, *inputs: Any, **named: Any) -> Any:
         output = last_forward(*inputs, **named)
         raise _ReachedError(output[0] if isinstance(output, tuple) else output)
 
     above, last = _layer_above(model, n_layers), layers[n_layers - 1]
     last_forward = last.forward
-    stopping = _with_forward(last, stop_after) if above is None else _with_forward(above, stop)
-    with _with_forward(first, embed_token_ids), stopping:
+    stopping = installed(last, stop_after) if above is None else installed(above, stop)
+    with installed(first, embed_token_ids), stopping:
         try:
             compute()
         except _ReachedError as reached:
@@ -121,25 +117,29 @@ def begin_above(model: nn.Module, n_layers: int, read: Read) -> Iterator[None]:
 
     first, *others = heads.embeddings(model)
 
-    def give_states(input_ids: Any, *_: Any, **__: Any) -> torch.Tensor:
+    def give_states(_: Any, input_ids: Any, *__: Any, **___: Any) -> torch.Tensor:
         return read(input_ids)
 
     def add_nothing(*_: Any, **__: Any) -> torch.Tensor:
         return torch.zeros((), device=next(model.parameters()).device)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_with_forward(first, give_states))
+        stack.enter_context(installed(first, give_states))
         for table in others:  # of positions: the states know theirs
-            stack.enter_context(_with_forward(table, add_nothing))
+            stack.enter_context(installed(table, add_nothing))
         for layer in heads.encoder_layers(model)[:n_layers]:
-            stack.enter_context(_with_forward(layer, _pass_through))
-            stack.enter_context(_with_attribute(layer, PASSED_THROUGH, True))
+            stack.enter_context(installed(layer, _pass_through))
         yield
 
 
 def is_above(model: nn.Module) -> bool:
     """Whether the model begins above its frozen layers now."""
-    return any(getattr(layer, PASSED_THROUGH, False) for layer in heads.encoder_layers(model))
+    return any(is_passed_through(layer) for layer in heads.encoder_layers(model))
+
+
+def is_passed_through(layer: nn.Module) -> bool:
+    """Whether a layer returns its input, since the model begins above it."""
+    return is_installed(layer, _pass_through)
 
 
 class _ReachedError(Exception):
@@ -160,26 +160,5 @@ def _layer_above(model: nn.Module, n_layers: int) -> Any:
     return layers[n_layers] if n_layers < len(layers) else None
 
 
-def _pass_through(hidden_states: Any, *_: Any, **__: Any) -> Any:
+def _pass_through(_: Any, hidden_states: Any, *__: Any, **___: Any) -> Any:
     return hidden_states
-
-
-def _with_forward(module: Any, forward: Callable[..., Any]) -> Any:
-    return _with_attribute(module, "forward", forward)
-
-
-@contextlib.contextmanager
-def _with_attribute(module: Any, name: str, value: Any) -> Iterator[None]:
-    """Sets an attribute of this instance, and leaves it afterwards as it was."""
-    before = module.__dict__.get(name, _ABSENT)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        if before is _ABSENT:
-            delattr(module, name)
-        else:
-            setattr(module, name, before)
-
-
-_ABSENT = object()

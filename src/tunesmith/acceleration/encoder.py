@@ -1,6 +1,6 @@
 """A faster way through the layers of BERT and its relatives, on a CPU; same weights, same results.
 
-`use_fast_encoder` replaces the arithmetic of a stock encoder while we run it (the classes of `_LAYERS`): the
+`install` replaces the arithmetic of a stock encoder while we run it (the classes of `_LAYERS`): the
 blocks of `encoder_blocks`, over real tokens only. Names, weights and the saved model stay those of the stock
 class. What the fast way does not know (another class, another activation, an adapter inside a layer, another
 device, gradient checkpointing) takes the stock way.
@@ -8,7 +8,6 @@ device, gradient checkpointing) takes the stock way.
 
 from __future__ import annotations
 
-import types
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -16,16 +15,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from tunesmith.models import heads
-from tunesmith.models.dropout import Masks
-from tunesmith.models.encoder_blocks import (
+from tunesmith.acceleration import patching
+from tunesmith.acceleration.dropout import Masks
+from tunesmith.acceleration.encoder_blocks import (
+    OPERATORS,
     AttentionBlock,
     AttentionWeights,
     FeedForwardBlock,
     FeedForwardWeights,
     Layout,
 )
-from tunesmith.models.linear import Affine, Linear, PackedLinear, can_pack
+from tunesmith.acceleration.frozen_layers import is_passed_through
+from tunesmith.acceleration.operators import note_of_absent
+from tunesmith.acceleration.packed_linear import Affine, Linear, PackedLinear, can_pack
+from tunesmith.acceleration.pooling import real_tokens
+from tunesmith.models.trial import is_close, trying, two_texts
 
 # Encoder classes of transformers and the class of their layers, which compute just what `encoder_blocks` does. A
 # class is known by its name and module: RemBERT, XMOD and RoFormer have modules of the same names and do more.
@@ -43,6 +47,9 @@ _LAYERS = {
         ("xlm_roberta.modeling_xlm_roberta", "XLMRobertaEncoder", "XLMRobertaLayer"),
     )
 }
+
+_TOLERANCE = 2e-5
+"""Of the largest hidden state: equal ways differ by less than 1e-6 of it, another computation by 1e-2 and more."""
 
 # Beside the layers, not in them: a packed weight cannot be copied with its model.
 _COPIES: weakref.WeakKeyDictionary[nn.Module, _Copies] = weakref.WeakKeyDictionary()
@@ -93,14 +100,36 @@ class Parts:
         )
 
 
+def install(model: Any) -> str:
+    """Replaces the forward pass of the model's encoder, if it is one that we know.
+
+    Two short texts are then compared with the stock implementation, which stays in use where they differ.
+
+    Returns:
+        A note that the stock implementation is used where ours is expected; empty otherwise.
+    """
+    absent = note_of_absent(OPERATORS, "the fast encoder")
+    if absent or not use_fast_encoder(model):
+        return absent if _encoder(model) is not None else ""
+    fast = _last_states(model)
+    use_stock_encoder(model)
+    if is_close(fast, _last_states(model), _TOLERANCE):
+        use_fast_encoder(model)
+        return ""
+    return (
+        f"the fast encoder computes something else than `{type(model.base_model).__name__}` of this version of "
+        "transformers: the stock implementation is used, which is slower"
+    )
+
+
 def use_fast_encoder(model: Any) -> bool:
-    """Replaces the forward pass of the model's encoder, if it is one that we know; whether it is."""
+    """Replaces the forward pass untried; whether it is an encoder that we know."""
     encoder = _encoder(model)
     if encoder is None or not any(_parts(layer).is_known() for layer in encoder.layer):
         return False
     if any(parameter.is_inference() for parameter in encoder.parameters()):  # whose changes nobody counts
         return False
-    encoder.forward = types.MethodType(_forward, encoder)
+    patching.install(encoder, _forward)
     return True
 
 
@@ -108,7 +137,18 @@ def use_stock_encoder(model: Any) -> None:
     """Undoes `use_fast_encoder`."""
     encoder = _encoder(model)
     if encoder is not None:
-        encoder.__dict__.pop("forward", None)
+        patching.remove(encoder, _forward)
+
+
+def _last_states(model: Any) -> torch.Tensor:
+    """What the model's body makes of the real tokens of two texts, [tokens, d], without dropout."""
+    batch = two_texts(model)
+    with trying(model):
+        states: torch.Tensor = model.base_model(**batch)[0]
+    real = batch["attention_mask"].bool()
+    return (
+        states[real] if states.shape[1] == real.shape[1] else states[:, 0]
+    )  # a pooling layer gives one token
 
 
 def _encoder(model: Any) -> Any:
@@ -133,7 +173,7 @@ def _forward(encoder: Any, hidden_states: torch.Tensor, attention_mask: Any = No
 
     walk = _Walk(hidden_states, attention_mask)
     for layer in encoder.layer:
-        if getattr(layer, "is_passed_through", False):
+        if is_passed_through(layer):
             continue
         parts = None if "forward" in layer.__dict__ else _parts(layer)
         if parts is not None and parts.is_known():
@@ -151,7 +191,7 @@ class _Walk:
         self._tokens: torch.Tensor | None = None
         self._mask, self._shape = attention_mask, hidden_states.shape
         self.dtype = _arithmetic(hidden_states)
-        real = heads.real_tokens(attention_mask)
+        real = real_tokens(attention_mask)
         self.layout = Layout.of(real, self._shape[0], self._shape[1], self.dtype)
         self.masks: Masks | None = None
 

@@ -18,10 +18,9 @@ from transformers import (
     RobertaModel,
 )
 
-from tunesmith.models import encoder
-from tunesmith.models.arithmetic import use_fast_arithmetic
-from tunesmith.models.encoder import use_fast_encoder, use_stock_encoder
-from tunesmith.models.linear import can_pack
+from tunesmith.acceleration import accelerate, encoder
+from tunesmith.acceleration.encoder import use_fast_encoder, use_stock_encoder
+from tunesmith.acceleration.packed_linear import can_pack
 from tunesmith.training.optimizer import make_optimizer, set_learning_rate
 
 _SIZE = {
@@ -250,7 +249,7 @@ def test_a_family_whose_layers_look_like_berts_computes_as_it_did(name):
     batch = _batch(padded=True)
     with torch.no_grad():
         before = model(**batch)[0]
-        assert use_fast_arithmetic(model) == ""
+        assert accelerate(model) == ()
         torch.testing.assert_close(model(**batch)[0], before, rtol=0, atol=0)
 
 
@@ -260,7 +259,7 @@ def test_classes_that_are_berts_by_another_name_are_fast(name):
     config = getattr(transformers, f"{name}Config")(**_SIZE)
     model = transformers.AutoModel.from_config(config).double().eval()
     expected = _output_and_gradients(model, _batch(padded=True))
-    assert use_fast_arithmetic(model) == ""
+    assert accelerate(model) == ()
     assert "forward" in model.encoder.__dict__
     output, gradients = _output_and_gradients(model, _batch(padded=True))
     torch.testing.assert_close(output, expected[0], rtol=0, atol=1e-12)
@@ -275,6 +274,7 @@ def test_where_fast_and_stock_differ_the_stock_encoder_is_used_and_a_note_says_s
         layer.attention.self.query.weight.data *= 20.0  # as large as trained weights are
     with torch.no_grad():
         before = model(**_batch(padded=True)).last_hidden_state
-        assert "the stock implementation is used" in use_fast_arithmetic(model)
+        (note,) = accelerate(model)
+        assert "the stock implementation is used" in note
         torch.testing.assert_close(model(**_batch(padded=True)).last_hidden_state, before, rtol=0, atol=0)
     assert "forward" not in model.encoder.__dict__

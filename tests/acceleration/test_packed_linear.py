@@ -18,10 +18,10 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from tunesmith.inference.forward import evaluating
-from tunesmith.models import linear
-from tunesmith.models.encoder import use_fast_encoder
-from tunesmith.models.linear import Linear, PackedLinear, can_pack, use_packed_linear
+from tunesmith.acceleration import packed_linear
+from tunesmith.acceleration.encoder import use_fast_encoder
+from tunesmith.acceleration.evaluating import evaluating
+from tunesmith.acceleration.packed_linear import Linear, PackedLinear, can_pack
 
 pytestmark = pytest.mark.skipif(not can_pack(torch.float32), reason="this torch has no oneDNN")
 
@@ -53,12 +53,11 @@ def _logits(model: nn.Module) -> torch.Tensor:
 
 @pytest.fixture(autouse=True)
 def _small_layers_too(monkeypatch):
-    monkeypatch.setattr(linear, "_LEAST_WEIGHTS", 1)
+    monkeypatch.setattr(packed_linear, "_LEAST_WEIGHTS", 1)
 
 
 def _packed(model: nn.Module) -> int:
-    forwards = [module.__dict__.get("forward") for module in model.modules()]
-    return sum(getattr(forward, "kept", None) is not None for forward in forwards)
+    return sum(module in packed_linear._PACKED for module in model.modules())
 
 
 @pytest.mark.parametrize("rows", [1, 8, 33, 300])
@@ -89,7 +88,7 @@ def test_a_model_answers_and_writes_as_before(family):
     }
     with torch.inference_mode():
         expected, written = _logits(model), model.generate(**asked)
-        use_packed_linear(model)
+        packed_linear.install(model)
         torch.testing.assert_close(_logits(model), expected, rtol=1e-5, atol=1e-5)
         assert torch.equal(model.generate(**asked), written)
     assert _packed(model) > 8
@@ -107,7 +106,7 @@ def test_bfloat16_is_as_near_to_float32_as_stock(how):
         exact = _logits(model)
         if how == "weights":
             model.bfloat16()
-        for use in (lambda _: None, use_packed_linear):
+        for use in (lambda _: None, packed_linear.install):
             use(model)
             with torch.autocast("cpu", torch.bfloat16, enabled=how == "autocast"):
                 errors.append(float((_logits(model).float() - exact).abs().mean()))
@@ -117,7 +116,7 @@ def test_bfloat16_is_as_near_to_float32_as_stock(how):
 
 def test_gradients_are_those_of_stock_and_nothing_stays_packed_beside_training():
     gradients = []
-    for use in (lambda _: None, use_packed_linear):
+    for use in (lambda _: None, packed_linear.install):
         model = _model("gpt2").train()
         for module in model.modules():
             if isinstance(module, nn.Dropout):
@@ -125,7 +124,7 @@ def test_gradients_are_those_of_stock_and_nothing_stays_packed_beside_training()
         use(model)
         with evaluating(model):
             _logits(model)
-            assert (_packed(model) > 8) == (use is use_packed_linear)
+            assert (_packed(model) > 8) == (use is packed_linear.install)
         assert _packed(model) == 0
         _logits(model).square().sum().backward()
         gradients.append([p.grad for p in model.parameters()])
@@ -135,7 +134,7 @@ def test_gradients_are_those_of_stock_and_nothing_stays_packed_beside_training()
 
 def test_a_changed_weight_is_seen_at_once():
     layer, x = nn.Linear(8, 4), torch.randn(3, 8)
-    use_packed_linear(layer)
+    packed_linear.install(layer)
     with torch.no_grad():
         before = layer(x)
         layer.weight.mul_(2.0)
@@ -150,7 +149,7 @@ def test_a_model_made_without_versions_is_left_as_it_is():
             nn.Linear(8, 4),
             BertModel(BertConfig(hidden_size=24, num_attention_heads=4, vocab_size=9)),
         )
-        use_packed_linear(layer)
+        packed_linear.install(layer)
         layer(torch.randn(3, 8))
     assert _packed(layer) == 0
     assert not use_fast_encoder(model)
@@ -159,9 +158,9 @@ def test_a_model_made_without_versions_is_left_as_it_is():
 @pytest.mark.parametrize("limit", [{"_MOST_BYTES": 100}, {"_LEAST_WEIGHTS": 33}])
 def test_a_large_model_is_not_kept_twice_and_a_small_layer_not_packed(monkeypatch, limit):
     for name, value in limit.items():
-        monkeypatch.setattr(linear, name, value)
+        monkeypatch.setattr(packed_linear, name, value)
     layer = nn.Linear(8, 4)
-    use_packed_linear(layer)
+    packed_linear.install(layer)
     with torch.no_grad():
         layer(torch.randn(3, 8))
     assert _packed(layer) == 0

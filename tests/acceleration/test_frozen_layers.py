@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from tunesmith.models import heads, prefix
+from tunesmith.acceleration import frozen_layers
+from tunesmith.models import heads
 from tunesmith.models.freezing import freeze_bottom, freeze_embeddings, freeze_named
 
 IDS = torch.tensor([[2, 9, 11, 3], [2, 12, 3, 0]])
@@ -52,16 +53,16 @@ def logits(model, ids):
 
 def test_what_is_frozen_together_with_the_embeddings_counts():
     model = bert()
-    assert prefix.frozen_layers(model) == 0
+    assert frozen_layers.frozen_layers(model) == 0
     freeze_embeddings(model)
-    assert prefix.frozen_layers(model) == 0
+    assert frozen_layers.frozen_layers(model) == 0
     freeze_named(model, ["*.layer.1.*"])
-    assert prefix.frozen_layers(model) == 0
+    assert frozen_layers.frozen_layers(model) == 0
     freeze_named(model, ["*.layer.0.*"])
-    assert prefix.frozen_layers(model) == 2
+    assert frozen_layers.frozen_layers(model) == 2
     other = bert()
     freeze_named(other, ["*.layer.0.*"])
-    assert prefix.frozen_layers(other) == 0, "the embeddings learn"
+    assert frozen_layers.frozen_layers(other) == 0, "the embeddings learn"
 
 
 @pytest.mark.parametrize("make", FAMILIES)
@@ -71,12 +72,12 @@ def test_the_layers_above_begin_where_the_frozen_ones_end(make, n_layers):
     freeze_bottom(model, n_layers)
     attributes = {name: set(vars(module)) for name, module in model.named_modules()}
     expected = logits(model, IDS)
-    given, states = prefix.states_below(model, n_layers, lambda ids: ids, lambda: logits(model, IDS))
+    given, states = frozen_layers.states_below(model, n_layers, lambda ids: ids, lambda: logits(model, IDS))
     assert torch.equal(given, IDS)
     table = states.reshape(8, -1)
-    with prefix.begin_above(model, n_layers, lambda places: table[places]):
+    with frozen_layers.begin_above(model, n_layers, lambda places: table[places]):
         layers = heads.encoder_layers(model)
-        passed = [getattr(layer, prefix.PASSED_THROUGH, False) for layer in layers]
+        passed = [frozen_layers.is_passed_through(layer) for layer in layers]
         assert passed == [number < n_layers for number in range(3)]
         assert torch.equal(logits(model, torch.arange(8).view(2, 4)), expected)
         elsewhere = logits(model, torch.arange(8).flip(0).view(2, 4))
@@ -91,7 +92,7 @@ def test_nothing_above_the_frozen_layers_is_computed():
     computed = []
     for number, layer in enumerate(heads.encoder_layers(model)):
         layer.register_forward_hook(lambda *_, number=number: computed.append(number))
-    prefix.states_below(model, 2, lambda ids: ids, lambda: logits(model, IDS))
+    frozen_layers.states_below(model, 2, lambda ids: ids, lambda: logits(model, IDS))
     assert computed == [0, 1]
 
 
@@ -99,9 +100,9 @@ def test_within_it_another_reader_may_take_over_and_give_back():
     model = bert()
     freeze_bottom(model, 1)
     one, other = torch.rand(2, 4, 16), torch.rand(2, 4, 16)
-    with prefix.begin_above(model, 1, lambda _: one):
+    with frozen_layers.begin_above(model, 1, lambda _: one):
         first = logits(model, IDS)
-        with prefix.begin_above(model, 1, lambda _: other):
+        with frozen_layers.begin_above(model, 1, lambda _: other):
             assert not torch.allclose(logits(model, IDS), first, atol=1e-3)
         assert torch.equal(logits(model, IDS), first)
 
@@ -110,14 +111,14 @@ def test_a_reader_that_fails_leaves_the_model_as_it_was():
     model = bert()
     freeze_bottom(model, 1)
     expected = logits(model, IDS)
-    with pytest.raises(ZeroDivisionError), prefix.begin_above(model, 1, lambda _: 1 / 0):
+    with pytest.raises(ZeroDivisionError), frozen_layers.begin_above(model, 1, lambda _: 1 / 0):
         logits(model, IDS)
     assert torch.equal(logits(model, IDS), expected)
 
 
 def test_the_fingerprint_is_that_of_the_frozen_weights_alone():
     def sum_of(model):
-        return prefix.fingerprint(prefix.frozen_tensors(model, 1))
+        return frozen_layers.fingerprint(frozen_layers.frozen_tensors(model, 1))
 
     model, before = bert(), sum_of(bert())
     with torch.no_grad():
@@ -131,7 +132,7 @@ def test_the_fingerprint_is_that_of_the_frozen_weights_alone():
 
 def test_the_body_is_everything_but_the_head():
     def sum_of(model):
-        return prefix.fingerprint(prefix.body_tensors(model, model.classifier))
+        return frozen_layers.fingerprint(frozen_layers.body_tensors(model, model.classifier))
 
     model, before = bert(), sum_of(bert())
     with torch.no_grad():

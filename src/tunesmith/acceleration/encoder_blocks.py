@@ -24,12 +24,18 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from tunesmith.models.linear import Affine
+from tunesmith.acceleration.operators import need
+from tunesmith.acceleration.packed_linear import Affine
 
 # Numbers of tokens, and lengths in attention, are rounded up to these: for every shape of a product that it has
 # not seen, oneDNN first makes a kernel and keeps it, which takes as long as a small product. So few tokens are
 # rounded less: a single text.
 _FEW, _FEW_TOKENS, _TOKENS, _LONGEST = 64, 8, 32, 8
+
+NORM, NORM_BACKWARD = "native_layer_norm", "ops.aten.native_layer_norm_backward"
+GELU_BACKWARD, SOFTMAX_BACKWARD = "ops.aten.gelu_backward", "_softmax_backward_data"
+OPERATORS = (NORM, NORM_BACKWARD, GELU_BACKWARD, SOFTMAX_BACKWARD)
+"""What the blocks need of torch beside its public interface."""
 
 
 @dataclass(frozen=True)
@@ -161,12 +167,12 @@ class AttentionBlock(torch.autograd.Function):
 
         The parameters that learn: query, key, value, out, norm, each with weight and bias.
         """
-        d, heads, inputs = x.shape[1], weights.heads, x.to(weights.qkv.dtype)
+        heads, inputs = weights.heads, x.to(weights.qkv.dtype)
         q, k, v = layout.split(weights.qkv(inputs), 3, heads).unbind()
         shares = _softmax(_scores(q, k, layout, heads))
         seen = layout.join(torch.bmm(_times(shares, masks[0]), v)[None], heads)
         added = x + _dropped(weights.out(seen), masks[1])
-        y, mean, rstd = torch.native_layer_norm(added, (d,), *weights.norm, weights.eps)
+        y, mean, rstd = _norm(added, weights.norm, weights.eps)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(inputs, q, k, v, shares, seen, added, mean, rstd, *masks)
             ctx.layout, ctx.weights = layout, weights
@@ -210,7 +216,7 @@ class FeedForwardBlock(torch.autograd.Function):
         inputs = x.to(weights.up.dtype)
         inner, active = weights.up.then_gelu(inputs)
         added = x + _dropped(weights.down(active), mask)
-        y, mean, rstd = torch.native_layer_norm(added, (x.shape[1],), *weights.norm, weights.eps)
+        y, mean, rstd = _norm(added, weights.norm, weights.eps)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(inputs, inner, active, added, mean, rstd, mask)
             ctx.weights = weights
@@ -223,7 +229,7 @@ class FeedForwardBlock(torch.autograd.Function):
         weights, needed = ctx.weights, ctx.needs_input_grad
         dadded, dgamma, dbeta = _norm_backward(dy, added, mean, rstd, weights.norm, any(needed[7:9]))
         ddown = _undropped(dadded, active.dtype, mask)
-        dinner = torch.ops.aten.gelu_backward(ddown @ weights.down.weight, inner)
+        dinner = need(GELU_BACKWARD)(ddown @ weights.down.weight, inner)
         dx = dadded + dinner @ weights.up.weight if needed[0] else None
         norm = weights.norm[0].dtype
         up = _linear_backward(dinner, inputs, any(needed[3:5]), norm)
@@ -247,8 +253,9 @@ def _softmax(scores: torch.Tensor) -> torch.Tensor:
 
 def _softmax_backward(dshares: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
     if not _is_faster_in_float32(shares):
-        return torch._softmax_backward_data(dshares, shares, -1, shares.dtype)
-    found = torch._softmax_backward_data(dshares.float(), shares.float(), -1, torch.float32)
+        found: torch.Tensor = need(SOFTMAX_BACKWARD)(dshares, shares, -1, shares.dtype)
+        return found
+    found = need(SOFTMAX_BACKWARD)(dshares.float(), shares.float(), -1, torch.float32)
     return found.to(shares.dtype)
 
 
@@ -275,10 +282,18 @@ def _undropped(gradient: torch.Tensor, dtype: torch.dtype, mask: torch.Tensor | 
     return _times(gradient.to(dtype), mask)
 
 
+def _norm(
+    x: torch.Tensor, norm: tuple[torch.Tensor, torch.Tensor], eps: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """LayerNorm(x), and the mean and the reciprocal deviation of each row."""
+    found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = need(NORM)(x, (x.shape[1],), *norm, eps)
+    return found
+
+
 def _norm_backward(
     dy: torch.Tensor, x: torch.Tensor, mean: torch.Tensor, rstd: torch.Tensor, norm: Any, learns: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = torch.ops.aten.native_layer_norm_backward(
+    found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = need(NORM_BACKWARD)(
         dy, x, (x.shape[1],), mean, rstd, *norm, [True, learns, learns]
     )
     return found

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
+from tunesmith.acceleration.switches import is_on
+
 _MOST_USED = 0.5
 """Share of the table from which on nothing is gained."""
 
@@ -69,9 +71,10 @@ def training_rows(model: Any, ids: Iterable[NDArray[np.int64]] | None) -> Iterat
 
     Args:
         model: of transformers.
-        ids: every id that training will read, in any order; None if that is not known.
+        ids: every id that training will read, in any order; None if that is not known, or the whole table shall
+            learn.
     """
-    name = _table(model) if ids is not None else None
+    name = _table(model) if ids is not None and is_on("embedding_rows") else None
     size = len(model.get_input_embeddings().weight)
     counts: Any = sum(np.bincount(some, minlength=size) for some in ids or ()) if name else 0
     tokens = np.flatnonzero(counts)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from tunesmith.data import states
+from tunesmith.acceleration import hidden_states
+from tunesmith.acceleration.hidden_states import bytes_of, free_bytes, load_states, new_states
 from tunesmith.data.cache import remove_old
-from tunesmith.data.states import bytes_of, free_bytes, load_states, new_states
 
 FIRST = 5
 PLACES = FIRST + torch.arange(40)
@@ -115,7 +115,8 @@ def test_what_was_not_used_for_the_longest_time_goes_first(tmp_path):
 
 def test_what_a_killed_process_left_half_written_goes_and_what_another_writes_stays(tmp_path):
     script = (
-        "import os, signal; from pathlib import Path; from tunesmith.data.states import new_states\n"
+        "import os, signal; from pathlib import Path\n"
+        "from tunesmith.acceleration.hidden_states import new_states\n"
         f"with new_states(Path({str(tmp_path / 'entry')!r}), 40, 6, first=0, bf16=False):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -129,5 +130,5 @@ def test_what_a_killed_process_left_half_written_goes_and_what_another_writes_st
 
 
 def test_places_are_wide_enough():
-    assert states._place_type(0, 2**31 - 1) == np.int32
-    assert states._place_type(1, 2**31 - 1) == np.int64
+    assert hidden_states._place_type(0, 2**31 - 1) == np.int32
+    assert hidden_states._place_type(1, 2**31 - 1) == np.int64

@@ -1,0 +1,58 @@
+"""The pooling layer of a sentence encoder as the mean that it computes, for one token instead of all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.acceleration import patching
+from tunesmith.models import heads
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def install(model: nn.Module) -> str:
+    """Replaces the pooling layer's forward pass, where the model has one; same result, same weights.
+
+    Returns:
+        Nothing to note: an empty string.
+
+    Raises:
+        ModelError: the layer does not compute a mean.
+    """
+    if heads.has_pooling_layer(model):
+        patching.install(heads.pooling_layer(model), _pool)
+    return ""
+
+
+def _pool(layer: Any, hidden_states: torch.Tensor, attention_mask: Any = None, *_: Any, **__: Any) -> Any:
+    """H' [b, 1, d] of hidden states h [b, s, d]; b batch, s tokens, d features; never in half precision."""
+    if hidden_states.dtype.itemsize < 4:
+        hidden_states = hidden_states.float()
+    real = _weights_of_tokens(hidden_states, attention_mask)  # [b, s, 1]
+    mean = (hidden_states * real).sum(1, keepdim=True) / real.sum(1, keepdim=True)
+    pooled = layer.attention.output.LayerNorm(hidden_states[:, :1] + heads.MEAN_SCALE * mean)
+    return layer.output.LayerNorm(pooled)
+
+
+def real_tokens(mask: Any) -> torch.Tensor | None:
+    """Where a token is, [b, s], from what transformers hands to a layer; None when no token is padding.
+
+    That is nothing, or a mask [b, 1, q, s]: true or 0.0 where a token is real.
+    """
+    import torch
+
+    if mask is None:
+        return None
+    row = mask[:, 0, 0, :]
+    real: torch.Tensor = row if row.dtype == torch.bool else row == 0
+    return real
+
+
+def _weights_of_tokens(hidden_states: torch.Tensor, mask: Any) -> torch.Tensor:
+    """1 for real tokens and 0 for padding, [b, s, 1]."""
+    real = real_tokens(mask)
+    if real is None:
+        return hidden_states.new_ones(hidden_states.shape[:2]).unsqueeze(-1)
+    return real.unsqueeze(-1).to(hidden_states.dtype)

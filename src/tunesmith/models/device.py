@@ -1,0 +1,29 @@
+"""Where a model computes, and in which precision its products do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's weights are."""
+    return next(model.parameters()).device
+
+
+def to_device(batch: Mapping[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
+    """The batch where the model is."""
+    device = device_of(model)
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def autocast(model: nn.Module, *, bf16: bool) -> contextlib.AbstractContextManager[object]:
+    """A context in which matrix products run in bfloat16, or nothing."""
+    import torch
+
+    return torch.autocast(device_of(model).type, torch.bfloat16) if bf16 else contextlib.nullcontext()

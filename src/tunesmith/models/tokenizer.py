@@ -1,0 +1,67 @@
+"""Loading the tokenizer of a model: its fast version, with every token that its files name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tunesmith.errors import ModelError, first_line
+from tunesmith.models.resolve import ModelFiles
+
+_VOCABULARIES = (
+    "tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
+)  # fmt: skip
+
+
+def load_tokenizer(files: ModelFiles) -> Any:
+    """The model's tokenizer.
+
+    Raises:
+        ModelError: there is none, or none that transformers can read without code of its own.
+    """
+    from transformers import AutoTokenizer
+
+    # Without any of its files, transformers makes an empty tokenizer that knows no word, and says nothing.
+    if not any((files.path / name).is_file() for name in _VOCABULARIES):
+        raise ModelError(
+            f"the model `{files.name}` comes without a tokenizer.",
+            remedy="Put its tokenizer.json beside config.json.",
+            location=str(files.path),
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(files.path, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot read
+        raise ModelError(
+            f"the tokenizer of `{files.name}` cannot be loaded: {first_line(error)}",
+            remedy="The folder must hold tokenizer.json (or the vocabulary) and tokenizer_config.json.",
+            location=str(files.path),
+        ) from None
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError(
+            f"the tokenizer of `{files.name}` has no fast version (tokenizer.json).",
+            remedy="Convert it once with `AutoTokenizer` and `save_pretrained` of transformers.",
+        )
+    tokenizer = _with_unknown_token(tokenizer, files)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+def _with_unknown_token(tokenizer: Any, files: ModelFiles) -> Any:
+    """The tokenizer with the unknown token that its file states, where transformers has lost it.
+
+    Version 5 makes every `LlamaTokenizer` anew, without one: it then drops characters that it does not know,
+    and says nothing.
+    """
+    from tokenizers import Tokenizer
+
+    file = files.path / "tokenizer.json"
+    if not file.is_file() or tokenizer.unk_token is None:
+        return tokenizer
+    stated = json.loads(file.read_text(encoding="utf-8"))["model"].get("unk_token")
+    built = json.loads(tokenizer.backend_tokenizer.to_str())
+    if stated is None or built["model"].get("unk_token", stated) is not None:
+        return tokenizer
+    built["model"]["unk_token"] = stated
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(built))
+    return tokenizer
