@@ -43,15 +43,14 @@ def measured(spec: dict[str, Any]) -> dict[str, float]:
         spec: `model`, `train`, `test`, `folder`, `steps`, `batch`, `frozen` (layers), and `left_out` (a name, or
             nothing).
     """
-    from tunesmith.progress import Silent
-
     import tunesmith
     from tunesmith.acceleration import TRICKS, without
+    from tunesmith.events import Event, Step
 
     ends: list[float] = []
 
-    class Listener(Silent):
-        def step(self, facts: Any) -> None:
+    def listener(event: Event) -> None:
+        if isinstance(event, Step):
             ends.append(time.perf_counter())
 
     left_out = spec["left_out"]
@@ -67,7 +66,7 @@ def measured(spec: dict[str, Any]) -> dict[str, float]:
     with without(*({left_out} & set(TRICKS))):
         run = tunesmith.train(
             model=spec["model"], data=spec["train"], test=spec["test"], output_dir=spec["folder"],
-            overrides=recipe, progress=Listener(),
+            overrides=recipe, listeners=[listener],
         )  # fmt: skip
         warm = max(1, round(_WARM_SHARE * len(ends)))
         step_s = (ends[-1] - ends[warm - 1]) / max(1, len(ends) - warm)
