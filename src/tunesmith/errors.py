@@ -8,6 +8,7 @@ TunesmithError                      exit code 1
 │   ├── RunError                    a run folder that is missing, taken or of another recipe
 │   ├── UnknownNameError            a look-up in a registry that failed
 │   └── PluginError                 an entry of an installed package that cannot be used
+├── OtherProcessError               exit code 1: a process that trains together with this one has ended
 ├── CheckBlockedError               exit code 3: the check found what makes training pointless
 ├── NonFiniteError                  exit code 1: a loss, gradient or feature is not a number
 └── InterruptedRunError             exit code 75: stopped by a signal with everything saved
@@ -75,6 +76,10 @@ class UnknownNameError(UserError):
 
 class PluginError(UserError):
     """What an installed package adds cannot be loaded, or has the name of something else."""
+
+
+class OtherProcessError(TunesmithError):
+    """A process that trains together with this one has ended."""
 
 
 class CheckBlockedError(TunesmithError):

@@ -7,12 +7,13 @@ import sys
 import pytest
 import torch
 
+from tunesmith.errors import RunError
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
 from tunesmith.tasks import PLAIN_LOSS, TASKS
 from tunesmith.testing.tiny import tiny_rows, write_tiny_model
-from tunesmith.training.gradient import Part, accumulate_gradient
-from tunesmith.training.loop import make_accelerator
+from tunesmith.training.gradient import Part, accumulate_gradient, sum_gradients
+from tunesmith.training.processes import Processes
 
 TASK = TASKS.get("text-classification")
 
@@ -34,17 +35,16 @@ def parts(batch, labels, sizes):
         yield Part({name: tensor[rows] for name, tensor in {**batch, "labels": labels}.items()})
 
 
-def gradient(model, batch, labels, sizes, accelerator=None, mine=slice(None)):
-    accelerator = accelerator or make_accelerator()
-    prepared = accelerator.prepare(model)
+def gradient(model, batch, labels, sizes, processes=None, mine=slice(None)):
+    processes = processes or Processes()
     model.zero_grad()
     loss = accumulate_gradient(
-        accelerator,
-        prepared,
+        processes.accelerator,
         list(parts(batch, labels, sizes))[mine],
-        lambda _, part: TASK.loss(TASK.forward(prepared, part), part, PLAIN_LOSS),
+        lambda _, part: TASK.loss(TASK.forward(model, part), part, PLAIN_LOSS),
         n_items=12,
     )
+    sum_gradients(processes, model.parameters())
     return loss, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -80,7 +80,7 @@ def from_two_processes(tmp_path_factory):
     """A folder with the model, and the gradient of each cut as two processes computed it."""
     folder = tmp_path_factory.mktemp("two")
     write_tiny_model(folder / "m")
-    env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     launcher = [
         "torch.distributed.run",
         "--nproc_per_node=2",
@@ -105,21 +105,29 @@ def test_two_processes(from_two_processes, sizes):
 def one_of_two(folder):
     import torch.distributed as dist
 
-    accelerator = make_accelerator()
-    rank = accelerator.process_index
-    # The first process takes parts 0, 2, …; with three parts both still take part in one reduction each.
-    mine = slice(rank, None, 2)
+    processes = Processes()
+    # The first process takes parts 0, 2, …; with three parts both take part in the sum.
+    mine = slice(processes.rank, None, 2)
     for sizes in CUTS:
         model, batch, labels = setting(f"{folder}/m")
         cut = [int(size) for size in sizes.split(",")]
-        _, found = gradient(model, batch, labels, cut, accelerator, mine)
-        if rank == 0:
+        _, found = gradient(model, batch, labels, cut, processes, mine)
+        if processes.is_first:
             torch.save(found, f"{folder}/gradient-{sizes}.pt")
-    if rank == 0:
+    assert processes.share({"half": 0.1 + 0.2} if processes.is_first else None) == {"half": 0.1 + 0.2}
+    assert processes.any(processes.rank == 1)
+    assert not processes.any(False)
+    with pytest.raises(RunError, match="taken"):
+        processes.first(_refusing)
+    if processes.is_first:
         print("backend", dist.get_backend())
     # A process that leaves while the other still talks to it takes it along (SIGABRT in gloo).
-    accelerator.wait_for_everyone()
+    processes.wait()
     dist.destroy_process_group()
+
+
+def _refusing():
+    raise RunError("the folder is taken.", remedy="Wait.")
 
 
 if __name__ == "__main__":

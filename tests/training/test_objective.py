@@ -55,9 +55,9 @@ def dropping(tmp_path_factory):
     return model_with(tmp_path_factory.mktemp("models") / "dropping", 0.2)
 
 
-def loss(model, step=0, part=0, process=0, batch=BATCH, **settings):
+def loss(model, step=0, part=0, batch=BATCH, **settings):
     with torch.no_grad():
-        return float(Objective(TASK, model, model, Settings(**settings))(batch, step, part, process))
+        return float(Objective(TASK, model, model, Settings(**settings))(batch, step, part))
 
 
 def test_plain_is_the_tasks_loss(calm):
@@ -73,14 +73,14 @@ def test_options_reach_the_task(calm):
     assert loss(calm, loss=options) == expected != loss(calm)
 
 
-def test_it_is_a_function_of_seed_step_part_and_process(dropping):
+def test_it_is_a_function_of_seed_step_and_part(dropping):
     how = {"r_drop_alpha": 1.0, "neftune_noise_alpha": 5.0}
     one = loss(dropping, **how)
     torch.rand(7)
     assert loss(dropping, **how) == one
-    others = {loss(dropping, step=1, **how), loss(dropping, part=1, **how), loss(dropping, process=1, **how),
+    others = {loss(dropping, step=1, **how), loss(dropping, part=1, **how),
               loss(dropping, seed=2, **how), one}  # fmt: skip
-    assert len(others) == 5
+    assert len(others) == 4
 
 
 @pytest.mark.parametrize("alpha", [0.5, 5.0])
@@ -92,7 +92,7 @@ def test_the_gradient_of_r_drop_without_dropout_is_the_plain_one(calm):
     found = []
     for alpha in (0.0, 3.0):
         calm.zero_grad()
-        Objective(TASK, calm, calm, Settings(r_drop_alpha=alpha))(BATCH, 0, 0, 0).backward()
+        Objective(TASK, calm, calm, Settings(r_drop_alpha=alpha))(BATCH, 0, 0).backward()
         found.append({n: p.grad.clone() for n, p in calm.named_parameters() if p.grad is not None})
     calm.zero_grad()
     assert max(float(g.abs().max()) for g in found[0].values()) > 1e-3
@@ -109,7 +109,7 @@ def test_r_drop_adds_the_divergence_of_two_masks(dropping):
             return outputs[-1]
 
     with torch.no_grad():
-        found = Objective(Listening(), dropping, dropping, Settings(r_drop_alpha=2.0))(BATCH, 0, 0, 0)
+        found = Objective(Listening(), dropping, dropping, Settings(r_drop_alpha=2.0))(BATCH, 0, 0)
     one, other = outputs
     assert not torch.equal(one, other)
     p, q = (torch.distributions.Categorical(logits=logits) for logits in outputs)
@@ -150,7 +150,7 @@ def test_r_drop_of_several_labels_compares_their_probabilities():
     model = torch.nn.Linear(1, 1)
     batch = {"labels": torch.tensor([[1.0, 0.0]])}
     without, with_it = (
-        Objective(TwoPasses(), model, model, Settings(r_drop_alpha=alpha))(batch, 0, 0, 0)
+        Objective(TwoPasses(), model, model, Settings(r_drop_alpha=alpha))(batch, 0, 0)
         for alpha in (1e-9, 1.0)
     )
     assert float(with_it) > float(without) + 1.0

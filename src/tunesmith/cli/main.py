@@ -14,7 +14,7 @@ import typer
 
 from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.cli import VERBS
-from tunesmith.errors import InterruptedRunError, TunesmithError, UserError
+from tunesmith.errors import InterruptedRunError, OtherProcessError, TunesmithError, UserError
 from tunesmith.process import set_process_options
 
 _ORDER = ("demo", "init", "train", "evaluate", "predict", "export", "list", "env")
@@ -81,7 +81,7 @@ def main() -> None:
     except TunesmithError as error:
         sys.exit(_report(error))
     except KeyboardInterrupt:
-        remedy = "Nothing is half-written; the same command begins again, or goes on from what was saved."
+        remedy = "Nothing is half-written; the same command begins again, or resumes from what was saved."
         sys.exit(_report(InterruptedRunError("stopped.", remedy=remedy)))
     except OSError as error:
         sys.exit(_report(_from_system(error)))
@@ -97,8 +97,16 @@ def _from_system(error: OSError) -> TunesmithError:
 
 
 def _report(error: TunesmithError) -> int:
+    if _is_told_by_another(error):
+        return error.exit_code
     if "--json" in sys.argv:
         fields: dict[str, Any] = {"rule": error.rule, "remedy": error.remedy, "place": error.location}
         print(json.dumps({"error": fields, "exit_code": error.exit_code}, ensure_ascii=False))  # noqa: T201
     typer.echo(f"error: {error}", err=True)
     return error.exit_code
+
+
+def _is_told_by_another(error: TunesmithError) -> bool:
+    """Whether another process of the same training has the same error and reports it."""
+    is_first = os.environ.get("RANK", "0") == "0"
+    return not is_first and not isinstance(error, OtherProcessError)

@@ -30,14 +30,16 @@ def with_reference_of_base(work: Work, plan: TrainingPlan) -> TrainingPlan:
             # In the arithmetic of the passes that it is compared with: evaluations are in full precision.
             bf16 = plan.settings.bf16 and name == "train"
             reference = np.asarray(predict_split(work, plan, name, with_texts=False, bf16=bf16).outputs)
-            save_reference(file, reference)
+            if work.processes.is_first:
+                save_reference(file, reference)
         splits[name] = with_reference(encoded, reference)
     return replace(plan, encoded=replace(plan.encoded, splits=splits))
 
 
 def score_base_model(work: Work, plan: TrainingPlan) -> dict[str, dict[str, float]]:
     """The scores of the base model, where the task wants them beside the result."""
-    if BASE_MODEL not in work.task.baselines or not plan.recipe.evaluate.baselines:
+    is_wanted = BASE_MODEL in work.task.baselines and plan.recipe.evaluate.baselines
+    if not is_wanted or not work.processes.is_first:
         return {}
     known = work.run.manifest().get(BASE_MODEL)
     if known is None:

@@ -60,7 +60,8 @@ def encode(work: Work, opened: OpenedModel) -> EncodedData:
     examples = dict(opened.data.splits)
     if recipe.train.augment:
         examples["train"] = augmented(examples["train"], recipe.train.augment, task, recipe.seed)
-    encoded = _encode(work, opened, examples)
+    with work.processes.first_goes_first():  # the others find the encodings in the cache
+        encoded = _encode(work, opened, examples)
     _report(work, encoded)
     splits = dict(encoded.splits)
     splits["train"] = with_something_to_learn(task, splits["train"])
@@ -100,6 +101,8 @@ def _report(work: Work, encoded: EncodedSplits) -> None:
                 f"data.too_long is `stop`, and of the {name} rows, {found}.",
                 remedy="Give a larger `data.max_length`, shorten the texts, or accept it with `auto`.",
             )
+    if not work.processes.is_first:
+        return
     write_json(
         work.run.data / "supervision.json",
         {n: {**asdict(found), "is_whole": found.is_whole} for n, found in encoded.truncation.items()},

@@ -87,4 +87,5 @@ def _loop(work: Work, plan: TrainingPlan, train: Encoded) -> State:
     )
     ids = token_ids(task, train, plan.tokenizer.pad_token_id) if plan.recipe.train.acceleration else None
     with training_rows(plan.model, ids):
-        return run_loop(job, Checkpoints.of(work.run), work.events, plan.accelerator, work.should_stop)
+        checkpoints = Checkpoints.of(work.run)
+        return run_loop(job, checkpoints, work.events, work.processes, work.should_stop)

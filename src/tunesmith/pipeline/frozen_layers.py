@@ -36,6 +36,8 @@ def _find_cache(work: Work, plan: TrainingPlan) -> tuple[FrozenCache | None, str
     """What the frozen layers compute, to be kept; or why it is not."""
     if plan.recipe.train.method == "probe":
         return None, "a probe reads each text only once"
+    if work.processes.world > 1:
+        return None, "several processes train together"
     if not plan.recipe.train.acceleration:
         return None, "train.acceleration is false"
     batches, settings = plan.batches, plan.settings

@@ -16,7 +16,7 @@ def within_memory(work: Work, plan: TrainingPlan) -> TrainingPlan:
     Raises:
         RecipeError: not even the longest sequence fits.
     """
-    train, settings, world = plan.recipe.train, plan.settings, plan.accelerator.num_processes
+    train, settings, world = plan.recipe.train, plan.settings, work.processes.world
     if train.method == "probe":
         return plan
     if train.gradient_checkpointing:  # the fast encoder leaves these layers to the stock arithmetic
@@ -31,12 +31,13 @@ def within_memory(work: Work, plan: TrainingPlan) -> TrainingPlan:
         acceleration=train.acceleration,
     )
     tokens, notices = choose_micro_batch(
-        plan.recipe, plan.batches, memory, world=world, device=plan.accelerator.device.type
+        plan.recipe, plan.batches, memory, world=world, device=plan.device.type
     )
-    longest = plan.batches.longest
+    tokens, longest = work.processes.share(tokens), plan.batches.longest
     largest = min(tokens, plan.batches.most_tokens(train.gradient_accumulation_steps * world))
     work.events.note(f"memory: {memory.describe(largest, longest)}")
-    work.run.update_manifest(memory=memory.to_json(largest, longest))
+    if work.processes.is_first:
+        work.run.update_manifest(memory=memory.to_json(largest, longest))
     for notice in notices:
         work.events.warn(notice)
     return replace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunesmith.models import heads
 from tunesmith.models.freezing import freeze_bottom, freeze_embeddings, freeze_named
@@ -14,12 +14,9 @@ from tunesmith.pipeline.open_model import OpenedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
-from tunesmith.training.loop import Settings, make_accelerator
+from tunesmith.training.loop import Settings
 from tunesmith.training.plan import Plan
 from tunesmith.training.resolving import balanced_weights, resolve_training
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 
 def make_plan(work: Work, opened: OpenedModel, encoded: EncodedData) -> TrainingPlan:
@@ -28,23 +25,22 @@ def make_plan(work: Work, opened: OpenedModel, encoded: EncodedData) -> Training
     Raises:
         RecipeError: the model has no such layers, or the training does not fit the memory.
     """
-    model, accelerator = opened.model, make_accelerator()
-    recipe, batches, settings = _resolve(work, opened, encoded, accelerator)
+    model, device = opened.model, work.processes.accelerator.device
+    recipe, batches, settings = _resolve(work, opened, encoded)
     _freeze(model, recipe)
-    model.to(accelerator.device)
-    plan = TrainingPlan(opened, encoded, recipe, batches, settings, accelerator, None)
+    model.to(device)
+    plan = TrainingPlan(opened, encoded, recipe, batches, settings, device, None)
     plan = choose_frozen_cache(work, plan)
     plan = within_memory(work, plan)
-    work.run.write_recipe(plan.recipe)
-    work.run.update_manifest(used=plan.recipe.model_dump(mode="json"))
+    if work.processes.is_first:
+        work.run.write_recipe(plan.recipe)
+        work.run.update_manifest(used=plan.recipe.model_dump(mode="json"))
     if (head := opened.head(work.task)) is not None:
         heads.keep_head_precise(head)
     return plan
 
 
-def _resolve(
-    work: Work, opened: OpenedModel, encoded: EncodedData, accelerator: Accelerator
-) -> tuple[Recipe, Plan, Settings]:
+def _resolve(work: Work, opened: OpenedModel, encoded: EncodedData) -> tuple[Recipe, Plan, Settings]:
     """The recipe with its values filled in, and what follows from it for the loop."""
     train, task = encoded.splits["train"], work.task
     recipe, batches, settings = resolve_training(
@@ -53,8 +49,8 @@ def _resolve(
         opened.model,
         task,
         max_length=encoded.max_length,
-        device=accelerator.device.type,
-        world=accelerator.num_processes,
+        device=work.processes.accelerator.device.type,
+        world=work.processes.world,
         class_weights=balanced_weights(work.recipe, train, task.config(opened.data.label_schema)),
     )
     return set_generation(opened.model, opened.tokenizer, task, recipe, train), batches, settings

@@ -97,7 +97,8 @@ def _fitted(work: Work, plan: TrainingPlan, features: _FeaturesOf) -> ProbeHead:
         probe = fit_probe(
             work.task, plan.data.label_schema, (train, plan.splits["train"]), (validation, rows)
         )
-        probe.save(file)
+        if work.processes.is_first:
+            probe.save(file)
     return probe
 
 

@@ -37,6 +37,8 @@ def record(work: Work, opened: OpenedModel, data_fingerprint: str, *, prepare_s:
         moved = {"output_dir": str(run.path), "model": work.recipe.model}
         used = Recipe.model_validate({**before["used"], **moved})
         work = replace(work, recipe=used.replace(data=sources_of(work.recipe.data)))
+    if not work.processes.is_first:
+        return work
     run.update_manifest(
         **({} if "requested" in before else request_entries(work.requested)),
         data=_describe(opened.data, data_fingerprint),

@@ -31,8 +31,7 @@ def score_saved(
         baselines: scores that are known already, by baseline.
     """
     how, task, label_schema, name = plan.recipe.evaluate, work.task, saved.label_schema, plan.final_split
-    device = plan.accelerator.device
-    loaded = load_trained(resolve_model(str(work.run.model)), task, device=device)
+    loaded = load_trained(resolve_model(str(work.run.model)), task, device=plan.device)
     loaded = accelerated(loaded, wanted=plan.recipe.train.acceleration)
     evaluated = predict_split(work, plan, name, model=loaded.model, features=saved.fitted.features)
     evaluated = with_samples(

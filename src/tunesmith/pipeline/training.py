@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 
 from tunesmith.data.examples import fingerprint
 from tunesmith.data.preparing import all_sources, find_splits
@@ -33,9 +33,9 @@ from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
 from tunesmith.reports import write_card, write_report
 from tunesmith.run import Run, write_json
-from tunesmith.run.locking import refuse_several_processes
 from tunesmith.tasks import TASKS
 from tunesmith.training.loop import never
+from tunesmith.training.processes import Processes, refuse_other_launchers
 
 
 def train(
@@ -59,24 +59,35 @@ def train(
         NonFiniteError: the training diverged.
         InterruptedRunError: a signal or `should_stop` stopped the training; the same call resumes it.
     """
-    refuse_several_processes()
-    run, log = Run(recipe.output_dir), EventLog()
-    events = Events((*listeners, log))
-    with run.locked():
+    refuse_other_launchers()
+    processes, run, log = Processes(), Run(recipe.output_dir), EventLog()
+    events = Events((*listeners, log) if processes.is_first else ())
+    with _held(run, processes):
         with _failures_reported(events):
-            work, data_fingerprint = _begin(run, recipe, events, force=force, should_stop=should_stop)
+            work, data_fingerprint = _begin(run, recipe, events, processes, force, should_stop)
             if work.resumes and run.is_finished:
                 events.note(f"{run.path} is finished; nothing to do")
                 return run
             began = time.perf_counter()
             opened = _open(work)
             prepare_s = time.perf_counter() - began
-        replacing = nullcontext(lambda: None) if work.resumes else run.replacing()
+        is_new = processes.is_first and not work.resumes
+        replacing = run.replacing() if is_new else nullcontext(lambda: None)
         with replacing as begun, _failures_reported(events):
             work = record(work, opened, data_fingerprint, prepare_s=prepare_s)
-            log.open(run.events_file, resumes=work.resumes)
+            if processes.is_first:
+                log.open(run.events_file, resumes=work.resumes)
             _learn(work, opened, begun)
     return run
+
+
+@contextmanager
+def _held(run: Run, processes: Processes) -> Iterator[None]:
+    """The run folder, which the first process holds for all until every one is done."""
+    with ExitStack() as stack:
+        processes.first(lambda: stack.enter_context(run.locked()))
+        yield
+        processes.wait()
 
 
 @contextmanager
@@ -89,16 +100,25 @@ def _failures_reported(events: Events) -> Iterator[None]:
 
 
 def _begin(
-    run: Run, requested: Recipe, events: Events, *, force: bool, should_stop: Callable[[], bool]
+    run: Run,
+    requested: Recipe,
+    events: Events,
+    processes: Processes,
+    force: bool,
+    should_stop: Callable[[], bool],
 ) -> tuple[Work, str]:
     """What is to be done, and the fingerprint of the data; nothing is written."""
     recipe = find_splits(requested)
     data_fingerprint = fingerprint(all_sources(recipe.data))
-    if run.recover():
-        events.warn(f"the run in {run.path} is there again: the one that should replace it had not begun")
-    resumes = run.begin(requested, fingerprint=data_fingerprint, force=force)
     task = TASKS.get(recipe.task)
-    return Work(run, task, requested, recipe, events, resumes, should_stop), data_fingerprint
+
+    def find_earlier() -> bool:
+        if run.recover():
+            events.warn(f"the run in {run.path} is there again: the one that should replace it had not begun")
+        return run.begin(requested, fingerprint=data_fingerprint, force=force)
+
+    resumes = bool(processes.share(processes.first(find_earlier)))
+    return Work(run, task, requested, recipe, events, resumes, processes, should_stop), data_fingerprint
 
 
 def _open(work: Work) -> OpenedModel:
@@ -127,6 +147,8 @@ def _learn(work: Work, opened: OpenedModel, begun: Callable[[], None]) -> None:
     with work.stage("train", f"Training: {plan.recipe.train.method}"):
         begun()
         fitted = fit(work, plan, probe)
+    if not work.processes.is_first:
+        return  # the first process saves and scores, and the others wait for it
     with work.stage("save", "Saving"):
         saved = save(work, plan, fitted)
     with work.stage("evaluate", "Evaluating the saved model"):

@@ -18,7 +18,7 @@ from tunesmith.training.loop import Settings
 from tunesmith.training.plan import Plan
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    import torch
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TrainingPlan:
         recipe: recipe with every value filled in.
         batches: which sequences at which step.
         settings: numbers of the loop.
-        accelerator: processes that train together.
+        device: device of the model.
         frozen_cache: what the frozen layers compute, where that is kept on disk.
     """
 
@@ -40,7 +40,7 @@ class TrainingPlan:
     recipe: Recipe
     batches: Plan
     settings: Settings
-    accelerator: Accelerator
+    device: torch.device
     frozen_cache: FrozenCache | None
 
     @property

@@ -11,6 +11,7 @@ from tunesmith.events import Events
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.tasks import Task
+from tunesmith.training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Work:
         recipe: recipe with the splits that a folder holds; that of the earlier start once a run has resumed.
         events: listeners.
         resumes: whether the folder holds an earlier start of this run.
+        processes: processes that train together.
         should_stop: asked at every step; the training stops with everything saved when it is true.
     """
 
@@ -33,6 +35,7 @@ class Work:
     recipe: Recipe
     events: Events
     resumes: bool
+    processes: Processes
     should_stop: Callable[[], bool]
 
     @contextmanager
@@ -41,6 +44,8 @@ class Work:
         self.events.stage(name, title)
         began = time.perf_counter()
         yield
+        if not self.processes.is_first:
+            return
         seconds = round(time.perf_counter() - began, 3)
         known = self.run.manifest().get("stages_s", {})
         self.run.update_manifest(stages_s={**known, name: seconds})

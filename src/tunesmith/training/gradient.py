@@ -3,17 +3,23 @@
 Losses are sums over items, divided by the number of items of the whole global batch. A mean per forward pass,
 averaged afterwards, weights the items of a short pass more; `transformers.Trainer` 5.23 is off by the factor
 of the accumulation for sequence classification.
+
+The gradients of several processes are summed once a step, behind the last backward pass. The wrapper of torch for
+that (DistributedDataParallel) must know which parameters a pass does not use, and allows one forward pass for each
+backward pass; R-Drop and pairs of replies need two.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tunesmith.training.processes import Processes
 
 if TYPE_CHECKING:
     import torch
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,7 @@ class Part:
 
 
 def accumulate_gradient(
-    accelerator: Any,
-    model: Any,
+    accelerator: Accelerator,
     parts: Sequence[Part],
     loss: Callable[[int, dict[str, torch.Tensor]], torch.Tensor],
     *,
@@ -40,18 +45,34 @@ def accumulate_gradient(
     """Adds the gradient of this process's parts, and returns their share of the mean loss.
 
     Args:
-        accelerator: of accelerate; its processes average their gradients.
-        model: as `accelerator.prepare` returned it.
-        parts: this process's forward passes.
-        loss: the sum over items, from the number of the part and its batch.
+        accelerator: object of accelerate that runs the backward pass.
+        parts: forward passes of this process.
+        loss: sum over items, from the number of the part and its batch.
         n_items: items of the global batch, over all parts of all processes.
     """
     total = 0.0
     for number, part in enumerate(parts):
-        is_last = number == len(parts) - 1
-        with contextlib.nullcontext() if is_last else accelerator.no_sync(model):
-            share = loss(number, part.batch) * (part.weight / n_items)
-            # Processes average their gradients; theirs are shares of a sum.
-            accelerator.backward(share * accelerator.num_processes)
-            total += float(share.detach())
+        share = loss(number, part.batch) * (part.weight / n_items)
+        accelerator.backward(share)
+        total += float(share.detach())
     return total
+
+
+def sum_gradients(processes: Processes, parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Replaces gradients with their sums over all processes; what no process used stays without a gradient."""
+    import torch
+
+    if processes.world == 1:
+        return
+    trained = list(parameters)
+    used = torch.tensor([float(p.grad is not None) for p in trained], device=trained[0].device)
+    processes.sum_([used])
+    by_type: dict[torch.dtype, list[torch.Tensor]] = {}
+    for parameter, times in zip(trained, used.tolist(), strict=True):
+        if not times:
+            continue
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        by_type.setdefault(parameter.grad.dtype, []).append(parameter.grad)
+    for gradients in by_type.values():
+        processes.sum_(gradients)

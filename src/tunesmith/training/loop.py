@@ -24,7 +24,7 @@ from tunesmith.models.device import to_device
 from tunesmith.models.freezing import keep_frozen_parts_still
 from tunesmith.tasks import PLAIN_LOSS, LossOptions, Task, best_metric, draw
 from tunesmith.training.checkpoints import Checkpoints, State, load_model_tensors, model_tensors
-from tunesmith.training.gradient import Part, accumulate_gradient
+from tunesmith.training.gradient import Part, accumulate_gradient, sum_gradients
 from tunesmith.training.guards import require_finite
 from tunesmith.training.objective import Objective
 from tunesmith.training.optimizer import (
@@ -35,13 +35,13 @@ from tunesmith.training.optimizer import (
     set_learning_rate,
 )
 from tunesmith.training.plan import Plan
+from tunesmith.training.processes import Processes
 from tunesmith.training.randomness import numpy_generator
 from tunesmith.training.schedule import learning_rate_factor
 from tunesmith.training.signals import StopRequest
 
 if TYPE_CHECKING:
-    import torch
-    from accelerate import Accelerator
+    pass
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def run_loop(
     job: Job,
     checkpoints: Checkpoints,
     events: Events,
-    accelerator: Accelerator | None = None,
+    processes: Processes | None = None,
     should_stop: Callable[[], bool] = never,
 ) -> State:
     """Trains to the end and leaves the weights of the best step in the model.
@@ -114,14 +114,14 @@ def run_loop(
         job: what is trained, on what and how.
         checkpoints: where it is saved, and from where it resumes.
         events: listeners.
-        accelerator: processes that train together; this one alone by default.
+        processes: processes that train together; this one alone by default.
         should_stop: asked after every step.
 
     Raises:
         NonFiniteError: a loss or gradient norm is not a number.
         InterruptedRunError: a signal or `should_stop` stopped the training; everything is saved.
     """
-    return _Loop(job, checkpoints, events, accelerator or make_accelerator(), should_stop).run()
+    return _Loop(job, checkpoints, events, processes or Processes(), should_stop).run()
 
 
 class _Loop:
@@ -132,11 +132,11 @@ class _Loop:
         job: Job,
         checkpoints: Checkpoints,
         events: Events,
-        accelerator: Accelerator,
+        processes: Processes,
         should_stop: Callable[[], bool],
     ) -> None:
         self.job, self.settings = job, job.settings
-        self.checkpoints, self.events, self.accelerator = checkpoints, events, accelerator
+        self.checkpoints, self.events, self.processes = checkpoints, events, processes
         self.should_stop = should_stop
         self.state = State()
         self._saved_step = 0
@@ -153,13 +153,12 @@ class _Loop:
         """Trains to the end."""
         self._resume()
         self.events.emit(Started(self.state.step, self.job.plan.total_steps))
-        self.model, self.optimizer = self.accelerator.prepare(self.job.model, self.optimizer)
-        self._objective = Objective(self.job.task, self.model, self.job.model, self.settings)
+        self._prepare()
         self._started, self._start_seconds, self._start_tokens = (
             time.perf_counter(), self.state.seconds, self.state.tokens,
         )  # fmt: skip
         self._enter_training_mode()
-        with StopRequest() as signals:
+        with StopRequest(until_the_end=self.processes.world > 1) as signals:
             while not self._is_done():
                 self._step()
                 if self._is_due(self.settings.eval_steps):
@@ -168,12 +167,20 @@ class _Loop:
                 is_best = self.state.best_step == self.state.step
                 if is_best or self._is_due(self.settings.save_steps):
                     self._save()
-                if signals:
-                    self._stop(signals.signal_name)
-                if self.should_stop():
-                    self._stop("request")
-        self._load_best()
+                self._stop_if_asked(signals.signal_name)
+        if self.processes.is_first:
+            self._load_best()
         return self.state
+
+    def _prepare(self) -> None:
+        """Gives model and optimizer to accelerate; several processes begin from the weights of the first."""
+        model, accelerator = self.job.model, self.processes.accelerator
+        if self.processes.world == 1:
+            self.model, self.optimizer = accelerator.prepare(model, self.optimizer)
+        else:
+            self.processes.copy_from_first_([*model.parameters(), *model.buffers()])
+            self.model = model
+        self._objective = Objective(self.job.task, self.model, model, self.settings)
 
     def _enter_training_mode(self) -> None:
         self.model.train()
@@ -216,7 +223,7 @@ class _Loop:
 
     def _gradient(self, batch: NDArray[np.int64], step: int) -> float:
         """Adds the gradient of the step's sequences, and returns their mean loss over all processes."""
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        world, rank = self.processes.world, self.processes.rank
         # Drawn for the whole batch at once, so that every process knows how many items there are.
         drawn = draw(
             self.job.task,
@@ -231,23 +238,29 @@ class _Loop:
             self.settings.tokens_per_micro_batch,
         )
         loss = accumulate_gradient(
-            self.accelerator,
-            self.model,
+            self.processes.accelerator,
             [self._part(drawn, positions) for positions in cut[rank::world]],
-            lambda part, inputs: self._objective(inputs, step, part, rank),
+            # A pass has the same dropout masks, whichever process it falls to.
+            lambda part, inputs: self._objective(inputs, step, rank + part * world),
             n_items=int(self.job.task.num_items(drawn).sum()),
         )
-        return float(self.accelerator.reduce(self._tensor(loss), "sum")) if world > 1 else loss
+        sum_gradients(self.processes, self.trainable)
+        return self._summed(loss)
 
     def _part(self, drawn: Encoded, positions: NDArray[np.int64]) -> Part:
         used = drawn.take(positions if len(positions) else np.arange(1))
         batch = collate(used, pad_token_id=self.job.tokenizer.pad_token_id)
         return Part(to_device(batch, self.job.model), weight=float(len(positions) > 0))
 
-    def _tensor(self, value: float) -> torch.Tensor:
+    def _summed(self, value: float) -> float:
+        """The sum of a number over all processes."""
+        if self.processes.world == 1:
+            return value
         import torch
 
-        return torch.tensor(value, device=self.accelerator.device)
+        total = torch.tensor([value], dtype=torch.float64, device=self.processes.accelerator.device)
+        self.processes.sum_([total])
+        return float(total)
 
     def _count(self, batch: NDArray[np.int64]) -> None:
         self.state.step += 1
@@ -275,7 +288,7 @@ class _Loop:
 
     def _evaluate(self) -> None:
         """Scores the validation rows and remembers the best step."""
-        scores = self.job.evaluate()
+        scores = self.processes.share(self.job.evaluate())
         state = self.state
         name, greater_is_better = best_metric(self.job.task)
         state.seconds = self._start_seconds + time.perf_counter() - self._started
@@ -289,7 +302,7 @@ class _Loop:
         self.events.emit(Evaluation(state.step, scores, name, state.best_step == state.step))
 
     def _save(self) -> None:
-        if not self.accelerator.is_main_process or self._saved_step == self.state.step:
+        if not self.processes.is_first or self._saved_step == self.state.step:
             return
         self._saved_step = self.state.step
         self.state.seconds = self._start_seconds + time.perf_counter() - self._started
@@ -298,8 +311,13 @@ class _Loop:
         )
         self.events.emit(Saved(self.state.step))
 
-    def _stop(self, cause: str) -> None:
+    def _stop_if_asked(self, signal_name: str) -> None:
+        """Saves and ends the loop in every process when one of them shall stop."""
+        if not self.processes.any(bool(signal_name) or self.should_stop()):
+            return
+        cause = signal_name or ("request" if self.processes.world == 1 else "another process or a request")
         self._save()
+        self.processes.wait()
         raise InterruptedRunError(
             f"stopped by {cause} after step {self.state.step} of {self.job.plan.total_steps}; "
             "everything is saved.",
@@ -307,7 +325,8 @@ class _Loop:
         )
 
     def _resume(self) -> None:
-        checkpoint = self.checkpoints.newest()
+        with self.processes.first_goes_first():  # it removes what a killed process has left
+            checkpoint = self.checkpoints.newest()
         self._report_notices()
         if checkpoint is None:
             return
@@ -329,10 +348,3 @@ class _Loop:
         for notice in self.checkpoints.notices:
             self.events.warn(notice)
         self.checkpoints.notices.clear()
-
-
-def make_accelerator() -> Accelerator:
-    """The object of accelerate for this process, or for the group it was launched in."""
-    from accelerate import Accelerator
-
-    return Accelerator(mixed_precision="no")

@@ -34,31 +34,28 @@ class Objective:
     def __init__(self, task: Task, model: Any, plain: Any, settings: Any) -> None:
         self.task, self.model, self.plain, self.settings = task, model, plain, settings
 
-    def __call__(self, batch: dict[str, torch.Tensor], step: int, part: int, process: int) -> torch.Tensor:
+    def __call__(self, batch: dict[str, torch.Tensor], step: int, part: int) -> torch.Tensor:
         """The loss, summed over the batch's items.
 
         Args:
             batch: padded tensors.
             step: of the run, from 0.
-            part: forward pass within the step.
-            process: rank of this process.
+            part: number of the forward pass within the step, over all processes.
         """
-        outputs = self._forward(batch, step, part, process, 0)
+        outputs = self._forward(batch, step, part, 0)
         loss: torch.Tensor = self.task.loss(outputs, batch, self.settings.loss)
         if not self.settings.r_drop_alpha:
             return loss
-        again = self._forward(batch, step, part, process, 1)
+        again = self._forward(batch, step, part, 1)
         both = (loss + self.task.loss(again, batch, self.settings.loss)) / 2
         regularised: torch.Tensor = both + self.settings.r_drop_alpha * self.task.divergence(
             outputs, again, batch
         )
         return regularised
 
-    def _forward(
-        self, batch: dict[str, torch.Tensor], step: int, part: int, process: int, draw: int
-    ) -> torch.Tensor:
+    def _forward(self, batch: dict[str, torch.Tensor], step: int, part: int, draw: int) -> torch.Tensor:
         """The output, with the dropout masks of its place in the run."""
-        seed_torch(self.settings.seed, "dropout", step, part, process, draw)
+        seed_torch(self.settings.seed, "dropout", step, part, 0, draw)
         # The forward pass alone: a backward pass under autocast would round the gradient of the float32 head.
         with (
             noisy_embeddings(self.plain, batch, self.settings.neftune_noise_alpha),

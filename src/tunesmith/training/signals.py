@@ -7,14 +7,21 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from tunesmith.errors import InterruptedRunError
+
 
 class StopRequest:
     """Context in which a signal is a request.
 
     Outside the main thread, where Python delivers no signals, it never becomes true.
+
+    Args:
+        until_the_end: whether signals stay requests after a stop. A launcher that sees one process end sends
+            SIGTERM to the others, which are about to end with an exit code of their own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, until_the_end: bool = False) -> None:
+        self.until_the_end = until_the_end
         self.signal_name = ""
         self._before: dict[int, Any] = {}
 
@@ -29,6 +36,8 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.until_the_end and isinstance(error, InterruptedRunError):
+            return
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

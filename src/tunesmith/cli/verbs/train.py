@@ -30,6 +30,7 @@ def verb(
     from tunesmith import pipeline
     from tunesmith.cli.output import display, print_json, print_line, print_metrics
     from tunesmith.events import Note
+    from tunesmith.training.processes import is_first_process
 
     notices: list[str] = []
     recipe = recipe_from(
@@ -47,6 +48,8 @@ def verb(
         for notice in notices:
             shown(Note(notice))
         run = pipeline.train(recipe, force=force, listeners=[shown])
+    if not is_first_process():
+        return
     if as_json:
         print_json({"run": str(run.path), "report": str(run.report_file), **run.metrics()})
         return
