@@ -46,7 +46,8 @@ def build_recipe(
         draft = RecipeDraft.read(Path(recipe))
         draft.resolve_paths(Path(recipe).parent)
         if is_recipe_of_run(Path(recipe)):
-            draft.set("output_dir", str(Path(recipe).parent), str(recipe))
+            folder = Path(recipe).parent
+            draft.set("output_dir", str(folder if folder.name else folder.resolve()), str(recipe))
     else:
         draft = RecipeDraft(tree={"data": {}})
     for name, value in values.items():

@@ -152,6 +152,13 @@ def test_a_save_that_fails_leaves_the_older_ones(saved, monkeypatch):
     assert sorted(p.name for p in saved.folder.iterdir()) == ["step-00010", "step-00030"]
 
 
+def test_a_step_that_is_saved_again_replaces_the_damaged_one(saved):
+    flip(saved.at(30).path / "model.safetensors")
+    saved.save(State(step=30, best_step=10), TENSORS, MOMENTS)
+    assert not saved.at(30).problem()
+    assert sorted(p.name for p in saved.folder.iterdir()) == ["step-00010", "step-00030"]
+
+
 def test_half_a_checkpoint_of_a_killed_save_is_ignored(saved):
     aside = saved.folder / ".new-step-00040"
     aside.mkdir()

@@ -19,8 +19,8 @@ def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
     """Writes a file so that a reader, or a crash, finds the old one or the new one whole.
 
     Args:
-        path: of the file.
-        content: of the file; pieces of text are written as they come, and never stand in memory together.
+        path: Name of the file.
+        content: Content of the file; pieces of text are written as they come, and are never in memory together.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     pieces: Iterable[str | bytes] = [content] if isinstance(content, (str, bytes)) else content

@@ -45,7 +45,7 @@ class Run:
     """One run folder, `recipe.yaml` to `report.html`.
 
     Args:
-        path: the folder.
+        path: Folder of the run.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -83,16 +83,16 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run came to its end; said in the manifest, as its last word."""
+        """Whether the run came to its end, which is the last entry that it writes into its manifest."""
         return self.manifest_file.is_file() and bool(self.manifest().get("finished"))
 
     def begin(self, requested: Recipe, *, fingerprint: str, force: bool = False) -> bool:
         """Whether an earlier run of the same recipe and data resumes here; removes nothing.
 
         Args:
-            requested: the recipe as it was asked for.
+            requested: Recipe as it was asked for.
             fingerprint: SHA-256 over the data files.
-            force: another run may be replaced: see `replacing`.
+            force: Whether another run may be replaced: see `replacing`.
 
         Raises:
             RunError: the folder holds something else, and `force` was not given, or it holds no run.

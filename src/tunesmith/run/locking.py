@@ -3,10 +3,10 @@
 The lock is `flock` on the file `.lock`: the system drops it when its holder ends, however it ends. Three rules
 keep a second process out:
 
-- Only who holds the lock removes the file, as the last thing it does while it holds it. A process that was refused
-  removes nothing.
-- Who has locked a file looks whether it still is the one of that name. If not, its holder has left and removed it,
-  and another may hold a new one: it begins anew.
+- Only the process that holds the lock removes the file, and it does so last. A process that was refused removes
+  nothing.
+- A process that has locked a file checks that the name still leads to it. If not, its holder has removed it, and
+  another process may hold a new one: it starts again.
 - The folder is removed only when it is empty, and only by the process that made it.
 """
 
@@ -32,7 +32,7 @@ def locked(folder: Path) -> Iterator[None]:
     A folder that this made and that stays empty is removed again.
 
     Args:
-        folder: to hold.
+        folder: Folder that this process will hold.
 
     Raises:
         RunError: another process holds it, or its file system has no locks.

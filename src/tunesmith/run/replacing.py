@@ -24,8 +24,8 @@ def set_aside(folder: Path, names: Sequence[str]) -> Iterator[Callable[[], None]
     """Moves what an earlier run wrote aside while a new one begins; it comes back after an error.
 
     Args:
-        folder: of the run, held by this process.
-        names: of the files and folders that a run writes.
+        folder: Folder of the run, locked by this process.
+        names: Names of the files and folders that a run writes.
 
     Yields:
         What to call when the new run has begun: it removes the earlier one for good.
@@ -47,8 +47,8 @@ def put_back(folder: Path, names: Sequence[str]) -> bool:
     """Puts an earlier run back that is still aside; whether there was one.
 
     Args:
-        folder: of the run, held by this process.
-        names: of the files and folders that a run writes.
+        folder: Folder of the run, locked by this process.
+        names: Names of the files and folders that a run writes.
     """
     part, whole = folder / _PART, folder / _WHOLE
     if (folder / _OLD).is_dir():

@@ -219,6 +219,7 @@ class Checkpoints:
             shutil.rmtree(aside, ignore_errors=True)
             raise
         self._prune(keep={state.step, state.best_step})
+        self._recover()  # removes an older one of the same step
         return target
 
     def _make_folder(self) -> None:
