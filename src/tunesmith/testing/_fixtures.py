@@ -10,15 +10,13 @@ import pytest
 
 from tunesmith.tasks import TASKS
 from tunesmith.testing._bench import Bench
-from tunesmith.testing.tiny import different_rows, question_of, write_rows, write_tiny_model
+from tunesmith.testing.tiny import FAMILIES, different_rows, question_of, write_rows, write_tiny_model
 from tunesmith.testing.tiny_tasks import TINY_TASKS, Row, TinyTask
 
 if TYPE_CHECKING:
     from tunesmith.inference.predictor import Predictor
     from tunesmith.recipe import Recipe
     from tunesmith.run import Run
-
-_FAMILIES = {"AutoModelForCausalLM": "llama", "AutoModelForSeq2SeqLM": "bart"}
 
 
 class TaskFixtures:
@@ -44,7 +42,7 @@ class TaskFixtures:
     def family(cls) -> str:
         """Of the tiny model."""
         task = cls.task or TASKS.get(cls.name)
-        return cls.facts().family or _FAMILIES.get(task.auto_class, "bert")
+        return cls.facts().family or FAMILIES.get(task.auto_class, "bert")
 
     @classmethod
     def rows(cls, n: int, seed: int) -> list[Row]:

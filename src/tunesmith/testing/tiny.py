@@ -20,6 +20,9 @@ from tunesmith.testing.tiny_words import ANIMALS, COLOURS, FILLERS
 if TYPE_CHECKING:
     from tunesmith.tasks import Task
 
+FAMILIES = {"AutoModelForCausalLM": "llama", "AutoModelForSeq2SeqLM": "bart"}
+"""The family of the tiny model for a model class; `bert` for all others."""
+
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WORDS = (
     *ANIMALS,
