@@ -11,7 +11,7 @@ from tunesmith.testing.contract import TaskContract, contract_of
 from tunesmith.testing.tiny_tasks import TinyTask
 from tunesmith.testing.tiny_words import one, scattered
 
-for _name in TASKS.names():
+for _name in TASKS.built_in():
     _contract = contract_of(_name)
     globals()[_contract.__name__] = _contract
 
@@ -79,6 +79,6 @@ class TestATaskOfOnesOwn(TaskContract):
     name, task, tiny = "text-length", WordCount(), TinyTask(_row, stock_loss_is_the_mean=True)
 
 
-@pytest.mark.parametrize("name", TASKS.names())
+@pytest.mark.parametrize("name", TASKS.built_in())
 def test_a_task_is_found_by_its_name(name):
     assert TASKS.get(name).name == name
