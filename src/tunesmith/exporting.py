@@ -243,7 +243,7 @@ class _Rows:
             ),
         )
         refuse_invalid_rows(
-            reading.invalid_rows, len(reading.examples), remedy="Mend them, or take them out of the file."
+            reading.invalid_rows, len(reading.examples), remedy="Fix them, or take them out of the file."
         )
         return {"train": reading.examples, "validation": reading.examples}
 

@@ -34,7 +34,7 @@ _SPLIT_NAMES = {
     "test": ("test",),
 }
 _SHOWN_LABELS = 5
-_SET_ASIDE = "Mend them, or set them aside into a file with `data.bad_rows=set_aside`."
+_SET_ASIDE = "Fix them, or set them aside into a file with `data.bad_rows=set_aside`."
 
 
 @dataclass
