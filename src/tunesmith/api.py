@@ -29,9 +29,9 @@ def build_recipe(
 
     Args:
         recipe: a recipe, a YAML file, a plain mapping, or nothing.
-        overrides: `{"train.learning_rate": 1e-4}`, or `["train.learning_rate=1e-4"]`; these override the rest.
+        overrides: `{"train.learning_rate": 1e-4}`, or `["train.learning_rate=1e-4"]`; they win.
         notices: list to which keys that were given under another name are appended.
-        values: `task`, `model`, `data`, `validation`, `test`, `columns`, `output_dir`; None leaves the recipe's value.
+        values: `task`, `model`, `data`, `validation`, `test`, `columns`, `output_dir`; None sets nothing.
 
     Raises:
         RecipeError: a key is unknown, or a value is wrong.

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 JSON = typer.Option(False, "--json", help="Print one JSON object on standard output, and nothing else.")
 FORCE = typer.Option(False, "--force", help="Overwrite what exists.")
 COLUMN = typer.Option(
-    [], "--column", help="TASK_COLUMN=FILE_COLUMN: the file's column for a column of the task, such as text=review. Repeatable."
+    [],
+    "--column",
+    help="TASK_COLUMN=FILE_COLUMN: the file's column for a column of the task, such as text=review. Repeatable.",
 )
 RUN = typer.Argument(..., help="The run folder.")
 

@@ -93,7 +93,10 @@ def _from_system(error: OSError) -> TunesmithError:
         return UserError(
             f"{error.strerror}: `{error.filename}`.", remedy="Check the path and its permissions."
         )
-    return TunesmithError(f"the operating system reports: {error}.", remedy="Free the resource that is missing, and run the command again.")
+    return TunesmithError(
+        f"the operating system reports: {error}.",
+        remedy="Free the resource that is missing, and run the command again.",
+    )
 
 
 def _report(error: TunesmithError) -> int:

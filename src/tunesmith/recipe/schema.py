@@ -32,7 +32,9 @@ class _Section(BaseModel):
 class DataRecipe(_Section):
     """Where the examples come from and how they are split."""
 
-    train: Sources = Field(min_length=1, description="a file, several files, a folder, or a Hub data set (`hub:NAME`)")
+    train: Sources = Field(
+        min_length=1, description="a file, several files, a folder, or a Hub data set (`hub:NAME`)"
+    )
     validation: Sources | Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="a file, or the share of the training rows that is held out"
     )
@@ -42,14 +44,17 @@ class DataRecipe(_Section):
     columns: dict[str, str | list[str]] = Field(
         {}, description="name of a task's column: the file's column (a list where each label has a column)"
     )
-    group_by: str | None = Field(None, description="rows with the same value in this column stay in one split")
+    group_by: str | None = Field(
+        None, description="rows with the same value in this column stay in one split"
+    )
     align_answers: Literal["exact", "nearby", "normalized"] = Field(
         "exact",
-        description="answers that are not at the location that their row gives; exact: refuse them; nearby: search for "
-        "the same text; normalized: also accept other white space, quotes, dashes and case",
+        description="answers that are not at the location that their row gives; exact: refuse; nearby: search "
+        "for the same text; normalized: also accept other white space, quotes, dashes and case",
     )
     max_length: Auto | Annotated[int, Field(ge=4)] = Field(
-        "auto", description="most tokens of a text; auto: the longest text, within the limits of model and memory"
+        "auto",
+        description="most tokens of a text; auto: the longest text, within the limits of model and memory",
     )
     too_long: Literal["auto", "cut", "window", "stop"] = Field(
         "auto",
@@ -59,10 +64,12 @@ class DataRecipe(_Section):
         "auto", description="tokens that the windows of one text share; auto: a quarter of max_length"
     )
     packing: Auto | bool = Field(
-        "auto", description="put several short texts into one sequence, kept apart; auto: if the task supports it"
+        "auto",
+        description="put several short texts into one sequence, kept apart; auto: if the task supports it",
     )
     chat_template: str = Field(
-        "auto", description="auto: the model's own template, else plain; or a name: plain, chatml, … (docs/tasks.md)"
+        "auto",
+        description="auto: the model's own template, else plain; or a name: plain, chatml, … (docs/tasks.md)",
     )
     bad_rows: Literal["stop", "set_aside"] = Field(
         "stop", description="rows that cannot be used: stop, or set them aside in data/bad_rows.jsonl"
@@ -73,13 +80,16 @@ class TrainRecipe(_Section):
     """How the model is trained."""
 
     method: Method = Field(
-        "full", description="what is trained; probe: a head on the frozen model; full: the whole model; lora: an adapter"
+        "full",
+        description="what is trained; probe: a head on the frozen model; full: the whole model; lora: an adapter",
     )
     pooling: Literal["auto", "mean", "first"] = Field(
         "auto", description="input of the head: the mean over tokens (BERT family), or the first token"
     )
     head_start: bool = Field(True, description="start training from the head that the probe fitted")
-    freeze_layers: int = Field(0, ge=0, description="number of bottom layers that are frozen, with the embeddings")
+    freeze_layers: int = Field(
+        0, ge=0, description="number of bottom layers that are frozen, with the embeddings"
+    )
     cache_frozen_layers: Auto | bool = Field(
         "auto",
         description="compute the outputs of frozen layers once and keep them on disk; auto: if it helps",
@@ -91,12 +101,17 @@ class TrainRecipe(_Section):
     )
     lora_r: int = Field(16, ge=1, description="rank of the LoRA adapter")
     lora_alpha: float = Field(32, gt=0, description="scale of the LoRA adapter, times lora_r")
-    lora_dropout: float = Field(0.05, ge=0, lt=1, description="dropout probability of the LoRA adapter's input")
+    lora_dropout: float = Field(
+        0.05, ge=0, lt=1, description="dropout probability of the LoRA adapter's input"
+    )
     lora_target_modules: Auto | Sources = Field(
-        "auto", description="names of the modules that get an adapter; auto: every linear layer except the head"
+        "auto",
+        description="names of the modules that get an adapter; auto: every linear layer except the head",
     )
     use_dora: bool = Field(False, description="learn the size and the direction of weights separately (DoRA)")
-    use_rslora: bool = Field(False, description="scale the adapter by lora_alpha / sqrt(lora_r), for large ranks")
+    use_rslora: bool = Field(
+        False, description="scale the adapter by lora_alpha / sqrt(lora_r), for large ranks"
+    )
     num_train_epochs: Auto | Annotated[float, Field(gt=0, le=10_000)] = Field(
         "auto", description="number of passes over the training rows"
     )
@@ -109,16 +124,24 @@ class TrainRecipe(_Section):
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="how the learning rate falls after the warm-up"
     )
-    warmup_steps: Annotated[float, Field(ge=0)] = Field(0.1, description="number of warm-up steps; below 1, a share of all steps")
-    weight_decay: float = Field(0.01, ge=0, le=1, description="decoupled weight decay, applied to matrices only")
-    max_grad_norm: float = Field(1.0, gt=0, description="largest norm of the gradients; larger ones are scaled down")
+    warmup_steps: Annotated[float, Field(ge=0)] = Field(
+        0.1, description="number of warm-up steps; below 1, a share of all steps"
+    )
+    weight_decay: float = Field(
+        0.01, ge=0, le=1, description="decoupled weight decay, applied to matrices only"
+    )
+    max_grad_norm: float = Field(
+        1.0, gt=0, description="largest norm of the gradients; larger ones are scaled down"
+    )
     tokens_per_batch: Auto | Annotated[int, Field(ge=1)] = Field(
         "auto", description="most tokens in one optimizer step, padding included"
     )
     per_device_train_batch_size: Annotated[int, Field(ge=1)] | None = Field(
         None, description="number of rows in one forward pass, instead of tokens_per_batch"
     )
-    gradient_accumulation_steps: int = Field(1, ge=1, description="number of forward passes in one optimizer step")
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, description="number of forward passes in one optimizer step"
+    )
     tokens_per_micro_batch: Auto | Annotated[int, Field(ge=1)] = Field(
         "auto",
         description="most tokens in one forward pass, padding included; a larger batch takes several passes; "
@@ -136,22 +159,29 @@ class TrainRecipe(_Section):
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="weights of the labels in the loss; balanced: 1 / frequency of the label"
     )
-    focal_gamma: float = Field(0.0, ge=0, le=10, description="exponent of the focal loss, which gives easy examples less weight")
+    focal_gamma: float = Field(
+        0.0, ge=0, le=10, description="exponent of the focal loss, which gives easy examples less weight"
+    )
     label_smoothing_factor: float = Field(
         0.0, ge=0, lt=1, description="share of the target probability that is spread over all labels"
     )
     r_drop_alpha: float = Field(
         0.0, ge=0, description="weight of the loss between the outputs of two dropout masks (R-Drop)"
     )
-    neftune_noise_alpha: float = Field(0.0, ge=0, description="size of the noise on the embeddings (NEFTune); 5 is usual")
+    neftune_noise_alpha: float = Field(
+        0.0, ge=0, description="size of the noise on the embeddings (NEFTune); 5 is usual"
+    )
     augment: dict[Literal["word_dropout", "typos", "casing"], Annotated[float, Field(ge=0, le=0.5)]] = Field(
-        {}, description="a noisy copy of every training text: shares of words dropped, misspelt, changed in case"
+        {},
+        description="a noisy copy of every training text: shares of words dropped, misspelt, changed in case",
     )
     mlm_probability: float = Field(
         0.15, gt=0, lt=1, description="share of tokens that are masked (fill-mask)"
     )
     whole_word_masking: bool = Field(False, description="mask whole words (fill-mask)")
-    dpo_beta: float = Field(0.1, gt=0, description="strength that keeps the model near the reference (preference)")
+    dpo_beta: float = Field(
+        0.1, gt=0, description="strength that keeps the model near the reference (preference)"
+    )
     eval_steps: Auto | Annotated[int, Field(ge=1)] = Field(
         "auto", description="steps between evaluations on the validation rows; auto: one epoch, at most 1000"
     )
@@ -160,7 +190,8 @@ class TrainRecipe(_Section):
     )
     logging_steps: int = Field(10, ge=1, description="steps between lines of events.jsonl")
     early_stopping_patience: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="number of evaluations without a better validation metric after which training stops"
+        None,
+        description="number of evaluations without a better validation metric after which training stops",
     )
 
     @model_validator(mode="after")
@@ -179,7 +210,9 @@ class GenerateRecipe(_Section):
     num_beams: int = Field(1, ge=1, le=64, description="number of beams in beam search")
     do_sample: bool = Field(False, description="draw tokens at random instead of taking the most probable")
     temperature: float = Field(1.0, gt=0, description="temperature of the token probabilities")
-    top_p: float = Field(1.0, gt=0, le=1, description="draw only from the most probable tokens, up to this total probability")
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="draw only from the most probable tokens, up to this total probability"
+    )
 
 
 class EvaluateRecipe(_Section):
@@ -199,14 +232,19 @@ class EvaluateRecipe(_Section):
         8, ge=0, le=1000, description="number of answers generated for the report, if the metrics need none"
     )
     slices: list[str] = Field([], description="columns by whose values the scores are split")
-    groups: list[str] = Field([], description="columns of groups of people, whose scores and largest gap are reported")
+    groups: list[str] = Field(
+        [], description="columns of groups of people, whose scores and largest gap are reported"
+    )
 
 
 class ExportRecipe(_Section):
     """How far an export of the run may differ from the run."""
 
     min_agreement: float = Field(
-        0.99, ge=0, le=1, description="least share of validation rows with the same answer from export and run"
+        0.99,
+        ge=0,
+        le=1,
+        description="least share of validation rows with the same answer from export and run",
     )
     max_metric_drop: float = Field(
         0.01, ge=0, description="largest loss of the primary metric, in its own unit"
