@@ -1,8 +1,8 @@
-"""The gradient of one global batch, however it is cut into forward passes and over processes.
+"""The gradient of one global batch, however it is split into forward passes and over processes.
 
-Losses are sums over items, divided by the number of items of the whole global batch. A mean per forward pass,
-averaged afterwards, weights the items of a short pass more; `transformers.Trainer` 5.23 is off by the factor
-of the accumulation for sequence classification.
+Losses are sums over items, divided by the number of items in the whole global batch. An average of means over
+forward passes would give the items of a short pass more weight; for sequence classification,
+`transformers.Trainer` 5.23 is off by the factor of the accumulation.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """What one forward pass reads.
+    """The input of one forward pass.
 
     Args:
-        batch: padded tensors, with what the loss compares with.
-        weight: 1, or 0 for a filler that keeps a process in step and counts for nothing.
+        batch: padded tensors, including labels.
+        weight: 1, or 0 for a filler that keeps a process in step and is not counted.
     """
 
     batch: dict[str, torch.Tensor]
@@ -40,18 +40,18 @@ def accumulate_gradient(
     """Adds the gradient of this process's parts, and returns their share of the mean loss.
 
     Args:
-        accelerator: of accelerate; its processes average their gradients.
-        model: as `accelerator.prepare` returned it.
-        parts: this process's forward passes.
-        loss: the sum over items, from the number of the part and its batch.
-        n_items: items of the global batch, over all parts of all processes.
+        accelerator: an accelerator of accelerate, whose processes average their gradients.
+        model: model from `accelerator.prepare`.
+        parts: forward passes of this process.
+        loss: function from the number of a part and its batch to the summed loss.
+        n_items: number of items in the global batch, over all parts of all processes.
     """
     total = 0.0
     for number, part in enumerate(parts):
         is_last = number == len(parts) - 1
         with contextlib.nullcontext() if is_last else accelerator.no_sync(model):
             share = loss(number, part.batch) * (part.weight / n_items)
-            # Processes average their gradients; theirs are shares of a sum.
+            # Processes average their gradients, but each has a part of a sum.
             accelerator.backward(share * accelerator.num_processes)
             total += float(share.detach())
     return total

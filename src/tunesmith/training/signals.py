@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask the loop to stop after the step at hand; a second Ctrl-C stops at once."""
+"""Ctrl-C and SIGTERM ask the loop to stop after the current step; a second Ctrl-C stops at once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 
 class StopRequest:
-    """Context in which a signal is a request.
+    """A context in which a signal is a request to stop.
 
-    Outside the main thread, where Python delivers no signals, it never becomes true.
+    Python delivers signals only to the main thread; in other threads, it never becomes true.
     """
 
     def __init__(self) -> None:

@@ -57,7 +57,7 @@ def test_a_byte_order_mark_is_followed_and_said(tmp_path, codec, name):
     assert "café" in found[0].values["text"]
     assert notices == (
         [] if codec == "utf-8-sig" else
-        [f"`{tmp_path / name}` is {codec.upper()}, as its byte order mark says, and is read as such"]
+        [f"`{tmp_path / name}` is read as {codec.upper()}, because of its byte order mark"]
     )  # fmt: skip
 
 
