@@ -35,7 +35,7 @@ def test_bad_rows_are_named_by_file_line_and_reason(messy):
         (3, "text is empty."),
         (4, "label is empty."),
         (5, "no label (`NaN`)."),
-        (6, "text is `NaN`, which is what a missing value was exported as."),
+        (6, "text is `NaN`, an exported missing value."),
         (7, "not UTF-8."),
         (8, "1 fields, the header has 3."),
     ]
