@@ -54,8 +54,4 @@ def spelling_notices(counts: Mapping[str, int]) -> list[str]:
         for group in alike[:_SHOWN_GROUPS]
     )
     more = f"; and {len(alike) - _SHOWN_GROUPS} more" if len(alike) > _SHOWN_GROUPS else ""
-    return (
-        [f"labels that differ only in spelling are learned as different labels: {shown}{more}"]
-        if alike
-        else []
-    )
+    return [f"labels that differ only in spelling are learned as different: {shown}{more}"] if alike else []
