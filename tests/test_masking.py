@@ -129,6 +129,6 @@ def test_variables_stand_in_every_kind_of_source(monkeypatch, tmp_path):
 def test_a_masked_source_says_what_to_write_instead():
     from tunesmith.data.reading import read_rows
 
-    with pytest.raises(DataError, match="written down without its password") as raised:
+    with pytest.raises(DataError, match="recorded without its password") as raised:
         list(read_rows(masking.masked_source("postgresql://ann:s3cret@host/shop#SELECT 1")))
     assert "${NAME}" in raised.value.remedy

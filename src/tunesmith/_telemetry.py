@@ -13,11 +13,11 @@ import sys
 from typing import Any
 
 _SILENT = {
-    # onnxruntime writes an id of the machine and looks its maker up as soon as it is imported.
+    # onnxruntime writes an id of the machine and contacts its vendor on import.
     "ORT_DISABLE_TELEMETRY": "1",
     # huggingface_hub tells the Hub which libraries are in use whenever something is loaded from there.
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    # What other libraries ask, by agreement: https://consoledonottrack.com
+    # A convention of other libraries: https://consoledonottrack.com
     "DO_NOT_TRACK": "1",
 }
 
@@ -31,7 +31,7 @@ def switch_off_telemetry() -> None:
 
 
 def import_onnxruntime(part: str = "") -> Any:
-    """The module `onnxruntime`, or a part of it: `.quantization`; imported here and nowhere else.
+    """The module `onnxruntime`, or a part of it (`.quantization`); it is imported only here.
 
     Raises:
         ImportError: it is not installed.

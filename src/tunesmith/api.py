@@ -1,4 +1,4 @@
-"""The Python interface: `tunesmith.train(...)`, `tunesmith.load(run)`, and the rest by the verbs' names."""
+"""The Python interface: `tunesmith.train(...)`, `tunesmith.load(run)`, and a function for each other verb."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def build_recipe(
     notices: list[str] | None = None,
     **values: Any,
 ) -> Recipe:
-    """A recipe from a file, a mapping or nothing, with values put over it.
+    """A recipe from a file, a mapping or nothing, with values that override it.
 
     The `recipe.yaml` of a run folder is that of this run, wherever the folder is now.
 
     Args:
         recipe: a recipe, a YAML file, a plain mapping, or nothing.
-        overrides: `{"train.learning_rate": 1e-4}`, or `["train.learning_rate=1e-4"]`; these win.
-        notices: filled with what was understood under another name.
-        values: `task`, `model`, `data`, `validation`, `test`, `columns`, `output_dir`; None is not given.
+        overrides: `{"train.learning_rate": 1e-4}`, or `["train.learning_rate=1e-4"]`; they win.
+        notices: list to which keys that were given under another name are appended.
+        values: `task`, `model`, `data`, `validation`, `test`, `columns`, `output_dir`; None sets nothing.
 
     Raises:
         RecipeError: a key is unknown, or a value is wrong.
@@ -92,7 +92,7 @@ def train(
         The run; `run.metrics()` are its scores.
 
     Raises:
-        UserError: the recipe, the data or the model must be mended first.
+        UserError: the recipe, the data or the model must be fixed first.
     """
     from tunesmith import pipeline
 
@@ -160,7 +160,7 @@ def export(
     force: bool = False,
     listeners: Iterable[Listener] = (),
 ) -> dict[str, Any]:
-    """A run in another format, checked against the run; `load` takes its folder like a run's.
+    """A run in another format, checked against the run; `load` opens its folder as that of a run.
 
     Args:
         run: the run folder.
@@ -173,7 +173,7 @@ def export(
         listeners: called with every event (`tunesmith.events`).
 
     Returns:
-        What the folder's `export.json` says, and `path`.
+        The content of the folder's `export.json`, and `path`.
 
     Raises:
         UserError: the run or its data cannot be used, or the export loses more than is allowed.

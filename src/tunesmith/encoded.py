@@ -1,7 +1,7 @@
-"""Token ids of many sequences and what belongs to them: flat arrays with offsets, never lists of lists.
+"""Token ids of many sequences, and their labels and other fields: flat arrays with offsets, not lists of lists.
 
-A row of the data may become several sequences (windows of a long text, blocks of a document), and `rows` says
-which row each came from. Everything a batch needs is here under the name that the model knows it by.
+A row of the data may become several sequences (windows of a long text, blocks of a document); `rows` gives the
+row of each sequence. Every field of a batch has the name that the model's forward pass uses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 _BLOCK_SEQUENCES = 65_536
 
 Lost = dict[str, tuple[int, int]]
-"""What `max_length` takes away, by what it is: (lost, of so many)."""
+"""What `max_length` truncates, by kind: (number lost, total number)."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Ragged:
 
     Args:
         values: [items, …], all sequences one after the other.
-        offsets: [sequences + 1], where each begins.
+        offsets: [sequences + 1], start of each sequence in `values`.
     """
 
     values: NDArray[Any]
@@ -34,7 +34,7 @@ class Ragged:
 
     @classmethod
     def of(cls, sequences: Sequence[Sequence[Any]], dtype: Any = np.int32) -> Ragged:
-        """From a list of lists, or of arrays."""
+        """Builds it from a list of lists, or of arrays."""
         lengths = np.fromiter(map(len, sequences), dtype=np.int64, count=len(sequences))
         if len(sequences) and isinstance(sequences[0], np.ndarray):
             return cls(np.concatenate(sequences).astype(dtype), _offsets(lengths))
@@ -43,7 +43,7 @@ class Ragged:
 
     @classmethod
     def join(cls, parts: Sequence[Ragged]) -> Ragged:
-        """One after the other."""
+        """The parts joined, one after the other."""
         lengths = np.concatenate([part.lengths for part in parts])
         return cls(np.concatenate([part.values for part in parts]), _offsets(lengths))
 
@@ -55,7 +55,7 @@ class Ragged:
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """[sequences], items of each; computed once, for every batch asks."""
+        """[sequences], number of items of each; computed once, since every batch needs it."""
         return np.diff(self.offsets)
 
     def take(self, sequences: NDArray[np.int64]) -> Ragged:
@@ -81,14 +81,14 @@ class Ragged:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Sequences.
+    """Encoded sequences.
 
     Args:
-        ragged: by name, `input_ids` among them.
-        dense: by name, [sequences, …].
-        rows: [sequences], the row each was made from, in rising order.
-        n_rows: rows there were.
-        lost: what `max_length` took.
+        ragged: fields of variable length by name, `input_ids` among them.
+        dense: fields of fixed length by name, [sequences, …].
+        rows: [sequences], row of each sequence, in rising order.
+        n_rows: number of rows.
+        lost: what `max_length` truncated, by kind.
     """
 
     ragged: dict[str, Ragged]
@@ -107,7 +107,7 @@ class Encoded:
         n_rows: int | None = None,
         lost: Lost | None = None,
     ) -> Encoded:
-        """From lists, as tokenizers give them; without `rows`, each sequence is a row of its own."""
+        """Builds it from the lists of a tokenizer; without `rows`, each sequence is a row of its own."""
         arrays = {name: Ragged.of(sequences) for name, sequences in ragged.items()}
         n = len(next(iter(arrays.values())))
         of_rows = np.arange(n) if rows is None else np.asarray(rows, dtype=np.int64)
@@ -116,7 +116,7 @@ class Encoded:
 
     @classmethod
     def join(cls, parts: Sequence[Encoded]) -> Encoded:
-        """Parts one after the other, their rows counted on."""
+        """The parts joined, one after the other; row numbers continue from part to part."""
         first = np.cumsum([0, *(part.n_rows for part in parts)])
         lost: Lost = {}
         for part in parts:
@@ -134,12 +134,12 @@ class Encoded:
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """[sequences], tokens the model computes: those it reads, and those a decoder beside it writes."""
+        """[sequences], tokens that the model computes: those it reads, and those that its decoder writes."""
         computed = [ragged.lengths for name, ragged in self.ragged.items() if name in _COMPUTED]
         return np.asarray(sum(computed))
 
     def take(self, sequences: NDArray[np.int64]) -> Encoded:
-        """The given sequences, in the given order; they still know their rows."""
+        """The given sequences, in the given order, with their rows."""
         return replace(
             self,
             ragged={name: values.take(sequences) for name, values in self.ragged.items()},
@@ -148,14 +148,14 @@ class Encoded:
         )
 
     def sum_by_row(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """[rows, …], values [sequences, …] added up over the sequences of each row."""
+        """[rows, …], sums of values [sequences, …] over the sequences of each row."""
         sums = np.zeros((self.n_rows, *values.shape[1:]), dtype=np.float64)
         np.add.at(sums, self.rows, values)
         return sums
 
 
 def add_losses(one: Lost, other: Lost) -> Lost:
-    """What both have lost, together."""
+    """The sum of two such counts."""
     both = dict(one)
     for name, (gone, total) in other.items():
         before = both.get(name, (0, 0))

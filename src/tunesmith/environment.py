@@ -23,7 +23,7 @@ DECISIVE_PACKAGES = (
     "tunesmith", "torch", "transformers", "tokenizers", "numpy", "safetensors", "peft", "accelerate", "datasets",
     "scikit-learn",
 )  # fmt: skip
-"""Another version of one of these may make other weights of the same recipe."""
+"""Packages of which another version may give other weights for the same recipe."""
 
 
 def versions() -> dict[str, str]:
@@ -57,7 +57,7 @@ def machine() -> dict[str, Any]:
 
 
 def describe_environment() -> dict[str, Any]:
-    """What the manifest of a run says about where it was made; no user, host or network name."""
+    """The facts of command, versions and machine for a manifest, without names of user, host or network."""
     return {
         "command": shlex.join([_program(), *map(masked_argument, sys.argv[1:])]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -68,7 +68,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _program() -> str:
-    """What was called: `tunesmith`, or the script that uses the package."""
+    """The name of the program: `tunesmith`, or a script that uses the package."""
     name = Path(sys.argv[0]).name
     return "tunesmith" if name == "__main__.py" else name
 
@@ -83,7 +83,7 @@ def _processor() -> str:
 
 
 def _git_commit() -> str | None:
-    """The commit of the working folder, where recipe and data usually lie."""
+    """The git commit of the working folder, which usually holds recipe and data."""
     try:
         done = subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=5

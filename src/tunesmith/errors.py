@@ -1,7 +1,7 @@
 """Every error this package raises on purpose.
 
 TunesmithError                      exit code 1
-├── UserError                       exit code 2: rule, value, remedy and place; the user can mend it
+├── UserError                       exit code 2: rule, value, remedy and location; the user can fix it
 │   ├── RecipeError                 the recipe or an argument
 │   ├── DataError                   a file, a column or a row
 │   ├── ModelError                  a model that is missing, unfit or unsafe
@@ -13,8 +13,8 @@ TunesmithError                      exit code 1
 ├── NonFiniteError                  exit code 1: a loss, gradient or feature is not a number
 └── InterruptedRunError             exit code 75: stopped by a signal with everything saved
 
-An error that names no remedy is a bug: `UserError` takes it as an argument of its own. No message shows the
-password of a URL that stands in it.
+A `UserError` without a remedy is a bug, so the remedy is a required argument. Passwords in URLs are masked in
+every message.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class TunesmithError(Exception):
 
     Args:
         rule: what must hold, and the value that broke it, as one sentence.
-        remedy: what to do about it.
-        location: where it was found (`recipe.yaml, line 12`), if there is such a place.
+        remedy: what the user can do.
+        location: where the problem was found (`recipe.yaml, line 12`), if known.
     """
 
     exit_code = 1
@@ -46,7 +46,7 @@ class TunesmithError(Exception):
 
 
 class UserError(TunesmithError):
-    """Something the user can mend."""
+    """A problem that the user can fix."""
 
     exit_code = 2
 
@@ -67,7 +67,7 @@ class ModelError(UserError):
 
 
 class RunError(UserError):
-    """A run folder is missing, unfinished, taken, or belongs to another recipe."""
+    """A run folder is missing, unfinished, in use, or belongs to another recipe."""
 
 
 class UnknownNameError(UserError):
@@ -83,7 +83,7 @@ class OtherProcessError(TunesmithError):
 
 
 class CheckBlockedError(TunesmithError):
-    """The data check found what makes training pointless."""
+    """The data check found a problem that makes training pointless."""
 
     exit_code = 3
 
@@ -93,13 +93,13 @@ class NonFiniteError(TunesmithError):
 
 
 class InterruptedRunError(TunesmithError):
-    """A signal stopped the run after everything was saved; the same command goes on from there."""
+    """A signal stopped the run after everything was saved; the same command resumes it."""
 
     exit_code = 75
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """One sentence that names the closest of `known`, or all of them when none is close."""
+    """One sentence that names the closest of `known`, or all of them if none is close."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:

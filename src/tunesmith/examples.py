@@ -1,4 +1,4 @@
-"""Where the bundled examples lie: in the installed package, or beside the sources of a checkout."""
+"""The folders of the bundled examples: in the installed package, or beside the sources of a checkout."""
 
 from __future__ import annotations
 

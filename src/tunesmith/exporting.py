@@ -1,9 +1,9 @@
-"""A finished run becomes a folder in another format, and only if it still answers as the run does.
+"""Exports a finished run to a folder in another format, if it still gives the same answers.
 
     rows → write → load → compare → publish
 
-Both models see the same rows of the run, through the same predictor. What the export lost is written into its
-`export.json`; when it is more than the recipe's `export` section allows, nothing is left behind.
+Both models answer the same rows of the run, through the same predictor. The loss of the export is written to its
+`export.json`. If it is more than the recipe's `export` section allows, nothing is kept.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ def export(
     """Writes a run in another format, checked against the run.
 
     Args:
-        path: the run folder.
-        to: the format, by its name in `tunesmith.exporters`.
-        output_dir: the folder to write; beside the run, with the format's name after its own, when None.
-        data: rows to check with, where those of the run are gone.
-        columns: the file's column for each of the task's; those of the run when None.
-        overrides: values of the recipe's `export` section that win over the run's:
+        path: run folder.
+        to: name of the format in `tunesmith.exporters`.
+        output_dir: folder to write; None writes `RUN-FORMAT` beside the run.
+        data: files of rows for the check, if those of the run are gone.
+        columns: the file's column for each column of the task; None takes those of the run.
+        overrides: values of the recipe's `export` section that override the run's:
             `{"export.min_agreement": 0.98}`, or `["export.min_agreement=0.98"]`.
         force: replace an earlier export in `output_dir`.
         listeners: called with every event (`tunesmith.events`).
 
     Returns:
-        What the folder's `export.json` says, and `path`.
+        The content of the folder's `export.json`, and `path`.
 
     Raises:
         UserError: the run, its data or the folder cannot be used, or the export loses more than is allowed.
@@ -99,29 +99,30 @@ def export(
 
 
 def _limits(recipe: Recipe, overrides: Mapping[str, Any] | Sequence[str]) -> ExportRecipe:
-    """What the export may lose, as the run's recipe says it or the caller."""
+    """The limits of the check, from the run's recipe or the caller."""
     draft = RecipeDraft(tree=recipe.model_dump(mode="json"))
     draft.override_all(overrides)
     changed = draft.validate()
     if changed.model_copy(update={"export": recipe.export}) != recipe:
         raise RecipeError(
-            "the run is trained, and only keys of `export` can be changed now.",
+            "only keys of `export` can be changed after training.",
             remedy=f"Known: {', '.join(f'`export.{key}`' for key in ExportRecipe.model_fields)}.",
         )
     return changed.export
 
 
 def _refuse_taken(target: Path, *, force: bool) -> None:
-    """A folder of the user's is never cleared; an earlier export only when that is asked for."""
+    """Refuses to replace a folder that is not an export, or an earlier export without `force`."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not is_export(target):
         raise RunError(
-            f"`{target}` is there already, and holds no export.", remedy="Choose another `--output-dir`."
+            f"`{target}` already exists, and does not hold an export.",
+            remedy="Choose another `--output-dir`.",
         )
     if not force:
         raise RunError(
-            f"`{target}` holds an export already.", remedy="Choose another `--output-dir`, or give `--force`."
+            f"`{target}` already holds an export.", remedy="Choose another `--output-dir`, or give `--force`."
         )
 
 
@@ -131,7 +132,7 @@ def _folder_beside(target: Path) -> Path:
 
 
 def _publish(aside: Path, target: Path) -> None:
-    """Puts the folder in its place, and the one that was there away, in two renames."""
+    """Moves the folder to its path, and an earlier one away, in two renames."""
     give_usual_rights(aside)
     if not target.exists():
         aside.rename(target)
@@ -144,7 +145,7 @@ def _publish(aside: Path, target: Path) -> None:
 
 @dataclass
 class _Rows:
-    """The rows of a run that an export is made and checked with.
+    """The rows of a run for the calibration and the check of an export.
 
     Args:
         run: whose rows they are.
@@ -173,19 +174,19 @@ class _Rows:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """As the run used it."""
+        """The recipe that the run used."""
         return self.run.recipe()
 
     @cached_property
     def encoded(self) -> Encoded:
-        """The sequences of the rows that are checked."""
+        """The sequences of the rows of the check."""
         encoded = self.predictor.encode_to_score(self.checked)
         if not self.predictor.task.reference:
             return encoded
         reference = load_reference(self.run.checkpoints / "reference-validation.safetensors")
         if reference is None or len(reference) <= self._picked.max():
             raise RunError(
-                f"`{self.run.checkpoints}` no longer holds the likelihoods that the loss compares with.",
+                f"`{self.run.checkpoints}` no longer holds the reference likelihoods of the loss.",
                 remedy="Train the run again.",
             )
         return with_reference(encoded, reference[self._picked])
@@ -224,11 +225,11 @@ class _Rows:
         return prepare(self.predictor.task, self.recipe).splits
 
     def _given(self) -> dict[str, Examples]:
-        """Rows of the user's own, for the check as for calibration."""
+        """Rows that the user gave, for the check and the calibration."""
         task, label_schema = self.predictor.task, self.predictor.label_schema
         if task.reference:
             raise DataError(
-                f"`{task.name}` compares with the model before training, which is known for the run's rows only.",
+                f"`{task.name}` needs reference likelihoods, which exist only for the run's rows.",
                 remedy="Put the run's data files back, and leave `--data` out.",
             )
         reading = read_checked(
@@ -243,16 +244,16 @@ class _Rows:
             ),
         )
         refuse_invalid_rows(
-            reading.invalid_rows, len(reading.examples), remedy="Mend them, or take them out of the file."
+            reading.invalid_rows, len(reading.examples), remedy="Fix them, or take them out of the file."
         )
         return {"train": reading.examples, "validation": reading.examples}
 
 
-_OTHER_ROWS = "Put the files back, or give rows with labels that the model has not seen: `--data FILE`."
+_OTHER_ROWS = "Put the files back, or give rows with labels that were not used in training: `--data FILE`."
 
 
 def _spread(n: int, most: int) -> NDArray[np.int64]:
-    """At most so many of n rows, evenly from all of them: a file may be sorted."""
+    """At most `most` of n rows, spread evenly, since a file may be sorted."""
     return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))
 
 
@@ -316,12 +317,12 @@ def _check(rows: _Rows, folder: Path, limits: ExportRecipe, events: Events) -> d
 
 
 def _refuse_loss(found: Agreement, limits: ExportRecipe) -> None:
-    """Raises where an export is not what the run is; NaN passes no limit."""
+    """Raises an error if an export exceeds a limit; NaN passes no limit."""
     over = []
     if not found.share >= limits.min_agreement:
         over.append(
             (
-                f"{found.share:.2%} of its answers are the run's",
+                f"{found.share:.2%} of its answers are equal to the run's",
                 "min_agreement",
                 f"{limits.min_agreement:.2%}",
             )
@@ -337,6 +338,6 @@ def _refuse_loss(found: Agreement, limits: ExportRecipe) -> None:
     if over:
         said = ", and ".join(f"{fact} (export.{key} is {limit})" for fact, key, limit in over)
         raise ModelError(
-            f"the export is refused, and nothing of it was kept: {said}, on {found.rows:,} rows.",
+            f"the export is refused, and nothing was kept: {said}, on {found.rows:,} rows.",
             remedy=f"Use another format, or allow more: `export.{over[0][1]}=…`.",
         )

@@ -1,7 +1,7 @@
-"""Secrets in the names of sources: masked wherever they would be shown or written, filled in only to read.
+"""Secrets in the names of sources: masked in all output, and filled in only to read.
 
-A password stands in a URL before the `@`, or as a value of its query. `${NAME}` stands for a variable of the
-environment and is no secret. What cannot be told apart (a password with an `@` in it, say) is masked as a whole.
+A password in a URL is before the `@`, or a value of the query. `${NAME}` stands for an environment variable and is
+not a secret. If the parts cannot be separated (a password with an `@`, for example), the whole is masked.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ MASK = "***"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"`<>]+")
 _SOURCE = re.compile(r"((?:[\w.]+=)?)([A-Za-z][\w+.-]*://.*)", re.DOTALL)
-# Up to the last `@`: a password in which one was not escaped must not show its second half. That a port
-# before a path with an `@` is taken for a password costs nothing but beauty.
+# Up to the last `@`: a password with an `@` that was not escaped must not show its second half. So a port before
+# a path with an `@` is masked too, which does no harm.
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):(.*)@", re.DOTALL)
 _WEB_TOKEN = re.compile(r"^(https?://)([^/@:]*)@", re.IGNORECASE)
 _MASKED = re.compile(r"(//|[:=?&])\*\*\*(@|&|$)")
-# Settings of a query that are no secrets; the values of all others are masked.
+# Settings of a query that are not secrets; the values of all others are masked.
 _HARMLESS = frozenset({
     "mode", "uri", "cache", "timeout", "sslmode", "ssl", "charset", "driver", "encrypt", "application_name",
     "connect_timeout", "download", "format", "raw", "version", "versionid", "revision", "ref", "region",
@@ -30,7 +30,7 @@ _HARMLESS = frozenset({
 
 
 def shown_url(url: str) -> str:
-    """A URL to name a source by, without its query; what is no URL stays as it is."""
+    """A URL for the name of a source, without its query; other names are unchanged."""
     scheme, mark, _ = url.partition("://")
     if not mark:
         return url
@@ -41,7 +41,7 @@ def shown_url(url: str) -> str:
 
 
 def masked_source(source: str) -> str:
-    """A source as a recipe or a manifest may hold it: whole, but for its secrets."""
+    """A source for a recipe or a manifest: whole, without its secrets."""
     scheme, mark, rest = source.partition("://")
     if not mark:
         return source
@@ -55,7 +55,7 @@ def masked_source(source: str) -> str:
 
 
 def masked_text(text: str) -> str:
-    """A text in which every URL is without its secrets."""
+    """A text with the secrets of every URL masked."""
     return _URL.sub(lambda match: masked_source(match[0]), text) if "://" in text else text
 
 
@@ -75,7 +75,7 @@ def masked_values(value: Any, mask: Callable[[str], str] = masked_source) -> Any
 
 
 def hide_secrets(text: str, url: str) -> str:
-    """What another library said about a URL, with the URL's secrets struck out."""
+    """A message of another library about a URL, with the URL's secrets masked."""
     filled = _VARIABLE.sub(lambda match: os.environ.get(match[1], ""), url)
     secrets = [os.environ.get(name, "") for name in _VARIABLE.findall(url)]
     for address in dict.fromkeys((url, filled)):
@@ -90,7 +90,7 @@ def hide_secrets(text: str, url: str) -> str:
 
 
 def fill_variables(source: str) -> str:
-    """A source with the values of the environment for `${NAME}`.
+    """A source with `${NAME}` replaced by the environment variable.
 
     Raises:
         KeyError: a variable is not set; its argument is the name.
@@ -99,18 +99,18 @@ def fill_variables(source: str) -> str:
 
 
 def is_masked(source: str) -> bool:
-    """Whether a source is one that `masked_source` took a secret from."""
+    """Whether a secret of a source was masked by `masked_source`."""
     return "://" in source and bool(_MASKED.search(source.partition("#")[0]))
 
 
 def has_variables(source: str) -> bool:
-    """Whether `${NAME}` stands in a source."""
+    """Whether a source contains `${NAME}`."""
     return bool(_VARIABLE.search(source))
 
 
 def _value(match: re.Match[str]) -> str:
     value = os.environ[match[1]]
-    # A password may hold what parts a URL; a host with its port, or a whole URL, stands as it is.
+    # A password may contain separators of URLs, so it is quoted; a host with its port, or a whole URL, is not.
     before, after = match.string[match.start() - 1 : match.start()], match.string[match.end() :][:1]
     return quote(value, safe="") if before in (":", "/") and after == "@" else value
 
@@ -127,7 +127,7 @@ def _without_user_secret(address: str) -> str:
 
 
 def _masked_address(address: str) -> str:
-    """A URL without what follows its `#`."""
+    """A masked URL, given without the part after its `#`."""
     head, mark, query = address.partition("?")
     if "@" in query:
         return shown_url(address)

@@ -191,7 +191,7 @@ def test_a_file_that_is_there_is_not_overwritten(tunesmith, finished_run, tmp_pa
     out = write(tmp_path, "predictions.jsonl", "mine")
     done = tunesmith("predict", finished_run.path, "a cat", "--output", out)
     assert done.code == 2
-    assert "is there already" in done.err
+    assert "already exists" in done.err
     assert out.read_text() == "mine"
     assert tunesmith("predict", finished_run.path, "a cat", "--output", out, "--force").code == 0
     assert json.loads(out.read_text())["label"]

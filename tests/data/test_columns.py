@@ -53,12 +53,12 @@ def test_the_recipe_wins():
 
 
 def test_two_candidates_are_no_guess():
-    with pytest.raises(DataError, match=r"`text`, and 2 columns might be it: `eins`, `zwei`"):
+    with pytest.raises(DataError, match=r"`text`, and 2 columns could be it: `eins`, `zwei`"):
         choose(sample(eins=TEXTS, zwei=TEXTS, label=["x", "y"] * 2))
 
 
 def test_none_found_lists_what_there_is():
-    with pytest.raises(DataError, match=r"`label`, and none looks like it(.|\n)*--column label=COLUMN"):
+    with pytest.raises(DataError, match=r"`label`, and no column looks like it(.|\n)*--column label=COLUMN"):
         choose(sample(text=TEXTS, id=["1", "2", "3", "4"]))
 
 

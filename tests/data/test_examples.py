@@ -35,7 +35,7 @@ def test_bad_rows_are_named_by_file_line_and_reason(messy):
         (3, "text is empty."),
         (4, "label is empty."),
         (5, "no label (`NaN`)."),
-        (6, "text is `NaN`, which is what a missing value was exported as."),
+        (6, "text is `NaN`, an exported missing value."),
         (7, "not UTF-8."),
         (8, "1 fields, the header has 3."),
     ]
@@ -57,12 +57,12 @@ def test_missing_values_of_json_are_faults(tmp_path):
 def test_stopping_names_the_first_rows_and_the_remedy(messy):
     invalid_rows = read_examples(TASK, [str(messy)]).invalid_rows
     with pytest.raises(DataError) as caught:
-        refuse_invalid_rows(invalid_rows, 2, remedy="Mend them.")
+        refuse_invalid_rows(invalid_rows, 2, remedy="Fix them.")
     assert "6 of 8 rows cannot be used" in str(caught.value)
     assert "messy.csv, line 3: text is empty." in str(caught.value)
-    assert str(caught.value).endswith("Mend them.")
+    assert str(caught.value).endswith("Fix them.")
     with pytest.raises(DataError, match="No usable row is left"):
-        refuse_invalid_rows(invalid_rows, 0, remedy="Mend them.")
+        refuse_invalid_rows(invalid_rows, 0, remedy="Fix them.")
 
 
 def test_setting_aside_keeps_what_stood_there(messy, tmp_path):
@@ -156,7 +156,7 @@ def test_a_kind_of_fault_is_said_once_with_its_count_and_places(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n".join(rows))
     invalid_rows = read_examples(TASK, [str(tmp_path / "a.jsonl")]).invalid_rows
     with pytest.raises(DataError) as caught:
-        refuse_invalid_rows(invalid_rows, 1, remedy="Mend them.")
+        refuse_invalid_rows(invalid_rows, 1, remedy="Fix them.")
     lines = str(caught.value).splitlines()
     assert lines[1].endswith(
         "a.jsonl, line 1 (and 39 more: line 2, line 3, line 4, line 5, line 6, …): "
@@ -175,7 +175,7 @@ def test_unknown_labels_are_one_kind_and_the_known_ones_are_said_once(tmp_path):
     file = write_rows(tmp_path / "a.csv", rows)
     invalid_rows = read_checked(TASK, [str(file)], {"labels": ["x", "why"]}).invalid_rows
     with pytest.raises(DataError) as caught:
-        refuse_invalid_rows(invalid_rows, 1, remedy="Mend them.")
+        refuse_invalid_rows(invalid_rows, 1, remedy="Fix them.")
     message = str(caught.value)
     assert message.count("The training rows have: `x`, `why`.") == 1
     assert "label `zeta` does not occur in the training rows. (also `beta`, `gamma`)" in message

@@ -59,7 +59,7 @@ def test_copies_of_training_texts_among_test_rows_are_told(tmp_path):
     train = write_rows(tmp_path / "train.csv", rows[:30])
     test = write_rows(tmp_path / "test.csv", rows[28:])
     notices = prepared(train=[str(train)], validation=[str(test)], test=[str(test)]).notices
-    assert any("2 of 12 test rows have the text of a training row" in notice for notice in notices)
+    assert any("2 of 12 test rows have the same text as a training row" in notice for notice in notices)
 
 
 def test_labels_have_a_stable_order(tmp_path):
@@ -104,7 +104,7 @@ def test_realigned_answers_are_counted_and_kept_with_their_places(tmp_path):
     assert [len(p.realigned) for p in (exact, nearby, normalized)] == [0, 0, 5]
     (notice,) = (text for text in normalized.notices if "answers" in text)
     assert notice.startswith(
-        "5 answers were found elsewhere than their rows say, 5 of them written otherwise"
+        "5 answers were found at another location than their rows give, 5 of them in another spelling"
     )
     list_realigned(normalized.realigned, tmp_path / "moved.jsonl")
     first = json.loads((tmp_path / "moved.jsonl").read_text().splitlines()[0])

@@ -60,7 +60,7 @@ def test_what_is_no_text_is_refused(predictor, text):
 
 
 def test_an_unknown_column_is_refused(predictor):
-    with pytest.raises(RowError, match="`txt` is no column"):
+    with pytest.raises(RowError, match="`txt` is not a column"):
         predictor({"txt": "a cat"})
 
 

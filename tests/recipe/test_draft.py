@@ -52,7 +52,7 @@ def test_a_key_in_the_wrong_section_is_shown_its_place(tmp_path):
 
 
 def test_a_key_twice_is_refused(tmp_path):
-    assert "line 2: `seed` stands twice" in refusal("seed: 1\nseed: 2\ndata: {train: a}\n", tmp_path)
+    assert "line 2: `seed` occurs twice" in refusal("seed: 1\nseed: 2\ndata: {train: a}\n", tmp_path)
 
 
 def test_not_yaml_not_a_mapping_not_a_file(tmp_path):

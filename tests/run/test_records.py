@@ -355,7 +355,7 @@ def test_a_run_with_a_masked_password_resumes_and_another_password_is_the_same_r
     run = pipeline.train(recipe("c0rrect"))
     assert run.is_finished
     assert "password=***" in run.recipe().data.train[0]
-    with pytest.raises(DataError, match="written down without its password"):
+    with pytest.raises(DataError, match="recorded without its password"):
         pipeline.train(run.recipe().model_copy(update={"output_dir": str(tmp_path / "again")}))
 
 

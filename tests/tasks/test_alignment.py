@@ -100,13 +100,11 @@ def test_an_answer_that_stands_where_it_should_stays():
 
 
 def test_a_refusal_names_what_would_find_it():
-    with pytest.raises(
-        RowError, match=r"`\$35 per night` stands at 10: `data.align_answers=normalized` would"
-    ):
+    with pytest.raises(RowError, match=r"`\$35 per night` is at 10: `data.align_answers=normalized` would"):
         TASK.read(row("$ 35 per night", 12))
-    with pytest.raises(RowError, match=r"stands at 10: `data.align_answers=nearby` would"):
+    with pytest.raises(RowError, match=r"is at 10: `data.align_answers=nearby` would"):
         TASK.read(row("$35", 11))
-    with pytest.raises(RowError, match="if the places are counted in UTF-16 units, as JavaScript"):
+    with pytest.raises(RowError, match="if offsets are counted in UTF-16 units, as JavaScript"):
         TASK.read(row("café", 5, "🚲 a café"))
     with pytest.raises(RowError, match=r"\(there: `[^`]*`\)\.$"):
         TASK.read(row("nowhere", 6))

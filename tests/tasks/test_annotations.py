@@ -79,10 +79,10 @@ def test_what_was_not_accepted_in_prodigy_is_no_example(answer):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"id": 1, "data": {"text": TEXT}, "annotations": []}, "no annotation that was finished"),
-        (studio(was_cancelled=True), "no annotation that was finished"),
+        ({"id": 1, "data": {"text": TEXT}, "annotations": []}, "no finished annotation"),
+        (studio(was_cancelled=True), "no finished annotation"),
         (studio(results=[span(0, 4, "PER", "Adam")]), "the span 0 to 4 is not `Adam` in its text"),
-        ({**studio(), "data": {"a": "x", "b": "y"}}, "which of `a`, `b` is the text is not said"),
+        ({**studio(), "data": {"a": "x", "b": "y"}}, "it is not known which of `a`, `b` is the text"),
         (
             {**studio(), "annotations": [studio()["annotations"][0], {"result": []}]},
             "2 annotations that do not agree",

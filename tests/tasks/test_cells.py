@@ -28,7 +28,7 @@ def test_lists_and_objects_of_json_and_python(cell, value):
     [
         ("['traffic' 'waste']", "texts without a comma between them"),
         ("['traffic'\n 'waste']", "texts without a comma between them"),
-        ("{'text': array(['a'], dtype=object)}", "an array as numpy prints it"),
+        ("{'text': array(['a'], dtype=object)}", "an array printed by numpy"),
         ("[joy, anger]", "neither JSON nor a Python list"),
         ("[" * 100_000, "neither JSON nor a Python list"),
         ("__import__('os')", ""),
@@ -55,7 +55,7 @@ def test_the_separator_is_that_of_the_column():
 def test_a_surer_separator_that_comes_late_is_named():
     split = label_splitter(["a, b", "c"], None)
     assert split("a, c") == ["a", "c"]
-    with pytest.raises(RowError, match="parted by `,` in this column, and this one has `;`"):
+    with pytest.raises(RowError, match="labels in this column are separated by `,`, and one has `;`"):
         split("a;b")
 
 

@@ -461,7 +461,7 @@ def test_a_turn_that_cannot_be_located_is_refused():
     doubled = byte_tokenizer(template=template.replace("CHANGE", "replace('b', 'xyz')"))
     assert learned(chat, doubled) == ["xyzxyz<|eot_id|>", "d<|eot_id|>"]
     counted = byte_tokenizer(template=template.replace("CHANGE", "length | string"))
-    with pytest.raises(RowError, match="does not let turn 2 be told apart"):
+    with pytest.raises(RowError, match="turn 2 cannot be found in the rendering"):
         encode_conversation(chat, counted)
 
 
@@ -473,7 +473,7 @@ def test_choosing():
     bare = byte_tokenizer()
     assert choose_template(bare, "auto") == []
     assert "capitalize" in bare.chat_template
-    with pytest.raises(RecipeError, match="`chatlm` is not") as caught:
+    with pytest.raises(RecipeError, match="got `chatlm`") as caught:
         choose_template(bare, "chatlm")
     assert caught.value.location == "data.chat_template"
     assert "Did you mean `chatml`?" in caught.value.remedy

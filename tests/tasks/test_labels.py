@@ -19,7 +19,7 @@ def test_labels_that_differ(one, other):
 
 def test_labels_that_differ_in_spelling_alone_are_told_with_their_rows():
     assert spelling_notices({"waste": 9, "Waste": 2, "noise": 3}) == [
-        "labels that differ in spelling alone are learned as different ones: `waste` (9 rows) and `Waste` (2 rows)"
+        "labels that differ only in spelling are learned as different: `waste` (9 rows) and `Waste` (2 rows)"
     ]
     assert spelling_notices({"waste": 9, "noise": 3}) == []
 
@@ -27,7 +27,7 @@ def test_labels_that_differ_in_spelling_alone_are_told_with_their_rows():
 @pytest.mark.parametrize(
     ("label", "said"),
     [
-        ("1.0", "They have `1`, which differs in spelling alone."),
+        ("1.0", "They have `1`, which differs only in spelling."),
         ("wast", "Did you mean `waste`?"),
         ("xyz", "does not occur in the training rows."),
     ],
@@ -41,8 +41,8 @@ def test_an_unknown_label_says_which_is_near_and_hints_at_all(label, said):
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [("3,5", "with a decimal comma"), ("1.234,5", "with a decimal comma"), ("1,234.5", "with a sign between"),
-     ("1 234", "with a sign between"), ("three", "got `three`.")],
+    [("3,5", "with a decimal comma"), ("1.234,5", "with a decimal comma"), ("1,234.5", "separators of thousands"),
+     ("1 234", "separators of thousands"), ("three", "got `three`.")],
 )  # fmt: skip
 def test_numbers_that_are_written_otherwise_are_named(value, said):
     with pytest.raises(RowError, match="score must be a number") as caught:

@@ -34,7 +34,7 @@ def notices_of(rows):
 def test_places_in_another_unit_are_named_with_counts_and_the_remedy(unit):
     (found,) = notices_of(rows_of(UNITS[unit]))
     n = 6 if unit == UTF16 else 12  # an accent is one unit of UTF-16, and two bytes
-    assert f"counted in {unit}: {n} of {n} would be right" in found
+    assert f"counted in {unit}: then {n} of {n} would be right" in found
     assert ".decode(" in found
     assert "of 12 entities begin or end within a word" in found
 
@@ -63,7 +63,7 @@ def test_the_remedy_converts():
 def test_an_entity_beyond_its_text_names_the_unit():
     text = "🚲🚲🚲 Harrow"
     with pytest.raises(
-        RowError, match=r"outside its text of 10 characters\. In UTF-16 units, .* it would not"
+        RowError, match=r"outside its text of 10 characters\. In UTF-16 units, .* it would be inside"
     ):
         TASK.read({"text": text, "entities": [[7, 13, "X"]]})
     with pytest.raises(RowError, match=r"outside its text of 10 characters\.$"):

@@ -127,9 +127,9 @@ def test_a_question_longer_than_half_the_window_leaves_room(tokenizer, question)
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
-        ({"text": ["cat"], "answer_start": [3]}, "`cat` does not stand at character 3 .*there: ` ca`"),
-        ({"text": ["cat"], "answer_start": [-3]}, "does not stand at character -3"),
-        ({"text": ["cat"], "answer_start": [400]}, "does not stand at character 400"),
+        ({"text": ["cat"], "answer_start": [3]}, "`cat` is not at character 3 .*there: ` ca`"),
+        ({"text": ["cat"], "answer_start": [-3]}, "is not at character -3"),
+        ({"text": ["cat"], "answer_start": [400]}, "is not at character 400"),
         ({"text": ["cat"], "answer_start": []}, "1 texts and 0 starts"),
         ({"text": ["cat"], "answer_start": ["4"]}, "must have `text` and `answer_start`"),
         ([{"text": "cat"}], "must have `text` and `answer_start`"),

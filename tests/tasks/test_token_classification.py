@@ -90,7 +90,7 @@ def test_repaired_entities_are_counted():
     [
         ({"tokens": ["a", "b"], "tags": ["O"]}, "2 tokens and 1 tags"),
         ({"tokens": ["a"], "tags": [3]}, "tags must be names"),
-        ({"tokens": ["a"], "tags": ["PER"]}, "neither `O` nor like"),
+        ({"tokens": ["a"], "tags": ["PER"]}, "must be `O` or have a prefix"),
         ({"tokens": []}, "tokens is empty"),
         ({"tokens": ["a", ""]}, "empty"),
         ({"text": "a cat", "entities": [[2, 9, "X"]]}, "outside its text of 5"),

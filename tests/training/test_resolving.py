@@ -74,7 +74,7 @@ def test_rows_instead_of_tokens(loaded):
 def test_max_length_is_that_of_the_model_and_what_is_asked(loaded):
     assert choose_max_length("auto", loaded.model, loaded.tokenizer, 20) == 64
     assert choose_max_length(32, loaded.model, loaded.tokenizer, 20) == 32
-    with pytest.raises(RecipeError, match="must be at most 64, what this model can read, got 65"):
+    with pytest.raises(RecipeError, match="must be at most 64, the limit of this model, got 65"):
         choose_max_length(65, loaded.model, loaded.tokenizer, 20)
 
 

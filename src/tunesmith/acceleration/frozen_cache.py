@@ -1,12 +1,12 @@
-"""What the frozen layers of a model make of a split, computed once and kept: training begins above them.
+"""The outputs of the frozen layers for a split, computed once and cached; training starts above these layers.
 
-Every epoch, every look at the validation rows, the probe and the scores of the saved model ask for the same
-hidden states, and the next run on the same rows with the same frozen weights does, too. They are kept on disk by
-content: token ids, frozen weights, arithmetic and versions. The sequences stay as they are in everything but their
-token ids: in place of each stands the token's place in the file.
+Every epoch, every evaluation on the validation rows, the probe and the scores of the saved model need the same
+hidden states, and so does the next run on the same rows with the same frozen weights. They are cached on disk
+under a checksum of their inputs: token ids, frozen weights, precision and versions. The sequences stay the same
+except for their token ids: each id is replaced by the token's place in the file.
 
-The training split is computed in the arithmetic of training, and kept in bfloat16 where that is bfloat16; the
-other splits are computed and kept in float32, because they are looked at and scored in float32.
+The training split is computed in the precision of training, and kept in bfloat16 if that is bfloat16. The other
+splits are computed and kept in float32, because they are evaluated in float32.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from tunesmith.tasks import MODEL_INPUTS, Task
 if TYPE_CHECKING:
     import torch
 
-_FORMAT = 1  # one more when the arithmetic of our own layers changes
+_FORMAT = 1  # to be increased if the arithmetic of the accelerated layers changes
 CHECKED_SEQUENCES = 2
-"""So many sequences go through the model with and without kept states, before they are relied on."""
+"""Number of sequences that are computed with and without cached states, before these are used."""
 
 _TRAIN_SPLIT = "train"
 _RELATIVE, _ABSOLUTE = 1e-4, 1e-5
@@ -52,12 +52,12 @@ class FrozenCache:
     """The frozen layers of one model, and what they make of each split.
 
     Args:
-        task: says how the model is called.
-        model: of transformers; what is frozen now stays frozen.
-        folder: of the entries.
-        pad_token_id: of the tokenizer.
-        bf16: train in bfloat16.
-        tell: told what is computed, and how much disk it takes.
+        task: task whose forward pass is used.
+        model: a model of transformers; its frozen parameters must stay frozen.
+        folder: folder of the entries.
+        pad_token_id: padding token of the tokenizer.
+        bf16: whether training is in bfloat16.
+        tell: function that receives notes on the computation and its disk space.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class FrozenCache:
         self._opened: dict[str, States] = {}
 
     def problem(self, encoded: Encoded) -> str:
-        """Why this model cannot begin above its frozen layers; empty when it can.
+        """Why this model cannot start above its frozen layers; empty if it can.
 
-        A few sequences go both ways, in training mode with the same dropout masks, and must come out alike. So
-        nothing has to be known of the model's family.
+        A few sequences are computed both ways, in training mode with the same dropout masks, and must give the
+        same outputs. So nothing must be known about the model's family.
         """
         import torch
 
@@ -108,7 +108,7 @@ class FrozenCache:
         placed = _at_places(sample, places)
         computed_at, computed = self._below(sample, placed)
         if computed.requires_grad:
-            return "something below the frozen layers learns"
+            return "a part below the frozen layers is trained"
         states = States(np.zeros((len(places), self._width), dtype=np.float32), places)
         states.put(computed_at, computed)
         with torch.no_grad():
@@ -117,7 +117,9 @@ class FrozenCache:
                 found = self._output(placed)
         if torch.allclose(found, expected, rtol=_RELATIVE, atol=_ABSOLUTE):
             return ""
-        return "the layers above see more than what the frozen ones give them, or dropout comes before those"
+        return (
+            "the upper layers read more than the outputs of the frozen layers, or dropout comes before these"
+        )
 
     def _output(self, encoded: Encoded) -> torch.Tensor:
         import torch
@@ -125,13 +127,13 @@ class FrozenCache:
         torch.manual_seed(0)
         batch = to_device(collate(encoded, pad_token_id=self.pad_token_id), self.model)
         output = self.task.forward(self.model, batch)
-        if output.shape[:2] == batch["input_ids"].shape:  # of padding, anything may come out
+        if output.shape[:2] == batch["input_ids"].shape:  # outputs at padding are undefined
             lengths = torch.from_numpy(encoded.ragged["input_ids"].lengths).to(output.device)
             output = output[torch.arange(output.shape[1], device=output.device) < lengths[:, None]]
         return output
 
     def make_room(self, splits: Mapping[str, Encoded]) -> int:
-        """Removes old entries of other runs, and tells the bytes that these splits need besides what is there."""
+        """Removes old entries of other runs, and returns the additional bytes that these splits need."""
         entries = {name: self._entry(name, encoded) for name, encoded in splits.items()}
         remove_old(self.folder, kept=list(entries.values()))
         return sum(
@@ -144,13 +146,13 @@ class FrozenCache:
     def reading(
         self, split: str, encoded: Encoded, model: Any, advance: Advance | None = None
     ) -> Iterator[Encoded]:
-        """The sequences as the model is to be given them while this lasts.
+        """A context in which the model reads the returned sequences above its frozen layers.
 
         Args:
-            split: its name.
-            encoded: its sequences.
-            model: this one, or another; what another's frozen layers would compute is used if it is the same.
-            advance: told of the progress where states are computed.
+            split: name of the split.
+            encoded: sequences of the split.
+            model: this model, or another one; the cache is used if its frozen layers are equal.
+            advance: function that is called with the progress if states are computed.
         """
         if model is not self.model and not (split in self._opened and self._is_in(model)):
             yield encoded
@@ -160,18 +162,18 @@ class FrozenCache:
             yield _at_places(encoded, states.places)
 
     def close(self) -> None:
-        """Leaves of the folder only what is worth keeping."""
+        """Removes old entries from the folder."""
         self._opened.clear()
         remove_old(self.folder)
 
     def open(self, split: str, encoded: Encoded, advance: Advance | None = None) -> States:
-        """The states of a split, computed where they are not there yet."""
+        """The states of a split; they are computed if they are not cached."""
         if split not in self._opened:
             entry = self._entry(split, encoded)
             states = load_states(entry)
             if states is None and entry.is_dir():
                 self.tell(
-                    f"what the frozen layers made of the {split} rows is damaged, and is computed again"
+                    f"the frozen layers' outputs for the {split} rows are damaged; they are computed again"
                 )
             self._opened[split] = states or self._compute(split, encoded, entry, advance)
         return self._opened[split]
@@ -205,7 +207,7 @@ class FrozenCache:
         return places[is_real], states[is_real]
 
     def _entry(self, split: str, encoded: Encoded) -> Path:
-        """Where the states of a split are, or will be."""
+        """The folder of the states of a split."""
         digest = hashlib.sha256(json.dumps([*self._facts, self._is_rounded(split)]).encode())
         for name in sorted(name for name in encoded.ragged if _is_read(name)):
             ragged = encoded.ragged[name]
@@ -226,10 +228,10 @@ def reason_against(task: Task, model: Any, *, noise: float, passes: float) -> st
     """Why nothing is gained by keeping what frozen layers compute, or it would not be the same; else empty.
 
     Args:
-        task: that is learned.
-        model: of transformers, its frozen parts frozen.
-        noise: on the embeddings, in training.
-        passes: over the training rows.
+        task: task of the training.
+        model: a model of transformers with frozen parameters.
+        noise: size of the noise on the embeddings in training.
+        passes: number of passes over the training rows.
     """
     if not is_on("frozen_cache"):
         return "it is switched off"
@@ -240,12 +242,12 @@ def reason_against(task: Task, model: Any, *, noise: float, passes: float) -> st
     if task.masking is not None:
         return f"`{task.name}` changes its texts each time"
     if noise:
-        return "train.neftune_noise_alpha changes what the frozen layers see each time"
+        return "train.neftune_noise_alpha changes the inputs of the frozen layers each time"
     return "" if passes > 1 else "each text is read only once"
 
 
 def in_words(size: float) -> str:
-    """Bytes as people read them."""
+    """Bytes for people: `1.2 GB`."""
     for unit in ("bytes", "kB", "MB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
@@ -276,7 +278,7 @@ def _at_places(encoded: Encoded, places: NDArray[Any]) -> Encoded:
 
 
 def _token_ids(encoded: Encoded, places: torch.Tensor, pad_token_id: int) -> torch.Tensor:
-    """The token ids of places; what is no place stays as it is."""
+    """The token ids of places; other numbers are unchanged."""
     import torch
 
     ids, rows, start = places.cpu().numpy().copy(), places.cpu().numpy() - pad_token_id - 1, 0
@@ -289,7 +291,7 @@ def _token_ids(encoded: Encoded, places: torch.Tensor, pad_token_id: int) -> tor
 
 
 def _circumstances(model: Any) -> list[Any]:
-    """What else the last bits of the states depend on."""
+    """Other facts on which the last bits of the states depend."""
     import torch
     import transformers
 

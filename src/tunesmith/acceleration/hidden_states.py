@@ -1,8 +1,8 @@
-"""Hidden states of many tokens in a file: computed once, memory-mapped, read at random.
+"""Hidden states of many tokens in a file: computed once, memory-mapped, read in any order.
 
-An entry of the cache holds two plain `.npy` arrays, `states` [n, d] and `places` [n]. bfloat16, which numpy does
-not know, stands there as the same bits in 16-bit whole numbers. The states of a million texts are larger than
-their texts a hundredfold: they are what the limits of the cache are for.
+An entry of the cache holds two plain `.npy` arrays, `states` [n, d] and `places` [n]. numpy does not know
+bfloat16, so its bits are stored as 16-bit integers. The states of a million texts are a hundred times as large as
+the texts; the limits of the cache exist because of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FROZEN = "frozen"
 """The folder of the entries within the cache."""
 
 _BLOCK = 2**24
-_OVERHEAD_BYTES = 520  # headers of the arrays, and the entry's sums
+_OVERHEAD_BYTES = 520  # headers of the arrays, and the entry's checksums
 _STATES, _PLACES = "states.npy", "places.npy"
 
 
@@ -37,16 +37,16 @@ class States:
 
     Args:
         values: [n, d], float32, or the bits of bfloat16 as uint16.
-        places: [n], what stands for each token in the place of its id: whole numbers in sequence.
+        places: [n], consecutive integers that replace the token ids.
     """
 
     values: NDArray[Any]
     places: NDArray[Any]
 
     def at(self, places: torch.Tensor) -> torch.Tensor:
-        """[…, d] in float32 of places […]; padding, a number below all places, gets the first token's.
+        """[…, d] in float32, the states of places […]; padding, a number below all places, gets the first token's.
 
-        No token attends to padding, so its states count for nothing; they must only be finite.
+        No token attends to padding, so its states have no effect; they must only be finite.
         """
         import torch
 
@@ -57,7 +57,7 @@ class States:
         return taken.to(places.device).float()
 
     def put(self, places: torch.Tensor, states: torch.Tensor) -> None:
-        """Writes states [m, d] of places [m]."""
+        """Writes the states [m, d] of places [m]."""
         import torch
 
         rows = (places.cpu() - int(self.places[0])).numpy()
@@ -74,7 +74,7 @@ def bytes_of(n: int, d: int, *, bf16: bool) -> int:
 
 
 def load_states(entry: Path) -> States | None:
-    """Opens an entry; None when it is missing or damaged, to be computed again."""
+    """Opens an entry; None if it is missing or damaged, and must be computed again."""
     try:
         if open_entry(entry) is None:
             return None
@@ -87,14 +87,14 @@ def load_states(entry: Path) -> States | None:
 
 @contextlib.contextmanager
 def new_states(entry: Path, n: int, d: int, *, first: int, bf16: bool) -> Iterator[States]:
-    """States to be filled; the entry exists when the context ends without an error.
+    """States to be filled; the entry exists if the context ends without an error.
 
     Args:
-        entry: folder that will hold them.
-        n: states.
-        d: features of each.
-        first: the lowest place.
-        bf16: keep them rounded to bfloat16.
+        entry: folder that will hold the states.
+        n: number of states.
+        d: number of features of each state.
+        first: lowest place.
+        bf16: whether the states are rounded to bfloat16.
 
     Raises:
         OSError: the disk is full.
@@ -108,13 +108,13 @@ def new_states(entry: Path, n: int, d: int, *, first: int, bf16: bool) -> Iterat
 
 
 def free_bytes(folder: Path) -> int:
-    """What is left on the disk of a folder, which need not exist yet."""
+    """Free bytes on the disk of a folder, which need not exist yet."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
     return shutil.disk_usage(there).free
 
 
 def _array(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """A new `.npy` file, mapped; its disk space is taken at once, for a full disk would end the process later."""
+    """A new mapped `.npy` file; its space is allocated at once: a full disk would kill the process later."""
     values = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:

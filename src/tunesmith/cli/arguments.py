@@ -1,4 +1,4 @@
-"""Arguments that several verbs share, and a recipe made from them."""
+"""Arguments that several verbs share, and the recipe that is built from them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from tunesmith.errors import RecipeError
 if TYPE_CHECKING:
     from tunesmith.recipe import Recipe
 
-JSON = typer.Option(False, "--json", help="Print one JSON object on standard output and nothing else there.")
-FORCE = typer.Option(False, "--force", help="Overwrite what is there.")
+JSON = typer.Option(False, "--json", help="Print one JSON object on standard output, and nothing else.")
+FORCE = typer.Option(False, "--force", help="Overwrite what exists.")
 COLUMN = typer.Option(
-    [], "--column", help="The file's column for one of the task's: text=review. Repeatable."
+    [],
+    "--column",
+    help="TASK_COLUMN=FILE_COLUMN: the file's column for a column of the task, such as text=review. Repeatable.",
 )
 RUN = typer.Argument(..., help="The run folder.")
 
@@ -49,28 +51,28 @@ def share_or_file(text: str | None) -> float | list[str] | None:
 
 
 def recipe_from(arguments: list[str], notices: list[str], **values: Any) -> Recipe:
-    """The recipe of a command: an optional file, then `section.key=value`, and options.
+    """The recipe of a command, from an optional file, `section.key=value` arguments and options.
 
     Raises:
-        RecipeError: two files are named, or the recipe is wrong.
+        RecipeError: two files are named, or the recipe is not valid.
     """
     from tunesmith.api import build_recipe
 
     files = [a for a in arguments if "=" not in a or Path(a).is_file()]
     if len(files) > 1:
         raise RecipeError(
-            f"one recipe at a time, got {' and '.join(f'`{file}`' for file in files)}.",
-            remedy="Values are written `section.key=value`.",
+            f"only one recipe can be given, got {' and '.join(f'`{file}`' for file in files)}.",
+            remedy="Leave one out. A value is written `section.key=value`.",
         )
     overrides = [a for a in arguments if a not in files]
     return build_recipe(files[0] if files else None, overrides=overrides, notices=notices, **values)
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
-    """Nothing the user made is overwritten without `--force`.
+    """Refuses to overwrite a file without `--force`.
 
     Raises:
-        RecipeError: the file is there.
+        RecipeError: the file exists.
     """
     if path.exists() and not force:
-        raise RecipeError(f"`{path}` is there already.", remedy="Give another name, or `--force`.")
+        raise RecipeError(f"`{path}` already exists.", remedy="Give another name, or `--force`.")

@@ -1,4 +1,4 @@
-"""`tunesmith VERB …`: finds the verb, and turns what went wrong into a message and an exit code.
+"""`tunesmith VERB …`: finds the verb, and turns an error into a message and an exit code.
 
 Nothing heavy is imported here or at the top of a verb's file, so that `--help` answers at once.
 """
@@ -81,7 +81,7 @@ def main() -> None:
     except TunesmithError as error:
         sys.exit(_report(error))
     except KeyboardInterrupt:
-        remedy = "Nothing is half-written; the same command begins again, or resumes from what was saved."
+        remedy = "No file is half-written. The same command resumes from what was saved, or starts again."
         sys.exit(_report(InterruptedRunError("stopped.", remedy=remedy)))
     except OSError as error:
         sys.exit(_report(_from_system(error)))
@@ -93,7 +93,10 @@ def _from_system(error: OSError) -> TunesmithError:
         return UserError(
             f"{error.strerror}: `{error.filename}`.", remedy="Check the path and its permissions."
         )
-    return TunesmithError(f"the system says: {error}.", remedy="Free what is missing, and run it again.")
+    return TunesmithError(
+        f"the operating system reports: {error}.",
+        remedy="Free the resource that is missing, and run the command again.",
+    )
 
 
 def _report(error: TunesmithError) -> int:

@@ -1,1 +1,1 @@
-"""From files to batches: reading, columns, splits, encoding, batches; each reads the one before."""
+"""From files to batches: reading, columns, splits, encoding, batches. Each module uses the one before."""

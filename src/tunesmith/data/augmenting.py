@@ -1,4 +1,4 @@
-"""A noisy copy of every training text: words left out, misspelt, in other case. Validation and test stay clean.
+"""A noisy copy of every training text: words dropped, misspelt or changed in case, in training rows only.
 
 Word dropout after Iyyer et al. 2015 (Deep Averaging Networks), swapped letters after Belinkov and Bisk 2018
 (arXiv 1711.02173). The noise of a text is a function of (seed, row), so the same recipe gives the same copies.
@@ -22,10 +22,10 @@ def augmented(train: Examples, shares: Mapping[Any, float], task: Task, seed: in
     """The rows, and after them one noisy copy of each.
 
     Args:
-        train: the training rows.
-        shares: of words, by kind of noise: `word_dropout`, `typos`, `casing`.
-        task: whose text columns get noise.
-        seed: of the noise.
+        train: training rows.
+        shares: share of the words by kind of noise: `word_dropout`, `typos`, `casing`.
+        task: task whose text columns get noise.
+        seed: random seed of the noise.
     """
     texts = [c.name for c in task.columns if c.kind == "text" and not c.target and c.name in train.columns]
     twice = train.take(np.tile(np.arange(len(train)), 2))
@@ -39,7 +39,7 @@ def augmented(train: Examples, shares: Mapping[Any, float], task: Task, seed: in
 
 
 def noisy(text: str, shares: Mapping[Any, float], rng: np.random.Generator) -> str:
-    """One text with noise; never empty, and no longer the same words where a share says so."""
+    """One text with noise; it is never empty."""
     parts = stretches(text)
     kept = [part for part in parts if part.isspace() or rng.random() >= shares.get("word_dropout", 0.0)]
     if not "".join(kept).strip():
@@ -55,7 +55,7 @@ def noisy(text: str, shares: Mapping[Any, float], rng: np.random.Generator) -> s
 
 
 def _misspelt(word: str, rng: np.random.Generator) -> str:
-    """Two letters swapped, one left out, or one doubled; a mark stays with its letter."""
+    """A word with two letters swapped, one dropped, or one doubled; marks stay with their letters."""
     letters = characters(word)
     if len(letters) < 3:
         return word

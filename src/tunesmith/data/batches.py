@@ -1,9 +1,9 @@
 """Batches of similar length under a token budget, in an order that is a function of (seed, epoch).
 
-Padding is work thrown away: random batches of banking77 are 40 % real tokens, these above 90 %. Rows are
-shuffled, sorted by length with a little noise (so that epochs mix differently), cut into batches of at most
-`tokens_per_batch` padded tokens, and the batches are shuffled. Nothing is carried over from batch to batch,
-so a run that resumes needs to know only how many steps are done.
+Padding is wasted work: random batches of banking77 have 40 % real tokens, these have above 90 %. Rows are
+shuffled, sorted by length with a little noise (so that epochs have different batches), and cut into batches of at
+most `tokens_per_batch` padded tokens. Then the batches are shuffled. No state is kept between batches, so to
+resume a run, only the number of steps is needed.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def plan_epoch(
 
     Args:
         lengths: [rows], tokens of each row.
-        rng: a generator made for this epoch.
-        tokens_per_batch: most tokens of a batch, padding included; a longer row is a batch of its own.
-        rows_per_batch: rows of a batch, instead.
+        rng: random generator of this epoch.
+        tokens_per_batch: most tokens in a batch, padding included; a longer row is a batch of its own.
+        rows_per_batch: number of rows in a batch, instead of a number of tokens.
     """
     shuffled = rng.permutation(len(lengths))
     noise = 1.0 + _LENGTH_NOISE * rng.random(len(lengths))
@@ -58,7 +58,7 @@ def plan_in_order(
 
     Args:
         lengths: [sequences], tokens of each.
-        tokens_per_batch: most tokens of a batch, padding included.
+        tokens_per_batch: most tokens in a batch, padding included.
         same_length: whether a batch must need no padding.
     """
     order = np.argsort(-lengths, kind="stable")
@@ -84,17 +84,18 @@ def cut_by_tokens(
 
 
 def split_batch(batch: NDArray[np.int64], parts: int) -> list[NDArray[np.int64]]:
-    """A batch in so many nearly equal parts, for accumulation or for devices; some may be empty."""
+    """A batch in nearly equal parts, for accumulation or for devices; some may be empty."""
     return np.array_split(batch, parts)
 
 
 def cut_to_fit(lengths: NDArray[np.int64], parts: int, most_tokens: int | None) -> list[NDArray[np.int64]]:
-    """The positions of a batch, in as few forward passes of equal size as hold few enough tokens each.
+    """The positions of a batch, split into the fewest forward passes of equal size within a token budget.
 
     Args:
         lengths: [sequences], tokens of each.
-        parts: at least so many, and always a multiple of it: processes get equally many.
-        most_tokens: of a pass, padding included; a longer sequence is a pass of its own. None is no bound.
+        parts: least number of passes; the number is a multiple of it, so that all processes get equally many.
+        most_tokens: most tokens in a pass, padding included; a longer sequence is a pass of its own. None: no
+            limit.
     """
     positions, n = np.arange(len(lengths)), parts
     while True:
@@ -108,8 +109,8 @@ def cut_to_fit(lengths: NDArray[np.int64], parts: int, most_tokens: int | None) 
 def collate(encoded: Encoded, *, pad_token_id: int, padding_side: str = "right") -> dict[str, torch.Tensor]:
     """One padded batch of the given sequences: `input_ids`, `attention_mask`, `labels`, ….
 
-    Labels are padded with `IGNORED`. Sequences that hold several texts (`position_ids` begins anew with each)
-    get no attention mask: from the positions, transformers makes one that keeps the texts apart.
+    Labels are padded with `IGNORED`. Sequences that hold several texts (`position_ids` restarts with each) get no
+    attention mask: transformers derives one from the positions, which keeps the texts apart.
     """
     import torch
 
@@ -125,7 +126,7 @@ def collate(encoded: Encoded, *, pad_token_id: int, padding_side: str = "right")
 
 
 def _mask(lengths: NDArray[np.int64], padding_side: str) -> NDArray[np.bool_]:
-    """[sequences, longest], where a token is."""
+    """[sequences, longest], whether there is a token."""
     columns, longest = np.arange(lengths.max(initial=0)), lengths.max(initial=0)
     ends = lengths[:, None]
     return np.asarray(columns < ends if padding_side == "right" else columns >= longest - ends)
@@ -138,5 +139,5 @@ def _padding(name: str, pad_token_id: int) -> int:
 
 
 def tokens_for_rows(lengths: NDArray[np.int64], rows: int) -> int:
-    """A token budget under which a batch has about so many rows on average."""
+    """A token budget under which a batch has about `rows` rows on average."""
     return max(int(np.ceil(float(np.mean(lengths)) * rows)), int(lengths.max()) if len(lengths) else 1)

@@ -1,12 +1,12 @@
-"""The cache folder: entries that are whole or absent, checked when they are opened, and removed when they are old.
+"""The cache folder: entries are complete or absent, checked when they are opened, and removed when they are old.
 
 An entry is a folder of files, with a SHA-256 of each in `facts.json`. It is written under another name and renamed
-when it is whole, and moved away before it is removed, so that who opens one finds all of it or nothing; a process
-that has it open reads on. A sum costs about half a second for the token ids of a million rows, where the rows
-themselves have just been read for the entry's name; a disk that gives back zeros for them would cost a model.
+when it is complete. It is moved away before it is removed. So a process finds all of an entry or nothing, and one
+that has it open can continue to read. A checksum costs about half a second for the token ids of a million rows,
+whose texts have just been read for the entry's name. Without it, a disk that returns zeros would spoil a model.
 
-Entries are removed that nobody has opened for `TUNESMITH_CACHE_DAYS`, and then, the one that was not used for the
-longest time first, until those of one kind take at most `TUNESMITH_CACHE_GB`.
+Entries that were not opened for `TUNESMITH_CACHE_DAYS` are removed. Then the entries that were unused for the
+longest time are removed, until those of one kind take at most `TUNESMITH_CACHE_GB`.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ DEFAULT_GB, DEFAULT_DAYS = 4.0, 30.0
 _FACTS = "facts.json"
 _ASIDE = (".new-", ".old-")
 _ABANDONED_S = 2 * 24 * 3600.0
-"""Age above which what another machine has left half written is taken for abandoned."""
+"""Age above which unfinished files of another machine are taken as abandoned."""
 
 
 def cache_folder() -> Path:
-    """Where encodings and large columns lie: `TUNESMITH_CACHE`, else `~/.cache/tunesmith`."""
+    """The folder of encodings and large columns: `TUNESMITH_CACHE`, else `~/.cache/tunesmith`."""
     return Path(os.environ.get("TUNESMITH_CACHE") or Path.home() / ".cache" / "tunesmith")
 
 
 def open_entry(entry: Path) -> dict[str, Any] | None:
-    """What an entry's writer said of it, after all its files were checked; None when it is missing or damaged."""
+    """The facts of an entry, after a check of all its files; None if it is missing or damaged."""
     try:
         content = json.loads((entry / _FACTS).read_text(encoding="utf-8"))
         facts, sums = content["facts"], content["sha256"]
@@ -57,9 +57,9 @@ def open_entry(entry: Path) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def new_entry(entry: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A folder to write files into, and a mapping for facts; the entry exists when the context ends well.
+    """A folder for new files, and a mapping for facts; the entry exists if the context ends without an error.
 
-    An entry that is there already is taken for a damaged one, and replaced.
+    An existing entry is taken as damaged and is replaced.
 
     Args:
         entry: folder that will hold the files.
@@ -82,24 +82,24 @@ def new_entry(entry: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def most_bytes() -> int:
-    """What the entries of one kind may take between runs.
+    """Bytes that the entries of one kind may take between runs.
 
     Raises:
-        RecipeError: the environment says no number.
+        RecipeError: the environment variable is not a number.
     """
     return int(_limit(GB_VARIABLE, DEFAULT_GB) * 1e9)
 
 
 def remove_old(folder: Path, most: int | None = None, kept: Collection[Path] = ()) -> None:
-    """Removes entries that nobody has used for long, and what killed processes have left half written.
+    """Removes entries that were not used for long, and unfinished files of killed processes.
 
     Args:
-        folder: of the entries of one kind.
-        most: bytes of those that stay; as `most_bytes` says when None.
+        folder: folder of the entries of one kind.
+        most: most bytes that stay; None takes `most_bytes`.
         kept: entries that stay, whatever their age and size.
 
     Raises:
-        RecipeError: the environment says no number.
+        RecipeError: an environment variable is not a number.
     """
     most, days = most_bytes() if most is None else most, _limit(DAYS_VARIABLE, DEFAULT_DAYS)
     for path in (path for prefix in _ASIDE for path in folder.glob(f"{prefix}*")):
@@ -114,8 +114,8 @@ def remove_old(folder: Path, most: int | None = None, kept: Collection[Path] = (
 
 
 def used_since(folder: Path, moment: float) -> list[Path]:
-    """The entries that somebody has used since a moment, in seconds as of `time.time`."""
-    # The clock of a file system is a little behind.
+    """The entries that were used since a moment, in seconds of `time.time`."""
+    # The clock of a file system may be a little behind.
     return [path for path in folder.glob("[0-9a-f]*") if _used(path) > moment - 1]
 
 
@@ -133,7 +133,7 @@ def _limit(variable: str, default: float) -> float:
 
 
 def _remove(entry: Path) -> None:
-    """Removes an entry; who opens it meanwhile finds all of it or nothing."""
+    """Removes an entry; a process that opens it meanwhile finds all of it or nothing."""
     with contextlib.suppress(OSError):  # it is not there, or another process removes it
         aside = new_folder(entry.parent, _aside(".old-"))
         try:
@@ -147,7 +147,7 @@ def _aside(prefix: str) -> str:
 
 
 def _is_left_behind(path: Path) -> bool:
-    """Whether the process that was writing is gone, as far as this machine can know."""
+    """Whether the writing process has ended, as far as this machine can know."""
     import psutil
 
     node, process = path.name[len(_ASIDE[0]) :].rsplit("-", 2)[:2]

@@ -1,12 +1,11 @@
-"""The values of one column, however many: in memory while they are few, in a file of bytes when they are many.
+"""The values of one column: few values are kept in memory, many values in a file of bytes.
 
-A million texts as Python strings are 150 MB and more, held for the whole run though each is looked at once or
-twice. Here they are UTF-8, one after the other, with an offset each; above 16 MiB they lie in a file without a
-name, which the system removes with the process. The file is read, not mapped: what was read once is the system's
-to keep or to drop, and does not count as this process's memory. Texts stand as they are; lists, numbers and
-conversations as JSON, where that gives back exactly what was put in; what it does not (a date, say) stays an
-object in memory.
-A column looks like a list: it is indexed, cut, walked through and compared like one.
+A million texts as Python strings take 150 MB and more for the whole run, though each is used once or twice. Here
+they are UTF-8, one after the other, with an offset for each. Above 16 MiB they lie in an unnamed file, which the
+system removes with the process. The file is read, not mapped: the system may keep or drop what was read, and it
+does not count as memory of the process. Texts are stored as they are. Lists, numbers and conversations are stored
+as JSON, if JSON gives back exactly the same value. Other values (a date, for example) stay objects in memory. A
+column behaves like a list: it is indexed, sliced, iterated and compared like one.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from tunesmith.data.cache import cache_folder
 _BLOCK_ROWS = 4096
 _BUFFER_BYTES = 2**20
 _MOST_BYTES_IN_MEMORY = 16 * 2**20
-_GAP = 4  # reading through so many times the wanted bytes is cheaper than many small reads
+_GAP = 4  # reading up to this many times the wanted bytes is cheaper than many small reads
 _TEXT, _JSON, _OBJECT = b"t", b"j", b"o"
 
 
@@ -41,8 +40,8 @@ class Column(Sequence[Any]):
     """The values of a column, row by row.
 
     Args:
-        store: of the values.
-        rows: [rows], the number of each row's value in the store.
+        store: store of the values.
+        rows: [rows], number of each row's value in the store.
     """
 
     __hash__ = None  # type: ignore[assignment]
@@ -86,7 +85,7 @@ class Column(Sequence[Any]):
         return f"Column([{shown}{', …' if len(self) > 3 else ''}], {len(self)} rows)"
 
     def take(self, rows: NDArray[np.int64]) -> Column:
-        """The given rows, in the given order; the values stay where they are."""
+        """The given rows, in the given order; the values are not copied."""
         return Column(self._store, self._rows[rows])
 
 
@@ -111,13 +110,13 @@ class ColumnWriter:
         self._offsets.append(self._offsets[-1] + len(data))
 
     def finish(self) -> Column:
-        """The column; nothing is added afterwards."""
+        """The finished column."""
         offsets = np.frombuffer(self._offsets, dtype=np.int64)
         return Column(_Flat(self._bytes, offsets, self._objects), np.arange(len(self)))
 
 
 class CategoryWriter:
-    """Collects the values of a column that repeat: a million labels of two names are two strings."""
+    """Collects the values of a column with repeated values: a million labels of two names are two strings."""
 
     def __init__(self) -> None:
         self._numbers: dict[Any, int] = {}
@@ -133,7 +132,7 @@ class CategoryWriter:
         self._rows.append(number)
 
     def finish(self) -> Column:
-        """The column; nothing is added afterwards."""
+        """The finished column."""
         return Column(_Few(self._values), np.frombuffer(self._rows, dtype=np.int32))
 
 
@@ -151,9 +150,9 @@ class _Flat:
     """Values as bytes, one after the other.
 
     Args:
-        data: the bytes.
-        offsets: [values + 1], where each begins.
-        objects: values that bytes cannot give back.
+        data: bytes of the values.
+        offsets: [values + 1], start of each value.
+        objects: values that cannot be stored as bytes.
     """
 
     def __init__(self, data: _Bytes, offsets: NDArray[np.int64], objects: list[Any]) -> None:
@@ -167,7 +166,7 @@ class _Flat:
         if last - first > _GAP * int((ends - starts).sum()) + _BUFFER_BYTES:
             if len(numbers) == 1:
                 return [self._value(self._data.read(first, last))]
-            half = len(numbers) // 2  # until what is read in one go lies close together
+            half = len(numbers) // 2  # until the values of one read lie close together
             return self.read(numbers[:half]) + self.read(numbers[half:])
         block = self._data.read(first, last)
         bounds = zip((starts - first).tolist(), (ends - first).tolist(), strict=True)
@@ -181,7 +180,7 @@ class _Flat:
 
 
 class _Bytes:
-    """Bytes that grow at their end: in memory, and above a size in a file without a name."""
+    """Bytes that grow at their end: in memory, and above a size in an unnamed file."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -213,7 +212,7 @@ class _Bytes:
 
 
 def _nameless_file() -> Any:
-    """A file in the cache folder, on a disk; the usual place for temporary files may be in memory."""
+    """An unnamed file in the cache folder, on a disk; the usual folder for temporary files may be in memory."""
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -223,7 +222,7 @@ def _nameless_file() -> Any:
 
 
 def _packed(value: Any) -> bytes | None:
-    """A letter for the kind and the value's bytes; none where bytes would not give the same value back."""
+    """A letter for the kind, and the value's bytes; None if bytes would not give the same value back."""
     if type(value) is str:
         return _TEXT + value.encode("utf-8", "surrogatepass")
     try:

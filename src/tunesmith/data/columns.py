@@ -1,9 +1,10 @@
 """Which column of the file is which column of the task.
 
-In this order: what the recipe or the user names; what a run was trained with; a column of the task's own name; the
-usual names, most usual first; for a required column still missing, the only column of the right kind. What was
-chosen is always reported, and two candidates of equal right are an error, not a guess. A field within an object is
-named with points (`meta.topic`) and is never chosen unless it is named.
+Columns are chosen in this order: the columns that the recipe or the user names; the columns of the training;
+columns with the task's own names; columns with the usual names, the most usual first; for a required column that
+is still missing, the only column of the right kind. The choice is always reported. Two candidates that fit equally
+well are an error, not a guess. A field within an object is named with dots (`meta.topic`), and is used only if it
+is named.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tunesmith.segmentation import has_unspaced, words
 from tunesmith.tasks import Column, LabelSchema, Recognised, Task
 
 Getter = Callable[[Mapping[str, Any]], Any]
-"""What takes a column's value from a row of the file."""
+"""Function that returns a column's value from a row of the file."""
 
 _DEEPEST = 4
 _MOST_NESTED = 20
@@ -32,9 +33,9 @@ class View:
     """How a row of a file becomes a row of the task.
 
     Args:
-        chosen: the file's column (or columns) for each of the task's, as people read it.
-        values: from a row of the file to values by the task's columns.
-        named: `data.columns` that would read the same; empty for a format that has no such columns.
+        chosen: the file's column (or columns) for each column of the task, for people to read.
+        values: function from a row of the file to values by the task's columns.
+        named: `data.columns` that would read the same; empty for a format without such columns.
     """
 
     chosen: dict[str, str]
@@ -51,10 +52,10 @@ def choose_view(
     need_targets: bool = True,
     label_schema: LabelSchema | None = None,
 ) -> View:
-    """How the rows of a file are read: a format that the task recognises, else column by column.
+    """How the rows of a file are read: as a format that the task recognises, else column by column.
 
     Args:
-        task: whose columns are wanted.
+        task: task whose columns are read.
         sample: some rows of the file.
         options: the columns that are named, and those that a run was trained with.
         location: the file, for messages.
@@ -62,7 +63,7 @@ def choose_view(
         label_schema: what was learned, where these are not the training rows.
 
     Raises:
-        DataError: a named column does not exist, or a required one is not to be found.
+        DataError: a named column does not exist, or a required one is not found.
     """
     header, named = header_of(sample), options.columns
     if options.remembered:
@@ -119,7 +120,7 @@ def recall(
     location: str,
     need_targets: bool,
 ) -> dict[str, Any]:
-    """The columns that a run was trained with, as names for another file; what the user names wins.
+    """The columns that a run was trained with, for another file; columns that the user names override them.
 
     Args:
         task: of the run.
@@ -152,7 +153,7 @@ def recall(
         return there
     ours, theirs = next(iter(absent.items()))
     if ours in named:
-        return dict(named)  # whose reader says what is wrong with it
+        return dict(named)  # the reader of the named columns raises the error
     raise DataError(
         f"the run was trained with `{ours}` = column `{theirs}`, and there is no column `{theirs}`.",
         remedy=f"Name the column that holds it: `--column {ours}=COLUMN`. The file has: {_listed(header)}.",
@@ -172,7 +173,7 @@ def _lacking(task: Task, chosen: Sequence[str], *, need_targets: bool) -> str:
 
 
 def _absent(columns: Mapping[str, Any], header: Sequence[str]) -> dict[str, str]:
-    """The task's columns of which the file lacks one, with that one."""
+    """The task's columns for which the file lacks a column, with that column."""
     lists = {ours: names if isinstance(names, list) else [names] for ours, names in columns.items()}
     return {
         ours: next(name for name in names if name not in header)
@@ -182,22 +183,22 @@ def _absent(columns: Mapping[str, Any], header: Sequence[str]) -> dict[str, str]
 
 
 def header_of(sample: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The columns of some rows, in the order in which they first appear."""
+    """The columns of some rows, in the order in which they first occur."""
     return list(dict.fromkeys(name for row in sample for name in row))
 
 
 def value_of(name: str) -> Getter:
-    """What takes a column's value from a row, or None where a row has no such column."""
+    """Function that returns a column's value from a row, or None if the row lacks the column."""
     return lambda row: row.get(name)
 
 
 def column_of(name: str, sample: Sequence[Mapping[str, Any]], location: str) -> Getter:
-    """What takes a named column's value from a row: a column as it stands, else a field within objects.
+    """Function that returns a named column's value from a row: that of a column, else of a field within objects.
 
     Args:
-        name: of the column; see `found_column`.
+        name: name of the column, see `found_column`.
         sample: some rows of the file.
-        location: the file, for messages.
+        location: name of the file, for messages.
 
     Raises:
         DataError: there is no such column.
@@ -210,7 +211,7 @@ def column_of(name: str, sample: Sequence[Mapping[str, Any]], location: str) -> 
 
 
 def found_column(name: str, sample: Sequence[Mapping[str, Any]], location: str) -> str:
-    """A column as the file spells it: blanks around a name and invisible characters do not count.
+    """A column name in the file's spelling; spaces around it and invisible characters are ignored.
 
     Raises:
         DataError: there is no such column.
@@ -230,7 +231,7 @@ def found_column(name: str, sample: Sequence[Mapping[str, Any]], location: str) 
 
 
 def nested_columns(sample: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The fields within objects, named with points."""
+    """The fields within objects, named with dots."""
     found = dict.fromkeys(path for row in sample for path in _paths(row, "", _DEEPEST))
     return list(found)[:_MOST_NESTED]
 
@@ -265,15 +266,15 @@ def choose_columns(
     """The file's column for each column of the task: `{"text": "review", "label": "stars"}`.
 
     Args:
-        task: whose columns are wanted.
+        task: task whose columns are read.
         sample: some rows of the file.
         named: the recipe's `data.columns`.
-        location: the file, for messages.
-        need_targets: false where only predictions are wanted.
-        given: the task's columns that are read in another way.
+        location: name of the file, for messages.
+        need_targets: whether labels are needed; false for predictions.
+        given: columns of the task that are read in another way.
 
     Raises:
-        DataError: a named column does not exist, or a required one is not to be found.
+        DataError: a named column does not exist, or a required one is not found.
     """
     header = header_of(sample)
     _refuse_wrong_names(task, named, sample, location)
@@ -328,9 +329,9 @@ def _choose_by_kind(
 
 def _missing(name: str, candidates: Sequence[str], header: Sequence[str], location: str) -> DataError:
     found = (
-        f"{len(candidates)} columns might be it: {_listed(candidates)}"
+        f"{len(candidates)} columns could be it: {_listed(candidates)}"
         if candidates
-        else "none looks like it"
+        else "no column looks like it"
     )
     return DataError(
         f"the task needs a column `{name}`, and {found}.",

@@ -1,10 +1,10 @@
-"""Rows to token ids, kept by content: the same rows, tokenizer and options are encoded once.
+"""Rows to token ids, cached by content: the same rows, tokenizer and options are encoded once.
 
-The key is a SHA-256 over every value, the tokenizer, the options and the code that encodes; an entry of the store
-is plain `.npy` arrays, written a chunk of rows at a time and memory-mapped, so a second run starts at once and a
-million rows cost no memory. Its sums are checked before it is believed; a damaged one is encoded again.
-Everything is encoded in full first, so that what `max_length` takes away (text, and what the model should learn
-from it) is known and told before anything is trained.
+The key is a SHA-256 over every value, the tokenizer, the options and the code that encodes. An entry of the cache
+is plain `.npy` arrays, written in chunks of rows and memory-mapped, so a second run starts at once and a million
+rows cost no memory. The checksums of an entry are checked before it is used; a damaged entry is encoded again.
+Every text is encoded in full first, so the truncation by `max_length` (of texts, and of labels and answers) is
+known and reported before training.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tunesmith.encoded import Encoded, Lost, Ragged, add_losses
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.tasks import EncodeOptions, LabelSchema, RowError, Task
 
-_CHUNK_ROWS = 2_000  # the tokenizer's own objects take 5 kB a row until they are arrays
+_CHUNK_ROWS = 2_000  # the tokenizer's own objects take 5 kB per row until they are arrays
 _FORMAT = 3
 _ATTEMPTS = 3  # another process may remove an entry, or replace it, before it is opened
 ENCODED = "encoded"
@@ -38,22 +38,22 @@ _TRAIN_SPLIT = "train"
 
 
 def ignore(text: str) -> None:
-    """Drops a note that nobody waits for."""
+    """Drops a note; the default listener."""
 
 
 @dataclass(frozen=True)
 class TruncationReport:
-    """What `max_length` leaves of a split to learn from.
+    """What `max_length` truncates in one split.
 
     Args:
-        max_length: tokens of a sequence.
-        rows: of the split.
-        rows_cut: rows of which tokens are lost.
-        rows_windowed: rows that became several sequences.
-        rows_without: rows of which nothing is left to learn from.
-        sequences: that they became.
-        tokens: of all rows, uncut.
-        lost: what was lost of what, by name: `tokens`, `entities`, `answers`, ….
+        max_length: most tokens of a sequence.
+        rows: number of rows in the split.
+        rows_cut: number of rows that are truncated.
+        rows_windowed: number of rows that became several sequences.
+        rows_without: number of rows with nothing left to learn from.
+        sequences: number of sequences that the rows became.
+        tokens: number of tokens of all rows before truncation.
+        lost: (number lost, total number) by kind: `tokens`, `entities`, `answers`, ….
     """
 
     max_length: int
@@ -67,14 +67,14 @@ class TruncationReport:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is lost."""
+        """Whether nothing was truncated."""
         return not self.rows_without and not any(gone for gone, _ in self.lost.values())
 
     def __str__(self) -> str:
         parts = []
         if self.rows_cut:
             share = self.rows_cut / self.rows
-            parts.append(f"{self.rows_cut} of {self.rows} texts ({share:.1%}) are cut")
+            parts.append(f"{self.rows_cut} of {self.rows} texts ({share:.1%}) are truncated")
         if self.rows_windowed:
             parts.append(f"{self.rows_windowed} of {self.rows} texts are read in windows")
         parts += [
@@ -85,7 +85,7 @@ class TruncationReport:
         if self.rows_without:
             parts.append(f"{self.rows_without} rows have nothing left to learn from")
         if not parts:
-            return f"nothing is cut at max_length {self.max_length}"
+            return f"nothing is truncated at max_length {self.max_length}"
         return f"at max_length {self.max_length}, " + ", ".join(parts)
 
 
@@ -98,16 +98,16 @@ def encode(
     cache: Path | None = None,
     tell: Callable[[str], None] = ignore,
 ) -> Encoded:
-    """Sequences of the examples.
+    """Encodes the examples.
 
     Args:
-        task: whose encoding is used.
-        examples: the rows.
+        task: task that encodes.
+        examples: rows to encode.
         tokenizer: a fast tokenizer of transformers.
-        options: how; with the purpose `predict`, only the task's input columns are read.
-        label_schema: what the task learned.
-        cache: folder of the store; none keeps nothing.
-        tell: called with a note when an entry of the store was damaged.
+        options: options of the encoding; with the purpose `predict`, only the task's input columns are read.
+        label_schema: the task's label schema.
+        cache: cache folder; None caches nothing.
+        tell: function that receives a note if an entry of the cache is damaged.
     """
     names = task.inputs if options.purpose == "predict" else (*task.inputs, *task.outputs)
     columns = {name: examples.columns[name] for name in names if name in examples.columns}
@@ -127,17 +127,17 @@ def encode(
         if stored is not None:
             return stored
         parts = (task.encode(chunk, tokenizer, options, label_schema) for chunk in _chunks(columns))
-    raise OSError(f"what was written to `{entry}` cannot be read again")
+    raise OSError(f"the files in `{entry}` were written, but cannot be read")
 
 
 @dataclass(frozen=True)
 class EncodedSplits:
-    """Every split's sequences, and what is lost.
+    """The sequences of every split, with truncation reports.
 
     Args:
-        splits: by name.
-        truncation: by name.
-        max_length: that was used.
+        splits: sequences by name of the split.
+        truncation: truncation report by name of the split.
+        max_length: most tokens of a sequence.
     """
 
     splits: dict[str, Encoded]
@@ -146,7 +146,7 @@ class EncodedSplits:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest sequence there is."""
+        """Number of tokens in the longest sequence."""
         return max(int(encoded.ragged["input_ids"].lengths.max()) for encoded in self.splits.values())
 
 
@@ -161,20 +161,20 @@ def encode_splits(
     cache: Path,
     tell: Callable[[str], None] = ignore,
 ) -> EncodedSplits:
-    """Encodes every split, first in full to know what `max_length` takes away.
+    """Encodes every split, first in full, to know what `max_length` truncates.
 
     Args:
-        task: whose encoding is used.
-        splits: examples by name.
-        tokenizer: a fast tokenizer.
-        label_schema: what the task learned.
-        choose_max_length: from the tokens of the longest text there is.
-        overlap: tokens that windows share; a quarter of `max_length` when None.
-        cache: folder of the store.
-        tell: called with a note when an entry of the store was damaged.
+        task: task that encodes.
+        splits: examples by name of the split.
+        tokenizer: a fast tokenizer of transformers.
+        label_schema: the task's label schema.
+        choose_max_length: function from the number of tokens of the longest text to `max_length`.
+        overlap: number of tokens that windows share; None takes a quarter of `max_length`.
+        cache: cache folder.
+        tell: function that receives a note if an entry of the cache is damaged.
 
     Raises:
-        DataError: no row of a split has anything to learn from, or be scored by.
+        DataError: a split has no row with anything left to learn from or to score.
     """
     store = (cache, tell)
     full = {
@@ -186,8 +186,8 @@ def encode_splits(
     shared = max_length // 4 if overlap is None else overlap
     if task.windows and shared > max_length // 2:
         raise RecipeError(
-            f"windows must have more of their own than they share: data.overlap_tokens is {shared}, and "
-            f"data.max_length {max_length}.",
+            f"data.overlap_tokens must be at most half of data.max_length: it is {shared}, and data.max_length "
+            f"is {max_length}.",
             remedy=f"Give at most {max_length // 2}, or leave it at `auto`.",
         )
     cut = {
@@ -218,14 +218,14 @@ def _encoded(
     cache: Path,
     tell: Callable[[str], None],
 ) -> Encoded:
-    """Sequences of the examples; a row that cannot be encoded is named by its place."""
+    """Encodes the examples; a row that cannot be encoded is named by its location."""
     try:
         return encode(task, examples, tokenizer, options, label_schema, cache, tell)
     except RowError as error:
         raise DataError(
             f"the row cannot be used: {error}",
             location=_place_of_fault(task, examples, tokenizer, options, label_schema),
-            remedy="Mend it, or take it out of the file.",
+            remedy="Fix it, or take it out of the file.",
         ) from None
 
 
@@ -241,7 +241,7 @@ def _place_of_fault(
 
 
 def survey(task: Task, full: Encoded, cut: Encoded, max_length: int) -> TruncationReport:
-    """What is lost between rows encoded in full and within `max_length`."""
+    """The truncation report: rows encoded in full compared with rows encoded within `max_length`."""
     before, after = full.sum_by_row(full.lengths), cut.sum_by_row(cut.lengths)
     items_before, items_after = (e.sum_by_row(task.num_items(e)) for e in (full, cut))
     windows = np.bincount(cut.rows, minlength=cut.n_rows)
@@ -265,7 +265,7 @@ def survey(task: Task, full: Encoded, cut: Encoded, max_length: int) -> Truncati
 
 
 def with_something_to_learn(task: Task, encoded: Encoded) -> Encoded:
-    """Without the sequences that hold no item of the loss."""
+    """The sequences that hold at least one item of the loss."""
     kept = np.flatnonzero(task.num_items(encoded) > 0)
     return encoded if len(kept) == len(encoded) else encoded.take(kept)
 
@@ -275,7 +275,7 @@ def _options(split: str, max_length: int | None, overlap: int) -> EncodeOptions:
 
 
 def _longest_part(encoded: Encoded) -> int:
-    """Tokens of the longest sequence that the model reads, or writes, at once."""
+    """Number of tokens of the longest sequence that the model reads or writes at once."""
     return max(
         int(values.lengths.max(initial=0)) for name, values in encoded.ragged.items() if "_of_" not in name
     )
@@ -311,7 +311,7 @@ def _key(
 
 @once
 def _code_of_tasks() -> str:
-    """A sum over the tasks' source files: what an older version encoded is not believed."""
+    """A checksum over the tasks' source files, so that encodings of an older version are not used."""
     digest = hashlib.sha256()
     folder = Path(tasks.__file__).parent
     for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".jinja")):
@@ -320,7 +320,7 @@ def _code_of_tasks() -> str:
 
 
 def _write_parts(folder: Path, parts: Iterable[Encoded]) -> dict[str, Any]:
-    """Appends part after part to the arrays in the folder; returns what else there is to know."""
+    """Appends part after part to the arrays in the folder; returns the facts of the entry."""
     n_rows = 0
     lost: Lost = {}
     with contextlib.ExitStack() as stack:
@@ -346,7 +346,7 @@ def _write_parts(folder: Path, parts: Iterable[Encoded]) -> dict[str, Any]:
 
 
 def _load(entry: Path) -> Encoded | None:
-    """Opens an entry of the store; None when it is missing or damaged."""
+    """Opens an entry of the cache; None if it is missing or damaged."""
     facts = open_entry(entry)
     if facts is None:
         return None

@@ -1,7 +1,8 @@
-"""Examples: the rows of one split that can be used, and where each came from.
+"""Examples: the usable rows of one split, and the origin of each.
 
-A row that cannot be used becomes a `InvalidRow` with file, line and reason. By default any fault stops the run,
-naming the first ones; with `bad_rows: set_aside` they go to a file, are counted, and the run goes on.
+A row that cannot be used becomes an `InvalidRow` with file, line and reason. By default, invalid rows stop the
+run, and the first ones are named. With `bad_rows: set_aside` they are written to a file and counted, and the run
+continues.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tunesmith.tasks import LabelSchema, Realigned, RowError, Task
 _SAMPLE_ROWS = 500
 _SHOWN_KINDS, _SHOWN_PLACES, _SHOWN_HINTS = 5, 5, 3
 _QUOTED = re.compile(r"`[^`]*`")
-# What differs between faults of one kind: values, numbers, and what the standard library adds to "not JSON".
+# What differs between problems of one kind: values, numbers, and what the standard library adds to "not JSON".
 _VALUE = re.compile(r"`[^`]*`|\d+|(?<=not JSON: ).*")
 
 
@@ -56,14 +57,14 @@ class Examples:
     """Rows by column, with their origin.
 
     Args:
-        columns: values by the task's column names, as lists or stored; `extra` columns keep the file's names.
-        files: the names of the files.
-        file_index: [rows], which of the files a row stands in.
-        lines: [rows], the line it starts on.
-        extra: columns that slices, groups or `group_by` need.
-        inputs: names of the columns that are read to predict.
-        units: what the numbers of each file count, for messages: `line`, `row`, `question`.
-        names: a short name of each file, see `distinct_names`; the last part of its path when empty.
+        columns: values by the task's column names, as lists or stored columns.
+        files: names of the files.
+        file_index: [rows], index of the file that each row is from.
+        lines: [rows], line on which each row starts.
+        extra: columns that slices, groups or `group_by` need, by the file's names.
+        inputs: names of the columns that are read for predictions.
+        units: what the line numbers of each file count, for messages: `line`, `row`, `question`.
+        names: short name of each file, see `distinct_names`; empty derives them from the paths.
     """
 
     columns: dict[str, Sequence[Any]]
@@ -79,16 +80,16 @@ class Examples:
         return len(self.lines)
 
     def location(self, row: int) -> str:
-        """Where a row stands: `train.csv, line 17`."""
+        """The location of a row: `train.csv, line 17`."""
         file = self.file_index[row]
         return f"{self.files[file]}, {self.units[min(file, len(self.units) - 1)]} {self.lines[row]}"
 
     def row_id(self, row: int) -> str:
-        """A row's name in files of ours: `train.csv:17`."""
+        """The name of a row in files of the run: `train.csv:17`."""
         return f"{self._names()[self.file_index[row]]}:{self.lines[row]}"
 
     def row_ids(self) -> Iterator[str]:
-        """Every row's name, in order."""
+        """The name of every row, in order."""
         names = self._names()
         for file, line in zip(self.file_index, self.lines, strict=True):
             yield f"{names[file]}:{line}"
@@ -97,11 +98,11 @@ class Examples:
         return self.names or tuple(distinct_names(self.files).values())
 
     def row(self, row: int) -> dict[str, Any]:
-        """One row's values by column."""
+        """The values of one row, by column."""
         return {name: values[row] for name, values in self.columns.items()}
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Every row's values by column, in order."""
+        """The values of every row, by column, in order."""
         names = list(self.columns)
         for values in zip(*self.columns.values(), strict=True):
             yield dict(zip(names, values, strict=True))
@@ -125,7 +126,7 @@ class Examples:
 
 
 def distinct_names(files: Iterable[str]) -> dict[str, str]:
-    """For each file the shortest end of its path that no other one has: `a.csv`, `train/b.csv`, `test/b.csv`."""
+    """For each file, the shortest end of its path that no other file has: `a.csv`, `train/b.csv`, `test/b.csv`."""
     open_files = {file: PurePath(file).parts for file in files}
     names = dict.fromkeys(open_files, "")
     depth = 0
@@ -145,13 +146,15 @@ def distinct_names(files: Iterable[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Reading:
-    """What came of reading the sources of one split.
+    """The result of reading the sources of one split.
 
     Args:
-        examples: the usable rows.
-        invalid_rows: the others.
-        chosen: the first source's column for each of the task's, as people read it.
-        views: `data.columns` that read each source, without repetition.
+        examples: usable rows.
+        invalid_rows: rows that cannot be used.
+        chosen: column of the first source for each column of the task, for people to read.
+        views: `data.columns` that would read each source, without repetition.
+        realigned: answers that were found at another location.
+        notices: notices for the user.
     """
 
     examples: Examples
@@ -164,7 +167,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Moved:
-    """An answer of a row that was found elsewhere than the row says."""
+    """An answer that was found at another location than its row gives."""
 
     file: str
     line: int
@@ -178,16 +181,16 @@ def read_examples(
     *,
     label_schema: LabelSchema | None = None,
 ) -> Reading:
-    """Every usable row of the sources.
+    """Reads every row of the sources.
 
     Args:
-        task: whose columns are read.
+        task: task whose columns are read.
         sources: files, folders or Hub names, read one after the other.
         options: how they are read.
         label_schema: what was learned, where these are not the training rows.
 
     Raises:
-        DataError: a source is missing or of no known format, a column is missing, or there is no row.
+        DataError: a source is missing or of an unknown format, a column is missing, or there are no rows.
     """
     builder = _Builder(task, options, label_schema)
     for source in sources:
@@ -235,7 +238,7 @@ class _Builder:
         self.extra = {name: ColumnWriter() for name in (*options.extra, *options.optional)}
         self.invalid_rows: list[InvalidRow] = []
         self.units: dict[str, str] = {}
-        # What only says which rows belong together is no task's to read.
+        # Tasks do not read columns that only say which rows belong together.
         self._together = [c.name for c in task.columns if c.together and not c.required]
         self._categories = {column.name for column in task.columns if column.kind == "category"}
 
@@ -276,7 +279,7 @@ class _Builder:
             values.append(extra[name](row.values))
 
     def _writer(self, name: str) -> ColumnWriter | CategoryWriter:
-        """For a column that this row is the first to have."""
+        """A writer for a column that first occurs in this row."""
         writer = CategoryWriter() if name in self._categories else ColumnWriter()
         for _ in self.lines:
             writer.append(None)
@@ -298,16 +301,16 @@ class _Builder:
 def refuse_invalid_rows(
     invalid_rows: Sequence[InvalidRow], n_usable: int, *, remedy: str, notices: Sequence[str] = ()
 ) -> None:
-    """Stops at rows that cannot be used, if there are any.
+    """Raises an error if there are rows that cannot be used.
 
     Args:
-        invalid_rows: the rows.
-        n_usable: rows that are left.
-        remedy: what to do when some are.
-        notices: what is known of the sources.
+        invalid_rows: rows that cannot be used.
+        n_usable: number of usable rows.
+        remedy: remedy if there are usable rows.
+        notices: notices about the sources, which may explain the problem.
 
     Raises:
-        DataError: naming each kind of fault once, with its count and the first places.
+        DataError: there are invalid rows; each kind of problem is named once, with its count and first locations.
     """
     if not invalid_rows:
         return
@@ -324,7 +327,7 @@ def refuse_invalid_rows(
 
 
 def _kinds(invalid_rows: Sequence[InvalidRow]) -> list[list[InvalidRow]]:
-    """Faults that say the same of different values, together; the most frequent first."""
+    """Invalid rows grouped by problem, whatever the values in it; the most frequent first."""
     kinds: dict[str, list[InvalidRow]] = {}
     for problem in invalid_rows:
         kinds.setdefault(_VALUE.sub("…", problem.reason), []).append(problem)
@@ -332,7 +335,7 @@ def _kinds(invalid_rows: Sequence[InvalidRow]) -> list[list[InvalidRow]]:
 
 
 def _kind_line(invalid_rows: Sequence[InvalidRow]) -> str:
-    """One line of a kind: the first place, how many more there are and where, and the values they differ in."""
+    """One line for a kind of problem: the first location, the number and locations of more, and other values."""
     first = invalid_rows[0]
     if len(invalid_rows) == 1:
         return str(first)
@@ -350,7 +353,7 @@ def _kind_line(invalid_rows: Sequence[InvalidRow]) -> str:
 
 
 def _first_difference(one: str, other: str) -> str:
-    """The first quoted value in which two messages of one kind differ."""
+    """The first quoted value of `other` that differs from that of `one`."""
     pairs = zip(_QUOTED.findall(one), _QUOTED.findall(other), strict=False)
     return next((there for here, there in pairs if here != there), "")
 
@@ -360,23 +363,23 @@ def _hints(problem: InvalidRow) -> tuple[str, str]:
 
 
 def set_invalid_rows_aside(invalid_rows: Sequence[InvalidRow], path: Path) -> None:
-    """Writes rows that cannot be used into a JSON-lines file, with their reasons."""
+    """Writes rows that cannot be used to a JSON-lines file, with their reasons."""
     lines = (
         {"file": f.file, "line": f.line, "unit": f.unit, "reason": f.reason, "values": dict(f.values)}
         for f in invalid_rows
     )
-    # Values may hold what JSON or UTF-8 do not: that is why they are here.
+    # Invalid rows may hold values that JSON or UTF-8 cannot represent.
     write_atomically(path, (json.dumps(line, default=str) + "\n" for line in lines))
 
 
 def list_realigned(realigned: Sequence[Moved], path: Path) -> None:
-    """Writes answers that were found elsewhere into a JSON-lines file, as they were and as they are now."""
+    """Writes answers that were found at another location to a JSON-lines file, before and after."""
     lines = ({"file": moved.file, "line": moved.line, **asdict(moved.answer)} for moved in realigned)
     write_atomically(path, (json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def fingerprint(sources: Sequence[str]) -> str:
-    """SHA-256 over the content behind the sources (a Hub name stands for itself)."""
+    """SHA-256 over the content of the sources (for a Hub data set, over its name)."""
     digest = hashlib.sha256()
     for source in sources:
         digest.update(fingerprint_of(source))

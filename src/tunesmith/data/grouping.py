@@ -1,6 +1,6 @@
 """Which rows belong together: one context, one document, one customer.
 
-Such rows never cross splits (`data/splits.py`), and intervals take them together (`evaluation/clusters.py`).
+Such rows stay in one split (`data/splits.py`), and intervals resample them together (`evaluation/clusters.py`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tunesmith.tasks import Task
 
 
 def row_groups(task: Task, examples: Examples, group_by: str | None) -> NDArray[np.int64] | None:
-    """[rows], a number for each group; None where every row stands for itself.
+    """[rows], the number of each row's group; None if every row is a group of its own.
 
     Args:
-        task: whose columns say `together`.
-        examples: the rows.
-        group_by: the recipe's `data.group_by`; it comes before the task's columns, where the rows have it.
+        task: task whose columns may be marked as `together`.
+        examples: rows to group.
+        group_by: the recipe's `data.group_by`; if the rows have it, it replaces the task's columns.
     """
     columns = _columns(task, examples, group_by)
     if not columns or not len(examples):
@@ -36,7 +36,7 @@ def row_groups(task: Task, examples: Examples, group_by: str | None) -> NDArray[
 
 
 def _key(values: Sequence[Any], row: int) -> bytes:
-    """Equal for rows of one group; short, as a context may be long. Without a value, a row stands alone."""
+    """A short key, equal for rows of one group. A row without a value is a group of its own."""
     alone = any(value in (None, "") for value in values)
     whole = f"row {row}" if alone else "\0".join(normalised(str(value)) for value in ("", *values))
     return hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()
@@ -50,15 +50,15 @@ def _columns(task: Task, examples: Examples, group_by: str | None) -> list[Seque
 
 
 def group_columns(group_by: str | None) -> list[str]:
-    """The columns to read, where a file has them, so that rows can be grouped."""
+    """The columns that are read, if a file has them, to group rows."""
     return [] if group_by is None else [group_by]
 
 
 def notice_of_groups(examples: Examples, group_by: str | None) -> str:
-    """What to say of rows that lack the column they should be grouped by; empty where they have it."""
+    """A notice if the rows lack the column by which they should be grouped; else empty."""
     if group_by is None or any(value is not None for value in examples.extra.get(group_by, ())):
         return ""
     return (
         f"{', '.join(examples.files)} has no column `{group_by}` (`data.group_by`): "
-        "intervals take its rows as independent"
+        "the intervals take its rows as independent"
     )

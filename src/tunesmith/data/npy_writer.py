@@ -1,4 +1,4 @@
-"""An array in a `.npy` file that grows along its first axis, so that it need not be whole in memory first."""
+"""An array in a `.npy` file that grows along its first axis, so that it need not fit into memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 
 class GrowingArray:
-    """A `.npy` file to append to; a context, at the end of which its header tells the length.
+    """A `.npy` file to append to. It is a context manager; at the end, the header gets the length.
 
     Args:
-        path: of the file.
-        like: an array of the dtype and of the shape, but for the first axis.
+        path: path of the file.
+        like: an array with the same dtype, and the same shape except for the first axis.
     """
 
     def __init__(self, path: Path, like: NDArray[Any]) -> None:
@@ -32,7 +32,7 @@ class GrowingArray:
                 self._handle.seek(0)
                 # numpy leaves room in a header for the first axis to grow.
                 if self._write_header() != self._start:
-                    raise OSError(f"the header of `{self._path}` has outgrown its place")
+                    raise OSError(f"the header of `{self._path}` has become longer")
 
     def __len__(self) -> int:
         return self._rows
@@ -41,7 +41,7 @@ class GrowingArray:
         """Adds rows.
 
         Raises:
-            TypeError: they are of another kind than the first ones.
+            TypeError: the rows have another dtype or shape than the first ones.
         """
         same = np.asarray(values).astype(self._dtype, order="C", casting="safe" if len(values) else "unsafe")
         if same.shape[1:] != self._shape:

@@ -1,8 +1,8 @@
-"""Several short texts in one sequence, so that nothing is computed for padding.
+"""Several short texts in one sequence, so that no padding is computed.
 
-The texts stay apart: positions begin anew with each, from which transformers derives a mask that lets no token
-see another text, and the first token of a text is no target, because the token before it is not its past. The
-loss of packed texts equals that of the same texts alone.
+The texts stay apart: positions restart with each text, and transformers derives a mask from them, so no token
+attends to another text. The first token of a text has no label, because the token before it belongs to another
+text. The loss of packed texts equals that of the same texts alone.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from tunesmith.tasks import IGNORED
 
 
 def pack(encoded: Encoded, max_length: int) -> Encoded:
-    """Sequences joined to full ones; `position_ids` tells where each text begins.
+    """Joins short sequences to full ones; `position_ids` restarts where a text begins.
 
     Args:
-        encoded: with `input_ids` and `labels`, a label a token.
-        max_length: most tokens of a packed sequence.
+        encoded: sequences with `input_ids` and `labels`, one label per token.
+        max_length: most tokens in a packed sequence.
     """
     groups = best_fit(encoded.lengths, max_length)
     order = encoded.take(np.concatenate(groups))
@@ -41,9 +41,9 @@ def pack(encoded: Encoded, max_length: int) -> Encoded:
 
 
 def best_fit(lengths: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
-    """Groups of items whose lengths add up to at most `size`: the longest first, each where it fits best.
+    """Groups of items whose lengths add up to at most `size`: the longest first, each into the group it fits best.
 
-    Best-fit decreasing (Johnson 1973) needs at most 11/9 of the fewest groups possible, and one more.
+    Best-fit decreasing (Johnson 1973) needs at most 11/9 of the fewest possible groups, plus one.
     """
     free: dict[int, list[int]] = {}
     sizes: list[int] = []  # the distinct free sizes, sorted

@@ -1,4 +1,4 @@
-"""From the recipe's data section to splits: read, learn the targets, check them, hold out, look for leaks."""
+"""From the recipe's data section to splits: read, learn the label schema, check it, hold out, find leaks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SPLIT_NAMES = {
     "test": ("test",),
 }
 _SHOWN_LABELS = 5
-_SET_ASIDE = "Mend them, or set them aside into a file with `data.bad_rows=set_aside`."
+_SET_ASIDE = "Fix them, or set them aside into a file with `data.bad_rows=set_aside`."
 
 
 @dataclass
@@ -43,12 +43,12 @@ class PreparedData:
 
     Args:
         splits: `train`, `validation` and perhaps `test`.
-        label_schema: what the task learned from the training rows.
-        chosen: the file's column for each of the task's.
-        views: `data.columns` that read each source, those of the first training file first.
+        label_schema: the label schema that the task learned from the training rows.
+        chosen: the file's column for each column of the task.
+        views: `data.columns` that would read each source, those of the first training file first.
         invalid_rows: rows that were set aside.
-        notices: what the user should know.
-        realigned: answers that were found elsewhere than their rows say.
+        notices: notices for the user.
+        realigned: answers that were found at another location than their rows give.
     """
 
     splits: dict[str, Examples]
@@ -60,7 +60,7 @@ class PreparedData:
     realigned: list[Moved] = field(default_factory=list)
 
     def row_ids_as_json(self) -> Iterator[str]:
-        """The rows of each split by file and line, as the text of a JSON object, piece by piece."""
+        """The names of the rows of each split, as the text of a JSON object, piece by piece."""
         before = "{"
         for name, examples in self.splits.items():
             yield f"{before}\n  {json.dumps(name)}: ["
@@ -72,7 +72,7 @@ class PreparedData:
 
 
 def find_splits(recipe: Recipe) -> Recipe:
-    """A source that holds train, validation and test side by side stands for those, unless others are named."""
+    """The recipe with the splits of a source that holds several, unless the recipe names others."""
     data = recipe.data
     if len(data.train) != 1:
         return recipe
@@ -101,12 +101,12 @@ def _split_part(source: str, parts: Sequence[tuple[str, str]], split: str) -> st
 
 
 def all_sources(data: DataRecipe) -> list[str]:
-    """Every file the data section names."""
+    """Every source that the data section names."""
     return [source for sources in sources_of(data).values() for source in sources]
 
 
 def sources_of(data: DataRecipe) -> dict[str, list[str]]:
-    """The files of each split that has some of its own."""
+    """The sources of each split that has sources of its own."""
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     return {split: part for split, part in parts.items() if isinstance(part, list)}
 
@@ -115,11 +115,11 @@ def prepare(task: Task, recipe: Recipe) -> PreparedData:
     """The splits of a recipe.
 
     Args:
-        task: whose columns are read.
-        recipe: `data`, `seed`, and the columns that `evaluate` needs.
+        task: task whose columns are read.
+        recipe: recipe, of which `data`, `seed`, and the slices and groups of `evaluate` are used.
 
     Raises:
-        DataError: rows cannot be used and the recipe says to stop, or the data do not make a training.
+        DataError: rows cannot be used and the recipe says to stop, or the data are not enough to train on.
     """
     data = recipe.data
     for_scores = [*recipe.evaluate.slices, *recipe.evaluate.groups]
@@ -166,7 +166,7 @@ def read_checked(
     label_schema: LabelSchema,
     options: ReadOptions = PLAIN_READING,
 ) -> Reading:
-    """The rows of the sources whose targets the model knows; all others are faults.
+    """The rows of the sources whose labels are in the label schema; all others are invalid rows.
 
     Raises:
         DataError: a source or a column is missing.
@@ -182,7 +182,7 @@ def _train_extra(data: DataRecipe, for_scores: Sequence[str]) -> list[str]:
 
 
 def _checked(task: Task, reading: Reading, label_schema: LabelSchema) -> Reading:
-    """Moves rows whose target the training rows never showed to the faults."""
+    """Moves rows with a label that does not occur in the training rows to the invalid rows."""
     examples, invalid_rows = reading.examples, list(reading.invalid_rows)
     is_known = np.ones(len(examples), dtype=bool)
     for number, row in enumerate(examples.rows()):
@@ -205,7 +205,7 @@ def _fault(examples: Examples, number: int, error: RowError, row: dict[str, Any]
 def _held_out(
     task: Task, usable: dict[str, Examples], data: DataRecipe, seed: int, label_schema: LabelSchema
 ) -> tuple[dict[str, Examples], list[str]]:
-    """Every split, the shares dealt out; and what the user should know of that."""
+    """Every split, with shares held out, and notices for the user."""
     notices: list[str] = []
     splits = dict(usable)
     for split in ("test", "validation"):
@@ -224,7 +224,7 @@ def _held_out(
 def _deal(
     task: Task, examples: Examples, share: float, group_by: str | None, seed: int, purpose: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
-    """Rows to keep, rows to hold out, and a notice where documents had to be parted."""
+    """Rows to keep, rows to hold out, and a notice if documents had to be split."""
     strata = [c.name for c in task.columns if c.target and c.kind == "category"]
     together = [c for c in task.columns if c.together and c.name in examples.columns]
     names = [column.name for column in together]
@@ -237,7 +237,7 @@ def _deal(
             raise
     n = len({value for name in names if name not in needed for value in examples.columns[name]})
     notice = (
-        f"rows of one document stand in train and {purpose}, as too few documents ({n}) are there to hold out "
+        f"train and {purpose} share rows of one document, since there are too few documents ({n}) to hold out "
         f"{share:.0%} of the rows: the {purpose} scores may be too good"
     )
     return *hold_out(examples, share, together=needed, **how), notice
@@ -246,19 +246,19 @@ def _deal(
 def _missing_labels(
     task: Task, train: Examples, held: Examples, purpose: str, label_schema: LabelSchema
 ) -> list[str]:
-    """Notices of labels that one side has no row of."""
+    """Notices about labels without a row on one side."""
     names = set(label_schema.get("labels", ()))
     known, seen = (_labels_in(task, examples, names) for examples in (train, held))
     notices = []
     if unseen := sorted(known - seen):
-        notices.append(f"{_counted(unseen)} no {purpose} row: how well they are found is not known")
+        notices.append(f"{_counted(unseen)} no {purpose} row, so their scores are not known")
     if unlearned := sorted(seen - known):
         notices.append(f"{_counted(unlearned)} no training row, and cannot be learned")
     return notices
 
 
 def _labels_in(task: Task, examples: Examples, names: set[str]) -> set[str]:
-    """The labels that rows have, in a column of its own or in lists."""
+    """The labels of the rows, from columns of labels and from lists."""
     found: set[str] = set()
     for column in task.columns:
         if column.target and column.kind in ("category", "list") and column.name in examples.columns:
@@ -277,7 +277,7 @@ def _counted(labels: Sequence[str]) -> str:
 
 
 def _with_distinct_names(splits: dict[str, Examples]) -> dict[str, Examples]:
-    """The splits with a name for each file that no file of another split has."""
+    """The splits, with file names that are unique across all splits."""
     names = distinct_names(file for examples in splits.values() for file in examples.files)
     return {
         split: replace(examples, names=tuple(names[file] for file in examples.files))
@@ -302,8 +302,8 @@ def _notices(prepared: PreparedData) -> list[str]:
     if prepared.realigned:
         differ = sum(moved.answer.text != moved.answer.found for moved in prepared.realigned)
         notices.append(
-            f"{len(prepared.realigned)} answers were found elsewhere than their rows say, {differ} of them "
-            "written otherwise; all are listed in data/realigned_answers.jsonl"
+            f"{len(prepared.realigned)} answers were found at another location than their rows give, {differ} of "
+            "them in another spelling; all are listed in data/realigned_answers.jsonl"
         )
     if prepared.invalid_rows:
         notices.append(
@@ -314,7 +314,7 @@ def _notices(prepared: PreparedData) -> list[str]:
         shared = 0 if name == "train" else len(rows_among(examples, known))
         if shared:
             notices.append(
-                f"{shared} of {len(examples)} {name} rows have the text of a training row: "
-                f"the {name} scores are too good by as much as these weigh"
+                f"{shared} of {len(examples)} {name} rows have the same text as a training row: "
+                f"they make the {name} scores too good"
             )
     return notices

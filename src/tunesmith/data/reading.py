@@ -1,7 +1,7 @@
-"""Rows of a source, one at a time, each with the place it stands at. The door to all formats.
+"""Rows of a source, one at a time, each with its location. All formats are read through this module.
 
-A source is a file (here or at a URL that fsspec knows, compressed or not), a folder of texts, parallel files,
-a database with a query, or a data set of the Hub. What each is, stands in `formats/`.
+A source is a file (a local one or a URL that fsspec knows, compressed or not), a folder of texts, parallel files,
+a database with a query, or a data set of the Hub. `formats/` has a module for each.
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ __all__ = ["Row", "fingerprint_of", "read_rows", "read_sample", "source_files", 
 
 
 def read_rows(source: str, notices: list[str] | None = None) -> Iterator[tuple[str, Row]]:
-    """Every row of a source, with the name of the file it stands in.
+    """Every row of a source, with the name of its file.
 
     Args:
         source: a file or its URL, a folder, `parallel:PATH.{en,de}`, `URL#QUERY` or `hub:NAME[:SPLIT]`.
-        notices: what the user should know of the source is added to it, as the rows are read.
+        notices: list to which notices for the user are appended while the rows are read.
 
     Raises:
-        DataError: there is no such source, or it is not what its name says.
+        DataError: the source does not exist, or is not of the format that its name says.
     """
     try:
         entry, source = _to_open(source)
         yield from entry.rows(source, [] if notices is None else notices)
-    except OSError as error:  # a disk or a network that gives way in the middle
+    except OSError as error:  # a disk or a network that fails in the middle
         raise DataError(
-            f"`{source_name(source)}` cannot be read to its end: {error}.", remedy="Try again, or copy it."
+            f"`{source_name(source)}` cannot be read to its end: {error}.",
+            remedy="Try again, or make a local copy.",
         ) from None
 
 
 def read_sample(
     rows: Iterable[tuple[str, Row]], n: int
 ) -> tuple[list[tuple[str, Row]], list[Mapping[str, Any]]]:
-    """The first rows until `n` of them can be read, and the values of those; faulty rows are no reason to stop."""
+    """The first rows, until `n` of them are usable, and the values of the usable rows."""
     head: list[tuple[str, Row]] = []
     sample: list[Mapping[str, Any]] = []
     for file, row in rows:
@@ -55,13 +56,13 @@ def read_sample(
 
 
 def source_parts(source: str) -> list[tuple[str, str]]:
-    """What a source holds side by side, by name, and how each is written as a source: splits, for one."""
+    """The parts of a source (splits, for example): the name of each, and how it is written as a source."""
     entry, source = _found(source)
     return entry.parts(source)
 
 
 def source_files(source: str) -> list[Path]:
-    """The local files behind a source, sorted; none for what is elsewhere.
+    """The local files of a source, sorted; none for a remote source.
 
     Raises:
         DataError: a file is missing.
@@ -71,7 +72,7 @@ def source_files(source: str) -> list[Path]:
 
 
 def fingerprint_of(source: str) -> bytes:
-    """Bytes that change when the data of a source do; a Hub name stands for itself.
+    """Bytes that change when the data of a source change; for a Hub data set, a hash of its name.
 
     Raises:
         DataError: the source cannot be read.
@@ -81,15 +82,15 @@ def fingerprint_of(source: str) -> bytes:
 
 
 def source_name(source: str) -> str:
-    """What messages call a source: never with a password."""
+    """The name of a source in messages, without passwords."""
     entry, source = _found(source)
     return entry.name(source)
 
 
 def with_variables(source: str) -> str:
-    """A path with the values of the environment for `${NAME}`.
+    """A path with `${NAME}` replaced by the environment variable.
 
-    A URL, and what a query follows, keeps its variables until it is opened, so that its name shows no secret.
+    A URL, or a source with a query, keeps its variables until it is opened, so that its name shows no secret.
 
     Raises:
         DataError: a variable is not set.
@@ -100,14 +101,14 @@ def with_variables(source: str) -> str:
 def _to_open(source: str) -> tuple[SourceFormat, str]:
     if is_masked(source):
         raise DataError(
-            f"`{source_name(source)}` was written down without its password.",
-            remedy="Put `${NAME}` in its place and the password into that variable of the environment.",
+            f"`{source_name(source)}` was recorded without its password.",
+            remedy="Write `${NAME}` in place of the password, and set that environment variable to it.",
         )
     return _found(source)
 
 
 def _found(source: str) -> tuple[SourceFormat, str]:
-    """The format that reads a source, and the source as that format takes it."""
+    """The format that reads a source, and the source in the form that the format takes."""
     source = with_variables(source)
     return next((entry for entry in source_formats() if entry.claims(source)), _FILE), source
 
@@ -135,7 +136,7 @@ def _file_parts(source: str) -> list[tuple[str, str]]:
 
 
 _FILE = SourceFormat(
-    "a file of a known format, here or at a URL",
+    "a file of a known format, local or at a URL",
     claims=lambda source: True,
     rows=_file_rows,
     files=_file_path,

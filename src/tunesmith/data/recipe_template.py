@@ -1,4 +1,4 @@
-"""A commented recipe for a data file: every key with its default and one line of what it is."""
+"""A commented recipe for a data file: every key with its default and a one-line description."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _SAMPLE_ROWS = 500
 
 
 def starting_recipe(task_name: str, source: str, named: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The text of a recipe, and the columns that were chosen.
+    """The text of a recipe for a data file, and the columns that were chosen.
 
     Args:
-        task_name: of the task.
+        task_name: name of the task.
         source: a data file, or a folder with train, validation and test files.
-        named: columns the user named.
+        named: columns that the user named, by column of the task.
 
     Raises:
-        DataError: the source cannot be read, or its columns cannot be told apart.
+        DataError: the source cannot be read, or the choice of columns is ambiguous.
     """
     task = TASKS.get(task_name)
     data = find_splits(Recipe(data=DataRecipe(train=[source]))).data
     _, sample = read_sample(read_rows(data.train[0]), _SAMPLE_ROWS)
     if not sample:
         raise DataError(
-            f"`{source_name(data.train[0])}` has no row that can be read.", remedy="Check the file's format."
+            f"no row of `{source_name(data.train[0])}` can be read.", remedy="Check the file's format."
         )
     view = choose_view(task, sample, ReadOptions(named), location=source_name(data.train[0]))
     # A format that was recognised is recognised again in training.
@@ -50,7 +50,7 @@ def starting_recipe(task_name: str, source: str, named: Mapping[str, str]) -> tu
 
 
 def _render(given: Mapping[str, object]) -> str:
-    lines = ["# Every key with its default; a key that is left out means its default.", ""]
+    lines = ["# Every key with its default. A key that is left out has its default.", ""]
     section = ""
     for key, default, description in describe_fields():
         parent, _, name = key.rpartition(".")

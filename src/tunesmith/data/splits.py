@@ -1,9 +1,9 @@
-"""Holding rows out: stratified by label, whole groups together, the same text never on both sides.
+"""Holding rows out: stratified by label, groups kept whole, the same text never on both sides.
 
-Rows of one group (`group_by`, and always rows of equal text) are one unit: a copy of a training text among
-the test rows would be scored from memory. Units are dealt in an order that depends on the seed alone, each to
-the side whose share of its label is furthest behind. Every label has a row to learn from; one to be scored by it
-has where that does not take half as many rows again as were asked for.
+Rows of one group (`group_by`, and always rows of equal text) are one unit: a model would know a copy of a training
+text among the test rows by heart. Units are distributed in an order that depends only on the seed, each to the
+side whose share of its label is furthest behind. Every label keeps a row in training. It also gets a held-out row,
+as long as this adds at most half as many rows again as requested.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ def hold_out(
     """Rows to keep and rows to hold out, both in file order.
 
     Args:
-        examples: the rows to share out.
-        share: of the rows to hold out, above 0 and below 1.
+        examples: rows to split.
+        share: share of the rows to hold out, above 0 and below 1.
         strata: names of the columns whose values should be equally frequent on both sides.
-        group_by: an extra column whose equal values stay together.
-        seed: of the deal.
-        purpose: `validation` or `test`, so that both deals differ.
-        together: names of the columns whose equal values stay together.
+        group_by: name of an extra column; rows with the same value stay on one side.
+        seed: random seed for the split.
+        purpose: `validation` or `test`, so that the two splits differ.
+        together: names of columns; rows with the same value stay on one side.
 
     Raises:
-        DataError: a side would be empty, or lack a label it needs.
+        DataError: a side would be empty.
     """
     units = _units(examples, group_by, together)
     labels = _strata(examples, strata)
@@ -63,16 +63,16 @@ def hold_out(
 
 
 def normalised(text: str) -> str:
-    """The text as duplicates are compared: NFKC, lower case, runs of white space as one blank."""
+    """The form in which texts are compared for duplicates: NFKC, lower case, single spaces."""
     if not text.isascii():  # to ASCII, NFKC does nothing
         text = unicodedata.normalize("NFKC", text)
     return " ".join(text.casefold().split())
 
 
 def text_keys(examples: Examples) -> NDArray[np.bytes_]:
-    """[rows], a key each: equal where all that is read of the row is equal after `normalised`.
+    """[rows], a key for each row; rows whose inputs are equal after `normalised` have equal keys.
 
-    128 bits of BLAKE2: of a billion texts, two different ones have the same key with a probability of 1e-21.
+    A key is 128 bits of BLAKE2: among a billion texts, two different ones share a key with a probability of 1e-21.
     """
     texts = [examples.columns[name] for name in examples.inputs]
     keys = np.empty(len(examples), dtype="S16")
@@ -88,13 +88,13 @@ def rows_among(examples: Examples, keys: NDArray[np.bytes_]) -> NDArray[np.int64
 
 
 def overlap(examples: Examples, others: Examples) -> NDArray[np.int64]:
-    """Rows of `examples` whose text also stands in `others`."""
+    """Rows of `examples` whose text also occurs in `others`."""
     return rows_among(examples, text_keys(others))
 
 
 def _units(examples: Examples, group_by: str | None, together: Sequence[str]) -> NDArray[np.int64]:
-    """[rows], the unit each row belongs to; a unit is joined by equal text or by an equal group."""
-    # Every row hangs on the first of its text, and whole texts are hung together after that.
+    """[rows], the unit of each row; rows of equal text or of one group are in one unit."""
+    # Union-find: every row points to the first row of its text; then texts of one group are joined.
     parent = array("q", _firsts(text_keys(examples)).tobytes())
 
     def root(row: int) -> int:
@@ -114,7 +114,7 @@ def _units(examples: Examples, group_by: str | None, together: Sequence[str]) ->
 def _keyings(
     examples: Examples, group_by: str | None, together: Sequence[str]
 ) -> Iterator[Iterator[Hashable]]:
-    """What joins rows, besides their text: keys of the rows, once for each column."""
+    """Keys that join rows, besides their text: the keys of all rows, for each column."""
     for name in together:
         yield (None if value in (None, "") else normalised(str(value)) for value in examples.columns[name])
     if group_by is not None:
@@ -150,7 +150,7 @@ def _deal(
     for unit in _order(names, seed, purpose):
         rows = members[starts[unit] : ends[unit]]
         # A unit is taken when it brings the held side closer to its quotas than it overshoots them.
-        # Nor is the last row of a label ever taken.
+        # The last row of a label is never taken.
         if len(rows) == 1:
             label = labels[rows[0]]
             taken = wanted[label] > 0 and left[label] > 1
@@ -167,9 +167,10 @@ def _deal(
 
 
 def _quotas(counts: NDArray[np.int64], share: float) -> NDArray[np.int64]:
-    """Rows of each label to hold out: largest remainders, never a label's last row, and one of each if possible.
+    """Rows of each label to hold out: largest remainders, never a label's last row, one of each if possible.
 
-    It is while there are at most half as many again as were asked for; the labels with most rows come first.
+    It is possible while this gives at most half as many rows again as requested; the most frequent labels come
+    first.
     """
     exact = counts * share
     quotas = np.floor(exact).astype(np.int64)
@@ -182,7 +183,7 @@ def _quotas(counts: NDArray[np.int64], share: float) -> NDArray[np.int64]:
 
 
 def _order(names: NDArray[np.int64], seed: int, purpose: str) -> NDArray[np.int64]:
-    """[units], their positions in the order of the deal: by the SHA-256 of their names."""
+    """[units], their positions in the order of distribution: by the SHA-256 of their names."""
     ranks = np.empty((len(names), 2), dtype=">u8")
     for position, name in enumerate(names):
         digest = hashlib.sha256(f"{seed}/{purpose}/{name}".encode()).digest()

@@ -1,1 +1,1 @@
-"""How good it is: scores with intervals, baselines beside them, slices and groups."""
+"""Evaluation: scores with intervals, baselines, slices and groups."""

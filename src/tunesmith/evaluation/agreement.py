@@ -1,8 +1,8 @@
-"""How near one model's answers are to another's, on the same rows: as answers, as scores, as a metric.
+"""How near the answers of two models are on the same rows: as answers, as scores, as a metric.
 
-Two answers agree when what is not a number in them is equal: the label, the labels, the entities, the passage, the
-text. Where the answers of all rows differ in numbers alone (a score, a loss), they agree when the number is off by
-at most a twentieth of its standard deviation over the rows.
+Two answers agree if everything in them except numbers is equal: the label, the labels, the entities, the passage,
+the text. If the answers of all rows differ only in numbers (a score, a loss), two answers agree if the number
+differs by at most a twentieth of its standard deviation over the rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tunesmith.run import finite
 
 _NEAR = 0.05
 _LEFT_OUT = "top"
-"""The next best answers are not compared."""
+"""Key that is not compared: the next best answers."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Agreement:
     """Two models on the same rows.
 
     Args:
-        rows: that were compared.
-        share: of them on which the answers agree.
-        largest_difference: of any two numbers of an answer: probabilities, in most tasks.
-        metric: the task's primary one.
-        first: its value for the first model.
-        second: for the second.
-        drop: by how much the second is worse; its interval is paired, as rows are the same.
+        rows: number of compared rows.
+        share: share of the rows on which the answers agree.
+        largest_difference: largest difference between two numbers of an answer (probabilities, in most tasks).
+        metric: primary metric of the task.
+        first: value of the metric for the first model.
+        second: value of the metric for the second model.
+        drop: loss of the second model, with a paired interval, since the rows are the same.
     """
 
     rows: int
@@ -48,7 +48,7 @@ class Agreement:
     drop: Interval
 
     def to_json(self, first: str, second: str) -> dict[str, Any]:
-        """As `export.json` holds it, under the names of both models."""
+        """The content for `export.json`, under the names of both models."""
         return {
             "rows": self.rows,
             "agreement": self.share,
@@ -64,10 +64,10 @@ def compare(first: Scored, second: Scored, how: EvaluateRecipe, seed: int) -> Ag
     """How near the second model is to the first.
 
     Args:
-        first: rows as one model sees them.
-        second: the same rows, seen by another.
-        how: resamples and confidence.
-        seed: of the resampling.
+        first: rows scored with the first model.
+        second: the same rows, scored with the second model.
+        how: number of resamples, and confidence level.
+        seed: random seed for resampling.
     """
     share, largest = _answers(first, second)
     task, metric = first.task, first.task.primary_metric
@@ -107,7 +107,7 @@ def _answers(first: Scored, second: Scored) -> tuple[float, float]:
 
 
 def _parts(predictions: list[Any]) -> list[tuple[str, NDArray[np.float64]]]:
-    """Of each answer: what is not a fraction, written out, and the fractions."""
+    """For each answer: everything except fractions, as text, and the fractions."""
     found = []
     for prediction in predictions:
         kept = {key: value for key, value in prediction.items() if key != _LEFT_OUT}
@@ -134,7 +134,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def _beside(first: Any, second: Any) -> Any:
-    """[rows, 2s] of two statistics [rows, s], sparse where they are."""
+    """[rows, 2s], two statistics [rows, s] side by side, sparse if they are."""
     from scipy import sparse
 
     if sparse.issparse(first):

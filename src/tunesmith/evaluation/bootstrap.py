@@ -1,10 +1,10 @@
-"""Bootstrap intervals for metrics without bounds: losses, errors, margins, correlations.
+"""Bootstrap intervals for metrics that are not shares: losses, errors, margins, correlations.
 
-The bias-corrected and accelerated bootstrap (BCa: Efron 1987) over groups of rows, with the quantiles of
-Student's distribution in place of the normal ones: a resample of n groups varies too little by a factor of
-(n - 1) / n, and its variance is an estimate (Hesterberg 2015, "expanded" intervals). Where more than twenty
-thousand groups differ, they are joined at random into ten thousand: the sums of a resample vary as before, and a
-million rows take seconds.
+The method is the bias-corrected and accelerated bootstrap (BCa: Efron 1987) over groups of rows, with quantiles of
+Student's distribution instead of normal ones: the variance of a resample of n groups is too small by a factor of
+(n - 1) / n, and it is an estimate (Hesterberg 2015, "expanded" intervals). More than twenty thousand distinct
+groups are joined at random into ten thousand: the sums of a resample vary as before, and a million rows take
+seconds.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def bootstrap(
     """The bounds of every metric of the formula.
 
     Args:
-        clusters: the groups of the rows.
-        formula: metrics from sums [..., s].
-        samples: resamples.
-        confidence: of the interval, 0.95.
-        seed: of the resampling.
+        clusters: groups of the rows.
+        formula: function from sums [..., s] to metrics.
+        samples: number of resamples.
+        confidence: confidence level of the interval, 0.95.
+        seed: random seed for resampling.
     """
     rng = np.random.default_rng(seed)
     clusters = _joined(clusters, rng)
@@ -69,7 +69,7 @@ def _joined(clusters: Clusters, rng: np.random.Generator) -> Clusters:
 def _resampled_sums(
     clusters: Clusters, samples: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.float64]]:
-    """Sums [block, s] of resamples, in blocks that fit in memory."""
+    """Sums [block, s] of resamples, in blocks that fit into memory."""
     shares = clusters.counts / clusters.n
     block = max(1, _BLOCK_ELEMENTS // len(shares))
     for start in range(0, samples, block):

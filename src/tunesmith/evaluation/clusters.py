@@ -1,10 +1,9 @@
-"""Rows that are drawn together: the unit of every interval.
+"""Groups of rows that are resampled together.
 
-Questions of one context or sentences of one document are right and wrong together, so that a hundred of them say
-less than a hundred rows drawn one by one. What is resampled, and whose spread is measured, are therefore the sums
-over each group of rows; without groups, a row is a group. Groups with equal sums are exchangeable, so that only
-the distinct ones are stored, with how often each occurs: a million classified texts cost no more than a few
-thousand.
+Questions of one context or sentences of one document tend to be right or wrong together, so a hundred of them say
+less than a hundred independent rows. Therefore the sums over each group of rows are resampled, and their spread is
+measured; without groups, each row is a group. Groups with equal sums are exchangeable, so only the distinct ones
+are stored, with their counts: a million classified texts cost no more than a few thousand.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from tunesmith.metrics import Statistics
 
 _STEP = 1e-5
-"""Of a numeric derivative, relative to the column's absolute sum."""
+"""Step of a numeric derivative, relative to the column's absolute sum."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,9 @@ class Clusters:
     """The distinct sums over groups of rows.
 
     Args:
-        sums: [d, s], sparse or dense: distinct sums of statistics.
-        counts: [d], how many groups have them.
-        n_effective: groups of equal size that say as much: (Σ size)² / Σ size² (Kish 1965).
+        sums: [d, s], distinct sums of statistics, sparse or dense.
+        counts: [d], number of groups with each sum.
+        n_effective: effective number of groups: (Σ size)² / Σ size² (Kish 1965).
     """
 
     sums: Statistics
@@ -41,8 +40,8 @@ class Clusters:
         """The groups of some rows.
 
         Args:
-            statistics: [rows, s].
-            groups: [rows], a number for each group; None is each row by itself.
+            statistics: [rows, s], statistics of the rows.
+            groups: [rows], number of each row's group; None if every row is a group of its own.
         """
         if groups is None:
             return cls(*_distinct(statistics), float(statistics.shape[0]))
@@ -60,10 +59,10 @@ class Clusters:
         return np.asarray(self.sums.T @ self.counts.astype(np.float64)).ravel()
 
     def influence(self, formula: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
-        """[d], by how much a group of each kind moves a metric, to first order; they sum to about 0.
+        """[d], change of a metric by a group of each kind, to first order; the sum is about 0.
 
         Args:
-            formula: the metric from sums [..., s].
+            formula: function from sums [..., s] to the metric.
         """
         whole = self.total()
         scale = np.asarray(abs(self.sums).T @ self.counts.astype(np.float64)).ravel()
@@ -88,7 +87,7 @@ def add_up(statistics: Statistics, members: NDArray[np.int64]) -> Statistics:
 
 
 def _distinct(sums: Statistics) -> tuple[Any, NDArray[np.int64]]:
-    # Rows are equal where their product with a random vector is, but for a chance of about 2e-16.
+    # Rows with an equal product with a random vector are equal, except with a probability of about 2e-16.
     keys = np.asarray(sums @ np.random.default_rng(0).random(sums.shape[1])).ravel()
     _, first, counts = np.unique(keys, return_index=True, return_counts=True)
     return sums[first], counts

@@ -1,8 +1,8 @@
 """Every metric of some rows, with its interval.
 
-A metric that is a share (`tunesmith.metrics.Share`) has the interval of a proportion with as many decisions as the
-rows are worth (`evaluation/shares.py`), any other a bootstrap interval (`evaluation/bootstrap.py`). Both take rows
-of one group together (`evaluation/clusters.py`).
+A metric that is a share (`tunesmith.metrics.Share`) has the interval of a proportion with the effective number
+of decisions (`evaluation/shares.py`). Any other metric has a bootstrap interval (`evaluation/bootstrap.py`).
+Both take rows of one group together (`evaluation/clusters.py`).
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ Formula = Callable[[NDArray[np.float64]], Scores]
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric's value, and the interval around it."""
+    """The value of a metric, and its interval."""
 
     value: float
     low: float
     high: float
 
     def to_json(self) -> dict[str, float]:
-        """As `metrics.json` holds it."""
+        """The content for `metrics.json`."""
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
 @dataclass(frozen=True)
 class Method:
-    """How intervals are made.
+    """How intervals are computed.
 
     Args:
-        samples: resamples behind an interval of a metric that is no share.
-        confidence: of the interval, 0.95.
-        seed: of the resampling.
+        samples: number of resamples for a metric that is not a share.
+        confidence: confidence level of the interval, 0.95.
+        seed: random seed for resampling.
     """
 
     samples: int
@@ -61,11 +61,11 @@ def intervals(
     """Every metric of the formula, with its interval.
 
     Args:
-        statistics: [rows, s].
-        formula: the metrics.
-        shares: those among them that are shares.
-        method: confidence, resamples and seed.
-        groups: [rows], a number for each group of rows that belong together; None is each row by itself.
+        statistics: [rows, s], statistics of the rows.
+        formula: function from sums to metrics.
+        shares: metrics that are shares.
+        method: confidence level, number of resamples and seed.
+        groups: [rows], number of each row's group; None if every row is a group of its own.
     """
     values = formula(total(statistics))
     clusters = Clusters.of(statistics, groups)
@@ -91,12 +91,12 @@ def paired_drop(
     """A metric of one model minus that of another on the same rows, with its interval.
 
     Args:
-        statistics: [rows, 2s], of the one and of the other.
-        formulas: the metrics of both.
-        shares: of both.
-        metric: which one.
-        method: confidence, resamples and seed.
-        groups: as for `intervals`.
+        statistics: [rows, 2s], statistics of the first and the second model.
+        formulas: functions from sums to metrics, for both models.
+        shares: metrics that are shares, for both models.
+        metric: name of the metric.
+        method: confidence level, number of resamples and seed.
+        groups: [rows], number of each row's group, see `intervals`.
     """
     width = statistics.shape[1] // 2
     clusters = Clusters.of(statistics, groups)

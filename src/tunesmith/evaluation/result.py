@@ -1,4 +1,4 @@
-"""`metrics.json`: the model as it was saved, every split, the baselines beside it."""
+"""`metrics.json`: the scores of the saved model on every split, with those of baselines."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tunesmith.tasks import EvalPredictions, LabelSchema, Task
 
 
 def final_split(names: Any) -> str:
-    """The split whose metric counts: `test`, or `validation` where there is none."""
+    """The split of the primary score: `test`, or `validation` without test rows."""
     return "test" if "test" in names else "validation"
 
 
 def build_metrics(scored: dict[str, Scored], how: EvaluateRecipe, seed: int) -> dict[str, Any]:
-    """Metrics of every split with intervals; the primary metric of the one that counts first."""
+    """Metrics of every split with intervals, and the primary metric of the final split."""
     name = final_split(scored)
     final = scored[name]
     splits = {split: s.intervals(how, seed) for split, s in scored.items()}
@@ -56,11 +56,11 @@ def score_baselines(
     """The metrics of the task's baselines on the rows that count, but for those that need the model.
 
     Args:
-        task: whose baselines.
-        train: what they learn from.
-        final: the rows that count.
-        validation: the rows that thresholds are fitted on.
-        label_schema: what the task learned from the training rows, without fitted thresholds.
+        task: task whose baselines are scored.
+        train: training rows of the baselines.
+        final: rows of the final split.
+        validation: rows on which thresholds are fitted.
+        label_schema: the task's label schema, without fitted thresholds.
     """
     answers = {name: BASELINES.get(name).answer for name in task.baselines}
     return {
@@ -84,6 +84,6 @@ def refuse_undeclared(task: Task) -> None:
 
 
 def write_predictions(run: Run, name: str, scored: Scored) -> None:
-    """Writes `predictions/NAME.jsonl`, one line a row."""
+    """Writes `predictions/NAME.jsonl`, one line per row."""
     lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in scored.lines())
     write_atomically(run.predictions / f"{name}.jsonl", lines)

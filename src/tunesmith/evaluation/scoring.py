@@ -1,4 +1,4 @@
-"""Scores of one split: every metric with its interval, slices, groups, and one line a prediction."""
+"""Scores of one split: every metric with its interval, slices, groups, and one line per prediction."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _MOST_VALUES = 50
 
 @dataclass(frozen=True)
 class Scored:
-    """One split, scored.
+    """One split with its predictions.
 
     Args:
-        task: whose metrics these are.
-        label_schema: of the task.
-        examples: the rows.
-        evaluated: what the model made of them.
-        group_by: the recipe's `data.group_by`: rows with one value of it are no independent rows.
+        task: task of the model.
+        label_schema: the task's label schema.
+        examples: rows of the split.
+        evaluated: predictions of the model for the rows.
+        group_by: the recipe's `data.group_by`; rows with the same value are not independent.
     """
 
     task: Task
@@ -40,16 +40,16 @@ class Scored:
 
     @cached_property
     def groups(self) -> NDArray[np.int64] | None:
-        """[rows], the group of each; None where every row stands for itself."""
+        """[rows], group of each row; None if every row is a group of its own."""
         return row_groups(self.task, self.examples, self.group_by)
 
     @cached_property
     def statistics(self) -> Statistics:
-        """[rows, s], what the metrics are sums of."""
+        """[rows, s], statistics from which the metrics are computed."""
         return self.task.statistics(self.evaluated, self.label_schema)
 
     def intervals(self, how: EvaluateRecipe, seed: int, rows: Any = None) -> dict[str, Interval]:
-        """Every metric with its interval, of all rows or of some."""
+        """Every metric with its interval, over all rows or some of them."""
         some = slice(None) if rows is None else rows
         return intervals(
             self.statistics[some],
@@ -60,7 +60,7 @@ class Scored:
         )
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """One line a row, as `predictions/test.jsonl` holds it."""
+        """One line per row, for `predictions/test.jsonl`."""
         predictions = self.task.decode(self.evaluated, self.label_schema)
         gold = self.task.gold(self.examples.columns, self.label_schema)
         for row, prediction in enumerate(predictions):

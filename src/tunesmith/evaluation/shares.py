@@ -2,17 +2,17 @@
 
 The interval of Agresti and Coull (1998) with the effective number of decisions, as for proportions in surveys of
 clusters (Korn and Graubard 1998; Dean and Pagano 2015 compare the choices): the number of independent decisions
-whose share would vary as much as this metric does. The metric's variance comes from the groups of rows
-(linearisation: Binder 1983; for F1 Takahashi et al. 2022), so that one rule covers proportions, F1 and groups.
+whose share would vary as much as this metric. The variance of the metric is computed from the groups of rows
+(linearisation: Binder 1983; for F1 Takahashi et al. 2022), so one rule covers proportions, F1 and groups.
 
 Of the intervals for a plain proportion, Agresti-Coull's alone never fell below 92 % and was near 95 % on average
 (n = 20 to 2,000, p = 0.5 to 0.98, computed exactly): Wilson 89.6 %, Jeffreys 88.0 %, mid-P 91.9 %; Clopper-Pearson
 95.0 %, but 96.1 % on average. `benchmarks/coverage.md` has the table, and the coverage for the other metrics.
 
-How far wrong decisions come together in a group cannot be seen before some are wrong. So the design effect, the
-factor between decisions and effective decisions, is an average of what was measured, weighted by the wrong
-decisions, and of its greatest value (a group is right or wrong as a whole), weighted by half a decision. A perfect
-score is thus one of as many decisions as there are groups, and its interval never a point.
+The correlation of wrong decisions within a group cannot be measured if no decision is wrong. So the design effect,
+the ratio of decisions to effective decisions, is an average of two values: the measured one, weighted by the
+number of wrong decisions, and the greatest possible one (a group is right or wrong as a whole), weighted by half a
+decision. So a perfect score has as many effective decisions as groups, and its interval is never a point.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from tunesmith.evaluation.clusters import Clusters
 from tunesmith.metrics import Share, Statistics
 
 _PSEUDO_DECISIONS = 0.5
-"""Weight of the greatest design effect. A quarter gave 91 % with 40 groups of 10 rows that agree much (correlation
-0.6) at 95 % right; one gave 98 % where rows do not agree at all."""
+"""Weight of the greatest design effect. A quarter gave a coverage of 91 % with 40 groups of 10 strongly correlated
+rows (0.6) at 95 % right; a weight of one gave 98 % for uncorrelated rows."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a metric that is a share rests on.
+    """The data behind a metric that is a share.
 
     Args:
-        value: of the metric.
-        most: its greatest possible value: below 1 where labels that never occur count as 0.
-        influence: [d], by how much each kind of group moves the metric.
-        weights: [d], the part of the metric that each kind of group decides; over all groups they sum to 1.
-        counts: [d], groups of each kind.
-        n_decisions: decisions that say as much as these, were they independent.
+        value: value of the metric.
+        most: greatest possible value; below 1 if labels that never occur count as 0.
+        influence: [d], change of the metric by a group of each kind.
+        weights: [d], weight of a group of each kind in the metric; over all groups they sum to 1.
+        counts: [d], number of groups of each kind.
+        n_decisions: effective number of decisions, if all were independent.
     """
 
     value: float
@@ -53,16 +53,16 @@ class Evidence:
 
     @property
     def n_groups(self) -> float:
-        """As many groups of equal weight say as much: the decisions, if a group is right or wrong as a whole."""
+        """The effective number of groups: the decisions, if each group is right or wrong as a whole."""
         return 1.0 / float((self.weights**2) @ self.counts)
 
     @property
     def alone(self) -> bool:
-        """Whether each group is but one decision, so that the variance is at most that of a proportion."""
+        """Whether each group is one decision, so that the variance is at most that of a proportion."""
         return self.n_groups > 0.99 * self.n_decisions
 
     def variance(self) -> float:
-        """Of the metric, from the spread over groups; infinite where there is but one."""
+        """The variance of the metric, from the spread over groups; infinite for a single group."""
         n = int(self.counts[self.weights > 0].sum())
         spread = float((self.influence**2) @ self.counts)
         if self.alone:
@@ -70,7 +70,7 @@ class Evidence:
         return spread * n / (n - 1) if n > 1 else np.inf
 
     def quantile(self, confidence: float) -> float:
-        """Student's, where the variance is estimated from groups; else the normal one."""
+        """The quantile of Student's distribution if the variance is estimated from groups; else the normal one."""
         from scipy.special import ndtri, stdtrit
 
         if self.alone:
@@ -84,13 +84,13 @@ def evidence(
     share: Share,
     formula: Callable[[NDArray[np.float64]], NDArray[np.float64]],
 ) -> Evidence | None:
-    """What a metric rests on; None where nothing was to decide.
+    """The data behind a metric; None without any decision.
 
     Args:
-        clusters: the groups of the rows.
-        statistics: [rows, s], of the rows.
-        share: how the metric is a share.
-        formula: the metric from sums [..., s].
+        clusters: groups of the rows.
+        statistics: [rows, s], statistics of the rows.
+        share: definition of the metric as a share.
+        formula: function from sums [..., s] to the metric.
     """
     sums = clusters.total()
     n_of = sums @ share.of
@@ -98,7 +98,7 @@ def evidence(
         return None
     parts = _part_weights(share, sums, n_of)
     most = float(parts.sum())
-    each = parts / most / np.where(n_of > 0, n_of, 1.0)  # of one decision, by part
+    each = parts / most / np.where(n_of > 0, n_of, 1.0)  # weight of one decision, by part
     if share.right is None:
         influence = clusters.influence(formula)
         n_decisions = 1.0 / float((np.asarray(statistics @ (share.of @ each)).ravel() ** 2).sum())
@@ -116,7 +116,7 @@ def evidence(
 
 
 def _part_weights(share: Share, sums: NDArray[np.float64], n_of: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[parts], of each part with a decision in the mean."""
+    """[parts], weight of each part in the mean; 0 without a decision."""
     decided = (n_of > 0).astype(np.float64)
     if share.by is not None:
         by = sums @ share.by
@@ -131,7 +131,7 @@ def _influence(
     n_of: NDArray[np.float64],
     parts: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """[d], of a weighted mean of ratios, by its derivative."""
+    """[d], influence on a weighted mean of ratios, from its derivative."""
     below = np.where(n_of > 0, n_of, 1.0)
     values = (sums @ share.right) / below
     gradient = share.right @ (parts / below) - share.of @ (parts * values / below)
@@ -141,7 +141,7 @@ def _influence(
 
 
 def share_interval(found: Evidence | None, confidence: float) -> tuple[float, float]:
-    """The lower and the upper bound; 0 and 1 where nothing was to decide."""
+    """The lower and the upper bound; 0 and 1 without any decision."""
     if found is None:
         return 0.0, 1.0
     value = min(max(found.value / found.most, 0.0), 1.0)
@@ -165,8 +165,8 @@ def _effective_decisions(found: Evidence, value: float) -> float:
 def drop_interval(first: Evidence | None, second: Evidence | None, confidence: float) -> tuple[float, float]:
     """The bounds of the first metric minus the second, on the same groups.
 
-    To the variance of the difference, two decisions are added on which only one of both is right, as Bonett and
-    Price (2012) add them for proportions: two models that agree on all rows may still differ on others.
+    Two decisions on which only one model is right are added to the variance of the difference, as Bonett and Price
+    (2012) do for proportions: two models that agree on all rows may still differ on others.
     """
     if first is None or second is None:
         return -1.0, 1.0

@@ -1,7 +1,7 @@
-"""Formats that a finished run can be exported to. One file in this folder is one, named as after `--to`.
+"""Export formats. Each module in this folder is one format, with the name that `--to` takes.
 
-An exporter writes a folder from the run's model, and knows nothing of what becomes of it: that the folder
-answers as the run does, and appears whole or not at all, is seen to by `tunesmith.exporting`, for all of them.
+An exporter only writes a folder from the run's model. `tunesmith.exporting` checks, for all formats, that the
+folder gives the same answers as the run, and makes it appear as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tunesmith.tasks import Task
 
 @dataclass(frozen=True)
 class Source:
-    """What an exporter works from.
+    """The inputs of an exporter.
 
     Args:
         task: that the model was trained for.
@@ -45,12 +45,12 @@ class Exporter:
     """One format.
 
     Args:
-        summary: what it is, for `tunesmith list`.
-        write: fills an empty folder; returns what `export.json` shall say of how it was made.
-        runtime: what runs it, see `tunesmith.inference.exported`.
-        generates: whether it can hold a model that writes texts, token by token.
-        modules: Python modules that it needs besides ours.
-        extra: the extra of this package that installs them.
+        summary: one-line description for `tunesmith list`.
+        write: function that fills an empty folder, and returns facts for `export.json`.
+        runtime: name of the runtime, see `tunesmith.inference.exported`.
+        generates: whether it can hold a model that generates texts.
+        modules: additional Python modules that it needs.
+        extra: extra of this package that installs these modules.
     """
 
     summary: str
@@ -65,35 +65,35 @@ EXPORTERS: Registry[Exporter] = Registry("tunesmith.exporters", "exporter", Expo
 
 
 def refuse_unfit(name: str, exporter: Exporter, task: Task) -> None:
-    """Stops before any work where a format cannot hold the model, or a package is missing.
+    """Raises an error if a format cannot hold the model, or a package is missing.
 
     Args:
-        name: of the exporter.
-        exporter: the format.
-        task: of the run.
+        name: name of the exporter.
+        exporter: export format.
+        task: task of the run.
 
     Raises:
-        ModelError: the model writes texts, and the format holds a single forward pass.
+        ModelError: the model generates texts, and the format holds a single forward pass.
         UserError: a package is not installed.
     """
     if not exporter.generates and (task.generation or task.reference):
         raise ModelError(
-            f"`--to {name}` holds one forward pass, and a model for {task.name} writes token by token.",
+            f"`--to {name}` holds one forward pass, and a model for {task.name} generates token by token.",
             remedy="Use `--to merged`.",
         )
     refuse_without(exporter.modules, exporter.extra, f"`--to {name}`")
 
 
 def refuse_without(modules: tuple[str, ...], extra: str, what: str) -> None:
-    """Stops where a module cannot be imported.
+    """Raises an error if a module cannot be imported.
 
     Args:
-        modules: their names.
-        extra: of this package, that installs them.
-        what: needs them.
+        modules: names of the modules.
+        extra: extra of this package that installs them.
+        what: feature that needs them, for the message.
 
     Raises:
-        UserError: naming the command that installs it.
+        UserError: a module is missing; the remedy is the command that installs it.
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:

@@ -1,7 +1,7 @@
-"""A model of transformers becomes an ONNX graph, with any number of sequences of any length.
+"""Exports a model of transformers as an ONNX graph, for any number of sequences of any length.
 
-torch.onnx.export in its dynamo form: the model is traced once with symbolic sizes, so nothing of the example's
-shape stays in the graph. What comes out is compared with the model on other shapes before anyone sees it.
+torch.onnx.export with dynamo traces the model once with symbolic sizes, so the graph does not depend on the shape
+of the example. The graph is then compared with the model on other shapes.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def write_graph(model: Any, tokenizer: Any, file: Path) -> dict[str, Any]:
     """Writes a model's forward pass as ONNX.
 
     Args:
-        model: of transformers, in evaluation mode, with its stock arithmetic.
-        tokenizer: of the model.
-        file: to write.
+        model: a model of transformers, in evaluation mode, with its stock code.
+        tokenizer: tokenizer of the model.
+        file: file to write.
 
     Returns:
-        What was written: the names of inputs and outputs, the opset.
+        Names of the inputs and outputs, and the opset.
 
     Raises:
-        ModelError: the architecture cannot be exported, or the graph computes something else.
+        ModelError: the architecture cannot be exported, or the graph gives other outputs.
     """
     import torch
 
@@ -66,9 +66,9 @@ def write_graph(model: Any, tokenizer: Any, file: Path) -> dict[str, Any]:
             )
             assert program is not None  # with dynamo=True
             program.save(str(file), external_data=_weights_bytes(model) > LARGEST_MESSAGE_BYTES)
-    except Exception as error:  # the exporter raises whatever its passes raise
+    except Exception as error:  # the exporter may raise any exception
         raise ModelError(
-            f"a {model.config.model_type} model of this kind cannot be written as ONNX: {_first_line(error)}",
+            f"this kind of {model.config.model_type} model cannot be written as ONNX: {_first_line(error)}",
             remedy="Use `--to merged`.",
         ) from error
     _compare(model, names, file, longest=position_limit(model, tokenizer))
@@ -76,7 +76,7 @@ def write_graph(model: Any, tokenizer: Any, file: Path) -> dict[str, Any]:
 
 
 def _inputs_of(model: Any, tokenizer: Any) -> list[str]:
-    """What both the model takes and its tokenizer makes."""
+    """The inputs that the model takes and its tokenizer returns."""
     taken = inspect.signature(model.forward).parameters
     made = {"attention_mask", *tokenizer.model_input_names}
     return [name for name in _INPUTS if name in taken and name in made]
@@ -87,7 +87,7 @@ def _outputs_of(output: Any) -> list[str]:
 
 
 def _batch(model: Any, rows: int, tokens: int, names: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Any tokens there are; from the second row on, the end is padding."""
+    """A batch of arbitrary tokens; from the second row on, the end is padding."""
     import torch
 
     known = int(model.config.vocab_size)
@@ -117,7 +117,7 @@ def _by_position(model: Any, names: Sequence[str], outputs: Sequence[str]) -> An
 
 
 def _compare(model: Any, names: Sequence[str], file: Path, *, longest: int) -> None:
-    """Holds the graph against the model, on shapes that it was not traced with."""
+    """Compares the graph with the model on other shapes than that of the trace."""
     import torch
 
     graph = OnnxModel(file, model.config)
@@ -130,7 +130,7 @@ def _compare(model: Any, names: Sequence[str], file: Path, *, longest: int) -> N
             if not torch.allclose(a, b, rtol=_TOLERANCE, atol=_TOLERANCE * float(1 + a.abs().max())):
                 far = float((a - b).abs().max())
                 raise ModelError(
-                    f"the ONNX graph of this {model.config.model_type} model computes something else: {name} "
+                    f"the ONNX graph of this {model.config.model_type} model gives other outputs: {name} "
                     f"differ by up to {far:.2g} for {rows} texts of {tokens} tokens.",
                     remedy="Use `--to merged`.",
                 )
@@ -142,7 +142,7 @@ def _weights_bytes(model: Any) -> int:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without what the libraries remark on what they do; what matters is compared afterwards."""
+    """A context without the libraries' log messages and warnings; the result is compared afterwards."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = logging.root.manager.disable

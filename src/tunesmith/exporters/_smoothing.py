@@ -1,15 +1,16 @@
-"""Outliers are moved from activations into weights, so that eight bits are enough for both.
+"""Moves outliers from activations into weights, so that eight bits are enough for both.
 
-One scale is chosen for a whole activation [b, s, d], each time the model runs. Encoders have a few channels, the
-same for every text, that are ten times larger than all others; they stretch the scale until the others have four
-or five bits left. As x W = (x / s) (s W) for any s > 0, one factor a channel, the outliers can be divided away and
-their rows of W multiplied, where each column has a scale of its own (SmoothQuant, Xiao et al. 2023, arXiv
-2211.10438).
+One scale is computed for a whole activation [b, s, d], each time the model runs. Encoders have a few channels, the
+same for every text, that are ten times larger than all others; the scale must cover them, so the others have only
+four or five bits left. Since x W = (x / s) (s W) for any s > 0, with one factor per channel, the outliers can be
+divided by their factors and the rows of W multiplied; each column of W has its own scale (SmoothQuant, Xiao et al.
+2023, arXiv 2211.10438).
 
     s_j = max(1, m_j / median(m)) ^ 0.7           m_j: the largest |x_j| over the calibration rows
 
-SmoothQuant proper divides every channel, also the small ones. Here that was worse than nothing at all: channels
-that happen to be silent in a few hundred rows are blown up, and one text that wakes them sets everyone's scale.
+The original SmoothQuant divides every channel, including the small ones. Here this was worse than no smoothing:
+channels that are small in a few hundred rows are enlarged, and one text with a large value then sets the scale of
+all.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from numpy.typing import NDArray
 from tunesmith.inference.onnx import OnnxModel
 
 _SHARE = 0.7
-"""How much of an outlier goes into the weights. RMS error of the logits of the default model on banking77, 0.245
-without: 0.160 with 0.3, 0.146 with 0.5, 0.131 with 0.7, 0.138 with 0.85."""
+"""Share of an outlier that is moved into the weights. RMS error of the logits of the default model on banking77:
+0.245 without smoothing, 0.160 with 0.3, 0.146 with 0.5, 0.131 with 0.7, 0.138 with 0.85."""
 
 Peaks = Mapping[str, NDArray[np.float32]]
-"""By the name of an activation: the largest magnitude of each channel, [d]."""
+"""The largest magnitude of each channel [d], by name of the activation."""
 
 
 def products(graph: Any) -> list[Any]:
-    """The nodes of an ONNX graph that multiply with constant weights [d, k], the model's last ones left out.
+    """The nodes of an ONNX graph that multiply with constant weights [d, k], except the last ones.
 
-    The last ones are the head: it is small, and its rounding would fall on the logits undamped.
+    The last ones are the head: it is small, and its rounding would directly affect the logits.
     """
     constants = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
     linear = {
@@ -48,7 +49,7 @@ _LINEAR = ("MatMul", "Gemm")
 
 
 def _last_of(graph: Any, linear: Mapping[str, Any]) -> set[str]:
-    """Those from which an output is reached without passing another."""
+    """The nodes with a path to an output that passes no other such node."""
     makers = {name: node for node in graph.node for name in node.output}
     found: set[str] = set()
     seen: set[str] = set()
@@ -67,12 +68,12 @@ def _last_of(graph: Any, linear: Mapping[str, Any]) -> set[str]:
 
 
 def find_peaks(file: Path, config: Any, batches: Iterable[Mapping[str, Any]]) -> Peaks:
-    """Runs calibration rows through a graph and watches what its weights are multiplied with.
+    """Runs calibration rows through a graph and records the inputs of its products.
 
     Args:
-        file: the graph, in float32; a copy that tells its activations is written beside it.
-        config: of the model.
-        batches: padded tensors.
+        file: graph in float32; a copy that also outputs its activations is written beside it.
+        config: config of the model.
+        batches: padded tensors of the calibration rows.
     """
     import onnx
 
@@ -99,11 +100,11 @@ def smooth(model: Any, peaks: Peaks) -> int:
     """Moves outliers of a loaded graph into its weights, in place.
 
     Args:
-        model: of onnx, with its weights.
-        peaks: of `find_peaks`.
+        model: an ONNX model with its weights.
+        peaks: peaks from `find_peaks`.
 
     Returns:
-        How many activations were smoothed.
+        The number of smoothed activations.
     """
     import onnx
 
@@ -131,7 +132,7 @@ def smooth(model: Any, peaks: Peaks) -> int:
 
 
 def _factors(peaks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[d], 1 for all but the outliers."""
+    """[d], factor of each channel, 1 except for outliers."""
     middle = max(float(np.median(peaks)), 1e-6)
     return np.asarray(np.maximum(peaks / middle, 1.0) ** _SHARE, dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""The run's model as others have it: whole weights, and the arithmetic of transformers instead of ours."""
+"""The run's model with whole weights and the code of transformers, without acceleration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CARD = "README.md"
 
 
 def write_merged(source: Source, folder: Path, *, dtype: Any = None) -> None:
-    """Writes a plain folder of transformers, with the model card; in another precision, if one is given."""
+    """Writes a plain folder for transformers, with the model card; in another precision, if given."""
     loaded = load_trained(resolve_model(str(source.model)), source.task, device="cpu")
     if dtype is not None:
         loaded.model.to(dtype)
@@ -29,7 +29,7 @@ def write_merged(source: Source, folder: Path, *, dtype: Any = None) -> None:
 
 
 def stock_model(source: Source) -> Any:
-    """The model as transformers makes it, in evaluation mode.
+    """The model with the code of transformers, in evaluation mode.
 
     Only the pooling layer of a sentence encoder is computed as the mean that it is: the same result with less
     work (`tunesmith.acceleration.pooling`), unless the run is without acceleration.

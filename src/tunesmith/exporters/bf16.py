@@ -1,7 +1,7 @@
-"""A plain folder of transformers with its weights in bfloat16: half the size, and products in bfloat16.
+"""A plain folder for transformers with weights in bfloat16: half the size, and products in bfloat16.
 
-Weights keep eight bits of their fraction, and so does what goes into a matrix product; sums, and what passes from
-layer to layer, stay in float32. A processor without such products multiplies the same weights in float32.
+Weights and inputs of matrix products have eight significant bits; sums, and the values between layers, stay in
+float32. A processor without bfloat16 products multiplies the same weights in float32.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def _write(source: Source, folder: Path) -> Mapping[str, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     in_hardware = has_bf16(device)
     if not in_hardware:
-        source.tell("this processor has no products in bfloat16: here, the export is smaller, but not faster")
+        source.tell("this processor has no bfloat16 products: the export is smaller, but not faster here")
     return {"arithmetic": "bfloat16" if in_hardware else "float32"}
 
 
 exporter = Exporter(
-    summary="the same in bfloat16: half the size, faster where the processor multiplies it",
+    summary="a plain folder in bfloat16: half the size, and faster if the processor supports bfloat16",
     write=_write,
     runtime="transformers-bf16",
     generates=True,

@@ -1,7 +1,7 @@
-"""A plain folder of transformers: an adapter is added to its base model's weights, a whole model is copied.
+"""A plain folder for transformers: an adapter is merged into its base model, a whole model is copied.
 
-Merging is exact but for rounding (Hu et al. 2021, section 4.1), and the folder needs neither the base model nor
-peft. Weights are written anew from what was loaded, so that what is tested is what is written.
+Merging is exact except for rounding (Hu et al. 2021, section 4.1), and the folder needs neither the base model nor
+peft. The weights are written from the loaded model, so the written weights are those that were tested.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _write(source: Source, folder: Path) -> Mapping[str, Any]:
 
 
 exporter = Exporter(
-    summary="one plain folder of transformers, an adapter merged into its base",
+    summary="one plain folder for transformers, with an adapter merged into its base model",
     write=_write,
     runtime="transformers",
     generates=True,

@@ -1,6 +1,6 @@
-"""One forward pass as an ONNX graph in float32, for onnxruntime and whatever else reads the format.
+"""One forward pass as an ONNX graph in float32, for onnxruntime and other programs that read the format.
 
-The folder holds `model.onnx`, the tokenizer and `config.json`. The number of texts and their length are free.
+The folder holds `model.onnx`, the tokenizer and `config.json`. The graph takes any number of texts of any length.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tunesmith.models.tokenizer import load_tokenizer
 
 
 def write_onnx(source: Source, folder: Path) -> tuple[Any, Any, dict[str, Any]]:
-    """Writes graph, tokenizer and config; returns the model, the tokenizer, and what the graph is."""
+    """Writes graph, tokenizer and config; returns the model, the tokenizer, and facts of the graph."""
     model = stock_model(source)
     tokenizer = load_tokenizer(resolve_model(str(source.model)))
     facts = write_graph(model, tokenizer, folder / GRAPH_FILE)

@@ -1,10 +1,10 @@
-"""An ONNX graph whose matrix products are in eight bits: a quarter of their size, and faster.
+"""An ONNX graph with matrix products in eight bits: a quarter of their size, and faster.
 
-Weights are int8 with a scale for each output; activations become uint8 as they come, with one scale for each
-tensor of a batch (onnxruntime's dynamic quantization of MatMul). The head, embeddings, norms and attention itself
-stay in float32. Before that, outliers are smoothed away with a few hundred training rows (`_smoothing.py`).
+Weights are int8 with a scale for each output. Activations are quantized to uint8 at run time, with one scale for
+each tensor of a batch (onnxruntime's dynamic quantization of MatMul). The head, embeddings, norms and attention
+stay in float32. Before quantization, outliers are smoothed with a few hundred training rows (`_smoothing.py`).
 
-What was tried on the default model is in docs/export.md, with its figures.
+docs/export.md has the variants that were tried on the default model, with figures.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _write(source: Source, folder: Path) -> Mapping[str, Any]:
     peaks = find_peaks(precise / GRAPH_FILE, model.config, _batches(rows, tokenizer.pad_token_id))
     graph = onnx.load(str(precise / GRAPH_FILE))
     smoothed = smooth(graph, peaks)
-    source.tell(f"{len(rows)} training rows show the outliers of {smoothed} activations")
+    source.tell(f"the outliers of {smoothed} activations were measured on {len(rows)} training rows")
     quantized = _quantize(graph, source.scratch, folder / GRAPH_FILE)
     tokenizer.save_pretrained(folder)
     model.config.save_pretrained(folder)
@@ -48,12 +48,12 @@ def _batches(rows: Encoded, pad_token_id: int) -> Iterator[Mapping[str, Any]]:
 
 
 def _quantize(graph: Any, scratch: Path, file: Path) -> int:
-    """Writes the graph with its products in eight bits; returns how many there are."""
+    """Writes the graph with products in eight bits, and returns their number."""
     import onnx
 
     quantization = import_onnxruntime(".quantization")
     chosen = [node.name for node in products(graph.graph)]
-    # Shapes that the exporter noted contradict those that the quantizer infers for transposed weights.
+    # The exporter's shapes contradict those that the quantizer infers for transposed weights.
     del graph.graph.value_info[:]
     is_large = graph.ByteSize() > LARGEST_MESSAGE_BYTES
     smoothed = scratch / "smoothed.onnx"

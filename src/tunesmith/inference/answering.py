@@ -1,4 +1,4 @@
-"""Rows and what a model makes of them, in the one form that answers and scores are computed from."""
+"""Predictions of a model for rows, in the form from which answers and scores are computed."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def score(
     outputs: Outputs | None = None,
     advance: Advance | None = None,
 ) -> EvalPredictions:
-    """Rows with their labels, seen by the model, ready to be scored.
+    """Predictions for rows with labels, ready to be scored.
 
     Args:
-        task: of the model.
-        model: of transformers.
-        tokenizer: of the model.
-        columns: the rows.
-        encoded: their sequences, with labels.
-        bf16: compute in bfloat16.
-        with_texts: generate texts too, where the metrics need them.
-        outputs: what the task keeps of the model's output, where that is known already.
-        advance: told of the progress.
+        task: task of the model.
+        model: a model of transformers.
+        tokenizer: tokenizer of the model.
+        columns: values of the rows by column.
+        encoded: sequences of the rows, with labels.
+        bf16: whether to compute in bfloat16.
+        with_texts: whether to generate texts too, if the metrics need them.
+        outputs: selected outputs of the model, if they are already known.
+        advance: function that is called with the progress.
     """
     if outputs is None:
         outputs = forward(
@@ -49,15 +49,15 @@ def score(
 def answer(
     task: Task, model: Any, tokenizer: Any, columns: Values, encoded: Encoded, *, bf16: bool = False
 ) -> EvalPredictions:
-    """Rows without labels, seen by the model, ready to be answered.
+    """Predictions for rows without labels, ready to be decoded to answers.
 
     Args:
-        task: of the model.
-        model: of transformers.
-        tokenizer: of the model.
-        columns: the rows.
-        encoded: their sequences, encoded to predict.
-        bf16: compute in bfloat16.
+        task: task of the model.
+        model: a model of transformers.
+        tokenizer: tokenizer of the model.
+        columns: values of the rows by column.
+        encoded: sequences of the rows, encoded for predictions.
+        bf16: whether to compute in bfloat16.
     """
     if task.generation:
         return EvalPredictions(
@@ -76,16 +76,16 @@ def with_samples(
     max_length: int,
     label_schema: LabelSchema,
 ) -> EvalPredictions:
-    """Scored rows with generated texts for the first of them, where the scores themselves need none.
+    """Scored rows with generated texts for the first rows, if the scores need no generated texts.
 
     Args:
-        task: of the model.
-        model: of transformers.
-        tokenizer: of the model.
-        evaluated: the rows.
-        n: how many texts.
-        max_length: tokens of a prompt.
-        label_schema: of the task.
+        task: task of the model.
+        model: a model of transformers.
+        tokenizer: tokenizer of the model.
+        evaluated: predictions for the rows.
+        n: number of texts.
+        max_length: most tokens of a prompt.
+        label_schema: the task's label schema.
     """
     if task.generation is None or evaluated.texts is not None or not n:
         return evaluated

@@ -1,7 +1,7 @@
-"""What an export's folder says of itself, and how its model is loaded.
+"""The folder of an export: its facts, and how its model is loaded.
 
-`export.json` says what runs the model, what it was made from, and how it compared with the run. Names of labels
-and thresholds stand in `config.json`, as in a run's own model folder.
+`export.json` has the runtime of the model, its origin, and the comparison with the run. Names of labels and
+thresholds are in `config.json`, as in the model folder of a run.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ GRAPH_FILE = "model.onnx"
 
 
 def is_export(path: str | Path) -> bool:
-    """Whether a folder holds what `tunesmith export` wrote."""
+    """Whether a folder was written by `tunesmith export`."""
     return (Path(path) / EXPORT_FILE).is_file()
 
 
 def facts_of(path: str | Path) -> dict[str, Any]:
-    """What `export.json` says.
+    """The content of `export.json`.
 
     Raises:
-        RunError: it cannot be read.
+        RunError: the file cannot be read.
     """
     return read_json(Path(path) / EXPORT_FILE)
 
 
 def load_export(path: str | Path) -> tuple[Task, LoadedModel, int | None, list[dict[str, Any]]]:
-    """The task, the model, the tokens that windows share (None: the default), and the columns of the run.
+    """The task, the model, the overlap of windows in tokens (None: the default), and the columns of the run.
 
     Args:
-        path: the folder of an export.
+        path: folder of an export.
 
     Raises:
-        ModelError: a file is missing or cannot be loaded, or no runtime of ours runs it.
-        UserError: the package that runs it is not installed.
+        ModelError: a file is missing or cannot be loaded, or the runtime is unknown.
+        UserError: the package of the runtime is not installed.
     """
     facts = facts_of(path)
     task = TASKS.get(facts["task"])
     load = _RUNTIMES.get(facts["runtime"])
     if load is None:
         raise ModelError(
-            f"`{path}` is an export for `{facts['runtime']}`, which is not run from here.",
+            f"`{path}` is an export for `{facts['runtime']}`, which is an unknown runtime.",
             remedy=f"Known: {', '.join(_RUNTIMES)}.",
         )
     # Exports of earlier versions say nothing of it.
@@ -78,14 +78,14 @@ def _with_onnxruntime(path: Path, task: Task, *, acceleration: bool) -> LoadedMo
 
     if importlib.util.find_spec("onnxruntime") is None:
         raise UserError(
-            f"`{path}` is run by the package `onnxruntime`, which is not installed.",
+            f"`{path}` needs the package `onnxruntime`, which is not installed.",
             remedy="Install it: `pip install 'tunesmith[onnx]'`.",
         )
     files = ModelFiles(str(path), path, f"the folder {path}")
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         model = OnnxModel(path / GRAPH_FILE, config)
-    except Exception as error:  # onnxruntime has a class of its own for every fault, and no common one
+    except Exception as error:  # onnxruntime has many exception classes without a common base
         raise ModelError(
             f"the export cannot be loaded: {str(error).splitlines()[0]}",
             location=str(path),

@@ -1,4 +1,4 @@
-"""What a model makes of many sequences: batches of similar length, longest first, order restored."""
+"""Outputs of a model for many sequences: batches of similar length, longest first, with the order restored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Advance = Callable[[int, int], None]
 Outputs = NDArray[np.float32] | Ragged
-"""One entry a sequence, [sequences, …]; or one a token, for tasks that keep tokens."""
+"""One entry per sequence, [sequences, …]; or one per token, for tasks with outputs per token."""
 
 
 def forward(
@@ -34,16 +34,16 @@ def forward(
     bf16: bool = False,
     advance: Advance | None = None,
 ) -> Outputs:
-    """What the task keeps of the model's output, in the order of the sequences.
+    """The outputs that the task selects, in the order of the sequences.
 
     Args:
-        task: says what is kept.
-        model: of transformers; put into evaluation mode meanwhile.
-        encoded: the sequences.
-        pad_token_id: of the model's tokenizer.
-        tokens_per_batch: padded tokens of one forward pass.
-        bf16: compute in bfloat16.
-        advance: called with sequences done and sequences in all.
+        task: task that selects the outputs.
+        model: a model of transformers; it is in evaluation mode meanwhile.
+        encoded: sequences to compute.
+        pad_token_id: padding token of the tokenizer.
+        tokens_per_batch: most padded tokens in one forward pass.
+        bf16: whether to compute in bfloat16.
+        advance: function that is called with the number of finished sequences and of all sequences.
     """
     parts: list[NDArray[np.float32]] = []
     order: list[NDArray[np.int64]] = []
@@ -63,7 +63,7 @@ def forward(
 
 
 def _real_tokens(kept: NDArray[np.float32], taken: Encoded) -> NDArray[np.float32]:
-    """[tokens, …] of [sequences, longest, …], without the padding."""
+    """[tokens, …] from [sequences, longest, …], without padding."""
     lengths = taken.ragged["input_ids"].lengths
     return kept[np.arange(kept.shape[1]) < lengths[:, None]]
 

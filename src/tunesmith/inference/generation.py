@@ -1,4 +1,4 @@
-"""Texts that a model writes: batches of similar length, padded on the left for decoders, order restored."""
+"""Generation of texts in batches of similar length, padded on the left for decoders, with the order restored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tunesmith.models.trial import is_close, two_texts
 _TOKENS_PER_BATCH = 4096
 _SAMPLING_SEED = 0
 _TOLERANCE = 1e-4
-"""Of the largest score: positions that are counted wrongly change 1e-2 of it and more."""
+"""Tolerance relative to the largest score: wrongly counted positions change 1e-2 of it and more."""
 
 _PADDED: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
 
@@ -33,15 +33,15 @@ def generate(
     bf16: bool = False,
     advance: Advance | None = None,
 ) -> list[str]:
-    """One text a sequence, in the order of the sequences, as the model's generation settings say.
+    """One text per sequence, in the order of the sequences, with the model's generation settings.
 
     Args:
         model: a decoder, or an encoder with a decoder.
-        tokenizer: of the model.
-        encoded: prompts, or what the encoder reads.
-        tokens_per_batch: padded tokens of one batch, with those to come.
-        bf16: compute in bfloat16.
-        advance: called with sequences done and sequences in all.
+        tokenizer: tokenizer of the model.
+        encoded: prompts, or the inputs of the encoder.
+        tokens_per_batch: most padded tokens in one batch, including those to generate.
+        bf16: whether to compute in bfloat16.
+        advance: function that is called with the number of finished sequences and of all sequences.
     """
     import torch
 
@@ -64,10 +64,10 @@ def generate(
 
 
 def _reads_past_padding(model: Any, tokenizer: Any) -> bool:
-    """Whether a prompt that is padded on the left gives what it gives alone.
+    """Whether a prompt that is padded on the left gives the same result as alone.
 
     Classes that count positions from the first token of a batch, or carry a state through the padding, give
-    something else; their prompts are only put beside prompts of the same length.
+    another result; their prompts are only batched with prompts of the same length.
     """
     if model.config.is_encoder_decoder:
         return True
@@ -77,7 +77,7 @@ def _reads_past_padding(model: Any, tokenizer: Any) -> bool:
 
 
 def _same_alone(model: Any, tokenizer: Any) -> bool:
-    """Compares the scores of the first written token of two prompts, together and alone."""
+    """Compares the scores of the first generated token of two prompts, together and alone."""
     texts = two_texts(model)
     rows = [ids[mask.bool()].tolist() for ids, mask in zip(*texts.values(), strict=True)]
     prompts = Encoded.of({"input_ids": rows}, rows=[0, 1], n_rows=2)
@@ -118,6 +118,6 @@ def _end_tokens(model: Any) -> set[int]:
 
 
 def _until_the_end(tokens: list[int], ends: set[int]) -> list[int]:
-    """What stands before the first token that ends a text; some tokenizers do not know it for a special one."""
+    """The tokens before the first one that ends a text; some tokenizers do not mark it as special."""
     stop = next((position for position, token in enumerate(tokens) if token in ends), len(tokens))
     return tokens[:stop]

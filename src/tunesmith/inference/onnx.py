@@ -1,7 +1,7 @@
-"""An ONNX graph that behaves like the model it was made from, so that everything else stays as it is.
+"""An ONNX graph with the interface of a model, so that the other code can use it unchanged.
 
-onnxruntime computes; tensors come in and go out under the names that a task knows. The session takes as many
-threads as torch would: they are idle while it computes.
+onnxruntime computes. Inputs and outputs have the names that a task uses. The session uses as many threads as
+torch, whose threads are idle meanwhile.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class OnnxModel:
     """A forward pass of transformers, run by onnxruntime on the CPU.
 
     Args:
-        file: the graph.
-        config: of the model it was made from.
+        file: path of the graph.
+        config: config of the exported model.
     """
 
     training = False
@@ -34,18 +34,18 @@ class OnnxModel:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3  # errors; a warning of an optimization is none for the user
+        options.log_severity_level = 3  # errors only; warnings of the optimizer do not concern the user
         self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         self.config = config
         self.inputs = [known.name for known in self._session.get_inputs()]
         self.outputs = [made.name for made in self._session.get_outputs()]
 
     def __call__(self, **tensors: torch.Tensor) -> SimpleNamespace:
-        """What the graph makes of padded tensors [b, s], by name: `logits`, ….
+        """The outputs of the graph for padded tensors [b, s], by name: `logits`, ….
 
         Args:
-            tensors: `input_ids` and what else there is; what the graph does not take is left out, and kinds of
-                tokens that are not given are 0, as in transformers.
+            tensors: `input_ids` and other inputs; inputs that the graph does not take are ignored, and token types
+                that are not given are 0, as in transformers.
         """
         import torch
 
@@ -60,15 +60,15 @@ class OnnxModel:
         )
 
     def parameters(self) -> Iterator[torch.Tensor]:
-        """One empty tensor, which says where batches belong: the CPU."""
+        """One empty tensor on the CPU, which gives the device of the model."""
         import torch
 
         yield torch.empty(0)
 
     def eval(self) -> OnnxModel:
-        """The graph knows no other mode."""
+        """Returns itself: the graph has no other mode."""
         return self
 
     def train(self, mode: bool = True) -> OnnxModel:
-        """See `eval`: there is nothing to switch."""
+        """Returns itself, see `eval`."""
         return self

@@ -1,8 +1,7 @@
-"""Whether a model keeps the texts of a packed sequence apart: two texts are tried before packing is relied on.
+"""Whether a model keeps the texts of a packed sequence apart, tried with two texts before packing is used.
 
-That a class takes positions does not say what it does with them: recurrent and convolutional layers carry a state
-from text to text, and some classes ignore where positions begin anew. A text that is read behind another one must
-give the same output as alone.
+A class that takes positions may still mix texts: recurrent and convolutional layers carry a state from text to
+text, and some classes ignore where positions restart. A text after another one must give the same output as alone.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from tunesmith.models.trial import is_close, trying, two_texts
 from tunesmith.tasks import Task
 
 _TOLERANCE = 1e-5
-"""Of the largest output: right families differ by about 1e-7 of it, wrong ones by 1e-4 and more."""
+"""Tolerance relative to the largest output: families that work differ by about 1e-7, others by 1e-4 and more."""
 
 
 def keeps_packed_texts_apart(task: Task, model: Any, pad_token_id: int) -> bool:
-    """Whether two packed texts give the outputs of the same texts alone.
+    """Whether two packed texts give the same outputs as alone.
 
     Args:
-        task: whose forward pass is tried.
-        model: of transformers.
-        pad_token_id: of its tokenizer.
+        task: task whose forward pass is tried.
+        model: a model of transformers.
+        pad_token_id: padding token of the tokenizer.
     """
     if "position_ids" not in inspect.signature(model.forward).parameters:
         return False

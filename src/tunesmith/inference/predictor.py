@@ -1,7 +1,7 @@
-"""A run becomes a predictor: texts in, answers out, a chunk at a time, however long the file.
+"""The predictor of a run: texts to answers, one chunk at a time, for files of any length.
 
-Within a chunk, texts of similar length are computed together and the order is restored. A text longer than
-the model's `max_length` is cut, and its answer says so.
+Within a chunk, texts of similar length are computed together and the order is restored. A text longer than the
+model's `max_length` is truncated, and its answer says so.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ CHUNK_ROWS = 2048
 
 
 class Predictor:
-    """Answers for texts.
+    """Answers texts with a trained model.
 
     Args:
-        task: what the model was trained for.
-        loaded: the model and its tokenizer.
-        overlap: tokens that windows share; a quarter of what the model reads when None.
-        columns: `data.columns` of the files that it was trained with.
+        task: task of the model.
+        loaded: model and tokenizer.
+        overlap: number of tokens that windows share; None takes a quarter of the model's `max_length`.
+        columns: `data.columns` of the training files.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Predictor:
 
     @classmethod
     def from_run(cls, path: str | Path) -> Predictor:
-        """The predictor of a finished run, or of what `tunesmith export` made of one.
+        """The predictor of a finished run, or of an export.
 
         Raises:
-            RunError: there is no finished run and no export in the folder.
+            RunError: the folder holds neither a finished run nor an export.
             UserError: a package that runs the export is not installed.
         """
         if is_export(path):
@@ -93,7 +93,7 @@ class Predictor:
         examples = _as_examples(self.task, rows)
         full = self._encode(examples, None)
         lengths = full.ragged["input_ids"].lengths
-        # A prompt must leave room for the answer, so its limit is the task's to know.
+        # A prompt must leave room for the answer, so the task sets its limit.
         is_long = bool((lengths > self.max_length).any())
         encoded = self._encode(examples, self.max_length) if is_long or self.task.generation else full
         evaluated = answer(self.task, self.model, self.tokenizer, examples.columns, encoded, bf16=self.bf16)
@@ -106,12 +106,12 @@ class Predictor:
     def score(
         self, examples: Examples, encoded: Encoded | None = None, *, advance: Advance | None = None
     ) -> EvalPredictions:
-        """Examples with their labels, seen by the model.
+        """Predictions for examples with labels.
 
         Args:
-            examples: the rows.
-            encoded: what `encode_to_score` made of them, when it was called before.
-            advance: told of the progress.
+            examples: rows with labels.
+            encoded: sequences from `encode_to_score`; None encodes the rows.
+            advance: function that is called with the progress.
         """
         if encoded is None:
             encoded = self.encode_to_score(examples)
@@ -126,7 +126,7 @@ class Predictor:
         )
 
     def encode_to_score(self, examples: Examples) -> Encoded:
-        """Sequences of examples with their labels."""
+        """Sequences of examples with labels."""
         options = EncodeOptions(self.max_length, "score", self.overlap)
         return encode(self.task, examples, self.tokenizer, options, self.label_schema)
 
@@ -146,14 +146,14 @@ class Predictor:
         row = text if isinstance(text, Mapping) else {self._text_column(): text}
         unknown = row.keys() - {c.name for c in self.task.columns if not c.target}
         if unknown:
-            raise RowError(f"`{sorted(unknown)[0]}` is no column of {self.task.name}.")
+            raise RowError(f"`{sorted(unknown)[0]}` is not a column of {self.task.name}.")
         if missing := [name for name in self.needed if row.get(name) is None]:
             raise RowError(f"this model needs `{missing[0]}`: give a row with {', '.join(self.needed)}.")
         return self.task.read({**required, **row})
 
 
 def _needed_inputs(task: Task, columns: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The inputs that every row must have: the required ones, and the optional ones of the training."""
+    """The inputs that every row must have: the required ones, and the optional ones used in training."""
     trained = set(columns[0]) if columns and not has_alternatives(task) else set()
     inputs = [c for c in task.columns if not c.target and (not c.together or c.required)]
     return tuple(c.name for c in inputs if c.required or c.name in trained)

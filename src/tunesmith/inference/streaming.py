@@ -1,4 +1,4 @@
-"""Predictions for files and pipes, a chunk at a time: memory does not grow with the file."""
+"""Predictions for files and pipes, one chunk at a time, so that memory does not grow with the file."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ def names_of_files(sources: Sequence[str]) -> dict[str, str]:
 
 
 def rows_of_texts(texts: Sequence[str], task: Task, needed: Sequence[str] = ()) -> Source:
-    """Texts that were given as arguments; where a text is not enough, each a row as a JSON object.
+    """Rows from arguments: texts, or JSON objects if a text is not enough.
 
     Args:
-        texts: the arguments.
-        task: whose rows they are.
-        needed: the columns that each row must have, see `Predictor.needed`.
+        texts: arguments.
+        task: task of the model.
+        needed: columns that each row must have, see `Predictor.needed`.
     """
     for number, text in enumerate(texts, start=1):
         yield "argument", _row_of(number, text, task, needed)
 
 
 def rows_of_lines(lines: Iterable[str], task: Task, needed: Sequence[str] = ()) -> Source:
-    """The lines of a pipe, each a text or a row as a JSON object; blank lines are not texts.
+    """Rows from the lines of a pipe: texts, or JSON objects if a text is not enough; blank lines are skipped.
 
     Args:
-        lines: of the pipe.
-        task: whose rows they are.
-        needed: the columns that each row must have, see `Predictor.needed`.
+        lines: lines of the pipe.
+        task: task of the model.
+        needed: columns that each row must have, see `Predictor.needed`.
     """
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -87,24 +87,27 @@ def predict_rows(
     from_files: bool = True,
     names: Mapping[str, str] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """One line of output a row, in order.
+    """One line of output for each row, in order.
 
     Args:
-        predictor: of a run.
-        rows: from `rows_of_files` or `rows_of_lines`.
-        named: the file's column for each of the task's, as far as the user named them.
-        keep_bad_rows: give a row that cannot be used a line with its `error`, instead of stopping.
-        top_k: labels of each answer.
-        from_files: false for rows that people write themselves, in which the task's own names are meant.
-        names: of the files, see `names_of_files`.
+        predictor: predictor of a run.
+        rows: rows from `rows_of_files` or `rows_of_lines`.
+        named: columns that the user named, by column of the task.
+        keep_bad_rows: whether a row that cannot be used gets a line with its `error`, instead of an exception.
+        top_k: number of labels in each answer.
+        from_files: whether the rows are from files; other rows may have the task's own column names.
+        names: short names of the files, see `names_of_files`.
 
     Raises:
-        DataError: a row cannot be used, and `keep_bad_rows` is false; or there is no row.
+        DataError: a row cannot be used and `keep_bad_rows` is false, or there are no rows.
     """
     source = iter(rows)
     head, sample = read_sample(source, _SAMPLE_ROWS)
     if not head:
-        raise DataError("there is no text to predict for.", remedy="Give texts, a file with rows, or lines.")
+        raise DataError(
+            "there is no text to predict for.",
+            remedy="Give texts, a file with rows, or lines on standard input.",
+        )
     location = head[0][0]
     remembered = predictor.columns if from_files or not _has_own_names(predictor.task, sample) else ()
     view = (
@@ -129,7 +132,7 @@ def predict_rows(
 
 
 def _has_own_names(task: Task, sample: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether all columns of the rows are called as the task calls them."""
+    """Whether all columns of the rows have names of the task's columns."""
     return {name for row in sample for name in row} <= {column.name for column in task.columns}
 
 
@@ -151,7 +154,7 @@ def _predict_chunk(
                 raise DataError(
                     f"the row cannot be used: {error}",
                     location=f"{file}, {row.unit} {row.line}",
-                    remedy="Mend it, or give `--bad-rows keep` to get a line with the error in its place.",
+                    remedy="Fix it, or give `--bad-rows keep` to get a line with the error instead.",
                 ) from None
             problems[position] = str(error)
     answers = iter(_answers(predictor, usable))
@@ -165,7 +168,7 @@ def _predict_chunk(
             raise DataError(
                 f"the row cannot be used: {found}",
                 location=f"{file}, {row.unit} {row.line}",
-                remedy="Mend it.",
+                remedy="Fix it.",
             )
         answer = (
             {"error": str(found)} if isinstance(found, RowError) else answer_line(predictor, found, top_k)
@@ -174,7 +177,7 @@ def _predict_chunk(
 
 
 def _answers(predictor: Predictor, rows: list[dict[str, Any]]) -> list[Prediction | RowError]:
-    """An answer for each row, or why there is none."""
+    """An answer for each row, or the error."""
     try:
         return list(predictor.predict_rows(rows)) if rows else []
     except RowError as error:
@@ -193,7 +196,7 @@ def _usable(predictor: Predictor, row: Row, view: View) -> dict[str, Any]:
     inputs = {column.name for column in predictor.task.columns if not column.target}
     values = {name: value for name, value in view.values(row.values).items() if name in inputs}
     if missing := [name for name in predictor.needed if name not in values]:
-        raise RowError(f"this model was trained with `{missing[0]}`, and the row has none.")
+        raise RowError(f"this model was trained with `{missing[0]}`, and the row has no value for it.")
     return predictor.task.read(values)
 
 
@@ -210,7 +213,7 @@ def answer_line(predictor: Predictor, prediction: Prediction, top_k: int) -> dic
 
 
 def write_json_lines(lines: Iterable[dict[str, Any]], handle: IO[str]) -> int:
-    """Writes lines as they come, and returns how many."""
+    """Writes lines at once, and returns their number."""
     count = 0
     for line in lines:
         handle.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -219,9 +222,9 @@ def write_json_lines(lines: Iterable[dict[str, Any]], handle: IO[str]) -> int:
 
 
 def write_csv(lines: Iterable[dict[str, Any]], handle: IO[str]) -> int:
-    """Writes lines as CSV with one header; nested values as JSON, what a spreadsheet would compute as text.
+    """Writes lines as CSV with one header; nested values as JSON, formulas as text.
 
-    A column may first appear in any line, and the header stands before all: the lines wait in a nameless file.
+    A column may first occur in any line, but the header comes first, so the lines wait in an unnamed file.
     """
     header = dict.fromkeys(["row"])
     count = 0
@@ -240,10 +243,10 @@ def write_csv(lines: Iterable[dict[str, Any]], handle: IO[str]) -> int:
 
 
 class _LineEnds:
-    """Ends rows with a line feed alone; the csv module quotes a carriage return only where rows end in one, too.
+    """Ends rows with only a line feed; the csv module quotes a carriage return only if rows end with one too.
 
     Args:
-        handle: to write to.
+        handle: file to write to.
     """
 
     def __init__(self, handle: IO[str]) -> None:
@@ -261,5 +264,5 @@ def _cell(value: Any) -> Any:
 
 
 def _is_formula(text: str) -> bool:
-    """Whether a spreadsheet would compute a cell, or run what it names: the rule of OWASP's CSV injection page."""
+    """Whether a spreadsheet would compute a cell or run a command: the rule of OWASP's CSV injection page."""
     return text.startswith(("=", "+", "-", "@", "\t", "\r")) and not _NUMBER.fullmatch(text)

@@ -1,7 +1,7 @@
-"""Accuracy and F1 of one label a text.
+"""Accuracy and F1 of one label per text.
 
-Definitions as in scikit-learn's `accuracy_score` and `f1_score(average="macro" | "weighted")`: a class that
-is neither among the true labels nor predicted does not count in the macro average.
+Definitions as in scikit-learn's `accuracy_score` and `f1_score(average="macro" | "weighted")`: a class that is
+neither among the true labels nor predicted is left out of the macro average.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ metrics = (
 
 
 def statistics(labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> Statistics:
-    """Per example: its true class, its predicted class, and the class where both agree.
+    """Per example: the true class, the predicted class, and the class if both agree.
 
     Args:
         labels: [examples], true class ids.
         predicted: [examples], predicted class ids.
-        n_classes: k.
+        n_classes: number of classes, k.
 
     Returns:
         Sparse [examples, 3k]: one-hot of true, of predicted, of agreed classes.
@@ -72,7 +72,7 @@ def shares(n_classes: int) -> Shares:
 def f1_by_class(n_classes: int, width: int = 0) -> Share:
     """The mean of the F1 of k classes, for statistics that begin with 3k columns of true, predicted and agreed.
 
-    F1 is the share of agreed among the mean number of true and predicted.
+    F1 is the number of agreed, divided by the mean number of true and predicted.
     """
     width = width or 3 * n_classes
     true, predicted, agreed = _columns(n_classes)
@@ -95,7 +95,7 @@ def _columns(n_classes: int) -> list[NDArray[np.int64]]:
 
 
 def per_class_f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """F1 of each class [..., k] from sums [..., 3k]; 0 where a class never occurs."""
+    """F1 of each class [..., k] from sums [..., 3k]; 0 for a class that never occurs."""
     true, predicted, agreed = np.split(sums, 3, axis=-1)
     return 2 * agreed / np.maximum(true + predicted, 1.0)
 

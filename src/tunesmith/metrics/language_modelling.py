@@ -1,6 +1,6 @@
-"""How well a model foresees text: loss, perplexity, bits a byte, accuracy of the next token.
+"""How well a model predicts text: loss, perplexity, bits per byte, accuracy of the next token.
 
-Perplexity depends on the tokenizer; bits a byte does not, and compares models across tokenizers (Gao et al.
+Perplexity depends on the tokenizer. Bits per byte does not, so it can be compared across tokenizers (Gao et al.
 2020, "The Pile", section 3.1).
 """
 
@@ -32,7 +32,7 @@ def statistics(
     n_bytes: NDArray[Any] | None = None,
     correct: NDArray[Any] | None = None,
 ) -> Statistics:
-    """Per example: its likelihood and what it is divided by.
+    """Per example: the likelihood, and the counts by which it is divided.
 
     Args:
         nll: [examples], negative log likelihood in nats, summed over the scored tokens; finite.
@@ -41,7 +41,7 @@ def statistics(
         correct: [examples], scored tokens that were the model's first choice.
 
     Returns:
-        Dense [examples, 4]: nll, tokens, bytes, correct; zeros for what is not given.
+        Dense [examples, 4]: nll, tokens, bytes, correct; zeros for arguments that are not given.
     """
     columns = [nll, tokens, n_bytes, correct]
     zeros = np.zeros(len(nll))
@@ -49,10 +49,10 @@ def statistics(
 
 
 def formula(sums: NDArray[np.float64], *, with_bytes: bool = False, with_accuracy: bool = False) -> Scores:
-    """Loss in nats a token, perplexity, and if wanted bits a byte and accuracy, from sums [..., 4].
+    """Loss in nats per token, perplexity, and optionally bits per byte and accuracy, from sums [..., 4].
 
-    Where no token was scored all are 0.0, but for the perplexity, which is exp(0) = 1. A perplexity beyond
-    e^700 is given as that.
+    If no token was scored, all are 0.0, except the perplexity, which is exp(0) = 1. A perplexity above e^700 is
+    given as e^700.
     """
     nll, tokens, n_bytes, correct = np.moveaxis(sums, -1, 0)
     loss = nll / np.maximum(tokens, 1.0)

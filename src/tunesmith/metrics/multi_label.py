@@ -1,7 +1,7 @@
-"""F1 and exact match of any number of labels a text, and the thresholds that make labels of probabilities.
+"""F1 and exact match of any number of labels per text, and the thresholds that turn probabilities into labels.
 
-Definitions as in scikit-learn's `f1_score(average="micro" | "macro", zero_division=0)` and `accuracy_score`
-for multi-label arrays: there the macro average is over all labels, and one that never occurs counts 0.
+Definitions as in scikit-learn's `f1_score(average="micro" | "macro", zero_division=0)` and `accuracy_score` for
+multi-label arrays: the macro average is over all labels, and a label that never occurs counts as 0.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ metrics = (
 )
 
 MIN_TRUE_ROWS = 10
-"""A label with fewer true rows gets the threshold that all labels share."""
+"""A label with fewer true rows gets the common threshold of all labels."""
 
 
 def statistics(labels: NDArray[Any], predicted: NDArray[Any]) -> Statistics:
-    """Per example: its true labels, its predicted labels, and those where both agree.
+    """Per example: the true labels, the predicted labels, and the labels on which both agree.
 
     Args:
         labels: [examples, k], 0 or 1.
         predicted: [examples, k], 0 or 1.
 
     Returns:
-        Sparse [examples, 3k + 2]: true, predicted, agreed, then 1 where all k are right, and 1.
+        Sparse [examples, 3k + 2]: true, predicted, agreed, then 1 if all k are right, and 1.
     """
     from scipy import sparse
 
@@ -51,7 +51,7 @@ def statistics(labels: NDArray[Any], predicted: NDArray[Any]) -> Statistics:
 def formula(sums: NDArray[np.float64]) -> Scores:
     """F1 (micro, macro), precision and recall (micro), and exact match, from sums [..., 3k + 2].
 
-    A score without anything to count is 0.0.
+    A score with nothing to count is 0.0.
     """
     true, predicted, agreed = np.split(sums[..., :-2], 3, axis=-1)
     n_true, n_predicted, n_agreed = true.sum(-1), predicted.sum(-1), agreed.sum(-1)
@@ -65,7 +65,7 @@ def formula(sums: NDArray[np.float64]) -> Scores:
 
 
 def shares(n_labels: int) -> Shares:
-    """All of them, as shares, for statistics of 3k + 2 columns."""
+    """All metrics as shares, for statistics of 3k + 2 columns."""
     width = 3 * n_labels + 2
     f1, precision, recall = micro_shares(n_labels, width)
     return {
@@ -78,7 +78,7 @@ def shares(n_labels: int) -> Shares:
 
 
 def per_label(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Precision, recall, F1 and support of each label [k] from sums [3k + 2]; 0.0 where nothing counts."""
+    """Precision, recall, F1 and support of each label [k] from sums [3k + 2]; 0.0 if there is nothing to count."""
     return per_class(sums[..., :-2])
 
 
@@ -87,18 +87,18 @@ def fit_thresholds(
 ) -> NDArray[np.float32]:
     """The threshold of each label with the best F1 on these rows.
 
-    A label is on where its probability is at least its threshold. One with fewer than `MIN_TRUE_ROWS` true
-    rows gets the one threshold for all labels with the best micro F1: the best F1 of a handful of rows is
-    mostly luck, and its threshold can lie anywhere. Among equals the threshold nearest to 0.5 wins, then the
-    lower one, so that the result is always the same.
+    A label is predicted if its probability is at least its threshold. A label with fewer than `MIN_TRUE_ROWS` true
+    rows gets the common threshold with the best micro F1 over all labels: the best F1 of a few rows is mostly
+    chance, and its threshold can be anywhere. Among equals, the threshold nearest to 0.5 wins, then the lower one,
+    so the result is always the same.
 
     Args:
-        probabilities: [examples, k], read as float32, as a model gives them.
+        probabilities: [examples, k], read as float32, the type of a model's outputs.
         labels: [examples, k], 0 or 1.
-        grid: thresholds to choose from; None is the midpoints between neighbouring probabilities.
+        grid: thresholds to choose from; None takes the midpoints between neighbouring probabilities.
 
     Returns:
-        [k] thresholds; 0.5 throughout where no row is true.
+        [k] thresholds; all 0.5 if no row is true.
     """
     scores, true = np.asarray(probabilities, dtype=np.float32), np.asarray(labels, dtype=bool)
     if not true.any():
@@ -116,7 +116,7 @@ def _best_thresholds(
     """The best threshold of each column [k], of scores and truth [n, k]."""
     thresholds, f1 = _midpoints(scores, true) if grid is None else _on_grid(scores, true, grid)
     distance = np.where(f1 == f1.max(axis=0), np.abs(thresholds - np.float32(0.5)), np.float32(np.inf))
-    # Thresholds descend, and argmin takes the first: turned over, that is the lower of two equally near.
+    # Thresholds descend, and argmin takes the first; in reversed order, this is the lower of two equally near.
     best = len(distance) - 1 - distance[::-1].argmin(axis=0)
     return np.asarray(thresholds[best, np.arange(scores.shape[1])], dtype=np.float32)
 
@@ -129,12 +129,12 @@ def _midpoints(
     high = np.take_along_axis(scores, order, axis=0)
     low = np.concatenate([high[1:], np.zeros_like(high[:1])])
     middle = (high + low) / 2
-    # Between two neighbouring floats there is no other, and the sum may round to the lower.
+    # There is no number between two neighbouring floats, and the mean may round to the lower.
     middle = np.where(middle <= low, high, middle)
     agreed = np.take_along_axis(true, order, axis=0).cumsum(axis=0)
     n_predicted = np.arange(1, len(scores) + 1)[:, None]
     f1 = 2 * agreed / (n_predicted + true.sum(axis=0))
-    # Equal scores cannot be told apart; below the lowest there is always room.
+    # No threshold separates equal scores; one below the lowest score is always possible.
     f1[:-1][high[:-1] == high[1:]] = -1.0
     return middle, f1
 
@@ -142,7 +142,7 @@ def _midpoints(
 def _on_grid(
     scores: NDArray[np.float32], true: NDArray[np.bool_], grid: Sequence[float]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """The grid's thresholds [g, k], descending, and the F1 of each."""
+    """The thresholds of the grid [g, k], descending, and the F1 of each."""
     levels = np.sort(np.asarray(grid, dtype=np.float32))[::-1]
     thresholds = np.repeat(levels[:, None], scores.shape[1], axis=1)
     f1 = np.empty(thresholds.shape)

@@ -1,14 +1,15 @@
-r"""How much of reference texts is in generated ones: exact match, chrF, BLEU, ROUGE.
+r"""Overlap of generated texts with reference texts: exact match, chrF, BLEU, ROUGE.
 
-- **chrF** (Popović 2015) and **BLEU** (Papineni et al. 2002) as sacrebleu's defaults: over the corpus, chrF2
-  of character 1- to 6-grams, BLEU of 13a tokens to 4-grams with exponential smoothing. sacrebleu counts, the
-  formula here turns the counts into scores, for many resamples at once. Fractions, 0 to 1, not 0 to 100.
-- **ROUGE-1, -2, -L** (Lin 2004): mean F-measure of word n-grams, or of the longest common subsequence. The
-  usual tokeniser keeps `[a-z0-9]` and with it nothing of a text in another script; here words are runs of
-  letters and digits with their marks, in lower case, the same for English. In scripts without blanks (Chinese,
-  Japanese, Thai) each character is a word.
+- **chrF** (Popović 2015) and **BLEU** (Papineni et al. 2002) with sacrebleu's defaults, over the corpus: chrF2 of
+  character 1- to 6-grams, BLEU of 13a tokens up to 4-grams with exponential smoothing. sacrebleu counts; the
+  formula here computes scores from the counts, for many resamples at once. Scores are fractions, 0 to 1, not 0 to
+  100.
+- **ROUGE-1, -2, -L** (Lin 2004): mean F-measure of word n-grams, or of the longest common subsequence. The usual
+  tokeniser keeps only `[a-z0-9]`, and so nothing of a text in another script. Here words are runs of letters and
+  digits with their marks, in lower case, which is the same for English. In scripts without spaces (Chinese,
+  Japanese, Thai), each character is a word.
 
-The three ROUGE together cost about 0.3 ms for a pair of 200 words: the subsequence is found with one big
+The three ROUGE metrics together take about 0.3 ms for a pair of 200 words: the subsequence is found with one big
 integer whose bits are the positions in the text (Hyyrö 2004), not with a table.
 """
 
@@ -43,14 +44,14 @@ _BLEU_ORDER = 4
 _Words = list[str]
 
 _WIDTHS = {
-    "exact_match": 1,  # 1 where equal
+    "exact_match": 1,  # 1 if equal
     "chrf": 3 * _CHRF_ORDER,  # of each order: n-grams of the text, of the best reference, of both
     "bleu": 2 + 2 * _BLEU_ORDER,  # words of the text, of the nearest reference; agreed n-grams; all n-grams
     "rouge1": 1,  # F-measure with the best reference
     "rouge2": 1,
     "rougeL": 1,
 }
-"""Columns of each measure; before them all stands a column of 1."""
+"""Number of columns of each measure; the first column of all is 1."""
 
 MEASURES = tuple(_WIDTHS)
 
@@ -58,12 +59,12 @@ MEASURES = tuple(_WIDTHS)
 def statistics(
     texts: Sequence[str], references: Sequence[Sequence[str]], measures: Sequence[str]
 ) -> Statistics:
-    """Per example: a 1, then what each measure adds up from.
+    """Per example: a 1, then the statistics of each measure.
 
     Args:
-        texts: the generated texts.
-        references: one or several of each text; their number may differ.
-        measures: of `MEASURES`; columns come in their order.
+        texts: generated texts.
+        references: one or several references of each text; their number may differ.
+        measures: names in `MEASURES`; the columns have their order.
 
     Returns:
         Dense [examples, 1 + columns]: 1 column for exact match and each ROUGE, 18 for chrF, 10 for BLEU.
@@ -74,7 +75,7 @@ def statistics(
 
 
 def formula(sums: NDArray[np.float64], measures: Sequence[str]) -> Scores:
-    """The score of each measure, 0 to 1, from sums [..., s]; 0.0 where nothing is to score."""
+    """The score of each measure, 0 to 1, from sums [..., s]; 0.0 if there is nothing to score."""
     n = np.maximum(sums[..., 0], 1.0)
     scores: Scores = {}
     start = 1
@@ -87,11 +88,11 @@ def formula(sums: NDArray[np.float64], measures: Sequence[str]) -> Scores:
 
 
 def shares(measures: Sequence[str], first: int = 0) -> Shares:
-    """All of them, as shares; in chrF and BLEU a text is one decision, as heavy as its reference is long.
+    """All measures as shares; in chrF and BLEU a text is one decision, weighted by the length of its reference.
 
     Args:
-        measures: as of the statistics.
-        first: columns that stand before them.
+        measures: measures of the statistics.
+        first: number of columns before them.
     """
     width = first + 1 + sum(_WIDTHS[measure] for measure in measures)
     found, start = {}, first + 1
@@ -106,7 +107,7 @@ def shares(measures: Sequence[str], first: int = 0) -> Shares:
 
 
 def _chrf_score(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """chrF2 [...] from sums [..., 18]: F of mean precision and mean recall over the orders that both have."""
+    """chrF2 [...] from sums [..., 18]: F of mean precision and mean recall over the orders of both texts."""
     n_text, n_reference, n_agreed = np.moveaxis(sums.reshape(*sums.shape[:-1], _CHRF_ORDER, 3), -1, 0)
     scored = (n_text > 0) & (n_reference > 0)
     n_orders = np.maximum(scored.sum(-1), 1)
@@ -121,18 +122,18 @@ def _bleu_score(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """BLEU [...] from sums [..., 10]."""
     n_text, n_reference = sums[..., 0], sums[..., 1]
     agreed, counted = np.split(sums[..., 2:], 2, axis=-1)
-    # Exponential smoothing (NIST): the i-th order without a hit has half of a hit, a quarter, ….
+    # Exponential smoothing (NIST): the first order without a hit gets half a hit, the next a quarter, ….
     missed = agreed == 0
     hits = np.where(missed, 0.5 ** np.cumsum(missed, axis=-1), agreed)
     geometric_mean = np.exp(np.log(hits / np.maximum(counted, 1.0)).mean(-1))
     brevity = np.exp(np.minimum(0.0, 1 - n_reference / np.maximum(n_text, 1.0)))
-    # sacrebleu: no hit at all, or no n-gram of the highest order, is 0.
+    # As in sacrebleu, the score is 0 without any hit, or without an n-gram of the highest order.
     scored = agreed.any(-1) & (counted > 0).all(-1)
     return np.asarray(np.where(scored, brevity * geometric_mean, 0.0), dtype=np.float64)
 
 
 def _exact_counts(texts: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-    """1 where the text is one of the references, but for white space around it: [examples, 1]."""
+    """1 if the text is one of the references, ignoring white space at both ends: [examples, 1]."""
     equal = [t.strip() in {r.strip() for r in refs} for t, refs in zip(texts, references, strict=True)]
     return np.array(equal, dtype=np.float64).reshape(-1, 1)
 
@@ -153,10 +154,10 @@ def _bleu_counts(texts: Sequence[str], references: Sequence[Sequence[str]]) -> N
 def _sacrebleu_counts(
     metric: Any, texts: Sequence[str], references: Sequence[Sequence[str]], width: int
 ) -> NDArray[np.float64]:
-    """What sacrebleu adds up over a corpus, of each text: [examples, width]."""
+    """The counts of sacrebleu for each text: [examples, width]."""
     if not texts:
         return np.zeros((0, width))
-    # It wants the first references of all texts, then the second, …, with None where a text has no more.
+    # It takes the first references of all texts, then the second, …, with None for texts without more.
     counts = metric._extract_corpus_statistics(texts, list(zip_longest(*references)))
     return np.array(counts, dtype=np.float64)
 
@@ -197,7 +198,7 @@ def _f_measure(n_shared: int, n_text: int, n_reference: int) -> float:
 
 
 def _longest_common_subsequence(a: _Words, b: _Words) -> int:
-    """Its length, bit-parallel (Hyyrö 2004): a 0 in `row` at i says that the length grows at a[i]."""
+    """The length, bit-parallel (Hyyrö 2004): a 0 in `row` at i means that the length grows at a[i]."""
     positions: dict[str, int] = {}
     for i, word in enumerate(a):
         positions[word] = positions.get(word, 0) | (1 << i)

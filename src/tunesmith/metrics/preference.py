@@ -1,7 +1,7 @@
-"""How often, and by how much, the chosen answer is rewarded above the rejected one.
+"""How often, and by how much, the chosen answer has a higher reward than the rejected one.
 
-As in RewardBench (Lambert et al. 2024) and TRL's `rewards/accuracies`, but that a tie counts half: a model
-that rewards everything alike then has 0.5, as one that guesses, not 0.
+As in RewardBench (Lambert et al. 2024) and TRL's `rewards/accuracies`, except that a tie counts half: a model with
+equal rewards then has 0.5, like one that guesses, and not 0.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def statistics(margins: NDArray[Any]) -> Statistics:
 
 
 def formula(sums: NDArray[np.float64]) -> Scores:
-    """Accuracy and mean margin (in units of reward) from sums [..., 3]; 0.0 where there is no pair."""
+    """Accuracy and mean margin (in units of reward) from sums [..., 3]; 0.0 without pairs."""
     n = np.maximum(sums[..., 0], 1.0)
     return {"reward_accuracy": sums[..., 1] / n, "reward_margin": sums[..., 2] / n}
 

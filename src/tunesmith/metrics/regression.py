@@ -1,9 +1,8 @@
 """Correlation and error of predicted numbers.
 
 Pearson's r from sums of products, and Spearman's rho as Pearson's r of average ranks (Spearman 1904; ties as
-in `scipy.stats.spearmanr`). Ranks are those among all the examples given: the score of these is exact, while
-an interval or a slice of them resamples ranks and does not rank anew. RMSE and MAE are in the units of the
-numbers.
+in `scipy.stats.spearmanr`). Ranks are computed over all examples: their score is exact, but an interval or a slice
+resamples these ranks and does not rank again. RMSE and MAE are in the unit of the numbers.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ metrics = (
 )
 
 _NO_VARIANCE = 1e-12
-"""Variance over mean square, below which only rounding is left of it."""
+"""Ratio of variance to mean square, below which the variance is only rounding."""
 
 
 def statistics(true: NDArray[Any], predicted: NDArray[Any]) -> Statistics:
-    """Per example: what correlations and errors add up from.
+    """Per example: the statistics of correlations and errors.
 
     Args:
-        true: [examples], finite.
-        predicted: [examples], finite.
+        true: [examples], true numbers, finite.
+        predicted: [examples], predicted numbers, finite.
 
     Returns:
         Dense [examples, 13]: 1, (x, y, xx, yy, xy) of the values, the same of the ranks, error², |error|.
@@ -53,7 +52,7 @@ def statistics(true: NDArray[Any], predicted: NDArray[Any]) -> Statistics:
 
 
 def _products(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """x, y and their products, first moved and scaled: r stays the same, large numbers lose no digits."""
+    """x, y and their products, after centring and scaling: r stays the same, and no digits are lost."""
     x, y = _standardised(x), _standardised(y)
     return [x, y, x * x, y * y, x * y]
 
@@ -66,7 +65,7 @@ def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def formula(sums: NDArray[np.float64]) -> Scores:
     """Pearson, Spearman, RMSE and MAE from sums [..., 13].
 
-    A correlation is 0.0 where either side does not vary; every score is 0.0 where there is no example.
+    A correlation is 0.0 if either side is constant; every score is 0.0 without examples.
     """
     n = sums[..., 0]
     return {
@@ -82,7 +81,7 @@ def _correlation(n: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[n
     x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
     x_spread, y_spread = n * xx - x * x, n * yy - y * y
     varies = (x_spread > _NO_VARIANCE * n * xx) & (y_spread > _NO_VARIANCE * n * yy)
-    # Each root by itself: the product of two small spreads could vanish.
+    # Separate roots: the product of two small spreads could underflow.
     scale = np.where(varies, np.sqrt(np.abs(x_spread)) * np.sqrt(np.abs(y_spread)), 1.0)
     r = np.clip((n * xy - x * y) / scale, -1.0, 1.0)
     return np.asarray(np.where(varies, r, 0.0), dtype=np.float64)

@@ -1,9 +1,9 @@
 """Precision, recall and F1 of entities: strict, as in CoNLL-2003 (Tjong Kim Sang and De Meulder, 2003).
 
-An entity counts as found only where start, end and label all agree; one that is given twice counts once.
-Equal to nervaluate's strict scheme where predicted entities do not overlap each other. Where they do,
-nervaluate lets an overlapping wrong prediction use up the gold entity that a later one has right, so its
-score depends on their order; this one does not.
+An entity counts as found only if start, end and label all agree; an entity that is given twice counts once. The
+scores equal nervaluate's strict scheme if predicted entities do not overlap. If they overlap, nervaluate lets a
+wrong prediction use up the gold entity of a later right one, so its score depends on their order; this one does
+not.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Entity = tuple[int, int, str]
 def statistics(
     gold: Sequence[Sequence[Entity]], predicted: Sequence[Sequence[Entity]], labels: Sequence[str]
 ) -> Statistics:
-    """Per example and label: how many entities are gold, predicted, and both.
+    """Per example and label: the number of entities that are gold, predicted, and both.
 
     Args:
-        gold: the true entities of each example.
-        predicted: the predicted entities of each example.
-        labels: the k label names; an entity of another label is a KeyError.
+        gold: true entities of each example.
+        predicted: predicted entities of each example.
+        labels: names of the k labels; an entity with another label raises a KeyError.
 
     Returns:
         Sparse [examples, 3k]: gold, predicted, agreed counts, each by label.
@@ -52,20 +52,20 @@ def statistics(
         for part, found in enumerate((true_set, guessed_set, true_set & guessed_set)):
             places += [(row, part * len(index) + index[label]) for _, _, label in found]
     rows, columns = np.array(places, dtype=np.int64).reshape(-1, 2).T
-    # csr_matrix adds up what falls on one place.
+    # csr_matrix adds up the values of one place.
     return sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(gold), 3 * len(index)))
 
 
 def _distinct(entities: Sequence[Entity]) -> set[Entity]:
-    # From JSON an entity comes as a list, which no set takes.
+    # An entity from JSON is a list, which cannot be in a set.
     return {(start, end, label) for start, end, label in entities}
 
 
 def formula(sums: NDArray[np.float64]) -> Scores:
     """Micro F1, precision and recall, and macro F1, from sums [..., 3k].
 
-    The macro F1 is the mean over the labels that occur among the gold or the predicted entities. A score
-    without entities to count is 0.0.
+    The macro F1 is the mean over the labels that occur among the gold or the predicted entities. A score without
+    entities is 0.0.
     """
     gold, predicted, agreed = np.split(sums, 3, axis=-1)
     n_gold, n_predicted, n_agreed = gold.sum(-1), predicted.sum(-1), agreed.sum(-1)
@@ -79,11 +79,11 @@ def formula(sums: NDArray[np.float64]) -> Scores:
 
 
 def shares(n_labels: int) -> Shares:
-    """All of them, as shares, for statistics of 3k columns."""
+    """All metrics as shares, for statistics of 3k columns."""
     f1, precision, recall = micro_shares(n_labels)
     return {"f1": f1, "precision": precision, "recall": recall, "f1_macro": f1_by_class(n_labels)}
 
 
 def per_label(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Precision, recall, F1 and support of each label [k] from sums [3k]; 0.0 where nothing counts."""
+    """Precision, recall, F1 and support of each label [k] from sums [3k]; 0.0 if there is nothing to count."""
     return per_class(sums)

@@ -1,9 +1,9 @@
-"""Exact match and F1 of extracted answers, as SQuAD 2.0's official `evaluate-v2.0.py` has them.
+"""Exact match and F1 of extracted answers, as in SQuAD 2.0's official `evaluate-v2.0.py`.
 
-Rajpurkar et al. 2016 and 2018. Written by hand, because the definition is short and the script is no package.
-That script is made for English: articles are a, an and the, punctuation is ASCII, white space parts words. For
-other scripts two rules are added, as in the evaluation of MLQA (Lewis et al. 2020): their punctuation goes too
-(`。`, `،`, `।`), and where blanks part no words (Chinese, Japanese, Thai) each character is a word.
+Rajpurkar et al. 2016 and 2018. Written by hand, because the definition is short and the script is not a package.
+The script is made for English: articles are a, an and the, punctuation is ASCII, white space separates words. Two
+rules are added for other scripts, as in the evaluation of MLQA (Lewis et al. 2020): their punctuation is removed
+too (`。`, `،`, `।`), and in scripts without spaces (Chinese, Japanese, Thai) each character is a word.
 """
 
 from __future__ import annotations
@@ -47,25 +47,25 @@ def _words(normal: str) -> list[str]:
 
 
 def exact_match(prediction: str, golds: Sequence[str]) -> float:
-    """1.0 where the prediction is one of the answers, both normalised; see `f1` for no answer."""
+    """1.0 if the prediction is one of the answers, both normalised; see `f1` for no answer."""
     guess = normalise(prediction)
     return float(any(guess == gold for gold in _normal_golds(golds)))
 
 
 def f1(prediction: str, golds: Sequence[str]) -> float:
-    """The best F1 of words that the prediction and an answer share.
+    """The best F1 of shared words between the prediction and an answer.
 
     Args:
-        prediction: the predicted answer; empty for none.
-        golds: the acceptable answers. None of them, or only empty ones, says that there is no answer: then
-            the score is 1.0 where the prediction is empty too (after normalising: `the` is), else 0.0.
+        prediction: predicted answer; empty for no answer.
+        golds: acceptable answers. An empty list, or only empty answers, means that there is no answer: then the
+            score is 1.0 if the prediction is empty too (after normalisation, `the` is empty), else 0.0.
     """
     guess = _words(normalise(prediction))
     return max(_word_f1(guess, _words(gold)) for gold in _normal_golds(golds))
 
 
 def _normal_golds(golds: Sequence[str]) -> list[str]:
-    """The answers, normalised, without the empty ones; the empty one alone where there is no other."""
+    """The normalised answers, without empty ones; only an empty one if there is no other."""
     return [gold for gold in map(normalise, golds) if gold] or [""]
 
 
@@ -77,11 +77,11 @@ def _word_f1(guess: list[str], gold: list[str]) -> float:
 
 
 def statistics(predictions: Sequence[str], golds: Sequence[Sequence[str]]) -> Statistics:
-    """Per example: its scores, apart for those with and without an answer.
+    """Per example: the scores, separately for questions with and without an answer.
 
     Args:
-        predictions: one a question; empty for no answer.
-        golds: the acceptable answers of each question; none, or only empty ones, where it has no answer.
+        predictions: answer to each question; empty for no answer.
+        golds: acceptable answers of each question; none, or only empty ones, if it has no answer.
 
     Returns:
         Dense [examples, 5]: exact match, F1 and 1 of the answerable; right and 1 of the unanswerable.
@@ -96,17 +96,18 @@ def statistics(predictions: Sequence[str], golds: Sequence[Sequence[str]]) -> St
 
 
 def has_both_kinds(sums: NDArray[np.float64]) -> bool:
-    """Whether questions with and without an answer are among those of sums [5]."""
+    """Whether sums [5] include questions with and without an answer."""
     return bool(sums[2] > 0 and sums[4] > 0)
 
 
 def formula(sums: NDArray[np.float64], *, with_unanswerable: bool = False) -> Scores:
-    """F1 and exact match from sums [..., 5]; 0.0 where there is no question of the kind.
+    """F1 and exact match from sums [..., 5]; 0.0 without questions of the kind.
 
     Args:
-        sums: of the statistics.
-        with_unanswerable: adds the F1 of the answerable questions, and the part of the unanswerable ones that
-            got no answer. The data set decides (`has_both_kinds`), as a resample may lack one kind.
+        sums: sums of the statistics.
+        with_unanswerable: whether to add the F1 of the answerable questions, and the share of the unanswerable
+            questions without a predicted answer. The data set decides (`has_both_kinds`), since a resample may
+            lack one kind.
     """
     exact, overlap, n_answerable, right, n_unanswerable = np.moveaxis(sums, -1, 0)
     n = np.maximum(n_answerable + n_unanswerable, 1.0)
@@ -118,7 +119,7 @@ def formula(sums: NDArray[np.float64], *, with_unanswerable: bool = False) -> Sc
 
 
 def shares(*, with_unanswerable: bool = False) -> Shares:
-    """All of them, as shares, for statistics of 5 columns."""
+    """All metrics as shares, for statistics of 5 columns."""
 
     def share(right: Sequence[int], of: Sequence[int]) -> Share:
         return Share(of=selected(5, of), right=selected(5, right))

@@ -162,7 +162,7 @@ def _refuse_code(files: ModelFiles) -> None:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ModelError(f"not JSON: {error}.", location=str(path), remedy="Mend the file.") from None
+            raise ModelError(f"not JSON: {error}.", location=str(path), remedy="Fix the file.") from None
         if "auto_map" in content:
             raise ModelError(
                 f"`{files.name}` brings Python code of its own (`auto_map`), which would be run here.",

@@ -84,7 +84,7 @@ def _read(
     if notice := notice_of_groups(reading.examples, group_by):
         events.warn(notice)
     if reading.realigned:
-        events.warn(f"{len(reading.realigned)} answers were found elsewhere than their rows say")
+        events.warn(f"{len(reading.realigned)} answers were found at another location than their rows give")
     return reading
 
 

@@ -1,4 +1,4 @@
-"""The recipe: what one run is made from. `schema` says what there is, `draft` reads it from a file."""
+"""The recipe: everything that one run depends on. `schema` defines the keys, `draft` reads them from a file."""
 
 from tunesmith.recipe.draft import SYNONYMS, RecipeDraft
 from tunesmith.recipe.schema import (

@@ -1,8 +1,8 @@
-"""A recipe on its way in: YAML and arguments become one plain tree, then a validated `Recipe`.
+"""A recipe before validation: YAML and arguments become one plain tree, then a validated `Recipe`.
 
-Every key remembers the file and line it came from, so that a message can name them. Keys that people bring
-from other tools (`SYNONYMS`) are understood and told today's name; an unknown key is an error with a
-suggestion, never ignored.
+The file and line of every key are kept, so that a message can name them. Keys of other tools (`SYNONYMS`)
+are accepted, and a notice gives the name used here. An unknown key is an error with a suggestion; it is
+never ignored.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class RecipeDraft:
         """The draft in a YAML file.
 
         Raises:
-            RecipeError: the file is missing, not YAML, or not a mapping; a key stands twice.
+            RecipeError: the file is missing, not YAML, or not a mapping; or a key occurs twice.
         """
         if not path.is_file():
             raise RecipeError(
@@ -92,7 +92,7 @@ class RecipeDraft:
             location = f"{path}, line {mark.line + 1}" if mark else str(path)
             problem = getattr(error, "problem", None) or str(error)
             raise RecipeError(
-                f"not YAML: {problem}.", location=location, remedy="Mend the file's syntax."
+                f"not YAML: {problem}.", location=location, remedy="Fix the syntax of the file."
             ) from None
         if not isinstance(node, yaml.MappingNode):
             raise RecipeError(
@@ -113,7 +113,7 @@ class RecipeDraft:
             location = f"{path}, line {key_node.start_mark.line + 1}"
             if key in tree:
                 raise RecipeError(
-                    f"`{prefix}{key}` stands twice.", location=location, remedy="Keep one of them."
+                    f"`{prefix}{key}` occurs twice.", location=location, remedy="Keep one of them."
                 )
             self.places[prefix + key] = location
             tree[key] = self._build(value_node, f"{prefix}{key}.", path)
@@ -145,10 +145,10 @@ class RecipeDraft:
         self.set(SYNONYMS.get(key.strip(), key.strip()), value, location)
 
     def override_all(self, overrides: Mapping[str, Any] | Sequence[str]) -> None:
-        """Applies `{"section.key": value}`, or assignments as of the command line.
+        """Applies `{"section.key": value}`, or assignments as on the command line.
 
         Raises:
-            RecipeError: as `override` and `set`.
+            RecipeError: an override is refused by `override` or `set`.
         """
         if isinstance(overrides, Mapping):
             for key, value in overrides.items():
@@ -165,13 +165,13 @@ class RecipeDraft:
             branch = branch.setdefault(parent, {})
             if not isinstance(branch, dict):
                 raise RecipeError(
-                    f"`{dotted}`: `{parent}` is not a section.", location=location, remedy="Mend it."
+                    f"`{dotted}`: `{parent}` is not a section.", location=location, remedy="Fix the key."
                 )
         branch[last] = value
         self.places[dotted] = location
 
     def resolve_paths(self, base: Path) -> None:
-        """Reads data files relative to the recipe's own folder where they lie there."""
+        """Makes the paths of data files relative to the recipe's folder, if they exist there."""
         data = self.tree.get("data")
         if isinstance(data, dict):
             files = {split: data[split] for split in ("train", "validation", "test") if split in data}
@@ -181,7 +181,7 @@ class RecipeDraft:
         """The finished recipe.
 
         Raises:
-            RecipeError: a key is unknown or missing, or a value is wrong; all faults are named at once.
+            RecipeError: a key is unknown or missing, or a value is wrong; all problems are named at once.
         """
         self._rename_synonyms()
         try:
@@ -209,7 +209,7 @@ class RecipeDraft:
         problems = error.errors()
         lines = list(dict.fromkeys(self._fault(problem) for problem in problems))
         remedies = [_suggestion(_dotted(f["loc"])) for f in problems if f["type"] == "extra_forbidden"]
-        remedy = " ".join(dict.fromkeys(remedies)) or "`docs/recipe.md` lists every key with its values."
+        remedy = " ".join(dict.fromkeys(remedies)) or "`docs/recipe.md` lists every key and its values."
         location = "" if len(lines) > 1 else self._place(_dotted(problems[0]["loc"]))
         if len(lines) == 1:
             return RecipeError(lines[0], location=location, remedy=remedy)
@@ -269,7 +269,7 @@ def _pop(tree: dict[str, Any], dotted: str) -> Any:
 
 
 def _dotted(loc: Sequence[str | int]) -> str:
-    """The recipe's key in a pydantic location, which may go on into a union's branch or a list."""
+    """The recipe's key in a pydantic location, which may continue into a branch of a union or a list."""
     known = recipe_keys()
     key = ""
     for part in loc:

@@ -1,4 +1,4 @@
-"""What a recipe's field accepts, in words: `a number above 0 and at most 1`."""
+"""The values that a field of the recipe accepts, in words: `a number above 0 and at most 1`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tunesmith.recipe.schema import Recipe, recipe_fields
 
 
 def expectation(key: str) -> str:
-    """The sentence part after `must be`, or nothing when the key is no field."""
+    """The words that follow `must be` in a message; empty if the key is not a field."""
     info = recipe_fields(Recipe).get(key)
     if info is None:
         return ""

@@ -1,7 +1,7 @@
-"""YAML as its users expect it: version 1.2's core schema on PyYAML's safe loader.
+"""YAML as its users expect it: the core schema of version 1.2 on PyYAML's safe loader.
 
-PyYAML speaks YAML 1.1, where `2e-4` is a text, `no` is false, `12:30` is 750 and `010` is 8. Source of the
-patterns: the YAML 1.2.2 specification, section 10.3.2.
+PyYAML implements YAML 1.1, where `2e-4` is a text, `no` is false, `12:30` is 750 and `010` is 8. The patterns
+are from the YAML 1.2.2 specification, section 10.3.2.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The recipe: one typed tree, validated once at the door, frozen afterwards.
+"""The recipe: one typed tree, validated once when it is read, frozen afterwards.
 
-Every key has its type, bounds and one-line description here and nowhere else: the JSON Schema for editors,
-`tunesmith init`, the table in `docs/recipe.md` and the error messages are made from these fields. Names are
+Every key has its type, bounds and one-line description here and nowhere else. The JSON Schema for editors,
+`tunesmith init`, the table in `docs/recipe.md` and the error messages are made from these fields. The names are
 those of `TrainingArguments` and the Hub.
 """
 
@@ -32,40 +32,47 @@ class _Section(BaseModel):
 class DataRecipe(_Section):
     """Where the examples come from and how they are split."""
 
-    train: Sources = Field(min_length=1, description="file, files, folder, or Hub data set (`hub:NAME`)")
+    train: Sources = Field(
+        min_length=1, description="a file, several files, a folder, or a Hub data set (`hub:NAME`)"
+    )
     validation: Sources | Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.1, description="a file, or the share of the training rows to hold out"
+        0.1, description="a file, or the share of the training rows that is held out"
     )
     test: Sources | Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="a file, or the share to hold out; without it the validation rows are scored"
+        None, description="a file, or the share that is held out; without it, the validation rows are scored"
     )
     columns: dict[str, str | list[str]] = Field(
-        {}, description="the task's column: the file's column (or columns, where there is one a label)"
+        {}, description="name of a task's column: the file's column (a list where each label has a column)"
     )
-    group_by: str | None = Field(None, description="rows with one value of this column never cross splits")
+    group_by: str | None = Field(
+        None, description="rows with the same value in this column stay in one split"
+    )
     align_answers: Literal["exact", "nearby", "normalized"] = Field(
         "exact",
-        description="answers that are not where their row says: exact: refuse them; nearby: look for the same "
-        "text; normalized: also for one that differs by white space, quotes, dashes and case",
+        description="answers that are not at the location that their row gives; exact: refuse; nearby: search "
+        "for the same text; normalized: also accept other white space, quotes, dashes and case",
     )
     max_length: Auto | Annotated[int, Field(ge=4)] = Field(
-        "auto", description="tokens a text may have; auto: the longest there is, within model and memory"
+        "auto",
+        description="most tokens of a text; auto: the longest text, within the limits of model and memory",
     )
     too_long: Literal["auto", "cut", "window", "stop"] = Field(
         "auto",
-        description="texts above max_length: cut them, read them in windows (where the task can), or stop",
+        description="texts above max_length: cut them, read them in windows (if the task supports it), or stop",
     )
     overlap_tokens: Auto | Annotated[int, Field(ge=0)] = Field(
         "auto", description="tokens that the windows of one text share; auto: a quarter of max_length"
     )
     packing: Auto | bool = Field(
-        "auto", description="several short texts in one sequence, kept apart; auto: where the task can"
+        "auto",
+        description="put several short texts into one sequence, kept apart; auto: if the task supports it",
     )
     chat_template: str = Field(
-        "auto", description="auto: the model's own, else plain; or plain, chatml, … (docs/tasks.md)"
+        "auto",
+        description="auto: the model's own template, else plain; or a name: plain, chatml, … (docs/tasks.md)",
     )
     bad_rows: Literal["stop", "set_aside"] = Field(
-        "stop", description="stop at rows that cannot be used, or write them to data/bad_rows.jsonl"
+        "stop", description="rows that cannot be used: stop, or set them aside in data/bad_rows.jsonl"
     )
 
 
@@ -73,35 +80,43 @@ class TrainRecipe(_Section):
     """How the model is trained."""
 
     method: Method = Field(
-        "full", description="probe: a head on the frozen model; full: the whole model; lora: an adapter"
+        "full",
+        description="what is trained; probe: a head on the frozen model; full: the whole model; lora: an adapter",
     )
     pooling: Literal["auto", "mean", "first"] = Field(
-        "auto", description="what the head sees: the mean over tokens (BERT family), or the first token"
+        "auto", description="input of the head: the mean over tokens (BERT family), or the first token"
     )
-    head_start: bool = Field(True, description="start from the head that a probe fitted")
-    freeze_layers: int = Field(0, ge=0, description="bottom layers (and embeddings) kept as they are")
+    head_start: bool = Field(True, description="start training from the head that the probe fitted")
+    freeze_layers: int = Field(
+        0, ge=0, description="number of bottom layers that are frozen, with the embeddings"
+    )
     cache_frozen_layers: Auto | bool = Field(
         "auto",
-        description="compute what frozen layers make of a text once, and keep it on disk; auto: if it helps",
+        description="compute the outputs of frozen layers once and keep them on disk; auto: if it helps",
     )
-    freeze_embeddings: bool = Field(False, description="the embeddings kept as they are")
-    freeze: Sources = Field([], description="names of parameters kept as they are; `*` stands for anything")
+    freeze_embeddings: bool = Field(False, description="freeze the embeddings")
+    freeze: Sources = Field([], description="names of parameters that are frozen; `*` stands for anything")
     layer_lr_decay: float = Field(
-        1.0, gt=0, le=1, description="each layer learns slower than the one above it by this factor"
+        1.0, gt=0, le=1, description="factor between the learning rates of a layer and the layer above it"
     )
-    lora_r: int = Field(16, ge=1, description="rank of the adapter")
-    lora_alpha: float = Field(32, gt=0, description="its scale is lora_alpha / lora_r")
-    lora_dropout: float = Field(0.05, ge=0, lt=1, description="in front of the adapter")
+    lora_r: int = Field(16, ge=1, description="rank of the LoRA adapter")
+    lora_alpha: float = Field(32, gt=0, description="scale of the LoRA adapter, times lora_r")
+    lora_dropout: float = Field(
+        0.05, ge=0, lt=1, description="dropout probability of the LoRA adapter's input"
+    )
     lora_target_modules: Auto | Sources = Field(
-        "auto", description="names of the modules that get an adapter; auto: every linear layer of the body"
+        "auto",
+        description="names of the modules that get an adapter; auto: every linear layer except the head",
     )
-    use_dora: bool = Field(False, description="learn size and direction of weights apart (DoRA)")
-    use_rslora: bool = Field(False, description="scale by lora_alpha / sqrt(lora_r), for large ranks")
+    use_dora: bool = Field(False, description="learn the size and the direction of weights separately (DoRA)")
+    use_rslora: bool = Field(
+        False, description="scale the adapter by lora_alpha / sqrt(lora_r), for large ranks"
+    )
     num_train_epochs: Auto | Annotated[float, Field(gt=0, le=10_000)] = Field(
-        "auto", description="passes over the training rows"
+        "auto", description="number of passes over the training rows"
     )
     max_steps: Annotated[int, Field(gt=0)] | None = Field(
-        None, description="optimizer steps; overrides num_train_epochs"
+        None, description="number of optimizer steps; overrides num_train_epochs"
     )
     learning_rate: Auto | Annotated[float, Field(gt=0, le=1)] = Field(
         "auto", description="peak learning rate; auto: from the model's size (docs/training.md)"
@@ -109,23 +124,31 @@ class TrainRecipe(_Section):
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="how the learning rate falls after the warm-up"
     )
-    warmup_steps: Annotated[float, Field(ge=0)] = Field(0.1, description="steps, or a share of them below 1")
-    weight_decay: float = Field(0.01, ge=0, le=1, description="decoupled, on matrices only")
-    max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    warmup_steps: Annotated[float, Field(ge=0)] = Field(
+        0.1, description="number of warm-up steps; below 1, a share of all steps"
+    )
+    weight_decay: float = Field(
+        0.01, ge=0, le=1, description="decoupled weight decay, applied to matrices only"
+    )
+    max_grad_norm: float = Field(
+        1.0, gt=0, description="largest norm of the gradients; larger ones are scaled down"
+    )
     tokens_per_batch: Auto | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="tokens of one optimizer step, padding included"
+        "auto", description="most tokens in one optimizer step, padding included"
     )
     per_device_train_batch_size: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="rows of one forward pass, instead of tokens_per_batch"
+        None, description="number of rows in one forward pass, instead of tokens_per_batch"
     )
-    gradient_accumulation_steps: int = Field(1, ge=1, description="forward passes to one optimizer step")
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, description="number of forward passes in one optimizer step"
+    )
     tokens_per_micro_batch: Auto | Annotated[int, Field(ge=1)] = Field(
         "auto",
-        description="most tokens of one forward pass, padding included; larger batches take several; "
-        "auto: what fits the free memory",
+        description="most tokens in one forward pass, padding included; a larger batch takes several passes; "
+        "auto: as many as fit into the free memory",
     )
     gradient_checkpointing: bool = Field(
-        False, description="compute activations again in the backward pass: less memory, more time"
+        False, description="compute activations again in the backward pass, for less memory and more time"
     )
     bf16: Auto | bool = Field("auto", description="bfloat16 arithmetic; auto: where the processor has it")
     acceleration: bool = Field(
@@ -134,33 +157,41 @@ class TrainRecipe(_Section):
         "transformers, in training and in everything that is done with the run",
     )
     class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: rare labels weigh more, by 1 / their frequency"
+        "none", description="weights of the labels in the loss; balanced: 1 / frequency of the label"
     )
-    focal_gamma: float = Field(0.0, ge=0, le=10, description="weigh what is known well less (focal loss)")
+    focal_gamma: float = Field(
+        0.0, ge=0, le=10, description="exponent of the focal loss, which gives easy examples less weight"
+    )
     label_smoothing_factor: float = Field(
-        0.0, ge=0, lt=1, description="share of the target given to all labels"
+        0.0, ge=0, lt=1, description="share of the target probability that is spread over all labels"
     )
     r_drop_alpha: float = Field(
-        0.0, ge=0, description="weight of agreement between two dropout masks (R-Drop)"
+        0.0, ge=0, description="weight of the loss between the outputs of two dropout masks (R-Drop)"
     )
-    neftune_noise_alpha: float = Field(0.0, ge=0, description="noise on the embeddings (NEFTune), 5 is usual")
+    neftune_noise_alpha: float = Field(
+        0.0, ge=0, description="size of the noise on the embeddings (NEFTune); 5 is usual"
+    )
     augment: dict[Literal["word_dropout", "typos", "casing"], Annotated[float, Field(ge=0, le=0.5)]] = Field(
-        {}, description="a noisy copy of every training text: shares of words left out, misspelt, recased"
+        {},
+        description="a noisy copy of every training text: shares of words dropped, misspelt, changed in case",
     )
     mlm_probability: float = Field(
         0.15, gt=0, lt=1, description="share of tokens that are masked (fill-mask)"
     )
     whole_word_masking: bool = Field(False, description="mask whole words (fill-mask)")
-    dpo_beta: float = Field(0.1, gt=0, description="how far the model may leave the reference (preference)")
+    dpo_beta: float = Field(
+        0.1, gt=0, description="strength that keeps the model near the reference (preference)"
+    )
     eval_steps: Auto | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="steps between evaluations of the validation rows; auto: an epoch, at most 1000"
+        "auto", description="steps between evaluations on the validation rows; auto: one epoch, at most 1000"
     )
     save_steps: Auto | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="steps between checkpoints; auto: as eval_steps"
+        "auto", description="steps between checkpoints; auto: the same as eval_steps"
     )
     logging_steps: int = Field(10, ge=1, description="steps between lines of events.jsonl")
     early_stopping_patience: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="stop after so many evaluations without a better validation metric"
+        None,
+        description="number of evaluations without a better validation metric after which training stops",
     )
 
     @model_validator(mode="after")
@@ -174,54 +205,61 @@ class GenerateRecipe(_Section):
     """How texts are generated; saved with the model."""
 
     max_new_tokens: Auto | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="most tokens of an answer; auto: the longest of the training rows, else 256"
+        "auto", description="most tokens in an answer; auto: from the longest training answer, else 256"
     )
-    num_beams: int = Field(1, ge=1, le=64, description="beams that are searched")
-    do_sample: bool = Field(False, description="draw tokens instead of taking the most probable")
-    temperature: float = Field(1.0, gt=0, description="of the drawing")
-    top_p: float = Field(1.0, gt=0, le=1, description="draw from the most probable tokens of this mass")
+    num_beams: int = Field(1, ge=1, le=64, description="number of beams in beam search")
+    do_sample: bool = Field(False, description="draw tokens at random instead of taking the most probable")
+    temperature: float = Field(1.0, gt=0, description="temperature of the token probabilities")
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="draw only from the most probable tokens, up to this total probability"
+    )
 
 
 class EvaluateRecipe(_Section):
     """How the result is scored."""
 
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="confidence level of the intervals")
     bootstrap_samples: int = Field(
         1000,
         ge=100,
         le=100_000,
-        description="resamples behind the interval of a metric that is no share, a loss say",
+        description="number of resamples for the interval of a metric that is not a share, such as a loss",
     )
     baselines: bool = Field(
-        True, description="score what is cheap too: majority, TF-IDF, probe, the base model, …"
+        True, description="score simple baselines too: majority, TF-IDF, probe, the base model, …"
     )
     samples: int = Field(
-        8, ge=0, le=1000, description="answers generated for the report, where scores need none"
+        8, ge=0, le=1000, description="number of answers generated for the report, if the metrics need none"
     )
-    slices: list[str] = Field([], description="columns whose values are scored one by one")
-    groups: list[str] = Field([], description="columns of groups of people: scored, with the largest gap")
+    slices: list[str] = Field([], description="columns by whose values the scores are split")
+    groups: list[str] = Field(
+        [], description="columns of groups of people, whose scores and largest gap are reported"
+    )
 
 
 class ExportRecipe(_Section):
-    """What an export of the run may lose."""
+    """How far an export of the run may differ from the run."""
 
     min_agreement: float = Field(
-        0.99, ge=0, le=1, description="least share of validation rows with the same answer as the run's"
+        0.99,
+        ge=0,
+        le=1,
+        description="least share of validation rows with the same answer from export and run",
     )
     max_metric_drop: float = Field(
-        0.01, ge=0, description="most that the primary metric may get worse, in its own unit"
+        0.01, ge=0, description="largest loss of the primary metric, in its own unit"
     )
 
 
 class Recipe(_Section):
-    """Everything one run is made from."""
+    """Everything that one run depends on."""
 
     task: str = Field("text-classification", description="what the model learns to do: `tunesmith list`")
     model: str = Field(
-        "sentence-transformers/all-MiniLM-L6-v2", description="Hub id, local folder, or a run of ours"
+        "sentence-transformers/all-MiniLM-L6-v2", description="a Hub id, a local folder, or a run folder"
     )
     output_dir: str = Field("runs/run", min_length=1, description="the run folder")
-    seed: int = Field(42, ge=0, lt=2**63, description="every random choice is a function of it")
+    seed: int = Field(42, ge=0, lt=2**63, description="seed of every random choice")
     data: DataRecipe
     train: TrainRecipe = TrainRecipe()
     generate: GenerateRecipe = GenerateRecipe()
@@ -229,7 +267,7 @@ class Recipe(_Section):
     export: ExportRecipe = ExportRecipe()
 
     def to_yaml(self) -> str:
-        """Every value, none left out."""
+        """The recipe as YAML, with every value."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
     def replace(self, **sections: Mapping[str, Any]) -> Recipe:

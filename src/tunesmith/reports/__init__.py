@@ -1,4 +1,4 @@
-"""What people read of a run: `report.html`, and the model card. Both are made from the run's files alone."""
+"""Documents for people: `report.html` and the model card. Both are written from the run's files alone."""
 
 from tunesmith.reports.card import write_card
 from tunesmith.reports.html import write_report

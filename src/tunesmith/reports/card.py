@@ -1,4 +1,4 @@
-"""The model card: `model/README.md`, so that the model says by itself what it is and how good it is."""
+"""The model card, `model/README.md`: what the model is, and how good it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tunesmith.tasks import TASKS, Task
 
 
 def write_card(run: Run) -> None:
-    """Writes the card from what the run folder holds."""
+    """Writes the card from the files of the run folder."""
     manifest, metrics = run.manifest(), run.metrics()
     primary, used = metrics["primary"], manifest["used"]
     task = TASKS.get(metrics["task"])
@@ -60,10 +60,10 @@ def _labels(label_schema: dict[str, Any]) -> str:
 
 
 def _groups(primary: dict[str, Any]) -> str:
-    """A sentence where the rows of the score are no independent ones."""
+    """A sentence if the rows of the score are not independent."""
     if "groups" not in primary:
         return ""
-    return f"Its rows come in {primary['groups']:,} groups, and intervals take each group as one. "
+    return f"The rows are in {primary['groups']:,} groups; intervals resample whole groups. "
 
 
 def _usage(task: Task, used: dict[str, Any], *, adapted: bool) -> str:
@@ -95,8 +95,8 @@ def _pipeline_note(task: Task, run: Run) -> str:
 
 
 _POOLING = """
-The last layer of this model is a pooling layer: its attention is uniform, so that the classifier reads the
-mean over all tokens. It is an ordinary layer of the architecture and needs no code of its own.
+The last layer of this model is a pooling layer: its attention is uniform, so the classifier reads the mean over
+all tokens. It is an ordinary layer of the architecture and needs no extra code.
 """
 
 _CARD = """---
@@ -129,10 +129,10 @@ tags: [tunesmith]
 ## How it was made
 
 Rows: {rows}. Method `{method}`, learning rate {rate}, {epochs} epochs, seed {seed}; texts longer than
-{max_length} tokens are cut. Made with tunesmith {version}.
+{max_length} tokens are truncated. Made with tunesmith {version}.
 {pooling}
 ## Limits
 
-The scores hold for texts like those it was scored on. Scores by label, the most confident errors and the
-whole recipe are in the report of the run.
+The scores are valid for texts like the scored ones. Scores by label, the most confident errors and the whole
+recipe are in the report of the run.
 """

@@ -10,7 +10,7 @@ INK, BLUE, ORANGE, GRID = "#1f2933", "#2364aa", "#d9622b", "#d9dee4"
 
 
 def curves(events: Sequence[dict[str, Any]], metric: str, best_step: int) -> str:
-    """Training loss and the validation metric over the steps; empty when nothing was logged."""
+    """Training loss and validation metric over the steps; empty if nothing was logged."""
     steps = [e for e in events if e["kind"] == "step" and e["loss"] is not None]
     looks = [e for e in events if e["kind"] == "validation" and e.get(metric) is not None]
     if not steps:
@@ -34,7 +34,7 @@ def curves(events: Sequence[dict[str, Any]], metric: str, best_step: int) -> str
 
 
 def scatter(true: Sequence[float], predicted: Sequence[float]) -> str:
-    """Predicted against true numbers, with the line where both agree."""
+    """Predicted against true numbers, with the line on which both are equal."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 4.2), layout="constrained")
@@ -49,7 +49,7 @@ def scatter(true: Sequence[float], predicted: Sequence[float]) -> str:
 
 
 def smoothed(values: Sequence[float], keep: float = 0.85) -> list[float]:
-    """The exponential moving average, without the pull of its start."""
+    """The exponential moving average, corrected for its start."""
     average, weight, result = 0.0, 0.0, []
     for value in values:
         average = keep * average + (1 - keep) * value

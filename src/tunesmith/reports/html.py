@@ -1,4 +1,4 @@
-"""`report.html`: one file that opens without a network, good enough to send to someone who decides."""
+"""`report.html`: one file that opens without a network and can be sent to other people."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LARGEST_MATRIX = 24
 
 
 def write_report(run: Run) -> None:
-    """Writes `report.html` from what the run folder holds."""
+    """Writes `report.html` from the files of the run folder."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -40,7 +40,7 @@ def write_report(run: Run) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people read them: `2 min 40 s`."""
+    """Seconds for people: `2 min 40 s`."""
     whole = round(seconds)
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
@@ -95,7 +95,7 @@ def _classes(details: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _confusion(details: dict[str, Any]) -> dict[str, Any]:
-    """The whole matrix where it fits a page, and the pairs that are mistaken most."""
+    """The whole matrix if it fits on a page, and the pairs of labels that are confused most."""
     table = details.get("confusion")
     if table is None:
         return {"matrix": [], "pairs": []}

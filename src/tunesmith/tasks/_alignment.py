@@ -1,7 +1,7 @@
-"""Where a text stands in another that was written a little differently, or counted from elsewhere.
+"""The location of a text within another, if its spelling differs a little or its offset is wrong.
 
-Answers are often copied by hand or through a tokenizer: `$ 35 per night` for `$35 per night`. And their places are
-often counted in other units than characters: a browser counts UTF-16 units, Go and Rust count bytes.
+Answers are often copied by hand or through a tokenizer: `$ 35 per night` for `$35 per night`. Offsets are often
+counted in other units than characters: a browser counts UTF-16 units, Go and Rust count bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 
 WAYS = ("nearby", "normalized")
-"""How far an answer may differ from what stands in its text."""
+"""Ways to search for an answer that is not at its offset."""
 
 _SINGLE_QUOTES = frozenset("'`´‘’‚‛‹›′")
 _DOUBLE_QUOTES = frozenset('"“”„‟«»″')
@@ -21,19 +21,19 @@ UNITS: dict[str, Callable[[str], int]] = {
     "UTF-16 units, as JavaScript and Java count": lambda text: len(text.encode("utf-16-le")) // 2,
     "bytes of UTF-8, as Go and Rust count": lambda text: len(text.encode("utf-8")),
 }
-"""What places are counted in by mistake, and how long a text is in it."""
+"""Units in which offsets are counted by mistake, and the length of a text in each."""
 
 
 def find(context: str, text: str, start: int, how: str) -> tuple[int, int] | None:
-    """Where a text stands: (first character, character after the last), the nearest to `start`; None for nowhere.
+    """The location of a text nearest to `start`: (first character, character after the last); None if not found.
 
-    Where some places begin and end at borders of words, those that cut a word are none.
+    Locations of whole words are preferred: if there are any, those that cut a word are ignored.
 
     Args:
-        context: that is looked through.
-        text: that is looked for.
-        start: where it should be.
-        how: `nearby`: the same text; `normalized`: also one that differs by white space, quotes, dashes and case.
+        context: text in which to search.
+        text: text to search for.
+        start: expected offset.
+        how: `nearby`: the same text; `normalized`: also with other white space, quotes, dashes and case.
     """
     places = [(at, at + len(text)) for at in _occurrences(context, text)]
     if not places and how == "normalized":
@@ -47,7 +47,7 @@ def find(context: str, text: str, start: int, how: str) -> tuple[int, int] | Non
 
 
 def in_other_units(context: str, text: str, start: int) -> str:
-    """The unit in which a text does begin at `start`; empty where it begins there in none."""
+    """The unit in which a text begins at `start`; empty if there is none."""
     if context.isascii() or start < 0:
         return ""
     for name, length in UNITS.items():
@@ -57,7 +57,7 @@ def in_other_units(context: str, text: str, start: int) -> str:
 
 
 def characters_before(text: str, length: Callable[[str], int]) -> dict[int, int]:
-    """The number of characters before each place of a text, by its number in another unit."""
+    """Offsets in characters, by offset in another unit."""
     places, at = {0: 0}, 0
     for number, character in enumerate(text, start=1):
         at += length(character)
@@ -77,9 +77,9 @@ def _cuts_words(context: str, start: int, end: int) -> bool:
     return begins_within or (end < len(context) and context[end - 1 : end + 1].isalnum())
 
 
-@lru_cache(maxsize=16)  # the questions of a context come one after the other
+@lru_cache(maxsize=16)  # the questions of a context follow each other
 def _plain(text: str) -> tuple[str, list[int]]:
-    """A text without what may differ, and the character that each of its characters comes from."""
+    """A normalised text, and for each of its characters the index of the original one."""
     plain: list[str] = []
     places: list[int] = []
     for position, character in enumerate(text):

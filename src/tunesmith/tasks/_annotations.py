@@ -1,8 +1,8 @@
 """Exports of annotation tools: doccano, Label Studio, Prodigy, and spaCy's training data.
 
-`recognise_*` look at the column names and some rows and say which tool's they are; their `convert` reshapes a row
-and judges nothing but what the tool says of it: an annotation that was rejected, skipped or cancelled, or made by
-several people with different results, is no example. (brat's and CoNLL-U's are files of their own kind, in
+The functions `recognise_*` find the tool from the column names and some rows. Their `convert` changes the shape of
+a row, and checks only the tool's own marks: an annotation that was rejected, skipped or cancelled, or made by
+several people with different results, is not an example. (brat and CoNLL-U have their own file formats, in
 `data/formats`.)
 """
 
@@ -20,17 +20,17 @@ _DOCCANO_COLUMNS = ("label", "labels", "entities")
 
 
 def recognise_entities(header: Collection[str], rows: Sequence[Row]) -> Recognised | None:
-    """The tool that spans of characters come from; None where it is none of these."""
+    """The tool that wrote spans of characters; None if unknown."""
     readers = (_label_studio_entities, _prodigy_entities, _label_studio_min, _doccano)
     return next((found for reader in readers if (found := reader(header, rows))), None)
 
 
 def recognise_labels(header: Collection[str], rows: Sequence[Row], *, several: bool) -> Recognised | None:
-    """The tool that labels of texts come from; None where it is none of these.
+    """The tool that wrote labels of texts; None if unknown.
 
     Args:
-        header: the column names.
-        rows: some of the file's.
+        header: names of the columns.
+        rows: some rows of the file.
         several: whether a text may have any number of labels.
     """
     readers = (_label_studio_labels, _prodigy_labels)
@@ -61,7 +61,7 @@ def _all_spans(rows: Sequence[Row], column: str) -> list[Any]:
 
 
 def _holds_spans(rows: Sequence[Row], column: str) -> bool:
-    """Whether a column's lists hold spans that are written as doccano does; some rows may have none."""
+    """Whether the lists in a column hold spans in doccano's notation; some rows may have none."""
     spans = _all_spans(rows, column)
     is_listed = all(isinstance(row.get(column), list | None) for row in rows)
     return bool(spans) and is_listed and all(map(_is_doccano_span, spans))
@@ -116,13 +116,13 @@ def _has_answers(rows: Sequence[Row]) -> bool:
 def _refuse_answer(row: Row) -> None:
     if row.get("answer") != "accept":
         raise RowError(
-            f"Prodigy's answer is `{row.get('answer')}`: only what was accepted is an example.",
+            f"Prodigy's answer is `{row.get('answer')}`: only accepted rows are examples.",
             hint="Export without them, or set them aside with `data.bad_rows=set_aside`.",
         )
 
 
 def _labelled(names: Any, several: bool) -> dict[str, Any]:
-    """Names as the column of the task: `labels`, or the one `label` that there must be."""
+    """Names as a column of the task: `labels`, or exactly one `label`."""
     names = names if isinstance(names, list) else [] if names is None else [names]
     if several:
         return {"labels": names}
@@ -193,16 +193,16 @@ def _label_studio_min(header: Collection[str], rows: Sequence[Row]) -> Recognise
 
 
 def _results(row: Row) -> list[Mapping[str, Any]]:
-    """What the annotator of a task said.
+    """The annotation of a task.
 
     Raises:
-        RowError: nobody did, or several did and do not agree.
+        RowError: there is none, or several do not agree.
     """
     made = row.get("annotations", row.get("completions")) or []
     done = [one for one in made if isinstance(one, Mapping) and not one.get("was_cancelled")]
     chosen = [one for one in done if one.get("ground_truth")] or done
     if not chosen:
-        raise RowError("the task has no annotation that was finished.")
+        raise RowError("the task has no finished annotation.")
     said = [
         [r for r in one.get("result") or [] if isinstance(r, Mapping) and _has_value(r)] for one in chosen
     ]
@@ -226,20 +226,20 @@ def _is_span(result: Row) -> bool:
 
 
 def _text_of(row: Row, results: Sequence[Row]) -> Any:
-    """The text of a task: what the annotation is of, else its only text."""
+    """The text of a task: the annotated one, else its only text."""
     data = row["data"]
     named = next((r["to_name"] for r in results if isinstance(data.get(r.get("to_name")), str)), None)
     texts = [name for name, value in data.items() if isinstance(value, str)]
     name = named or ("text" if "text" in texts else texts[0] if len(texts) == 1 else None)
     if name is None:
         raise RowError(
-            f"which of {', '.join(f'`{text}`' for text in texts) or 'its data'} is the text is not said."
+            f"it is not known which of {', '.join(f'`{text}`' for text in texts) or 'its data'} is the text."
         )
     return data[name]
 
 
 def _studio_span(value: Row, text: Any) -> dict[str, Any]:
-    """A span in characters; its own text shows whether the browser counted in units of UTF-16."""
+    """A span in characters; its own text shows whether the browser counted UTF-16 units."""
     labels = value.get("labels")
     if not isinstance(labels, list) or len(labels) != 1:
         raise RowError(
@@ -259,7 +259,7 @@ def _is_covered(text: str, start: Any, end: Any, covered: Any) -> bool:
 
 
 def _in_characters(text: Any, position: Any) -> Any:
-    """A place in characters, from one in units of UTF-16, as browsers count."""
+    """An offset in characters, from one in UTF-16 units, as browsers count."""
     if not isinstance(text, str) or not isinstance(position, int):
         return position
     return len(text.encode("utf-16-le", "surrogatepass")[: 2 * position].decode("utf-16-le", "replace"))

@@ -1,4 +1,4 @@
-"""Cells of a table that stand for lists or objects: JSON, Python's way of printing, names with separators."""
+"""Cells of a table that hold lists or objects: JSON, Python's notation, or names with separators."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 from tunesmith.tasks import RowError
 
 SEPARATORS = (";", "|", ",")
-"""The marks between several labels in one cell, the least likely within a label first."""
+"""Separators between labels in one cell; the one that is least likely within a label is first."""
 
 
 def parsed_cell(value: Any, column: str) -> Any:
-    """The list or object that a text holds as JSON or as Python prints it; anything else as it is.
+    """The list or object that a text holds as JSON or in Python's notation; any other value unchanged.
 
     Raises:
-        RowError: it begins like one, and is neither.
+        RowError: it begins like a list or an object, and is neither JSON nor Python.
     """
     if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
         return value
@@ -32,7 +32,7 @@ def parsed_cell(value: Any, column: str) -> Any:
     try:
         found = ast.literal_eval(value.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError):
-        hint = ", but an array as numpy prints it" if "array(" in value else ""
+        hint = ", but an array printed by numpy" if "array(" in value else ""
         raise RowError(
             f"{column} is neither JSON nor a Python list{hint}: `{value[:60]}`.",
             hint="Save such columns as JSON lines or Parquet, or write the cells as JSON.",
@@ -40,13 +40,13 @@ def parsed_cell(value: Any, column: str) -> Any:
     if _joins_texts(value):
         raise RowError(
             f"{column} has texts without a comma between them: `{value[:60]}`.",
-            hint="So numpy prints; save such columns as JSON lines or Parquet, or write the cells as JSON.",
+            hint="numpy prints arrays so. Save such columns as JSON lines or Parquet, or write the cells as JSON.",
         )
     return found
 
 
 def _joins_texts(value: str) -> bool:
-    """Whether two texts stand side by side, which Python reads as one."""
+    """Whether two texts follow each other without a comma, which Python reads as one."""
     try:
         kinds = [token.type for token in tokenize.generate_tokens(io.StringIO(value.strip()).readline)]
     except (tokenize.TokenError, IndentationError, SyntaxError):
@@ -57,14 +57,14 @@ def _joins_texts(value: str) -> bool:
 
 
 def label_splitter(values: Sequence[Any], known: Collection[str] | None) -> Callable[[Any], Any]:
-    """How the cells of a column are cut into labels: by one separator, which some of the column's cells tell.
+    """The function that splits the cells of a column into labels, by one separator for the whole column.
 
     Args:
-        values: some cells of the column.
-        known: the labels of the training rows, where these are others.
+        values: some cells of the column, from which the separator is found.
+        known: labels of the training rows; None for the training rows themselves.
 
     Returns:
-        A function from a cell to its labels; what is no plain text stays as it is.
+        A function from a cell to its labels; a value that is not a plain text is unchanged.
     """
     texts = [value for value in values if isinstance(value, str) and value.strip() and not _is_list(value)]
     separator = _separator_of(texts, known)
@@ -78,7 +78,7 @@ def label_splitter(values: Sequence[Any], known: Collection[str] | None) -> Call
         unseen = next((mark for mark in surer if mark in value), None)
         if unseen and value not in (known or ()):
             raise RowError(
-                f"labels are parted by `{separator}` in this column, and this one has `{unseen}`: `{value[:60]}`."
+                f"labels in this column are separated by `{separator}`, and one has `{unseen}`: `{value[:60]}`."
             )
         parts = value.split(separator) if separator else [value]
         return [part.strip() for part in parts if part.strip()]

@@ -1,8 +1,7 @@
-"""Conversations, however the file spells them: every format becomes one list of messages.
+"""Formats of conversations: every format becomes one list of messages.
 
-`recognise` looks at the column names and one row, and says which format the rows are in; its `convert`
-reshapes a row and judges nothing: `_messages` judges, as messages also arrive without a file, as arguments of
-`predict`.
+`recognise` finds the format of the rows from the column names and one row. Its `convert` changes the shape of a
+row without checks: `_messages` checks, since messages also come as arguments of `predict`.
 
 Formats: OpenAI messages, ShareGPT (https://github.com/lm-sys/FastChat), Alpaca
 (https://github.com/tatsu-lab/stanford_alpaca), prompt and completion, question and answer; and for pairs
@@ -33,28 +32,28 @@ _HH_TURN = re.compile(r"\n\n(Human|Assistant):")
 
 
 def recognise(header: Collection[str], sample: Row) -> Recognised | None:
-    """The format of conversations that rows are in, if it is a known one.
+    """The format of rows of conversations, if it is known.
 
     Args:
-        header: the column names.
-        sample: one row, whose types tell apart formats of the same column names.
+        header: names of the columns.
+        sample: one row, whose types distinguish formats with the same column names.
 
     Returns:
-        A format whose `convert` gives `messages`, and `tools` where the row has some; None if unknown.
+        A format whose `convert` returns `messages`, and `tools` if the row has some; None if unknown.
     """
     readers = (_messages_format, _alpaca_format, _prompt_format, _question_format)
     return next((found for reader in readers if (found := reader(header, sample))), None)
 
 
 def recognise_preference(header: Collection[str], sample: Row) -> Recognised | None:
-    """The format of pairs of replies that rows are in, if it is a known one.
+    """The format of rows of pairs of replies, if it is known.
 
     Args:
-        header: the column names.
+        header: names of the columns.
         sample: one row.
 
     Returns:
-        A format whose `convert` gives `prompt`, `chosen` and `rejected`, each a list of messages; None if
+        A format whose `convert` returns `prompt`, `chosen` and `rejected`, each a list of messages; None if
         unknown.
     """
     if not set(header) >= _PAIRS:
@@ -68,7 +67,7 @@ def _messages_format(header: Collection[str], sample: Row) -> Recognised | None:
     if column is None or not _may_hold_turns(sample.get(column)):
         return None
     if column != "messages" and set(header) >= _PAIRS:
-        return None  # what is said before a pair of replies, not a conversation to learn
+        return None  # the prompt of a pair of replies, not a conversation to learn
     turns = parsed_json(sample.get(column))
     is_sharegpt = "from" in turns[0] if turns else column != "messages"
     extra = tuple(name for name in ("system", "tools") if name in header)
@@ -100,7 +99,7 @@ def _prompt_format(header: Collection[str], sample: Row) -> Recognised | None:
 
 def _question_format(header: Collection[str], sample: Row) -> Recognised | None:
     if "context" in header:
-        return None  # reading comprehension: the answer is nothing without its passage
+        return None  # reading comprehension: the answer needs its passage
     return _two_columns("question-answer", "question", ("answer",), header, sample)
 
 
@@ -147,7 +146,7 @@ def _prompt_pairs(header: Collection[str], sample: Row) -> Recognised | None:
 
 
 def _whole_pairs(header: Collection[str], sample: Row) -> Recognised | None:
-    """Two whole conversations: what both begin with is the prompt."""
+    """Two whole conversations: their common beginning is the prompt."""
     if not all(_may_hold_turns(_split_hh(sample.get(name))) for name in _PAIRS):
         return None
 
@@ -167,20 +166,20 @@ def _pair(prompt: Any, row: Row) -> dict[str, Any]:
 
 
 def _without(prompt: Any, reply: list[Message]) -> list[Message]:
-    """Some files repeat the prompt at the beginning of each reply."""
+    """The reply without the prompt, which some files repeat at its beginning."""
     n = len(prompt) if isinstance(prompt, list) else 0
     return reply[n:] if len(reply) > n and reply[:n] == prompt else reply
 
 
 def _common_length(chosen: list[Message], rejected: list[Message]) -> int:
-    """How many turns both begin with; at least one turn of each is left as the reply."""
+    """Number of common turns at the beginning; at least one turn of each is left as the reply."""
     longest = min(len(chosen), len(rejected)) - 1
     differing = (n for n in range(longest) if chosen[n] != rejected[n])
     return max(next(differing, longest), 0)
 
 
 def _split_hh(value: Any) -> Any:
-    """The turns of a text that names its speakers, as in `hh-rlhf`; anything else as it is."""
+    """The turns of a text that names its speakers, as in `hh-rlhf`; any other value unchanged."""
     if not isinstance(value, str) or not _HH_TURN.match(value):
         return value
     _, *parts = _HH_TURN.split(value)
@@ -189,7 +188,7 @@ def _split_hh(value: Any) -> Any:
 
 
 def _said(value: Any, role: str) -> list[Message]:
-    """What one side says: a text, one turn, or a list of turns."""
+    """The turns of one side, from a text, one turn, or a list of turns."""
     parsed = parsed_json(value)
     if isinstance(parsed, Mapping):
         parsed = [parsed]
@@ -199,7 +198,7 @@ def _said(value: Any, role: str) -> list[Message]:
 
 
 def _normal(value: Any) -> Any:
-    """Turns with `role` and `content`; what is no list of turns is left for the check to refuse."""
+    """Turns with `role` and `content`; a value that is not a list of turns is left for the check to refuse."""
     turns = parsed_json(value)
     if not isinstance(turns, (list, tuple)):
         return value
@@ -218,7 +217,7 @@ def _normal_turn(turn: Row) -> Message:
 
 
 def _calls_in(content: Any) -> list[Any]:
-    """The calls that ShareGPT writes as JSON text; empty where the text is something else."""
+    """The calls that ShareGPT writes as JSON text; empty for any other text."""
     parsed = parsed_json(content)
     calls = [parsed] if isinstance(parsed, Mapping) else parsed
     named = isinstance(calls, list) and all(isinstance(call, Mapping) and "name" in call for call in calls)
@@ -228,7 +227,7 @@ def _calls_in(content: Any) -> list[Any]:
 def _history(value: Any) -> list[Message]:
     pairs = [] if _is_missing(value) else parsed_json(value)
     if not isinstance(pairs, list) or not all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs):
-        raise RowError("history must be a list of pairs: what the user said, and the assistant's reply.")
+        raise RowError("history must be a list of pairs: the user's message and the assistant's reply.")
     return [turn for user, reply in pairs for turn in (_turn("user", user), _turn("assistant", reply))]
 
 
@@ -254,18 +253,18 @@ def _with_tools(messages: Any, row: Row) -> dict[str, Any]:
     if not tools:
         return {"messages": messages}
     if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
-        raise RowError(f"tools must be a list of JSON objects, and this is {shown(row['tools'])}.")
+        raise RowError(f"tools must be a list of JSON objects, got {shown(row['tools'])}.")
     refuse_surrogates(tools, "tools")
     return {"messages": messages, "tools": [_tool(tool) for tool in tools]}
 
 
 def _tool(tool: Row) -> dict[str, Any]:
-    """Templates expect each function in an envelope that says it is one."""
+    """A tool in the form that templates expect: `{"type": "function", "function": …}`."""
     return {"type": "function", "function": dict(tool)} if "function" not in tool else dict(tool)
 
 
 def _may_hold_turns(value: Any) -> bool:
-    """Whether a value is a list of turns; a missing one may be, in another row."""
+    """Whether a value is a list of turns; a missing value may be one in another row."""
     turns = parsed_json(value)
     return turns is None or (isinstance(turns, list) and all(isinstance(turn, Mapping) for turn in turns))
 

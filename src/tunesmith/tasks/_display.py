@@ -1,4 +1,4 @@
-"""How answers are shown to people: labels as chips, entities and spans marked in their text, texts side by side.
+"""How answers are shown in the report: labels as chips, entities and spans marked, texts side by side.
 
 Long texts are cut, and say so; `predictions/SPLIT.jsonl` has them whole. A task declares one of the displays at
 the end of this file, or makes its own.
@@ -133,7 +133,7 @@ def _text(line: Mapping[str, Any], inputs: Sequence[str]) -> Cell:
 
 
 def _cut(text: str, *, keep_end: bool = False) -> str:
-    """Not too much of a text: its beginning; of a conversation its end, which is what is answered."""
+    """The beginning of a long text; of a conversation the end, which the reply answers."""
     if len(text) <= _MOST_CHARACTERS:
         return text
     return f"… {text[-_MOST_CHARACTERS:]}" if keep_end else f"{text[:_MOST_CHARACTERS]} …"

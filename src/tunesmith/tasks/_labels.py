@@ -1,4 +1,4 @@
-"""Labels that are not among the known ones, and labels that differ in spelling alone."""
+"""Unknown labels, and labels that differ only in spelling."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _SHOWN_GROUPS = 5
 
 
 def refuse_unknown_label(label: str, known: Sequence[str], kind: str = "label") -> None:
-    """Raises RowError for a label that the training rows do not have; the known ones are its hint.
+    """Raises a RowError for a label that the training rows do not have; the known labels are its hint.
 
     Args:
-        label: of a row.
-        known: the labels of the training rows.
-        kind: what a label is called.
+        label: label of a row.
+        known: labels of the training rows.
+        kind: word for a label in the message.
     """
     if label in known:
         return
     same = next((other for other in known if spelling_key(other) == spelling_key(label)), "")
     close = same or next(iter(difflib.get_close_matches(label, known, n=1, cutoff=0.6)), "")
-    said = f" They have `{same}`, which differs in spelling alone." if same else ""
+    said = f" They have `{same}`, which differs only in spelling." if same else ""
     guess = f" Did you mean `{close}`?" if close and not same else ""
     more = f", and {len(known) - _SHOWN_LABELS} more" if len(known) > _SHOWN_LABELS else ""
     listed = ", ".join(f"`{name}`" for name in known[:_SHOWN_LABELS])
@@ -34,16 +34,16 @@ def refuse_unknown_label(label: str, known: Sequence[str], kind: str = "label") 
 
 
 def spelling_key(label: str) -> str:
-    """What labels have in common that differ in blanks, case, or as `1`, `1.0` and `TRUE`, `true` do."""
+    """A key that is equal for labels that differ only in spaces or case, or as `1` and `1.0` do."""
     key = " ".join(label.casefold().split())
     return key.removesuffix(".0") if key.removesuffix(".0").lstrip("-").isdecimal() else key
 
 
 def spelling_notices(counts: Mapping[str, int]) -> list[str]:
-    """What the user should know of labels that differ in spelling alone, with the rows of each.
+    """Notices about labels that differ only in spelling, with the number of rows of each.
 
     Args:
-        counts: how many rows have each label.
+        counts: number of rows of each label.
     """
     groups: dict[str, list[str]] = {}
     for label in counts:
@@ -54,8 +54,4 @@ def spelling_notices(counts: Mapping[str, int]) -> list[str]:
         for group in alike[:_SHOWN_GROUPS]
     )
     more = f"; and {len(alike) - _SHOWN_GROUPS} more" if len(alike) > _SHOWN_GROUPS else ""
-    return (
-        [f"labels that differ in spelling alone are learned as different ones: {shown}{more}"]
-        if alike
-        else []
-    )
+    return [f"labels that differ only in spelling are learned as different: {shown}{more}"] if alike else []

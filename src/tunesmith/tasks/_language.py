@@ -1,4 +1,4 @@
-"""Likelihoods of texts: what the tasks share whose model predicts tokens."""
+"""Likelihoods of texts, for the tasks whose model predicts tokens."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def summed_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """[b, 2]: each sequence's negative log-likelihood in nats, and its number of scored tokens.
 
     Args:
-        logits: [b, s, v], each already standing where its label stands.
+        logits: [b, s, v], each at the position of its label.
         labels: [b, s].
     """
     import torch
@@ -39,17 +39,17 @@ def summed_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def next_token(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and labels [b, s - 1] brought together: what stands at i predicts what stands at i + 1."""
+    """Logits and labels [b, s - 1], aligned: position i predicts the token at i + 1."""
     return logits[:, :-1], labels[:, 1:]
 
 
 def next_token_loss(logits: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
-    """The cross-entropy of each supervised token after the ones before it, summed."""
+    """The cross-entropy of each labelled token given the tokens before it, summed."""
     return classification_loss(*next_token(logits, batch["labels"]), options)
 
 
 def supervised(encoded: Encoded) -> NDArray[np.int64]:
-    """[sequences], tokens that have a label and a past; the first of a sequence has none."""
+    """[sequences], number of tokens with a label and a token before them."""
     labels = encoded.ragged["labels"]
     counted = (labels.values != IGNORED).astype(np.int64)
     counted[labels.offsets[:-1][labels.lengths > 0]] = 0
@@ -59,10 +59,10 @@ def supervised(encoded: Encoded) -> NDArray[np.int64]:
 def windows(
     ids: Sequence[int], labels: Sequence[int], max_length: int | None, overlap: int
 ) -> list[tuple[list[int], list[int]]]:
-    """A long sequence in windows of at most `max_length`; what two share has its label in the first only.
+    """A long sequence in windows of at most `max_length`; shared tokens have labels in the first window only.
 
-    So every token is predicted once, with at least `overlap` tokens before it (strided evaluation), and at
-    least one: the first token of a window has no past to be predicted from.
+    So every token is predicted once, with at least `overlap` tokens before it (strided evaluation), and at least
+    one: there is nothing before the first token of a window to predict it from.
     """
     overlap = max(overlap, 1)
     if max_length is None or len(ids) <= max_length:
@@ -81,7 +81,7 @@ def windows(
 def encoded_windows(
     rows: Sequence[tuple[Sequence[int], Sequence[int], int]], max_length: int | None, overlap: int
 ) -> Encoded:
-    """Rows of (ids, labels, bytes) in windows; the bytes of a row stand with its first window."""
+    """Rows of (ids, labels, bytes) in windows; the first window of a row has its bytes."""
     parts = [
         (number, window, n_bytes * (position == 0))
         for number, (ids, labels, n_bytes) in enumerate(rows)
@@ -96,7 +96,7 @@ def encoded_windows(
 
 
 def statistics_of_texts(evaluated: EvalPredictions) -> Statistics:
-    """[rows, 4], what `language_modelling.formula` needs."""
+    """[rows, 4], statistics for `language_modelling.formula`."""
     nll, tokens = by_row(evaluated).T
     return language_modelling.statistics(
         nll, tokens, evaluated.encoded.sum_by_row(evaluated.encoded.dense["n_bytes"])
@@ -104,14 +104,14 @@ def statistics_of_texts(evaluated: EvalPredictions) -> Statistics:
 
 
 def bits_per_byte(evaluated: EvalPredictions) -> NDArray[np.float64]:
-    """[rows], of each row alone."""
+    """[rows], bits per byte of each row."""
     nll, _ = by_row(evaluated).T
     n_bytes = evaluated.encoded.sum_by_row(evaluated.encoded.dense["n_bytes"])
     return np.asarray(nll / np.log(2) / np.maximum(n_bytes, 1.0))
 
 
 def scored_texts(evaluated: EvalPredictions, key: str) -> list[Prediction]:
-    """One answer a row with its bits a byte, and the generated text where there is one."""
+    """One answer per row: its bits per byte, and the generated text if there is one."""
     texts = list(evaluated.texts or ())
     return [
         {"bits_per_byte": round(float(bits), 4)} | ({key: texts[row]} if row < len(texts) else {})
@@ -125,15 +125,15 @@ def by_row(evaluated: EvalPredictions) -> NDArray[np.float64]:
 
 
 def mean_nll(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Nats a token from sums [..., (nll, tokens, …)]; 0 where nothing was scored."""
+    """Nats per token from sums [..., (nll, tokens, …)]; 0 if no token was scored."""
     return np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1.0))
 
 
 def add_unknown_characters(rows: Sequence[str], tokenizer: Any) -> list[str]:
-    """Adds characters of the texts to a tokenizer that turns them into its unknown token.
+    """Adds characters of the texts that a tokenizer encodes as its unknown token.
 
-    Only characters that stand in two rows or more, and only where texts with them come back from the tokenizer,
-    saved and read again, as they went in: some tokenizers put blanks around what is added to them.
+    Only characters that occur in two rows or more are added, and only if the saved and reloaded tokenizer then
+    decodes their texts correctly: some tokenizers put spaces around added tokens.
 
     Returns:
         The characters that were added.
@@ -159,8 +159,8 @@ def add_unknown_characters(rows: Sequence[str], tokenizer: Any) -> list[str]:
 def _with_characters(tokenizer: Any, characters: Sequence[str], *, in_place: bool = False) -> Any:
     """The tokenizer, or a copy of it, with characters added.
 
-    Where it writes a blank before every piece of text, it shall do so only at the beginning: what follows an
-    added character is no new word.
+    A tokenizer that writes a space before every piece of text must do so only at the beginning: the text after an
+    added character is not a new word.
     """
     from tokenizers import Tokenizer
 
@@ -173,7 +173,7 @@ def _with_characters(tokenizer: Any, characters: Sequence[str], *, in_place: boo
 
 
 def _read_again(tokenizer: Any) -> Any:
-    """The tokenizer as whoever loads the saved model gets it: some classes make their own rules anew."""
+    """The tokenizer after saving and loading: some classes then build their rules again."""
     from transformers import AutoTokenizer
 
     with tempfile.TemporaryDirectory() as folder:
@@ -182,7 +182,7 @@ def _read_again(tokenizer: Any) -> Any:
 
 
 def _written_as_read(texts: Sequence[str], tokenizer: Any) -> int:
-    """How many texts come back from the tokenizer as they went in."""
+    """Number of texts that the tokenizer decodes to the original."""
     ids = tokenizer(list(texts), verbose=False)["input_ids"]
     back = tokenizer.batch_decode(ids, skip_special_tokens=True)
     return sum(a.split() == b.split() for a, b in zip(texts, back, strict=True))

@@ -1,6 +1,7 @@
-"""Messages, judged: what comes out can be given to any chat template.
+"""Checks of messages, so that any chat template can take them.
 
-They come from a file's rows (`_conversations`) or as arguments of `predict`, so nothing is known of them.
+Messages come from the rows of a file (`_conversations`) or as arguments of `predict`, so nothing is known about
+them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _KEPT = ("name", "tool_call_id", "reasoning_content")
 
 
 def as_messages(value: Any, role: str) -> Any:
-    """Messages as they are; a text that holds none is what one role says."""
+    """Messages unchanged; a text without messages becomes one message of a role."""
     if not isinstance(value, str):
         return value
     parsed = parsed_json(value)
@@ -29,18 +30,18 @@ def as_messages(value: Any, role: str) -> Any:
 
 
 def checked_messages(value: Any, *, needs_reply: bool) -> list[Message]:
-    """A conversation, cleaned, that any chat template can be given.
+    """A checked conversation, which any chat template can take.
 
     Args:
         value: turns with `role` and `content`, or their JSON.
-        needs_reply: whether there must be an assistant's turn to learn from.
+        needs_reply: whether there must be a turn of the assistant.
 
     Raises:
         RowError: it is not a conversation.
     """
     turns = parsed_json(value)
     if not isinstance(turns, (list, tuple)):
-        raise RowError(f"messages must be a list of turns, and this is {shown(value)}.")
+        raise RowError(f"messages must be a list of turns, got {shown(value)}.")
     messages = [_checked_turn(turn, f"turn {location}") for location, turn in enumerate(turns, start=1)]
     _refuse_unfit(messages, needs_reply=needs_reply)
     return messages
@@ -48,7 +49,7 @@ def checked_messages(value: Any, *, needs_reply: bool) -> list[Message]:
 
 def _checked_turn(turn: Any, location: str) -> Message:
     if not isinstance(turn, Mapping):
-        raise RowError(f"{location} must have a role and content, and it is {shown(turn)}.")
+        raise RowError(f"{location} must have a role and content, got {shown(turn)}.")
     role = "system" if turn.get("role") == "developer" else turn.get("role")
     if role not in _ROLES:
         known = ", ".join(f"`{name}`" for name in _ROLES)
@@ -56,7 +57,7 @@ def _checked_turn(turn: Any, location: str) -> Message:
     message: Message = {"role": role, "content": _content(turn.get("content"), location)}
     if role == "assistant" and (calls := parsed_json(turn.get("tool_calls"))):
         message["tool_calls"] = _checked_calls(calls, location)
-    # An empty system turn says something: templates with a system prompt of their own leave it out.
+    # An empty system turn has an effect: templates with their own system prompt then leave it out.
     if not message["content"].strip() and role != "system" and "tool_calls" not in message:
         raise RowError(f"{location} ({role}) is empty.")
     message |= {name: turn[name] for name in _KEPT if isinstance(turn.get(name), str)}
@@ -70,13 +71,13 @@ def _content(value: Any, location: str) -> str:
     if isinstance(value, (list, tuple)):
         return "".join(_part(part, location) for part in value)
     if not isinstance(value, str):
-        raise RowError(f"{location}: content must be text, and it is {shown(value)}.")
+        raise RowError(f"{location}: content must be text, got {shown(value)}.")
     return value
 
 
 def _part(part: Any, location: str) -> str:
     if not isinstance(part, Mapping):
-        raise RowError(f"{location}: a part of the content must be an object, and it is {shown(part)}.")
+        raise RowError(f"{location}: a part of the content must be an object, got {shown(part)}.")
     if part.get("type", "text") != "text":
         raise RowError(f"{location} has a part of type {_quoted(part['type'])}; only text can be used.")
     if not isinstance(part.get("text"), str):
@@ -86,15 +87,15 @@ def _part(part: Any, location: str) -> str:
 
 def _checked_calls(calls: Any, location: str) -> list[dict[str, Any]]:
     if not isinstance(calls, (list, tuple)):
-        raise RowError(f"{location}: tool_calls must be a list, and it is {shown(calls)}.")
+        raise RowError(f"{location}: tool_calls must be a list, got {shown(calls)}.")
     return [_checked_call(call, location) for call in calls]
 
 
 def _checked_call(call: Any, location: str) -> dict[str, Any]:
-    """Arguments become an object: OpenAI sends them as JSON text, which templates would quote again."""
+    """A tool call whose arguments are an object: OpenAI's JSON text would be quoted again by templates."""
     function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise RowError(f"{location}: a tool call must name its function, and this is {shown(call)}.")
+        raise RowError(f"{location}: a tool call must name its function, got {shown(call)}.")
     arguments = parsed_json(function.get("arguments") or {})
     if not isinstance(arguments, Mapping):
         raise RowError(f"{location}: the arguments of {_quoted(function['name'])} are not a JSON object.")
@@ -114,7 +115,7 @@ def _refuse_unfit(messages: list[Message], *, needs_reply: bool) -> None:
 
 
 def refuse_surrogates(value: Any, location: str) -> None:
-    """Bytes that are not UTF-8, and lone surrogates of JSON: no tokenizer and no file can take them."""
+    """Refuses bytes that are not UTF-8, and lone surrogates of JSON, which no tokenizer and no file accepts."""
     try:
         json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
     except UnicodeEncodeError:
@@ -122,7 +123,7 @@ def refuse_surrogates(value: Any, location: str) -> None:
 
 
 def parsed_json(value: Any) -> Any:
-    """The list or object that a text holds as JSON, as in CSV files; anything else as it is."""
+    """The list or object that a text holds as JSON, as in CSV files; any other value unchanged."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
         return value
     try:
@@ -132,11 +133,11 @@ def parsed_json(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value in a message, with its type."""
+    """A value for an error message, with its type."""
     return f"{type(value).__name__} {_quoted(value)}"
 
 
 def _quoted(value: Any) -> str:
-    """A value in a message: short, and UTF-8 whatever it holds."""
+    """A value for an error message: short, and always valid UTF-8."""
     text = str(value).encode("utf-8", "backslashreplace").decode("utf-8")
     return f"`{text[:40]}{'…' if len(text) > 40 else ''}`"

@@ -1,7 +1,8 @@
-"""Whether places in texts were counted in something else than characters: what a file's rows have in common.
+"""Whether the offsets of a file count something else than characters, from all its rows together.
 
-A browser counts UTF-16 units, of which an emoji is two; some tools count bytes; some give the last character of a
-span and not the one after it. Each moves spans off the borders of words, and undoing it puts them back.
+A browser counts UTF-16 units, of which an emoji has two. Some tools count bytes. Some give the last character of a
+span, and not the one after it. Each of these moves spans off the borders of words, and a conversion moves them
+back.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ _MOST_RIGHT, _LEAST_PUT_RIGHT = 0.5, 0.9
 _INCLUSIVE = "an end that is the last character itself"
 
 _CONVERT = (
-    "Count characters (code points); in Python, `len(text.encode(CODE)[:N].decode(CODE))` converts a place"
+    "Count characters (code points); in Python, `len(text.encode(CODE)[:N].decode(CODE))` converts an offset"
 )
 _REMEDIES = {
     **{
         name: _CONVERT.replace("CODE", repr(code)).replace("N", times)
-        for name, code, times in zip(UNITS, ("utf-16-le", "utf-8"), ("2 * place", "place"), strict=True)
+        for name, code, times in zip(UNITS, ("utf-16-le", "utf-8"), ("2 * offset", "offset"), strict=True)
     },
     _INCLUSIVE: "Give the character after the last: add 1 to every end",
 }
 
 
 def notice(rows: Iterable[tuple[str, Sequence[Sequence[int]], Sequence[Span]]]) -> list[str]:
-    """What the entities of a file have in common that miss the borders of words; nothing without a pattern.
+    """A notice if the entities of a file are off the borders of words in a common way; else nothing.
 
     Args:
-        rows: each a text, its words and its entities, in characters.
+        rows: text, words and entities of each row, in characters.
     """
     counts = _Counts()
     for text, words, entities in rows:
@@ -42,22 +43,24 @@ def notice(rows: Iterable[tuple[str, Sequence[Sequence[int]], Sequence[Span]]]) 
 
 
 def outside(start: int, end: int, text: str) -> str:
-    """That an entity lies outside its text, and in which unit it would not."""
-    plain = f"entity {start} to {end} lies outside its text of {len(text)} characters."
+    """The message that an entity is outside its text, with the unit in which it would be inside."""
+    plain = f"entity {start} to {end} is outside its text of {len(text)} characters."
     unit = next((name for name, length in UNITS.items() if end <= length(text)), "")
-    return f"{plain} In {unit}, it would not. {_REMEDIES[unit]}." if unit and 0 <= start < end else plain
+    return (
+        f"{plain} In {unit}, it would be inside. {_REMEDIES[unit]}." if unit and 0 <= start < end else plain
+    )
 
 
 def _blanks(text: str) -> int:
-    """Characters of white space that a text begins with."""
+    """Number of white-space characters at the start of a text."""
     return len(text) - len(text.lstrip())
 
 
 @dataclass
 class _Counts:
-    """Entities so far; of those that another way of counting moves, all, and those right before and after.
+    """Counts of entities; of those that another way of counting moves: all, right before, and right after.
 
-    White space at the edges of spans is gone: where some is there, each of its places may have been given.
+    White space at the edges of spans was removed, so each of its positions may be the original offset.
     """
 
     entities: int = 0
@@ -93,7 +96,7 @@ class _Counts:
             right = self.put_right[name]
             if right >= max(_LEAST, _LEAST_PUT_RIGHT * moved) and self.fitted[name] <= _MOST_RIGHT * moved:
                 return [
-                    f"{self.off} of {self.entities} entities begin or end within a word. Their places seem to be "
-                    f"counted in {name}: {right} of {moved} would be right then. {_REMEDIES[name]}"
+                    f"{self.off} of {self.entities} entities begin or end within a word. Their offsets seem to be "
+                    f"counted in {name}: then {right} of {moved} would be right. {_REMEDIES[name]}"
                 ]
         return []

@@ -1,4 +1,4 @@
-"""Passages of a text and the tokens that stand for them: where answers begin and end, and what is lost."""
+"""Passages of a text and their tokens: where answers begin and end, and which answers are lost."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _WHITE_SPACE = np.array([code for code in range(0x3001) if chr(code).isspace()],
 
 
 def places(encoded: Any, sequence: int, context: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """[tokens] each: characters of the context that a token covers, from 1; 0 outside the context.
+    """[tokens] twice: the characters of the context that a token covers, from 1; 0 outside the context.
 
-    A token is whole characters here, a letter with its marks, without white space at its edges: byte-level
-    tokenizers have the blank before a word in its token, others part letters from marks.
+    A token covers whole characters here, a letter with its marks, without white space at its edges: byte-level
+    tokenizers include the space before a word in its token, and others split letters from marks.
     """
     ids = encoded.sequence_ids(sequence)
     offsets = np.array(encoded["offset_mapping"][sequence], dtype=np.int32).reshape(-1, 2)
@@ -40,7 +40,7 @@ def places(encoded: Any, sequence: int, context: str) -> tuple[NDArray[np.int32]
 
 
 def _decided(offsets: NDArray[np.int32], context: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """[tokens] each: the characters that a token decides, where several tokens share a character."""
+    """[tokens] twice: the characters of a token, if several tokens share a character."""
     edges = np.cumsum([0, *map(len, characters(context))])
     bounds = np.stack([edges[:-1], edges[1:]], axis=1)
     bounds = bounds[[not context[start].isspace() for start in edges[:-1]]]
@@ -50,9 +50,9 @@ def _decided(offsets: NDArray[np.int32], context: str) -> tuple[NDArray[np.int32
     return starts, ends
 
 
-@lru_cache(maxsize=16)  # the windows of a context come one after the other, and so do its questions
+@lru_cache(maxsize=16)  # the windows and the questions of a context follow each other
 def _borders(context: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """[characters + 1] each: where a passage begins that begins here, and where one ends that ends here."""
+    """[characters + 1] twice: the start of a passage that starts here, and the end of one that ends here."""
     n = len(context)
     blank = np.isin(np.frombuffer(context.encode("utf-32-le"), dtype=np.uint32), _WHITE_SPACE)
     letters, here = np.flatnonzero(~blank), np.arange(n + 1)
@@ -67,11 +67,11 @@ def _borders(context: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 @dataclass(frozen=True)
 class Label:
-    """What a window is taught: first and last token of an answer, (0, 0) for none.
+    """The label of a window: first and last token of an answer, (0, 0) for no answer.
 
     Args:
-        tokens: first and last.
-        is_exact: whether these tokens are the answer, as the metric compares them.
+        tokens: first and last token.
+        is_exact: whether these tokens give exactly the answer, under the metric's comparison.
     """
 
     tokens: tuple[int, int] = (0, 0)
@@ -81,7 +81,7 @@ class Label:
 def label_of(
     answers: Sequence[Mapping[str, Any]], context: str, starts: NDArray[np.int32], ends: NDArray[np.int32]
 ) -> Label:
-    """The first answer that lies in the window, of those that tokens can express if there are any."""
+    """The first answer in the window, preferably one that tokens can express exactly."""
     found = Label()
     for answer in answers:
         tokens = _tokens_of(answer, starts, ends)
@@ -98,12 +98,12 @@ def label_of(
 def _tokens_of(
     answer: Mapping[str, Any], starts: NDArray[np.int32], ends: NDArray[np.int32]
 ) -> tuple[int, int] | None:
-    """The tokens with the borders of an answer, or else those that cover it; None where it is not whole."""
+    """The tokens with the borders of an answer, else those that cover it; None if the answer is not whole."""
     start, end = answer["start"] + 1, answer["start"] + len(answer["text"]) + 1
     covered = np.flatnonzero((starts > 0) & (starts < end) & (ends > start))
     if not len(covered) or starts[covered[0]] > start or ends[covered[-1]] < end:
         return None
-    # A character of several tokens may share one with the character beside it.
+    # A character of several tokens may share a token with the character beside it.
     begins, stops = covered[starts[covered] == start], covered[ends[covered] == end]
     first = begins[0] if len(begins) else covered[0]
     last = stops[-1] if len(stops) else covered[-1]
@@ -111,7 +111,7 @@ def _tokens_of(
 
 
 def lost(answers: Sequence[Sequence[Any]], rows: Sequence[int], labels: Sequence[Label]) -> Lost:
-    """Rows whose answer lies whole in no window, and rows whose answer begins or ends within a token."""
+    """Rows whose answer is whole in no window, and rows whose answer begins or ends within a token."""
     found, exact = np.zeros((2, len(answers)), dtype=bool)
     np.logical_or.at(found, np.asarray(rows), np.array([any(label.tokens) for label in labels]))
     np.logical_or.at(exact, np.asarray(rows), np.array([label.is_exact for label in labels]))

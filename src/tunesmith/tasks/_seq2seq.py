@@ -1,7 +1,7 @@
-"""Text in, text out, by a model with an encoder and a decoder: what translation, summarization and the like share.
+"""Text to text with an encoder and a decoder: shared code of translation, summarization and similar tasks.
 
-Training is teacher forcing: the loss is the cross-entropy of each target token after the true ones before it.
-Looks at the validation rows use that loss; the metrics of the result are those of generated texts.
+Training is teacher forcing: the loss is the cross-entropy of each target token given the true tokens before it.
+Evaluations during training use this loss; the metrics of the result are those of generated texts.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class SequenceToSequence(Task, abstract=True):
     display = displays.TEXTS
 
     def read(self, row: Values) -> dict[str, Any]:
-        """See Task; the target is a list of one or several references."""
+        """See Task; the target is a list of references."""
         source, target = self.inputs[0], self.outputs[0]
         example: dict[str, Any] = {source: text_of(row[source], source)}
         return {**example, target: _references(row[target], target)} if target in row else example
@@ -137,13 +137,13 @@ class SequenceToSequence(Task, abstract=True):
         return prediction[self.answer_key] in ([gold] if isinstance(gold, str) else gold)
 
     def error_of(self, prediction: Prediction, gold: Any) -> float:
-        """See Task: how little of the reference is met."""
+        """See Task: one minus chrF with the references."""
         references = [gold] if isinstance(gold, str) else gold
         statistics = overlap.statistics([prediction[self.answer_key]], [references], ("chrf",))
         return 1.0 - float(overlap.formula(total(statistics), ("chrf",))["chrf"])
 
     def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
-        """See Task: likelihood, then what the measures need."""
+        """See Task: likelihood, then the statistics of the measures."""
         generated = [text.strip() for text in evaluated.texts or ()]
         measured = overlap.statistics(generated, evaluated.columns[self.outputs[0]], self.measures)
         return np.concatenate([language.by_row(evaluated), measured], axis=1)
@@ -163,9 +163,9 @@ class SequenceToSequence(Task, abstract=True):
 
 
 def _shifted(model: Any, labels: torch.Tensor) -> torch.Tensor:
-    """What the decoder reads, [b, s]: the labels shifted by one, as the model's class does it.
+    """The decoder's input [b, s]: the labels shifted by one, by the function of the model's class.
 
-    mBART begins with the language, others with a token that the config names; some classes have no function.
+    mBART starts with the language, others with a token that the config names; some classes have no such function.
     """
     import torch
 
@@ -186,7 +186,7 @@ def _references(value: Any, column: str) -> list[str]:
 
 
 def _ended(ids: Sequence[int], eos: int | None, max_length: int | None) -> list[int]:
-    """With the end-of-text token at the end, unless the text is cut: then there is none to learn."""
+    """Ids with the end-of-text token at the end, unless the text is truncated."""
     whole = list(ids) if eos is None or ids[-1] == eos else [*ids, eos]
     if max_length is None or len(whole) <= max_length:
         return whole

@@ -1,8 +1,8 @@
-"""Entities as spans of characters, and tags as words carry them: IOB1, IOB2, IOBES, BILOU.
+"""Entities as spans of characters, and as tags of words: IOB1, IOB2, IOBES, BILOU.
 
-All schemes are read by one rule: an entity begins at B, S or U, or where the type changes or nothing came
-before, and ends at E, L, S or U. In IOB2 an entity that begins with I breaks the scheme and is repaired, which
-is counted; in IOB1 it is the rule (Tjong Kim Sang and Veenstra 1999).
+All schemes are read by one rule: an entity begins at B, S or U, or at any tag of a type that does not continue the
+entity before it. It ends at E, L, S or U. In IOB2, an entity that begins with I breaks the scheme; it is repaired
+and counted. In IOB1, this is the rule (Tjong Kim Sang and Veenstra 1999).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _PREFIXES = frozenset("BIESLUM")
 
 
 def split_tag(tag: str) -> tuple[str, str]:
-    """A tag's prefix and type: (`B`, `PER`); (`O`, ``) for none.
+    """The prefix and type of a tag: (`B`, `PER`); (`O`, ``) for no entity.
 
     Raises:
-        RowError: it has no prefix.
+        RowError: the tag has no prefix.
     """
     if tag == "O":
         return "O", ""
@@ -30,19 +30,19 @@ def split_tag(tag: str) -> tuple[str, str]:
     if prefix in _PREFIXES and dash and label:
         return prefix, label
     raise RowError(
-        f"tag `{tag}` is neither `O` nor like `B-PERSON`.",
+        f"tag `{tag}` must be `O` or have a prefix, like `B-PERSON`.",
         hint="A plain tag does not say where an entity begins: write `B-PER` for its first word, `I-PER` for the "
         "words that follow, and `O` for all others.",
     )
 
 
 def refuse_numbers(tags: Sequence[object]) -> None:
-    """Raises RowError where tags are not names."""
+    """Raises a RowError if tags are not names."""
     number = next((tag for tag in tags if not isinstance(tag, str)), None)
     if number is not None or None in tags:
         raise RowError(
             f"tags must be names like `B-PERSON`, got `{number!r}`.",
-            hint="Numbers stand for names that this file does not hold; write the names in their place.",
+            hint="The file does not hold the names of the numbers; write the names instead.",
         )
 
 
@@ -68,10 +68,10 @@ def spans_of_tags(tags: Sequence[str]) -> list[Span]:
 
 
 def scheme_of(rows: Iterable[Sequence[str]]) -> tuple[str, int]:
-    """The scheme that tags are in, and how many entities break it.
+    """The scheme of the tags, and the number of entities that break it.
 
     Args:
-        rows: the tags of each sentence.
+        rows: tags of each sentence.
     """
     prefixes: set[str] = set()
     begun_with_b = begun_with_i = 0
@@ -88,5 +88,5 @@ def scheme_of(rows: Iterable[Sequence[str]]) -> tuple[str, int]:
         return "IOBES", begun_with_i
     if prefixes & set("LU"):
         return "BILOU", begun_with_i
-    # In IOB1, B stands only between two entities of one type that touch.
+    # In IOB1, B is only used between two entities of one type that touch.
     return ("IOB1", 0) if begun_with_i > begun_with_b else ("IOB2", begun_with_i)

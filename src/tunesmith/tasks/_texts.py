@@ -1,4 +1,4 @@
-"""What the tasks share that give one answer for a whole text, or a pair of texts."""
+"""Shared code of the tasks with one answer for a whole text, or for a pair of texts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXT_PAIR = Column("text_pair", "text", _PAIR, required=False)
 
 
 def read_texts(row: Values) -> dict[str, Any]:
-    """The text of a row, and its pair where the row has one.
+    """The text of a row, and its pair if the row has one.
 
     Raises:
         RowError: one of them is missing, empty or not text.
@@ -35,7 +35,7 @@ def read_texts(row: Values) -> dict[str, Any]:
 def encode_texts(
     batch: Values, tokenizer: Any, options: EncodeOptions, labels: NDArray[Any] | None
 ) -> Encoded:
-    """One sequence a row, cut at `max_length`; a pair is cut where it is longer."""
+    """One sequence per row, truncated at `max_length`; of a pair, the longer text is truncated."""
     texts, pairs = batch["text"], batch.get("text_pair")
     with_types = pairs is not None and "token_type_ids" in tokenizer.model_input_names
     encoded = tokenizer(
@@ -63,11 +63,11 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def classification_loss(logits: torch.Tensor, labels: torch.Tensor, options: LossOptions) -> torch.Tensor:
-    """Cross-entropy summed over the items whose label counts.
+    """Cross-entropy summed over the labelled items.
 
     Args:
         logits: [..., k].
-        labels: [...]; `IGNORED` does not count.
+        labels: [...]; items with `IGNORED` are not counted.
         options: smoothing (Szegedy et al. 2016), the focal factor (1 - p)^γ (Lin et al. 2017, arXiv
             1708.02002), and weights by class.
     """

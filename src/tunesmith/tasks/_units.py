@@ -1,12 +1,12 @@
-"""Which token decides which words: what is between the words of a text and the tokens of a model.
+"""Units: which token gives which words their label.
 
-A word is decided by its first token. Tokens and words may cross: `McDonald's` is `Mc Donald 's` to one tokenizer,
-and `南京` one token to another. Then each word takes its first token that no earlier word has; words that are left
-without one share their last token, and with it their label. Words that share a token are a unit, and an entity is
-made of whole units. A word without any token (a sign that a tokenizer drops) is part of no unit, but an entity may
-cover it where it stands between two of its units.
+The label of a word is predicted at its first token. Tokens and words may overlap: `McDonald's` is `Mc Donald 's`
+for one tokenizer, and `南京` is one token for another. Each word takes its first token that no earlier word has.
+Words that are left without a token share their last token, and so its label. Words that share a token are a unit,
+and an entity consists of whole units. A word without any token (a sign that the tokenizer drops) is in no unit,
+but an entity may cover it between two of its units.
 
-Units are found over the whole text, also where it is read in windows, so that an edge changes no word's token.
+Units are computed over the whole text, even if it is read in windows, so the edge of a window changes no unit.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Units:
     """The units of one text.
 
     Args:
-        tokens: [units], the token that decides each, of all tokens of the text without special ones.
-        first: [units], its first word, from 0.
-        last: [units], its last word.
-        continues: [tokens], the token whose character a token continues, where one begins a text or comes after a
-            blank; else itself.
-        between: the tokens that stand for no word, but for the blanks between.
+        tokens: [units], token of each unit, counted without special tokens.
+        first: [units], first word of each unit, from 0.
+        last: [units], last word of each unit.
+        continues: [tokens], token whose character a token continues, at the start of the text or after a space;
+            else the token itself.
+        between: tokens of no word, only of the spaces between words.
     """
 
     tokens: Ints
@@ -50,10 +50,10 @@ class Units:
 
     @classmethod
     def of(cls, offsets: Ints, bounds: Ints) -> Units:
-        """From the characters of tokens [tokens, 2] and of words [words, 2]."""
+        """Builds them from the characters of tokens [tokens, 2] and of words [words, 2]."""
         real = np.flatnonzero(offsets[:, 1] > offsets[:, 0])
         starts, ends = offsets[real, 0], offsets[real, 1]
-        # Normalising may change the order within a character; searching needs a rising one.
+        # Normalisation may change the order within a character; the search needs rising numbers.
         first = np.searchsorted(np.maximum.accumulate(ends), bounds[:, 0], side="right")
         rising = np.minimum.accumulate(starts[::-1])[::-1]
         last = np.searchsorted(rising, bounds[:, 1], side="left") - 1
@@ -64,26 +64,27 @@ class Units:
         continues = np.arange(len(offsets))
         after_blank = np.isin(starts, bounds[bounds[:, 0] > np.append(-1, bounds[:, 1])[:-1], 0])
         continues[real[after_blank]] = real[np.searchsorted(rising, starts[after_blank], side="left")]
-        # A token's next word is the one it stands in, or it stands between words; a blank alone may be (7, 7).
+        # A token is in its next word, or between words; a space alone may be (7, 7).
         following = np.searchsorted(bounds[:, 1], offsets[:, 0], side="right")
         between = np.flatnonzero(np.append(bounds[:, 0], offsets.max(initial=0))[following] >= offsets[:, 1])
         return cls(real[chosen[begins]], words[begins], words[ends_here], continues, between)
 
     def on_tokens(self, values: Ints, nothing: int = 0) -> Ints:
-        """Values of the units, as values of the tokens [tokens] that decide them; else `nothing`."""
+        """Values of the units at their tokens [tokens]; `nothing` at other tokens."""
         found = np.full(len(self.continues), nothing, dtype=np.int64)
         found[self.tokens] = values
         return found
 
     def labels(self, tags: Ints, inside: Ints) -> Ints:
-        """The tags of the units, as labels of the tokens; `IGNORED` where a token has none.
+        """The tags of the units as labels of tokens; `IGNORED` for tokens without a label.
 
-        Tokens that transformers' pipeline takes for words of their own are labelled too, or it would find nonsense
-        there: what continues the first character after a blank (the bytes of an emoji, say), and blanks alone.
+        The pipeline of transformers takes some other tokens as words of their own, so these are labelled too:
+            tokens
+        that continue the first character after a space (the bytes of an emoji, for example), and single spaces.
 
         Args:
-            tags: [units].
-            inside: [labels], the tag for what is inside an entity, of each tag; that of none is 0.
+            tags: [units], tag of each unit.
+            inside: [labels], tag for the inside of an entity, for each tag; 0 for the tag of no entity.
         """
         labels = self.on_tokens(tags, IGNORED)
         before = labels[self.continues]
@@ -95,11 +96,10 @@ class Units:
 
 
 def with_width(offsets: Ints, bounds: Ints) -> Ints:
-    """The characters of tokens, where one without width at the start of a word covers its first character.
+    """The characters of tokens; an empty token at the start of a word gets the first character.
 
-    Byte-level BPE makes such a token of the blank before a character it does not know. The pipeline of
-    transformers takes it for a word that begins where the next one does, so it must be the first token of
-    that word.
+    Byte-level BPE makes such a token from the space before a character that it does not know. The pipeline of
+    transformers takes it as the start of the next word, so it must be the first token of that word.
     """
     empty = offsets[:, 0] == offsets[:, 1]
     if not empty.any():
@@ -111,7 +111,7 @@ def with_width(offsets: Ints, bounds: Ints) -> Ints:
 
 
 def _apart(first: Ints, last: Ints) -> Ints:
-    """For each word a token from `first` to `last`, and another one than for the word before, if there is one."""
+    """A token from `first` to `last` for each word, and if possible not that of the word before."""
     if (np.diff(first) > 0).all():
         return first
     chosen, before = [], -1
@@ -126,9 +126,9 @@ class Tags:
     """The tags of the units of a text.
 
     Args:
-        units: [units], an id of a label each.
-        off_words: entities that begin or end within a word.
-        off_tokens: other entities that begin or end within a unit, or with a word that has no token.
+        units: [units], id of each unit's label.
+        off_words: number of entities that begin or end within a word.
+        off_tokens: number of other entities that begin or end within a unit, or at a word without a token.
     """
 
     units: Ints
@@ -137,7 +137,7 @@ class Tags:
 
 
 def tags_of(units: Units, bounds: Ints, entities: Sequence[Span], ids: dict[str, int]) -> Tags:
-    """The tags of entities; one that has no borders of its own becomes the units it touches."""
+    """The tags of entities; an entity within units is extended to whole units."""
     starts, ends = bounds[units.first, 0].tolist(), bounds[units.last, 1].tolist()
     word_starts, word_ends = map(set, bounds.T.tolist() if entities else ([], []))
     tags = np.zeros(len(starts), dtype=np.int64)
@@ -158,12 +158,12 @@ class Windows:
     """The sequences of a batch of texts, in relation to their texts.
 
     Args:
-        rows: [sequences], the text of each.
-        first: [sequences], the first token of each, of all tokens of its text without special ones.
-        before: [sequences], special tokens in front of it.
-        sizes: [sequences], its tokens without special ones.
-        lengths: [sequences], its tokens.
-        offsets: of each text, the characters of all tokens without special ones [tokens, 2].
+        rows: [sequences], text of each sequence.
+        first: [sequences], first token of each, counted over its text without special tokens.
+        before: [sequences], number of special tokens before it.
+        sizes: [sequences], number of tokens without special tokens.
+        lengths: [sequences], number of tokens.
+        offsets: characters of the tokens of each text, without special tokens, [tokens, 2].
     """
 
     rows: list[int]
@@ -175,12 +175,12 @@ class Windows:
 
     @classmethod
     def of(cls, encoded: Any, n_rows: int, shared: int) -> Windows:
-        """From what a tokenizer gives, with offsets and a mask of special tokens.
+        """Builds them from the result of a tokenizer with offsets and a mask of special tokens.
 
         Args:
-            encoded: the sequences.
-            n_rows: texts that they were made from.
-            shared: tokens that two windows of a text have in common.
+            encoded: sequences from the tokenizer.
+            n_rows: number of texts.
+            shared: number of tokens that two windows of a text share.
         """
         rows = list(encoded["overflow_to_sample_mapping"])
         found = [
@@ -192,7 +192,7 @@ class Windows:
             of_row[row].append(sequence)
         first, offsets = [0] * len(rows), []
         for sequences in of_row:
-            # A tokenizer that cuts on the left gives the last window first.
+            # A tokenizer that truncates on the left returns the last window first.
             sequences.sort(key=lambda sequence: found[sequence][0][:1].tolist())
             at, parts = 0, [found[sequences[0]][0]]
             for one, other in pairwise(sequences):
@@ -205,9 +205,9 @@ class Windows:
         return cls(rows, first, [before for _, before in found], sizes, lengths, offsets)
 
     def spread(self, values: Sequence[Ints], nothing: int) -> list[Ints]:
-        """Values of each text's tokens [tokens], as values of each sequence's; `nothing` at special tokens.
+        """Values of each text's tokens [tokens], as values of each sequence's tokens; `nothing` at special tokens.
 
-        Where windows share a token, only that in which it stands furthest from an edge has its value.
+        If windows share a token, only the window in which it is furthest from an edge has its value.
         """
         spread = []
         for row, start, before, size, length in zip(
@@ -244,7 +244,7 @@ class Windows:
 
 
 def _without_special(offsets: Sequence[tuple[int, int]], mask: Sequence[int]) -> tuple[Ints, int]:
-    """The characters of the tokens that are not special, and how many special ones stand before them."""
+    """The characters of the tokens that are not special, and the number of special tokens before them."""
     usual = np.flatnonzero(np.array(mask) == 0)
     before = int(usual[0]) if len(usual) else 0
     return np.array(offsets, dtype=np.int64).reshape(-1, 2)[usual], before

@@ -1,4 +1,4 @@
-"""Cleaning what stands in a row: texts, labels, numbers. What cannot be used is a RowError with the reason."""
+"""Checks of the values in a row: texts, labels, numbers. A value that cannot be used raises a RowError."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tunesmith.tasks._cells import parsed_cell
 
 
 def is_missing(value: Any) -> bool:
-    """Nothing, or the NaN that tables put in its place."""
+    """Whether a value is None, or the NaN that tables use for a missing value."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def text_of(value: Any, column: str) -> str:
-    """A text that is there.
+    """A text that is not missing.
 
     Raises:
-        RowError: it is missing, empty, no text, or cannot be encoded.
+        RowError: it is missing, empty, not text, or cannot be encoded.
     """
     if is_missing(value):
         raise RowError(f"no {column}.")
@@ -31,15 +31,15 @@ def text_of(value: Any, column: str) -> str:
         raise RowError(f"{column} is empty.")
     refuse_surrogates(value, column)
     if value.strip().lower() == "nan":
-        raise RowError(f"{column} is `{value.strip()}`, which is what a missing value was exported as.")
+        raise RowError(f"{column} is `{value.strip()}`, an exported missing value.")
     return value
 
 
 def label_of(value: Any) -> str:
-    """A label's name: text as it stands, a whole number without a point.
+    """The name of a label: a text unchanged, a whole number without a point.
 
     Raises:
-        RowError: it is missing, a fraction, or several.
+        RowError: it is missing, a fraction, or a list.
     """
     if is_missing(value):
         raise RowError("no label.")
@@ -58,7 +58,7 @@ def number_of(value: Any, column: str) -> float:
     """A finite number.
 
     Raises:
-        RowError: it is missing or no number.
+        RowError: it is missing or not a number.
     """
     if is_missing(value) or (isinstance(value, str) and not value.strip()):
         raise RowError(f"no {column}.")
@@ -74,26 +74,26 @@ def number_of(value: Any, column: str) -> float:
     return number
 
 
-_COMMA_HINT = "A number has a decimal point and no sign between its thousands: `1234.5`."
+_COMMA_HINT = "Write a number with a decimal point and without separators of thousands: `1234.5`."
 _WITH_COMMA = re.compile(r"\s*[-+]?\d+(?:[.,' \xa0\u202f]\d{3})*[.,]?\d*\s*")
 
 
 def _comma_in(value: Any) -> str:
-    """What a number is written with that no number may hold, for a message; empty for what is none."""
+    """The sign in a number that is not allowed, for a message; empty if the value is not such a number."""
     if not isinstance(value, str) or not _WITH_COMMA.fullmatch(value):
         return ""
     return (
         ", with a decimal comma"
         if value.count(",") == 1 and "." not in value.partition(",")[2]
-        else ", with a sign between its thousands"
+        else ", with separators of thousands"
     )
 
 
 def list_of(value: Any, column: str) -> list[Any]:
-    """A list, also one that a table holds as JSON.
+    """A list, which a table may hold as JSON.
 
     Raises:
-        RowError: it is missing or no list.
+        RowError: it is missing or not a list.
     """
     if is_missing(value):
         raise RowError(f"no {column}.")
@@ -106,7 +106,7 @@ def list_of(value: Any, column: str) -> list[Any]:
 
 
 def refuse_surrogates(value: str, column: str) -> None:
-    """Bytes that are not UTF-8, and lone surrogates of JSON: no tokenizer and no file can take them."""
+    """Refuses bytes that are not UTF-8, and lone surrogates of JSON, which no tokenizer and no file accepts."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
@@ -117,14 +117,14 @@ _WHOLE_NUMBER = re.compile(r"-?\d+")
 
 
 def in_label_order(labels: Sequence[str] | Mapping[str, int]) -> list[str]:
-    """Label names in numeric order where all are whole numbers, else alphabetic: never that of the rows."""
+    """Label names in numeric order if all are whole numbers, else in alphabetic order; never in row order."""
     if all(_WHOLE_NUMBER.fullmatch(label) for label in labels):
         return sorted(labels, key=lambda label: (int(label), label))
     return sorted(labels)
 
 
 def label_config(labels: Sequence[str], problem_type: str | None = None) -> dict[str, Any]:
-    """Entries of a config for a head with one output a label."""
+    """Entries of a config for a head with one output per label."""
     config: dict[str, Any] = {
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
@@ -139,7 +139,7 @@ def labels_in(config: Any) -> list[str]:
 
 
 def refuse_one_label(counts: Mapping[str, int]) -> None:
-    """A classifier needs something to tell apart.
+    """Refuses data with only one label.
 
     Raises:
         DataError: all rows have one label.

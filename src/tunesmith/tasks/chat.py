@@ -1,8 +1,8 @@
-"""Answering in a conversation: the model learns what the assistant says, and when it is done.
+"""Replies in a conversation: the model learns the assistant's turns, and where they end.
 
-Rows are messages, or one of the formats that people keep them in (`_conversations`). The model's own chat
-template is used, or a named one, saved with the model. Only the assistant's turns are learned and scored, the
-end of each turn with them; what others say is read.
+Rows are messages, or one of the usual formats of conversations (`_conversations`). The chat template is the
+model's own or a named one, and is saved with the model. Only the assistant's turns are learned and scored, with
+the end of each turn; other turns are only read.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Chat(Task):
     """The task's object."""
 
     name = "chat"
-    summary = "answering in a conversation"
+    summary = "replies in a conversation"
     columns = (
         Column(
             "messages",
@@ -118,7 +118,7 @@ class Chat(Task):
     display = displays.TEXTS
 
     def read(self, row: Values) -> dict[str, Any]:
-        """See Task; a text alone is what the user says."""
+        """See Task; a plain text is a message of the user."""
         messages = as_messages(_said(row, "messages", "prompt"), "user")
         if row.get("completion") is not None:
             messages = [*messages, *as_messages(row["completion"], "assistant")]
@@ -131,7 +131,7 @@ class Chat(Task):
     def encode(
         self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
-        """See Task; a long conversation becomes windows, and every reply is learned once; a prompt is fitted."""
+        """See Task; a long conversation is read in windows, with every reply learned once; a prompt is fitted."""
         tools = batch.get("tools") or [None] * len(batch["messages"])
         if options.purpose == "predict":
             most = None if options.max_length is None else options.max_length // 2
@@ -198,6 +198,6 @@ def reply(text: str) -> dict[str, str]:
 
 
 def last_reply(messages: Collection[Mapping[str, Any]]) -> str:
-    """What the assistant says last."""
+    """The last message of the assistant."""
     said = [message.get("content") or "" for message in messages if message["role"] == "assistant"]
     return str(said[-1]) if said else ""

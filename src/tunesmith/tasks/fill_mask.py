@@ -1,8 +1,8 @@
-"""Filling in hidden words: how a body is made fit for a field's language, before it learns a task.
+"""Predicting masked words, which adapts an encoder to the language of a field before it learns a task.
 
-Masks are drawn anew each time a text is trained on, as a function of (seed, step); those that scores are
-computed with stay the same. Of the tokens chosen, 80 % are hidden, 10 % replaced by another and 10 % left (Devlin
-et al. 2019, section 3.1); with `whole_word_masking` all pieces of a word are chosen together. Answers have the
+Masks are drawn anew each time a text is read in training, as a function of (seed, step); the masks for evaluation
+stay the same. Of the drawn tokens, 80 % are masked, 10 % are replaced by another token and 10 % are left (Devlin
+et al. 2019, section 3.1). With `whole_word_masking`, all tokens of a word are drawn together. Answers have the
 shape of the Hub's `FillMaskOutputElement`.
 """
 
@@ -72,7 +72,7 @@ class FillMask(Task):
     """The task's object."""
 
     name = "fill-mask"
-    summary = "hidden words: makes a model fit for the language of a field"
+    summary = "masked words: adapts an encoder to the language of a field"
     columns = (Column("text", "text", ("text", "content", "document", "body", "sentence")),)
     makes_head = True
     suggested_model = "distilbert/distilbert-base-uncased"
@@ -123,7 +123,7 @@ class FillMask(Task):
         return _draw(found, np.random.default_rng(0), tokenizer, PLAIN_LOSS)
 
     def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
-        """See Task: chosen tokens; before any are chosen, one for each text that has words."""
+        """See Task: drawn tokens; before the draw, one for each text with words."""
         if "labels" in encoded.ragged:
             labels = encoded.ragged["labels"]
             return labels.sums((labels.values != IGNORED).astype(np.int64))
@@ -135,7 +135,7 @@ class FillMask(Task):
         return texts.classification_loss(outputs, batch["labels"], options)
 
     def select_outputs(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """See Task: of each token, in scoring its loss and whether it was the first choice; else the best ones."""
+        """See Task: in scoring, each token's loss and whether it was the first choice; else the best tokens."""
         import torch
         from torch.nn import functional as F
 
@@ -155,7 +155,7 @@ class FillMask(Task):
         return [_filled(evaluated, row) for row in range(evaluated.encoded.n_rows)]
 
     def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
-        """See Task: nothing; what was hidden is in the text."""
+        """See Task: nothing; the masked words are in the text."""
         return [None] * len(columns["text"])
 
     def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
@@ -188,7 +188,7 @@ def _filled(evaluated: EvalPredictions, row: int) -> Prediction:
                 for score, token in zip(found[:_ANSWERS], found[_ANSWERS:], strict=True)
             ]
             return {**top[0], "top": top}
-    raise RowError(f"the text has no mask; write {_USERS_MASKS[0]} for the word that is hidden.")
+    raise RowError(f"the text has no mask; write {_USERS_MASKS[0]} for the masked word.")
 
 
 def _fill(ids: NDArray[np.int32], at: int, token: int, score: float, tokenizer: Any) -> Prediction:
@@ -202,9 +202,9 @@ def _fill(ids: NDArray[np.int32], at: int, token: int, score: float, tokenizer: 
 
 
 def _words_of_tokens(encoded: Any, sequence: int, text: str) -> list[int]:
-    """The word of each token, from 1, and 0 for special ones.
+    """The word of each token, from 1, and 0 for special tokens.
 
-    What a tokenizer takes for words is only right for letters without marks, in scripts with blanks.
+    The words of a tokenizer are only right for letters without marks, in scripts with spaces.
     """
     words = [0 if word is None else word + 1 for word in encoded.word_ids(sequence)]
     if not needs_rules(text):
@@ -221,9 +221,9 @@ def _with_own_mask(text: str, mask: str) -> str:
 
 
 def _chosen(words: Ragged, share: float, rng: np.random.Generator, *, whole_words: bool) -> NDArray[np.bool_]:
-    """[tokens], whether each is chosen: about the share of every sequence's tokens, at least one.
+    """[tokens], whether each token is drawn: about `share` of the tokens of every sequence, at least one.
 
-    Tokens get random keys, or words do, and the smallest keys of each sequence are taken.
+    Tokens or words get random keys, and the smallest keys of each sequence are taken.
     """
     n_tokens = len(words.values)
     sequence = np.repeat(np.arange(len(words)), words.lengths)
@@ -240,13 +240,13 @@ def _chosen(words: Ragged, share: float, rng: np.random.Generator, *, whole_word
     rank[order] = np.arange(n_tokens) - np.repeat(words.offsets[:-1], words.lengths)
     wanted = np.maximum(np.rint(share * words.sums(usable.astype(np.int64))), 1)[sequence]
     chosen = usable & (rank < wanted)
-    if whole_words:  # a word of which one piece is chosen is chosen whole
+    if whole_words:  # a word with one drawn token is drawn whole
         chosen = usable & (np.bincount(word, weights=chosen, minlength=word[-1] + 1)[word] > 0)
     return np.asarray(chosen)
 
 
 def _sums(evaluated: EvalPredictions) -> NDArray[np.float64]:
-    """[rows, 3]: negative log-likelihood, tokens and right ones, of the hidden tokens."""
+    """[rows, 3], over the drawn tokens: negative log-likelihood, number of tokens, number of right ones."""
     labels, kept = evaluated.encoded.ragged["labels"], evaluated.outputs
     counted = (labels.values != IGNORED).astype(np.float64)
     parts = (kept.values[:, 0] * counted, counted, kept.values[:, 1] * counted)

@@ -1,9 +1,8 @@
-"""Any number of labels a text: emotions, subjects, tags.
+"""Any number of labels for each text: emotions, subjects, tags.
 
-Binary cross-entropy for each label, summed over the labels, so that an item is a text.
-A label is given where its probability reaches its threshold; the thresholds are fitted on the validation rows
-after training and saved in config.json. Answers have the shape of the Hub's `TextClassificationOutput`, several
-at once.
+The loss is the binary cross-entropy of each label, summed over the labels, so an item is a text. A label is
+predicted if its probability reaches its threshold. The thresholds are fitted on the validation rows after
+training, and saved in config.json. An answer is a list of the Hub's `TextClassificationOutput`.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 THRESHOLDS_KEY = "tunesmith_thresholds"
-"""Entry of config.json with one threshold a label, in the labels' order."""
+"""Entry of config.json with one threshold per label, in the order of the labels."""
 
 _LABELS = ("labels", "label", "tags", "categories", "emotions", "topics", "genres", "classes")
 _YES = {"1", "1.0", "true", "yes"}
@@ -110,7 +109,7 @@ class MultiLabelClassification(Task):
     display = displays.SEVERAL_LABELS
 
     def read(self, row: Values) -> dict[str, Any]:
-        """See Task; no label at all is an answer, too."""
+        """See Task; an empty list of labels is valid."""
         example = texts.read_texts(row)
         return {**example, "labels": _labels_of(row["labels"])} if "labels" in row else example
 
@@ -138,7 +137,7 @@ class MultiLabelClassification(Task):
             refuse_unknown_label(label, label_schema["labels"])
 
     def notices(self, train: Values, label_schema: LabelSchema) -> list[str]:
-        """See Task: labels that differ in spelling alone."""
+        """See Task: labels that differ only in spelling."""
         return spelling_notices(Counter(label for labels in train["labels"] for label in labels))
 
     def config(self, label_schema: LabelSchema) -> dict[str, Any]:
@@ -178,16 +177,16 @@ class MultiLabelClassification(Task):
         if options.focal_gamma:
             right = (logits.sigmoid() * (2 * wanted - 1) + (1 - wanted)).clamp(0, 1)
             each = (1 - right) ** options.focal_gamma * each
-        # Summed over labels, so that the loss of a text does not shrink with their number.
+        # Summed over the labels, so that the loss of a text does not shrink with the number of labels.
         return each.sum()
 
     def divergence(self, one: torch.Tensor, other: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """See Task; each label is a choice of its own."""
+        """See Task; each label is a separate choice."""
         p, q = one.float(), other.float()
         return ((p.sigmoid() - q.sigmoid()) * (p - q)).sum() / 2
 
     def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
-        """See Task; `labels` are those given, most probable first, `scores` holds every label's probability."""
+        """See Task; `labels` are the predicted ones, most probable first; `scores` has all probabilities."""
         names, probabilities = label_schema["labels"], _probabilities(evaluated)
         given = _given(probabilities, label_schema)
         return [
@@ -203,7 +202,7 @@ class MultiLabelClassification(Task):
         ]
 
     def is_correct(self, prediction: Prediction, gold: Any) -> bool:
-        """See Task: all labels right and none too many."""
+        """See Task: exactly the right labels."""
         return {item["label"] for item in prediction["labels"]} == set(gold)
 
     def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, Any]:
@@ -242,7 +241,7 @@ def _given(probabilities: NDArray[np.float32], label_schema: LabelSchema) -> NDA
 
 
 def _labels_of(value: Any) -> list[str]:
-    """Label names of a list, of `a, b` or `a; b` or JSON as text, or of columns of zeros and ones."""
+    """Label names from a list, from a text (`a, b`, `a; b` or JSON), or from columns of 0 and 1."""
     if isinstance(value, Mapping):
         return [name for name, flag in value.items() if _flag(name, flag)]
     if is_missing(value):
@@ -255,7 +254,7 @@ def _labels_of(value: Any) -> list[str]:
 
 
 def _named(header: Collection[str], column: Column) -> str | None:
-    """The file's column for one of ours, by its name or an alias."""
+    """The file's column for a column of the task, by its name or an alias."""
     return next((name for name in header if name.strip().lower() in (column.name, *column.aliases)), None)
 
 

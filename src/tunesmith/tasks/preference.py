@@ -1,8 +1,8 @@
-"""Learning from comparisons: of two replies, the one that people chose.
+"""Learning from comparisons: which of two replies people chose.
 
-Direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290): the loss is -log σ(β·margin), the margin
-how much more likely the chosen reply has become than the rejected one, compared with the model before training.
-That model's likelihoods are computed once. The reward of a reply is β times its gain in log-likelihood.
+Direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290): the loss is -log σ(β·margin). The margin
+is the gain in log-likelihood of the chosen reply, compared with the base model, minus that of the rejected reply.
+The base model's likelihoods are computed once. The reward of a reply is β times its gain in log-likelihood.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Preference(Task):
     """The task's object."""
 
     name = "preference"
-    summary = "the better of two replies, learned from what people chose"
+    summary = "the better of two replies, learned from the choices of people"
     columns = (
         Column("prompt", "text", ("prompt", "question", "instruction", "input", "query")),
         Column("chosen", "text", ("chosen", "preferred", "accepted", "winner"), target=True),
@@ -105,7 +105,7 @@ class Preference(Task):
         return Encoded.of({name: [row[name] for row in rows] for name in _FIELDS}, n_rows=len(rows))
 
     def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
-        """See Task: pairs of which something of both replies is left."""
+        """See Task: pairs with tokens left of both replies."""
         left = [
             labels.sums((labels.values != IGNORED).astype(np.int64)) > 0
             for labels in (encoded.ragged["labels"], encoded.ragged["rejected_labels"])
@@ -139,7 +139,7 @@ class Preference(Task):
         ]
 
     def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
-        """See Task; in scoring, by how much each reply has gained."""
+        """See Task; in scoring, the gain of each reply."""
         said = list(evaluated.texts or ())
         if evaluated.outputs is None:
             return [{"message": reply(text)} for text in said]
@@ -181,7 +181,7 @@ task = Preference()
 
 
 def _gains(evaluated: EvalPredictions) -> NDArray[np.float64]:
-    """[rows, 2], log-likelihood gained since before training."""
+    """[rows, 2], gain in log-likelihood over the base model."""
     reference = evaluated.encoded.dense.get("reference")
     kept = np.asarray(evaluated.outputs, dtype=np.float64)
     return kept if reference is None else kept - np.asarray(reference, dtype=np.float64)
@@ -211,14 +211,14 @@ def _encode_pair(
 
 
 def _encode_reply(prompt: Any, said: Sequence[Any], tokenizer: Any) -> tuple[list[int], list[int]]:
-    """Ids and labels of a conversation; only what follows the prompt has labels."""
+    """Ids and labels of a conversation; only tokens after the prompt have labels."""
     ids, is_target, _ = chat_templates.encode_conversation([*prompt.messages, *said], tokenizer)
     learned = (target and position >= len(prompt.ids) for position, target in enumerate(is_target))
     return ids, [token if learn else IGNORED for token, learn in zip(ids, learned, strict=True)]
 
 
 def _stacked(one: torch.Tensor, other: torch.Tensor, padding: int) -> torch.Tensor:
-    """Both [b, …] padded to one width, one above the other: [2b, …]."""
+    """Both [b, …] padded to one width and stacked: [2b, …]."""
     import torch
     from torch.nn import functional as F
 

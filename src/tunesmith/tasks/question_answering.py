@@ -1,10 +1,10 @@
-"""The passage of a text that answers a question, or that there is none.
+"""The passage of a text that answers a question, or the answer that there is none.
 
-A text longer than the model reads is read in overlapping windows, each with the question before it (Devlin et
-al. 2019, section 4.2). The loss is the mean of the cross-entropies of the first and the last token; a window
-without the answer points at its first token. Where the training rows hold questions without an answer, one is
-given only if its score beats that of no answer by a threshold, fitted on the validation rows (Rajpurkar et al.
-2018). Answers have the shape of the Hub's `QuestionAnsweringOutputElement`.
+A text that is longer than the model reads is read in overlapping windows, each with the question before it (Devlin
+et al. 2019, section 4.2). The loss is the mean of the cross-entropies of the first and the last token; in a window
+without the answer, both are the first token of the window. If the training rows hold questions without an answer,
+an answer is given only if its score exceeds that of no answer by a threshold, which is fitted on the validation
+rows (Rajpurkar et al. 2018). Answers have the shape of the Hub's `QuestionAnsweringOutputElement`.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class QuestionAnswering(Task):
     """The task's object."""
 
     name = "question-answering"
-    summary = "the passage of a text that answers a question, or that there is none"
+    summary = "the passage of a text that answers a question, if there is one"
     columns = (
         Column("question", "text", ("question", "query")),
         Column("context", "text", ("context", "passage", "document", "text"), together=True),
@@ -120,7 +120,7 @@ class QuestionAnswering(Task):
         return {**example, "answers": _answers(row["answers"], example["context"])}
 
     def learn_label_schema(self, train: Values) -> LabelSchema:
-        """See Task: whether some questions have no answer, and how long answers are."""
+        """See Task: whether some questions have no answer, and the longest answer allowed."""
         lengths = [len(answer["text"]) for answers in train["answers"] for answer in answers]
         return {
             "has_unanswerable": any(not answers for answers in train["answers"]),
@@ -146,7 +146,7 @@ class QuestionAnswering(Task):
     def encode(
         self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
-        """See Task; `start_of_token` and `end_of_token` are a token's characters in the context, from 1."""
+        """See Task; `start_of_token` and `end_of_token` are the characters of a token in the context, from 1."""
         with_types = "token_type_ids" in tokenizer.model_input_names
         questions = _short_questions(batch["question"], tokenizer, options.max_length)
         encoded = tokenizer(
@@ -154,7 +154,7 @@ class QuestionAnswering(Task):
             list(batch["context"]),
             truncation="only_second" if options.max_length else False,
             max_length=options.max_length,
-            # A question may take half of a window, and marks take three tokens more.
+            # A question may take half of a window, and special tokens take three more.
             stride=max(min(options.overlap, options.max_length // 2 - 8), 0) if options.max_length else 0,
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
@@ -278,10 +278,10 @@ def _start_of(item: Any) -> Any:
 
 
 def _misplaced(item: Any, context: str) -> bool:
-    """Whether an answer does not stand where it should.
+    """Whether an answer is not at its offset.
 
     Raises:
-        RowError: it is no answer.
+        RowError: it is not an answer.
     """
     start = _start_of(item)
     if not isinstance(start, int) or not isinstance(item.get("text"), str):
@@ -290,15 +290,15 @@ def _misplaced(item: Any, context: str) -> bool:
 
 
 def _elsewhere(text: str, start: int, context: str) -> str:
-    """Where an answer stands that does not stand where it should, as the end of a message."""
+    """The location of an answer that is not at its offset, as the end of a message."""
     unit = alignment.in_other_units(context, text, start)
     if unit:
-        return f" It does if the places are counted in {unit}: count characters (code points)."
+        return f" It is there if offsets are counted in {unit}: count characters (code points)."
     for how in alignment.WAYS:
         found = alignment.find(context, text, start, how)
         if found:
             shown = context[slice(*found)][:60]
-            return f" `{shown}` stands at {found[0]}: `data.align_answers={how}` would find it."
+            return f" `{shown}` is at {found[0]}: `data.align_answers={how}` would find it."
     return ""
 
 
@@ -308,7 +308,7 @@ def _answer(item: Any, context: str) -> dict[str, Any]:
     if is_misplaced:
         found = context[start : start + len(text)] if start >= 0 else ""
         raise RowError(
-            f"the answer `{text[:60]}` does not stand at character {start} of the context (there: `{found[:60]}`)."
+            f"the answer `{text[:60]}` is not at character {start} of the context (there: `{found[:60]}`)."
             + _elsewhere(text, start, context)
         )
     lead = len(text) - len(text.lstrip())
@@ -318,8 +318,8 @@ def _answer(item: Any, context: str) -> dict[str, Any]:
 
 
 def _short_questions(questions: Sequence[str], tokenizer: Any, max_length: int | None) -> list[str]:
-    """Questions of at most half the length, so that something of the context can be read beside them."""
-    # No tokenizer makes more tokens than there are bytes, but for a mark or two.
+    """Questions truncated to half of `max_length`, so that there is room for the context."""
+    # No tokenizer makes more tokens than there are bytes, except for one or two.
     if max_length is None or max(len(question.encode()) for question in questions) + 2 < max_length // 2:
         return list(questions)
     encoded = tokenizer(list(questions), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
@@ -332,7 +332,7 @@ def _short_questions(questions: Sequence[str], tokenizer: Any, max_length: int |
 
 @dataclass(frozen=True)
 class _Row:
-    """What the windows of one row say together."""
+    """The result of all windows of one row."""
 
     text: str
     score: float
@@ -375,7 +375,7 @@ def _best_of_row(
             top.append({"answer": context[start:end], "score": float(share), "start": start, "end": end})
         if len(top) == _ALTERNATIVES:
             break
-    if not top:  # the tokenizer knows nothing of the context
+    if not top:  # the tokenizer has no tokens for the context
         nothing: Prediction = {"answer": "", "score": 1.0, "start": 0, "end": 0}
         return _Row("", -np.inf, float(null), 1.0, [nothing])
     return _Row(top[0]["answer"], found[0][0], float(null), float(shares[-1]), top)
@@ -384,7 +384,7 @@ def _best_of_row(
 def _candidates(
     logits: NDArray[np.float32], starts: NDArray[np.int32], ends: NDArray[np.int32], longest: int
 ) -> list[tuple[float, int, int]]:
-    """(score, first character, character after the last) of the best spans of a window."""
+    """(score, first character, character after the last) of each of the best spans of a window."""
     inside = np.flatnonzero(starts > 0)
     if not len(inside):
         return []

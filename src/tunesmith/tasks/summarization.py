@@ -1,4 +1,4 @@
-"""What a document says, in a few words."""
+"""Summarization: the content of a document in a few words."""
 
 from __future__ import annotations
 

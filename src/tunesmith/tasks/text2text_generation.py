@@ -1,4 +1,4 @@
-"""One text from another: corrections, transcriptions, queries, anything that has a right answer."""
+"""One text from another that has a right answer: corrections, transcriptions, queries."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""One label a text, or a pair of texts: sentiment, intent, topic.
+"""One label for each text, or pair of texts: sentiment, intent, topic.
 
-Cross-entropy over the classes; the answer is the most probable label with its probability, as the Hub's
-`TextClassificationOutput`. Label names keep their spelling; their order is numeric where all are whole
-numbers, else alphabetic, so that it does not depend on the order of the rows.
+The loss is the cross-entropy over the classes. The answer is the most probable label with its probability, in the
+shape of the Hub's `TextClassificationOutput`. Label names keep their spelling. Their order is numeric if all are
+whole numbers, else alphabetic, so it does not depend on the order of the rows.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class TextClassification(Task):
             refuse_unknown_label(row["label"], label_schema["labels"])
 
     def notices(self, train: Values, label_schema: LabelSchema) -> list[str]:
-        """See Task: labels that differ in spelling alone."""
+        """See Task: labels that differ only in spelling."""
         return spelling_notices(Counter(train["label"]))
 
     def config(self, label_schema: LabelSchema) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class TextClassification(Task):
         return texts.classification_loss(outputs, batch["labels"], options)
 
     def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
-        """See Task; `scores` holds every label's probability, in the labels' order."""
+        """See Task; `scores` has the probability of every label, in the order of the labels."""
         probabilities = texts.softmax(evaluated.outputs)
         best = probabilities.argmax(-1)
         labels = label_schema["labels"]
@@ -162,6 +162,6 @@ def _refuse_labels_that_never_repeat(counts: dict[str, int]) -> None:
     n = sum(counts.values())
     if n >= 20 and len(counts) > n / 2:
         raise DataError(
-            f"a label must repeat, and {len(counts)} of {n} training rows have a label of their own.",
+            f"a label must repeat, and the {n} training rows have {len(counts)} different labels.",
             remedy="Name the right label column (`--column label=COLUMN`).",
         )

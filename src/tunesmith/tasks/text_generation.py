@@ -1,8 +1,9 @@
-"""Going on from a text: the model learns to predict each token from those before it.
+"""Continuing a text: the model learns to predict each token from the tokens before it.
 
-A document longer than the model reads is cut into blocks; short documents share a sequence, kept apart. Scores
-are per byte, so that models with different tokenizers compare, and every token but the first has at least a
-quarter of a window before it. The document's end is learned, but not scored: it is no byte of the text.
+A document that is longer than the model reads is split into blocks. Short documents share a sequence, but are kept
+apart. Scores are per byte, so models with different tokenizers can be compared. Every token except the first has
+at least a quarter of a window before it. The end of a document is learned, but not scored: it is not a byte of the
+text.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class TextGeneration(Task):
     """The task's object."""
 
     name = "text-generation"
-    summary = "going on from a text, in the manner of the texts it learned from"
+    summary = "the continuation of a text, in the style of the training texts"
     columns = (Column("text", "text", ("text", "content", "document", "body", "story")),)
     suggested_model = "HuggingFaceTB/SmolLM2-135M"
     auto_class = "AutoModelForCausalLM"
@@ -72,7 +73,7 @@ class TextGeneration(Task):
     def encode(
         self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
-        """See Task; a prompt is as much of the end of a text as leaves room for an answer."""
+        """See Task; a prompt is the end of a text, short enough to leave room for an answer."""
         how = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
         encoded = tokenizer(list(batch["text"]), return_offsets_mapping=True, **how)
         first = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
@@ -103,11 +104,11 @@ class TextGeneration(Task):
         return language.summed_nll(*language.next_token(outputs, batch["labels"]))
 
     def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
-        """See Task: how the text truly goes on."""
+        """See Task: the true continuation of the text."""
         return [text[len(_beginning(text)) :][:_SHOWN_CHARACTERS] for text in columns["text"]]
 
     def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
-        """See Task; in scoring, each text has its bits a byte, and the first ones a continuation."""
+        """See Task; in scoring, each text has its bits per byte, and the first texts have a continuation."""
         if evaluated.outputs is None:
             return [{"generated_text": text} for text in evaluated.texts or ()]
         return language.scored_texts(evaluated, "generated_text")

@@ -1,7 +1,7 @@
 """A number for each text, or pair of texts: similarity, rating, urgency.
 
-The loss is the squared error in units of the training targets' deviation, so that one learning rate fits every
-unit; the head begins at their mean and learns in that unit (`head_scale`). The model's output is the number
+The loss is the squared error in units of the training targets' standard deviation, so one learning rate fits every
+unit. The head starts at their mean and learns in that unit (`head_scale`). The model's output is the number
 itself, in every tool.
 """
 
@@ -94,7 +94,7 @@ class TextRegression(Task):
     def encode(
         self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
-        """See Task; `labels` is [rows, 2]: the score, and the unit it is measured in."""
+        """See Task; `labels` is [rows, 2]: the score, and the unit of the loss."""
         labels = None
         if texts.has_column(batch, "score"):
             scores = np.array(batch["score"], dtype=np.float32)

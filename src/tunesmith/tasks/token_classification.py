@@ -1,10 +1,10 @@
 """A label for each word: names, places, products, slots.
 
 Rows are words with tags (IOB1, IOB2, IOBES, BILOU), or a text with spans of characters. A word is classified by
-its first token; tokens after it have no label, and words that share a token share its label (`_units.py`). A
-sentence longer than the model reads is read in overlapping windows, and each word is judged where it stands
-furthest from an edge. Of all sequences of tags, the answer is the most probable one that makes sense: I-X only
-after B-X or I-X (Viterbi 1967). Entities have the shape of the Hub's `TokenClassificationOutput`.
+its first token; later tokens have no label, and words that share a token share its label (`_units.py`). A sentence
+that is longer than the model reads is read in overlapping windows. The label of each word is taken from the window
+in which the word is furthest from an edge. The answer is the most probable valid sequence of tags: I-X is valid
+only after B-X or I-X (Viterbi 1967). Entities have the shape of the Hub's `TokenClassificationOutput`.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class TokenClassification(Task):
     display = displays.ENTITIES
 
     def read(self, row: Values) -> dict[str, Any]:
-        """See Task: the text, where its words are, its entities in characters, and its tags if it has them."""
+        """See Task: the text, the spans of its words, its entities in characters, and its tags if given."""
         spans_are_of_text = "entities" in row and "tags" not in row
         if row.get("tokens") is not None and not (spans_are_of_text and row.get("text") is not None):
             return _read_tokens(row)
@@ -140,7 +140,7 @@ class TokenClassification(Task):
         return {"labels": ["O", *(f"{prefix}-{label}" for label in types for prefix in "BI")]}
 
     def notices(self, train: Values, label_schema: LabelSchema) -> list[str]:
-        """See Task: the scheme of the tags, and what was repaired."""
+        """See Task: the scheme of the tags, and the number of repaired entities."""
         alike = spelling_notices(Counter(label for entities in train["entities"] for _, _, label in entities))
         tags = [row for row in train.get("tags", ()) if row]
         if not tags:
@@ -165,7 +165,7 @@ class TokenClassification(Task):
     def encode(
         self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
-        """See Task; `word_of_token` and `last_word_of_token` are what a token decides, from 1, or 0."""
+        """See Task; `word_of_token` and `last_word_of_token` are the words of a token, from 1, or 0."""
         overlap = options.overlap if options.max_length else 0
         encoded = tokenizer(
             list(batch["text"]),
@@ -315,7 +315,7 @@ def _labels(
     entities: Sequence[Sequence[Span]],
     labels: Sequence[str],
 ) -> tuple[list[NDArray[np.int64]], Lost]:
-    """The label of each token of each row, and how many entities no tokens can express."""
+    """The label of each token of each row, and the number of entities that no tokens can express."""
     ids = {label: i for i, label in enumerate(labels)}
     inside = np.array([ids.get(f"I{label[1:]}", 0) for label in labels])
     tags = [units.tags_of(*row, ids) for row in zip(found, bounds, entities, strict=True)]
@@ -368,7 +368,7 @@ def _logits_of_units(
 
 
 def _allowed(labels: Sequence[str]) -> NDArray[np.bool_]:
-    """[k + 1, k], whether a tag may follow another; the last row is the beginning."""
+    """[k + 1, k], whether a tag may follow another; the last row is for the first tag."""
     k = len(labels)
     allowed = np.ones((k + 1, k), dtype=bool)
     for j, label in enumerate(labels):
@@ -382,7 +382,7 @@ def most_probable(log_probabilities: NDArray[np.float32], allowed: NDArray[np.bo
 
     Args:
         log_probabilities: [words, k].
-        allowed: [k + 1, k]; the last row is the beginning.
+        allowed: [k + 1, k]; the last row is for the first tag.
     """
     best = log_probabilities.argmax(-1)
     before = np.concatenate([[len(allowed) - 1], best[:-1]]) if len(best) else best

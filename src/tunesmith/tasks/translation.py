@@ -1,4 +1,4 @@
-"""A text in another language."""
+"""Translation: a text in another language."""
 
 from __future__ import annotations
 

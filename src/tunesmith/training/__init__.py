@@ -1,1 +1,1 @@
-"""The loop and what it needs: probe, optimizer, schedule, randomness, checkpoints, guards."""
+"""The training loop and its parts: probe, optimizer, schedule, randomness, checkpoints, guards."""

@@ -1,8 +1,8 @@
-"""The gradient of one global batch, however it is cut into forward passes and over processes.
+"""The gradient of one global batch, however it is split into forward passes and over processes.
 
-Losses are sums over items, divided by the number of items of the whole global batch. A mean per forward pass,
-averaged afterwards, weights the items of a short pass more; `transformers.Trainer` 5.23 is off by the factor
-of the accumulation for sequence classification.
+Losses are sums over items, divided by the number of items in the whole global batch. An average of means over
+forward passes would give the items of a short pass more weight; for sequence classification,
+`transformers.Trainer` 5.23 is off by the factor of the accumulation.
 
 The gradients of several processes are summed once a step, behind the last backward pass. The wrapper of torch for
 that (DistributedDataParallel) must know which parameters a pass does not use, and allows one forward pass for each
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """What one forward pass reads.
+    """The input of one forward pass.
 
     Args:
-        batch: padded tensors, with what the loss compares with.
-        weight: 1, or 0 for a filler that keeps a process in step and counts for nothing.
+        batch: padded tensors, including labels.
+        weight: 1, or 0 for a filler that keeps a process in step and is not counted.
     """
 
     batch: dict[str, torch.Tensor]
@@ -47,8 +47,8 @@ def accumulate_gradient(
     Args:
         accelerator: object of accelerate that runs the backward pass.
         parts: forward passes of this process.
-        loss: sum over items, from the number of the part and its batch.
-        n_items: items of the global batch, over all parts of all processes.
+        loss: function from the number of a part and its batch to the summed loss.
+        n_items: number of items in the global batch, over all parts of all processes.
     """
     total = 0.0
     for number, part in enumerate(parts):

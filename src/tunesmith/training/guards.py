@@ -1,8 +1,8 @@
-"""What stops a run that no longer learns: a number that is infinite or not a number.
+"""Stops a run whose loss or gradient is infinite or not a number.
 
-A loop that clips gradients hides it: an infinite norm scales every gradient to zero, the loss stays
-plausible, and nothing is learned. So loss and norm are looked at before every update, and the weights that
-go into a checkpoint have never seen such a number.
+Clipping hides such a number: an infinite norm scales every gradient to zero, the loss stays plausible, and nothing
+is learned. So loss and norm are checked before every update, and no weights in a checkpoint were updated with such
+a number.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ def require_finite(
     """Stops the run unless all values are finite.
 
     Args:
-        values: by what they are called in the message.
-        step: the optimizer step, from 1; 0 is the probe.
-        rows: of this step.
-        location: a row's file and line.
-        model: looked through for weights that are not finite.
-        learning_rate: of this step, where there is one.
+        values: values by name in the message.
+        step: optimizer step, from 1; 0 is the probe.
+        rows: rows of this step.
+        location: function from a row to its file and line.
+        model: model, which is searched for weights that are not finite.
+        learning_rate: learning rate of this step; None for the probe.
 
     Raises:
-        NonFiniteError: naming the step, the rows and what to try.
+        NonFiniteError: a value is not finite; the message names the step, the rows and what to try.
     """
     wrong = {name: value for name, value in values.items() if not math.isfinite(value)}
     if not wrong:
@@ -64,7 +64,7 @@ def _remedy(model: nn.Module, learning_rate: float | None) -> str:
             f"The weights themselves are not finite ({len(poisoned)} tensors, `{poisoned[0]}` first): "
             "use another copy of the base model."
         )
-    tries = ["look at the rows above", "`train.bf16=false`"]
+    tries = ["check the rows above", "`train.bf16=false`"]
     if learning_rate:
         tries.insert(0, f"a smaller `train.learning_rate` (it was {learning_rate:.1e} here)")
     return "Try: " + ", ".join(tries) + "."

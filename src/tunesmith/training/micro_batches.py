@@ -1,8 +1,8 @@
-"""How many tokens a forward pass may hold, so that training fits the memory; the global batch stays what it is.
+"""The number of tokens in a forward pass, so that training fits into memory; the global batch stays the same.
 
-A loss is a sum over the items of the global batch (`gradient`), so cutting a batch into more passes changes
-nothing but the order of additions and the dropout masks. The choice stands in recipe.yaml: a run that goes on, or
-is made again on a machine with more memory, cuts its batches in the same places.
+A loss is a sum over the items of the global batch (`gradient`), so more passes change only the order of additions
+and the dropout masks. The choice is written to recipe.yaml: a run that is resumed, or repeated on a machine with
+more memory, splits its batches in the same places.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tunesmith.tasks import Task
 from tunesmith.training.plan import Plan
 
 _END_TOKENS = 2
-"""The end of a text, and the language of mBART behind it."""
+"""The end token of a text, and mBART's language token after it."""
 _BLOCK_TOKENS = 2**20
 _BEST_TOKENS = 2048
-"""Of one forward pass: with 2048 instead of 8192, policyqa trains 8 % faster on a CPU and takes less memory."""
+"""Best number of tokens in a pass: 2048 instead of 8192 trains policyqa 8 % faster on a CPU, with less memory."""
 
 
 def measure_training(
@@ -40,7 +40,7 @@ def measure_training(
     passes: int = 1,
     acceleration: bool = True,
 ) -> Memory:
-    """What training on these sequences takes.
+    """The memory that training on these sequences takes.
 
     Args:
         task: that is learned.
@@ -88,7 +88,7 @@ def _forward_on_cuts(task: Task, model: Any, encoded: Encoded, *, pad_token_id: 
 
 
 def _beginnings(encoded: Encoded, tokens: int) -> Encoded:
-    """Every sequence cut to so many tokens; its end stays, which some classes look for (T5, BART, mBART)."""
+    """Every sequence truncated to `tokens`; its end stays, since some classes need it (T5, BART, mBART)."""
     end = min(_END_TOKENS, tokens)
 
     def cut(sequence: NDArray[Any]) -> NDArray[Any]:
@@ -106,13 +106,13 @@ def _beginnings(encoded: Encoded, tokens: int) -> Encoded:
 def choose_micro_batch(
     recipe: Recipe, plan: Plan, memory: Memory, *, world: int, device: str = "cpu"
 ) -> tuple[int, list[str]]:
-    """Most padded tokens of one forward pass, and what the user should know of the choice.
+    """The most padded tokens in one forward pass, and notices for the user.
 
     Args:
-        recipe: with everything but this filled in.
-        plan: of the batches.
-        memory: that training takes.
-        world: processes that train together.
+        recipe: recipe with every other value filled in.
+        plan: plan of the batches.
+        memory: memory that training takes.
+        world: number of training processes.
         device: `cpu`, `cuda`, ….
 
     Raises:
@@ -132,14 +132,14 @@ def choose_micro_batch(
         return best, []
     chosen = max(fits, longest)
     return chosen, [
-        f"a batch of {whole:,} tokens does not fit: it takes several forward passes of at most {chosen:,} tokens, "
-        "and the same gradient comes out"
+        f"a batch of {whole:,} tokens does not fit: it is split into forward passes of at most {chosen:,} tokens, "
+        "with the same gradient"
     ]
 
 
 def _too_little(memory: Memory, longest: int) -> str:
     return (
-        f"training takes {in_gb(memory.to_come(longest, longest))} more with batches of a single sequence of "
+        f"training needs {in_gb(memory.to_come(longest, longest))} more with batches of a single sequence of "
         f"{longest:,} tokens, and {in_gb(memory.free)} are free."
     )
 
@@ -151,4 +151,4 @@ def _remedy(recipe: Recipe) -> str:
     if recipe.train.method == "full":
         ways.append("`train.method=lora`")
     ways += [f"a `data.max_length` below {recipe.data.max_length}", "a smaller model"]
-    return f"Try {', '.join(ways)}; or give `train.tokens_per_micro_batch` to try it all the same."
+    return f"Try {', '.join(ways)}; or give `train.tokens_per_micro_batch` to try it anyway."

@@ -1,4 +1,4 @@
-"""The loss of one forward pass, with what makes training more robust: dropout's masks, R-Drop, NEFTune.
+"""The loss of one forward pass, with dropout masks, R-Drop and NEFTune.
 
 R-Drop (Wu et al. 2021, arXiv 2106.14448): two passes with different dropout masks, and the symmetric
 Kullback-Leibler divergence between them added to the mean of their losses.
@@ -25,10 +25,10 @@ class Objective:
     """From a batch to its summed loss.
 
     Args:
-        task: whose forward pass and loss these are.
-        model: that computes, perhaps wrapped for several processes.
-        plain: the same, unwrapped.
-        settings: of the loop.
+        task: task with the forward pass and the loss.
+        model: model, perhaps wrapped for several processes.
+        plain: the same model, not wrapped.
+        settings: settings of the loop.
     """
 
     def __init__(self, task: Task, model: Any, plain: Any, settings: Any) -> None:
@@ -39,7 +39,7 @@ class Objective:
 
         Args:
             batch: padded tensors.
-            step: of the run, from 0.
+            step: step of the run, from 0.
             part: number of the forward pass within the step, over all processes.
         """
         outputs = self._forward(batch, step, part, 0)
@@ -54,9 +54,9 @@ class Objective:
         return regularised
 
     def _forward(self, batch: dict[str, torch.Tensor], step: int, part: int, draw: int) -> torch.Tensor:
-        """The output, with the dropout masks of its place in the run."""
+        """The output, with the dropout masks of this step and pass."""
         seed_torch(self.settings.seed, "dropout", step, part, 0, draw)
-        # The forward pass alone: a backward pass under autocast would round the gradient of the float32 head.
+        # Only the forward pass: a backward pass under autocast would round the gradient of the float32 head.
         with (
             noisy_embeddings(self.plain, batch, self.settings.neftune_noise_alpha),
             autocast(self.plain, bf16=self.settings.bf16),
@@ -66,10 +66,10 @@ class Objective:
 
 @contextlib.contextmanager
 def noisy_embeddings(model: Any, batch: dict[str, torch.Tensor], alpha: float) -> Iterator[None]:
-    """While this lasts, uniform noise is added to the embeddings of the text that is read.
+    """A context in which uniform noise is added to the embeddings of the input.
 
     Raises:
-        RecipeError: the model never read its token table.
+        RecipeError: the model did not read its token table.
     """
     if not alpha:
         yield
@@ -81,8 +81,8 @@ def noisy_embeddings(model: Any, batch: dict[str, torch.Tensor], alpha: float) -
     added: list[bool] = []
 
     def add_noise(_: Any, __: Any, embedded: torch.Tensor) -> torch.Tensor:
-        if not isinstance(embedded, torch.Tensor):  # I-BERT's table answers with a scale beside the numbers
-            raise _no_noise("whose token table gives more than numbers")
+        if not isinstance(embedded, torch.Tensor):  # I-BERT's table also returns a scale
+            raise _no_noise("whose token table returns more than embeddings")
         added.append(True)
         n = embedded.shape[1] if tokens is None or len(tokens) != len(embedded) else tokens[:, None, None]
         size = alpha / (torch.as_tensor(n, device=embedded.device) * embedded.shape[-1]).sqrt()
@@ -105,9 +105,9 @@ def _no_noise(why: str) -> RecipeError:
 
 
 def _tables_that_read(model: Any) -> list[Any]:
-    """The modules through which a text may be read: all that hold the token table, but for a decoder's.
+    """The modules that read a text: all that hold the token table, except those of a decoder.
 
-    T5 and BART hold their table once more as `shared`, which never computes; a layer that writes may share it.
+    T5 and BART also hold their table as `shared`, which never computes; an output layer may share it.
     """
     from torch import nn
 

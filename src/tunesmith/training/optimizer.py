@@ -1,8 +1,8 @@
-"""AdamW, fused, with decay on matrices only; its state as named tensors.
+"""Fused AdamW with decay on matrices only, and its state as named tensors.
 
-Loshchilov and Hutter 2019 (arXiv 1711.05101). Biases, normalisation weights and whatever else has one
-dimension are not decayed, as in BERT's training. The order of parameters is that of the model, so a state
-saved by name finds its place again.
+Loshchilov and Hutter 2019 (arXiv 1711.05101). Biases, normalisation weights and other parameters with one
+dimension are not decayed, as in BERT's training. The parameters have the order of the model, so a state that was
+saved by name can be restored.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def make_optimizer(
     """The optimizer of the model's trainable parameters; the learning rate is set at every step.
 
     Args:
-        model: whose parameters.
-        weight_decay: of matrices.
-        layer_lr_decay: the factor by which each layer learns slower than the one above it (Howard and Ruder
-            2018, arXiv 1801.06146, section 3.1, who found 1 / 2.6).
-        head: a head whose outputs have a unit of their own.
-        head_scale: that unit; the head learns as it would with outputs divided by it.
+        model: model with the parameters to train.
+        weight_decay: weight decay of matrices.
+        layer_lr_decay: factor between the learning rates of a layer and the layer above it (Howard and Ruder 2018,
+            arXiv 1801.06146, section 3.1, who found 1 / 2.6).
+        head: head whose outputs have their own unit.
+        head_scale: unit of the head's outputs; the head learns as if its outputs were divided by it.
     """
     import torch
 
@@ -50,7 +50,7 @@ def make_optimizer(
         [
             {
                 "params": parameters,
-                # Decay is relative to the rate, which the scale has made larger.
+                # Decay is relative to the learning rate, which the scale increases.
                 "weight_decay": weight_decay / scale if is_matrix else 0.0,
                 "eps": _EPSILON / scale,  # gradients of larger outputs are smaller
                 "lr_factor": layer_lr_decay**depth * scale,
@@ -65,22 +65,22 @@ def make_optimizer(
 
 
 def _count_versions(optimizer: Any, *_: Any) -> None:
-    """Marks the parameters as changed: the fused update does not, and copies of weights would seem fresh."""
+    """Marks the parameters as changed: the fused update does not, so cached copies would seem current."""
     import torch
 
     torch.autograd.graph.increment_version([p for group in optimizer.param_groups for p in group["params"]])
 
 
 def set_learning_rate(optimizer: Any, rate: float) -> None:
-    """Sets the rate of every group."""
+    """Sets the learning rate of every group."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr_factor"]
 
 
 def clip_gradient(optimizer: Any, parameters: list[Any], max_norm: float) -> float:
-    """The norm of the gradient, over all parameters; the next step divides by what exceeds `max_norm`.
+    """The norm of the gradient over all parameters; the next step scales the gradient down to `max_norm`.
 
-    The division is done by the fused update itself, which reads every gradient anyway.
+    The fused update itself scales, since it reads every gradient anyway.
     """
     import torch
 
@@ -101,7 +101,7 @@ def optimizer_tensors(model: nn.Module, optimizer: Any) -> dict[str, torch.Tenso
 
 
 def load_optimizer_tensors(model: nn.Module, optimizer: Any, tensors: dict[str, torch.Tensor]) -> None:
-    """Puts back what `optimizer_tensors` gave.
+    """Restores the state from `optimizer_tensors`.
 
     Raises:
         KeyError: a trainable parameter's state is missing.

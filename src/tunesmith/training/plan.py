@@ -1,4 +1,4 @@
-"""Which rows are trained on at which step: a function of (seed, step), known before the first one."""
+"""The rows of every step: a function of (seed, step), known before the first step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tunesmith.training.randomness import numpy_generator
 
 @dataclass(frozen=True)
 class BatchSize:
-    """How large a batch is: a token budget, or a number of rows; of one optimizer step, over all devices."""
+    """The size of a batch, as tokens or as rows, in one optimizer step over all devices."""
 
     tokens: int | None = None
     rows: int | None = None
@@ -25,10 +25,10 @@ class Plan:
 
     Args:
         lengths: [rows], tokens of each training row.
-        size: of a batch.
-        epochs: passes over the rows; a fraction stops within the last.
-        max_steps: stop there instead, however many epochs that takes.
-        seed: of the order.
+        size: size of a batch.
+        epochs: number of passes over the rows; a fraction stops within the last pass.
+        max_steps: number of steps, instead of epochs.
+        seed: random seed of the order.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class Plan:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest row."""
+        """Number of tokens of the longest row."""
         return int(self._lengths.max())
 
     def most_tokens(self, passes: int) -> int:
-        """Padded tokens that no forward pass exceeds, when a batch takes so many passes."""
+        """The most padded tokens in a forward pass, if a batch takes `passes` passes."""
         if self._size.rows is not None:
             return math.ceil(self._size.rows / passes) * self.longest
         return max(self._size.tokens or 0, self.longest)
@@ -69,16 +69,16 @@ class Plan:
         return self._starts[1]
 
     def batch(self, step: int) -> NDArray[np.int64]:
-        """Rows of the step, from 0."""
+        """Rows of a step, counted from 0."""
         epoch = self.epoch_of(step)
         return self._epoch(epoch)[step - self._starts[epoch]]
 
     def epoch_of(self, step: int) -> int:
-        """The epoch a step belongs to, from 0."""
+        """The epoch of a step, from 0."""
         return int(np.searchsorted(self._starts, step, side="right")) - 1
 
     def epochs_done(self, steps: int) -> float:
-        """Passes over the data after so many steps."""
+        """Number of passes over the data after `steps` steps."""
         epoch = min(self.epoch_of(steps), len(self._starts) - 2)
         return epoch + (steps - self._starts[epoch]) / (self._starts[epoch + 1] - self._starts[epoch])
 

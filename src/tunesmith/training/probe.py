@@ -1,12 +1,12 @@
-"""The probe: a regularised linear head on the frozen model's features, and the head start it gives.
+"""The probe: a regularised linear head on the features of the frozen model, also used as a head start.
 
-Features are what the head sees, taken once in one pass over the texts. Training the whole model from the
-probe's head, instead of from a random one, keeps the pretrained features from being torn about in the first
-steps (Kumar et al. 2022, arXiv 2202.10054). The strength of the regularisation is the one with the best
-validation metric; at a tie, the stronger one.
+Features are the inputs of the head, computed in one pass over the texts. If training starts from the probe's head
+instead of a random one, the first steps do not distort the pretrained features (Kumar et al. 2022, arXiv
+2202.10054). The strength of the regularisation is the one with the best validation metric; at a tie, the stronger
+one wins.
 
-Features are standardised for the fit, and a feature that does not vary is left out: one had a standard
-deviation of 8e-33, and dividing by it made weights of 1e31.
+Features are standardised for the fit, and a constant feature is left out: one had a standard deviation of 8e-33,
+and dividing by it gave weights of 1e31.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
-"""Inverse regularisation strengths C, as in scikit-learn for three classes or more; the search begins between
+"""Inverse regularisation strengths C, as in scikit-learn for three classes or more; the search starts between
 the middle two."""
 
-# Each strength begins where the one before it ended, so a few dozen steps are enough to choose by.
+# Each fit starts from the result of the one before, so a few dozen steps are enough for the choice.
 _MAX_ITERATIONS = 60
 _TOLERANCE = 1e-5  # of the mean loss from step to step: on banking77 within 1 % of the least loss
 _MOST_ITEMS = 100_000
@@ -43,17 +43,17 @@ _MIN_RELATIVE_DEVIATION = 1e-6
 
 
 Features = NDArray[np.float32] | Ragged
-"""What the head sees: [rows, d], or one row a token."""
+"""Inputs of the head: [rows, d], or one row per token."""
 
 
 @dataclass(frozen=True)
 class ProbeHead:
-    """A linear head for features as they are, not standardised.
+    """A linear head for features that are not standardised.
 
     Args:
-        weight: [k, d].
-        bias: [k].
-        strength: the C that was chosen.
+        weight: [k, d], weight of the head.
+        bias: [k], bias of the head.
+        strength: chosen inverse regularisation strength C.
     """
 
     weight: NDArray[np.float32]
@@ -61,14 +61,14 @@ class ProbeHead:
     strength: float
 
     def save(self, path: Path) -> None:
-        """Writes the head into a safetensors file that holds the SHA-256 of its tensors."""
+        """Writes the head to a safetensors file, with the SHA-256 of its tensors."""
         from safetensors.numpy import save
 
         write_atomically(path, save(self._tensors(), metadata={"sha256": self._sum()}))
 
     @classmethod
     def load(cls, path: Path) -> ProbeHead | None:
-        """Reads what `save` wrote; None when the file is missing or damaged, to be fitted again."""
+        """Reads the file of `save`; None if it is missing or damaged, and the probe must be fitted again."""
         from safetensors import SafetensorError, safe_open
 
         if not path.is_file():
@@ -107,17 +107,17 @@ def take_features(
     location: Callable[[int], str],
     advance: Advance | None = None,
 ) -> Features:
-    """What the head sees of each sequence, or of each token.
+    """The inputs of the head for each sequence, or for each token.
 
     Args:
-        task: says how the model is called.
-        model: of transformers, with the head in it.
-        encoded: the rows.
-        head: its last linear layer.
-        pad_token_id: of the tokenizer.
-        bf16: compute in bfloat16.
-        location: a row's file and line, for messages.
-        advance: told of the progress.
+        task: task with the forward pass.
+        model: a model of transformers, with the head.
+        encoded: sequences of the rows.
+        head: last linear layer of the model.
+        pad_token_id: padding token of the tokenizer.
+        bf16: whether to compute in bfloat16.
+        location: function from a row to its file and line, for messages.
+        advance: function that is called with the progress.
 
     Raises:
         NonFiniteError: a feature is not a number.
@@ -143,7 +143,7 @@ def take_features(
 
 
 def head_outputs(head: nn.Linear, features: Features) -> Features:
-    """What the head makes of features, in full precision."""
+    """The outputs of the head for features, in full precision."""
     import torch
 
     flat = features.values if isinstance(features, Ragged) else features
@@ -154,7 +154,7 @@ def head_outputs(head: nn.Linear, features: Features) -> Features:
 
 
 class _passing_features_through:  # noqa: N801 (reads as a verb in `with`)
-    """While this lasts, the head returns its input: the model's logits are its features."""
+    """A context in which the head returns its input, so the model's logits are its features."""
 
     def __init__(self, head: Any) -> None:
         self.head = head
@@ -178,10 +178,10 @@ def fit_probe(
     """The linear head with the best validation metric.
 
     Args:
-        task: says how validation is scored, and which loss the head minimises.
-        label_schema: of the task.
+        task: task with the metric and the loss.
+        label_schema: the task's label schema.
         train: features of the training sequences, and the sequences.
-        validation: the same of the validation rows.
+        validation: features of the validation rows, and their predictions.
     """
     features, labels = _items(train[0], train[1])
     mean, deviation = _standardisation(features)
@@ -198,7 +198,7 @@ def fit_probe(
 
 
 def _items(features: Features, encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Features [items, d] and labels [items, …] of what counts in the loss."""
+    """Features [items, d] and labels [items, …] of the items in the loss."""
     if not isinstance(features, Ragged):
         return features, encoded.dense["labels"]
     labels = np.asarray(encoded.ragged["labels"].values, dtype=np.int64)
@@ -209,7 +209,7 @@ def _items(features: Features, encoded: Encoded) -> tuple[NDArray[np.float32], N
 
 
 def probe_answers(head: ProbeHead, features: Features, evaluated: EvalPredictions) -> EvalPredictions:
-    """The rows as the probe sees them."""
+    """The predictions of the probe for the rows."""
     if isinstance(features, Ragged):
         return replace(evaluated, outputs=Ragged(head.logits(features.values), features.offsets))
     return replace(evaluated, outputs=head.logits(features))
@@ -222,7 +222,7 @@ Weights = tuple[NDArray[np.float64], NDArray[np.float64]]
 def _solver(
     task: Task, label_schema: LabelSchema, scaled: NDArray[np.float32], labels: NDArray[Any]
 ) -> Callable[[float], Weights]:
-    """L-BFGS over all items at once, of the task's loss with L2; each strength begins where the last one ended."""
+    """L-BFGS over all items, of the task's loss with L2; each strength starts from the result of the last."""
     import torch
 
     x, y = torch.from_numpy(scaled), torch.from_numpy(np.array(labels))
@@ -254,7 +254,7 @@ def _solver(
 
 
 def _climb(fit: Callable[[float], tuple[float, ProbeHead]]) -> ProbeHead:
-    """The best of the strengths, going on from the middle pair towards the better side while it gains."""
+    """The best strength, searched from the middle pair towards the better side while the metric improves."""
     middle = len(STRENGTHS) // 2
     low, high = fit(STRENGTHS[middle - 1]), fit(STRENGTHS[middle])
     if high[0] > low[0]:
@@ -281,7 +281,7 @@ def put_head(model: nn.Module, head: ProbeHead) -> None:
 
 
 def _standardisation(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and deviation [d]; infinite deviation takes a feature without variance out of the fit."""
+    """Mean and deviation [d]; an infinite deviation removes a constant feature from the fit."""
     wide = features.astype(np.float64)
     mean, deviation = wide.mean(0), wide.std(0)
     scale = max(float(np.median(deviation)), float(np.finfo(np.float32).tiny))

@@ -1,7 +1,7 @@
-"""What the model thought before it was trained: the likelihoods that a preference loss compares with.
+"""The reference of a preference loss: likelihoods under the base model.
 
-Computed once from the base model and kept in the run folder, so that no second model stands in memory
-while training, and a run that goes on does not need the first one's weights again.
+They are computed once with the base model and kept in the run folder. So no second model is in memory during
+training, and a resumed run does not need the base model's weights again.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tunesmith.run import write_atomically
 
 
 def with_reference(encoded: Encoded, reference: NDArray[np.float32]) -> Encoded:
-    """The sequences with the reference's log-likelihoods beside them: [sequences, 2], chosen and rejected."""
+    """The sequences with the reference log-likelihoods [sequences, 2], of the chosen and the rejected reply."""
     return replace(encoded, dense={**encoded.dense, "reference": reference})
 
 
 def save_reference(path: Path, reference: NDArray[np.float32]) -> None:
-    """Writes the likelihoods into a safetensors file that holds their SHA-256."""
+    """Writes the likelihoods to a safetensors file, with their SHA-256."""
     from safetensors.numpy import save
 
     reference = np.ascontiguousarray(reference)
@@ -31,7 +31,7 @@ def save_reference(path: Path, reference: NDArray[np.float32]) -> None:
 
 
 def load_reference(path: Path) -> NDArray[np.float32] | None:
-    """Reads what `save_reference` wrote; None when it is missing or damaged, to be computed again."""
+    """Reads the file of `save_reference`; None if it is missing or damaged, and must be computed again."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Fills in every `auto` of a recipe from the data, the model and the machine; the result is `recipe.yaml`."""
+"""Fills in every `auto` of a recipe from the data, the model and the machine, for `recipe.yaml`."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def choose_max_length(
     usual: int | None = None,
     least: int = 4,
 ) -> int:
-    """Tokens a text may have: as asked, or all of the longest text there is, if model and memory allow it.
+    """The most tokens of a text: as given, or the longest text within the limits of model and memory.
 
-    `usual` is what a task that reads long texts in windows takes instead.
+    `usual` is the value of `auto` for a task that reads long texts in windows.
 
-    `auto` is never less than the usual 512 where the model can read that much: texts to come may be longer
-    than those trained on, and as padding goes to the longest of a batch, a high limit costs nothing.
+    `auto` is at least the usual 512 if the model can read as many: future texts may be longer than the training
+    texts, and batches are padded to their longest text, so a high limit costs nothing.
 
     Raises:
-        RecipeError: more is asked for than the model can read, or less than the task needs.
+        RecipeError: the given number is larger than the model can read, or smaller than the task needs.
     """
     limit = position_limit(model, tokenizer)
     if asked == "auto" and usual is not None:
@@ -59,7 +59,7 @@ def choose_max_length(
         )
     if int(asked) > limit:
         raise RecipeError(
-            f"data.max_length must be at most {limit}, what this model can read, got {asked}.",
+            f"data.max_length must be at most {limit}, the limit of this model, got {asked}.",
             remedy="Give a smaller number, or leave it at `auto`.",
         )
     return int(asked)
@@ -76,17 +76,17 @@ def resolve_training(
     world: int,
     class_weights: tuple[float, ...] | None = None,
 ) -> tuple[Recipe, Plan, Settings]:
-    """The recipe with every value filled in, and the plan and settings of the loop that follow from it.
+    """The recipe with every value filled in, and the plan and settings of the loop.
 
     Args:
-        recipe: as asked for.
+        recipe: recipe as given.
         lengths: [sequences], tokens of each training sequence.
-        model: that will be trained.
-        task: that it learns.
-        max_length: that was chosen.
+        model: model to train.
+        task: task of the training.
+        max_length: chosen `data.max_length`.
         device: `cpu`, `cuda`, ….
-        world: processes that train together.
-        class_weights: of the loss, by label.
+        world: number of training processes.
+        class_weights: weights of the labels in the loss.
     """
     train = recipe.train
     epochs = _epochs(len(lengths), task) if train.num_train_epochs == "auto" else train.num_train_epochs
@@ -117,11 +117,11 @@ def resolve_training(
 
 
 def balanced_weights(recipe: Recipe, train: Encoded, config: dict[str, Any]) -> tuple[float, ...] | None:
-    """Weights by label, 1 / frequency, with a mean of 1 over the training items; none unless asked for."""
+    """Weights of the labels, 1 / frequency, with a mean of 1 over the training items; None unless requested."""
     if recipe.train.class_weights == "none":
         return None
     labels = np.asarray(train.dense["labels"] if "labels" in train.dense else train.ragged["labels"].values)
-    if labels.ndim == 2:  # each label a choice of its own: the given weigh as much as those not given
+    if labels.ndim == 2:  # each label is a separate choice: present and absent have the same total weight
         given = np.maximum(labels.sum(0), 1)
         return tuple(float(weight) for weight in np.maximum(len(labels) - given, 1) / given)
     counts = np.bincount(labels[labels >= 0], minlength=config["num_labels"])

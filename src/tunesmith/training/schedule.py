@@ -1,8 +1,8 @@
-"""The learning rate: how it moves over a run, and where it should peak.
+"""The learning rate: its schedule over a run, and its automatic peak.
 
 The factor is a function of the step alone, so there is no scheduler state to save.
 
-Where `learning_rate: auto` peaks, at 32 rows a batch:
+The peak of `learning_rate: auto`, for 32 rows per batch:
 
 | parameters of the model | peak   | source |
 |-------------------------|--------|--------|
@@ -32,13 +32,13 @@ def auto_learning_rate(n_parameters: int, rows_per_batch: float, factor: float =
 
 
 def learning_rate_factor(step: int, total_steps: int, *, kind: str, warmup_steps: float) -> float:
-    """The share of the peak at one step.
+    """The learning rate at one step, as a share of the peak.
 
     Args:
-        step: from 0 to total_steps - 1.
-        total_steps: of the whole run.
+        step: step, from 0 to total_steps - 1.
+        total_steps: number of steps in the run.
         kind: `linear` or `cosine` (both fall to nearly zero), or `constant`.
-        warmup_steps: a number of steps, or a share of all below 1.
+        warmup_steps: number of warm-up steps; below 1, a share of all steps.
     """
     warmup = warmup_steps * total_steps if warmup_steps < 1 else warmup_steps
     if step < warmup:

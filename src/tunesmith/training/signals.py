@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask the loop to stop after the step at hand; a second Ctrl-C stops at once."""
+"""Ctrl-C and SIGTERM ask the loop to stop after the current step; a second Ctrl-C stops at once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tunesmith.errors import InterruptedRunError
 
 
 class StopRequest:
-    """Context in which a signal is a request.
+    """A context in which a signal is a request to stop.
 
-    Outside the main thread, where Python delivers no signals, it never becomes true.
+    Python delivers signals only to the main thread; in other threads, it never becomes true.
 
     Args:
         until_the_end: whether signals stay requests after a stop. A launcher that sees one process end sends

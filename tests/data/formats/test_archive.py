@@ -66,4 +66,4 @@ def test_files_that_are_packed_though_their_name_does_not_say_so(tmp_path):
     assert [row.values for _, row in read_rows(str(tmp_path / "a.csv"), notices)] == [
         {"text": "a", "label": "x"}
     ]
-    assert "is packed as .gz" in notices[0]
+    assert "is compressed as .gz" in notices[0]

@@ -25,5 +25,5 @@ def test_files_and_streams(tmp_path, writer):
 
 def test_what_is_no_arrow(tmp_path):
     (tmp_path / "a.feather").write_bytes(b"no arrow at all")
-    with pytest.raises(DataError, match="not what its ending says"):
+    with pytest.raises(DataError, match="not of the format that its ending says"):
         rows(tmp_path / "a.feather")

@@ -25,7 +25,7 @@ def test_a_document_and_its_entities_are_a_row(folder, tmp_path):
         ("b.txt", {"text": "none", "entities": []}),
     ]
     assert notices == [
-        f"of the annotations in `{tmp_path}`, only entities are read, and not 1 relations, 1 notes"
+        f"only entities of the annotations in `{tmp_path}` are read, and not 1 relations, 1 notes"
     ]
     assert len(source_files(str(tmp_path))) == 4
     assert fingerprint_of(str(tmp_path))
@@ -39,7 +39,7 @@ def test_a_document_and_its_entities_are_a_row(folder, tmp_path):
             "T1\tPER 0 3;10 15\tAda lives",
             "the entity `Ada lives` is in several pieces, and an entity is one run",
         ),
-        ("T1 PER 0 3 Ada", "it is no annotation of brat"),
+        ("T1 PER 0 3 Ada", "it is not an annotation of brat"),
     ],
 )
 def test_an_entity_that_cannot_be_used_is_named_by_its_line(folder, line, problem):

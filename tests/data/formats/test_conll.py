@@ -61,7 +61,7 @@ def test_what_is_no_tag_is_a_fault_of_its_sentence(rows, tag):
         ("a b O\nc O\n", "line 2 has 2 columns, the sentence's first line has 3."),
         ("a O\nb\n", "line 2 has 1 columns, the sentence's first line has 2."),
         ("a O\n# a comment within\n", "line 2 has 4 columns, the sentence's first line has 2."),
-        ("a\t\nb\t\n", "line 1 has no tag: `a` must be followed by a tab or a blank, and a tag."),
+        ("a\t\nb\t\n", "line 1 has no tag: `a` must be followed by a tab or a space, and a tag."),
         ("a\tO\n\tO\n", "line 2 has no token."),
         (b"a\tO\nb\xff\tO\n", "line 2 is not UTF-8."),
     ],

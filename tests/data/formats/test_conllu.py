@@ -39,7 +39,7 @@ def test_words_and_their_columns(read):
 def test_a_conll_file_that_is_conllu(read):
     found, notices = read(SENTENCE, "a.conll")
     assert found[0].values["tags"] == ["O", "O", "B-LOC", "B-PER"]
-    assert "is CoNLL-U by its content" in notices[0]
+    assert "is read as CoNLL-U" in notices[0]
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_bad_rows_have_line_and_reason_and_the_rest_is_read(tmp_path):
 def test_an_open_quote_is_a_fault_of_its_line(tmp_path):
     (tmp_path / "a.csv").write_text('text,label\ngood,x\n"never closed,x\nfine,y\n')
     assert [(row.line, row.problem) for row in rows(tmp_path / "a.csv") if row.problem] == [
-        (3, "not CSV: a quote is opened in this line and never closed as it must be.")
+        (3, "not CSV: a quote is opened in this line and never closed correctly.")
     ]
 
 
@@ -65,7 +65,7 @@ def test_an_open_quote_is_a_fault_of_its_line(tmp_path):
     ("content", "message"),
     [
         (b"text,label\x00\x01\x02", "is a binary file"),
-        (b"text,text\na,b\n", "stands twice in the header"),
+        (b"text,text\na,b\n", "occurs twice in the header"),
         (b'"text,label\na,b\n', "the header is not CSV"),
     ],
 )

@@ -109,7 +109,7 @@ def test_lines_after_a_broken_quote_are_rows_only_when_they_read_as_such(read):
 
 
 def test_a_header_that_takes_in_rows_is_refused(read):
-    with pytest.raises(DataError, match="takes in 2 lines that are rows"):
+    with pytest.raises(DataError, match="includes 2 lines that are rows"):
         read('"text,label\na,x\nb",y\n')
 
 
@@ -132,7 +132,7 @@ def test_a_row_without_values_is_a_row_but_for_those_at_the_end_of_a_table(read)
         (4, {"text": "b", "label": "y"}),
     ]
     (notice,) = notices
-    assert notice.startswith("2 lines of delimiters alone at the end of ")
+    assert notice.startswith("2 lines with only delimiters at the end of ")
 
 
 def test_a_quoted_text_of_nothing_is_a_row_of_a_table_with_one_column(read):

@@ -93,9 +93,9 @@ def test_no_other_file_is_made(tmp_path, query):
         ("shop.db#SELEC 1", "the database refuses the query: near"),
         ("shop.db#SELECT * FROM orders", "no such table: orders"),
         ("shop.db#SELECT text, label AS text FROM reviews", "two called `text`"),
-        ("shop.db#PRAGMA cache_size = 10", "the query gives no rows"),
-        ("nothing://host/shop#SELECT 1", "neither a database nor a file system is known by `nothing://`"),
-        ("postgresql://host:port/x#SELECT 1", "is no database URL"),
+        ("shop.db#PRAGMA cache_size = 10", "the query returns no rows"),
+        ("nothing://host/shop#SELECT 1", "`nothing://` is neither a known database nor a known file system"),
+        ("postgresql://host:port/x#SELECT 1", "is not a database URL"),
         ("${SHOP_URL}#SELECT 1", "needs the environment variable SHOP_URL"),
     ],
 )

@@ -41,7 +41,7 @@ def test_the_remedy_converts(tmp_path):
     file.write_bytes("text,label\ncafé au lait,a\nthé vert,b\n".encode("cp1252"))
     invalid_rows = read_examples(TASKS.get("text-classification"), [str(file)]).invalid_rows
     with pytest.raises(DataError) as caught:
-        refuse_invalid_rows(invalid_rows, 3, remedy="Mend them.")
+        refuse_invalid_rows(invalid_rows, 3, remedy="Fix them.")
     assert f"`iconv -f WINDOWS-1252 -t UTF-8 {file} > NEW_FILE`" in str(caught.value)
     assert str(caught.value).count("iconv") == 1
     assert conversion_of("text is empty.", "a.csv") == ""
@@ -57,7 +57,7 @@ def test_a_byte_order_mark_is_followed_and_said(tmp_path, codec, name):
     assert "café" in found[0].values["text"]
     assert notices == (
         [] if codec == "utf-8-sig" else
-        [f"`{tmp_path / name}` is {codec.upper()}, as its byte order mark says, and is read as such"]
+        [f"`{tmp_path / name}` is read as {codec.upper()}, because of its byte order mark"]
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def test_the_sheet_that_holds_something_is_read(workbook):
 
 def test_of_several_sheets_one_must_be_named(workbook):
     source = workbook({"One": [["text"], ["a"]], "Two": [["text"], ["b"]]})
-    with pytest.raises(DataError, match=r"2 sheets of .*hold something") as caught:
+    with pytest.raises(DataError, match=r"2 sheets of .*are not empty") as caught:
         rows(source)
     assert f"`{source}#One`, `{source}#Two`" in str(caught.value)
     assert [row.values for row in rows(f"{source}#Two")] == [{"text": "b"}]
@@ -70,7 +70,7 @@ def test_cells_that_cannot_be_read_are_named(workbook):
             "open the file in a spreadsheet and save it.",
         ),
         (3, "the cell in column 2 holds the error `#N/A`."),
-        (4, "the cell in column 3 holds `more`, and the header ends before it."),
+        (4, "the cell in column 3 holds `more`, but the header ends before it."),
     ]
     assert [row.values for row in found if not row.problem] == [{"text": "d", "label": "y"}]
 

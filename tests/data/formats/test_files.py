@@ -215,5 +215,5 @@ def test_the_ending_of_a_web_address_is_that_of_its_path(online, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     monkeypatch.delitem(sys.modules, "fsspec.implementations.http", raising=False)
-    with pytest.raises(DataError, match="needs a package that is not here"):
+    with pytest.raises(DataError, match="needs a package that is not installed"):
         values("https://host/a.csv?download=true.exe")

@@ -1,4 +1,4 @@
-"""JSON that is not what its ending says, and shapes of documents."""
+"""JSON that is not of the format that its ending says, and shapes of documents."""
 
 import json
 
@@ -29,7 +29,7 @@ def test_json_lines_in_a_json_file(read):
     found, notices = read("a.json", LINES + "\n{broken\n")
     assert [row.values for row in found[:2]] == ROWS
     assert (found[2].line, found[2].unit) == (3, "line")
-    assert "holds JSON lines" in notices[0]
+    assert "is read as JSON lines" in notices[0]
 
 
 @pytest.mark.parametrize("indent", [None, 1])

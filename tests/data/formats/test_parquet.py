@@ -22,5 +22,5 @@ def test_rows_are_numbered_through_the_batches(tmp_path):
 @pytest.mark.parametrize("content", [b"PAR0 no parquet", b"PAR1 cut off PAR1"])
 def test_what_is_no_parquet(tmp_path, content):
     (tmp_path / "a.parquet").write_bytes(content)
-    with pytest.raises(DataError, match="not what its ending says"):
+    with pytest.raises(DataError, match="not of the format that its ending says"):
         rows(tmp_path / "a.parquet")

@@ -45,7 +45,7 @@ def test_a_saved_dictionary_of_data_sets_stands_for_its_splits(data, tmp_path):
         [str(tmp_path / "two" / "test")],
     )
     assert values(recipe.test[0]) == EXPECTED[:1]
-    with pytest.raises(DataError, match="2 data sets side by side"):
+    with pytest.raises(DataError, match="holds 2 data sets"):
         values(tmp_path / "two")
 
 

@@ -1,1 +1,1 @@
-"""One file a verb; its function `verb` is the command, its docstring the help."""
+"""One file for each verb. Its function `verb` is the command, and the docstring is the help."""

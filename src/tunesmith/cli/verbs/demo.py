@@ -14,9 +14,9 @@ def verb(
     force: bool = FORCE,
     as_json: bool = JSON,
 ) -> None:
-    """Run the main job on the embedded model and the bundled example.
+    """Train and evaluate on the bundled example with the embedded model.
 
-    The example is the support desk of a bicycle shop: what does a message want? Nothing is downloaded.
+    The example classifies messages to the support desk of a bicycle shop. Nothing is downloaded.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
     from tunesmith import pipeline

@@ -6,7 +6,7 @@ from tunesmith.cli.arguments import JSON
 
 
 def verb(as_json: bool = JSON) -> None:
-    """Show the machine and the versions, for a report of a fault."""
+    """Show the machine and the versions, for a bug report."""
     from tunesmith.cli.output import print_json, print_table
     from tunesmith.environment import machine, versions
 

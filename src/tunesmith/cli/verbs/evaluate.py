@@ -12,13 +12,13 @@ from tunesmith.cli.arguments import COLUMN, FORCE, JSON, RUN, parse_columns
 
 def verb(
     run: str = RUN,
-    data: list[str] = typer.Option(..., "--data", help="File with rows and their labels. Repeatable."),
+    data: list[str] = typer.Option(..., "--data", help="A file of rows with labels. Repeatable."),
     column: list[str] = COLUMN,
-    output: Optional[Path] = typer.Option(None, help="Write the metrics to this JSON file too."),
+    output: Optional[Path] = typer.Option(None, help="Also write the metrics to this JSON file."),
     force: bool = FORCE,
     as_json: bool = JSON,
 ) -> None:
-    """Score a run on other data, with intervals."""
+    """Evaluate a run on other data, with confidence intervals."""
     from tunesmith import pipeline
     from tunesmith.cli.arguments import refuse_existing
     from tunesmith.cli.output import display, print_json, print_metrics

@@ -13,22 +13,22 @@ from tunesmith.cli.arguments import COLUMN, FORCE, JSON, RUN, parse_columns
 def verb(
     run: str = RUN,
     arguments: list[str] = typer.Argument(
-        None, metavar="KEY=VALUE", help="What may be lost: export.min_agreement, export.max_metric_drop."
+        None, metavar="KEY=VALUE", help="Limits of the check: export.min_agreement, export.max_metric_drop."
     ),
     to: str = typer.Option(..., "--to", help="The format: merged, bf16, onnx or onnx-int8."),
     output_dir: Optional[Path] = typer.Option(
-        None, help="The folder to write; else beside the run, as RUN-FORMAT."
+        None, help="The folder to write. By default RUN-FORMAT, beside the run."
     ),
     data: list[str] = typer.Option(
-        [], "--data", help="Rows to check with, where those of the run are gone. Repeatable."
+        [], "--data", help="A file of rows for the check, if the run's own are gone. Repeatable."
     ),
     column: list[str] = COLUMN,
     force: bool = FORCE,
     as_json: bool = JSON,
 ) -> None:
-    """Write a run in another format, checked against the run on its validation rows.
+    """Write a run in another format, and check it against the run on the validation rows.
 
-    Refused, with nothing left behind, when it loses more than the recipe's `export` section allows.
+    An export that loses more than the recipe's `export` section allows is refused, and nothing is written.
     """
     from tunesmith import exporting
     from tunesmith.cli.output import display, print_json

@@ -10,10 +10,10 @@ from tunesmith.cli.arguments import COLUMN, FORCE, JSON, parse_columns, refuse_e
 
 
 def verb(
-    data: str = typer.Argument(..., help="A data file; its columns are guessed."),
-    task: str = typer.Option("text-classification", help="What to learn; `tunesmith list` shows the tasks."),
+    data: str = typer.Argument(..., help="A data file. Its columns are guessed."),
+    task: str = typer.Option("text-classification", help="The task. `tunesmith list` shows all tasks."),
     column: list[str] = COLUMN,
-    output: Path = typer.Option(Path("recipe.yaml"), help="The recipe to write."),
+    output: Path = typer.Option(Path("recipe.yaml"), help="The recipe file to write."),
     force: bool = FORCE,
     as_json: bool = JSON,
 ) -> None:

@@ -13,23 +13,23 @@ from tunesmith.cli.arguments import COLUMN, FORCE, JSON, RUN, parse_columns, ref
 
 def verb(
     run: str = RUN,
-    texts: list[str] = typer.Argument(None, help="Texts; without any, a file or standard input is read."),
-    data: list[str] = typer.Option([], "--data", help="File with texts. Repeatable."),
+    texts: list[str] = typer.Argument(None, help="Texts. Without any, a file or standard input is read."),
+    data: list[str] = typer.Option([], "--data", help="A file of texts. Repeatable."),
     column: list[str] = COLUMN,
-    output: Optional[Path] = typer.Option(None, help="Write to this file: .jsonl or .csv."),
+    output: Optional[Path] = typer.Option(None, help="The file to write: .jsonl or .csv."),
     output_format: Optional[Literal["jsonl", "csv"]] = typer.Option(
-        None, "--format", help="Of the output; else as the file's ending says, else jsonl."
+        None, "--format", help="The output format. By default from the ending of the output file, else jsonl."
     ),
-    top_k: int = typer.Option(1, "--top-k", min=1, help="Give the best K labels with their scores."),
+    top_k: int = typer.Option(1, "--top-k", min=1, help="Return the best K labels with their scores."),
     bad_rows: Literal["stop", "keep"] = typer.Option(
-        "stop", "--bad-rows", help="Stop at a row that cannot be used, or keep it with its error."
+        "stop", "--bad-rows", help="At a row that cannot be used: stop, or keep it with its error."
     ),
     force: bool = FORCE,
     as_json: bool = JSON,
 ) -> None:
-    """Predict for texts, a file, or lines on standard input.
+    """Predict for texts, for a file, or for the lines of standard input.
 
-    Streams: a file may be larger than the memory.
+    Rows are streamed, so a file may be larger than the memory.
     """
     from tunesmith.errors import RecipeError
     from tunesmith.inference import streaming
@@ -38,7 +38,7 @@ def verb(
 
     refuse_several_processes()
     if texts and data:
-        raise RecipeError("texts or --data, not both.", remedy="Leave one out.")
+        raise RecipeError("texts and --data cannot be given together.", remedy="Leave one out.")
     if output is not None:
         refuse_existing(output, force=force)
     predictor = Predictor.from_run(run)
@@ -50,7 +50,7 @@ def verb(
     else:
         task = predictor.task
         if not texts and sys.stdin.isatty():
-            typer.echo("Reading texts, one a line; Ctrl-D ends.", err=True)
+            typer.echo("Reading texts, one per line; Ctrl-D ends.", err=True)
         needed = predictor.needed
         rows = (
             streaming.rows_of_texts(texts, task, needed)

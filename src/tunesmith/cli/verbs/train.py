@@ -11,19 +11,21 @@ from tunesmith.cli.arguments import COLUMN, FORCE, JSON, parse_columns, recipe_f
 
 def verb(
     arguments: list[str] = typer.Argument(
-        None, metavar="RECIPE|KEY=VALUE", help="A recipe file, and values that win over it."
+        None, metavar="RECIPE|KEY=VALUE", help="A recipe file, and values that override it."
     ),
-    task: Optional[str] = typer.Option(None, help="What to learn; `tunesmith list` shows the tasks."),
-    model: Optional[str] = typer.Option(None, help="Hub id, local folder, or a run of ours."),
-    data: list[str] = typer.Option([], "--data", help="Training file or folder. Repeatable."),
-    validation: Optional[str] = typer.Option(None, help="A file, or the share to hold out."),
-    test: Optional[str] = typer.Option(None, help="A file, or the share to hold out."),
+    task: Optional[str] = typer.Option(None, help="The task. `tunesmith list` shows all tasks."),
+    model: Optional[str] = typer.Option(None, help="A Hub id, a local folder, or a run folder."),
+    data: list[str] = typer.Option([], "--data", help="A training file or folder. Repeatable."),
+    validation: Optional[str] = typer.Option(None, help="A file, or the share that is held out."),
+    test: Optional[str] = typer.Option(None, help="A file, or the share that is held out."),
     column: list[str] = COLUMN,
     output_dir: Optional[str] = typer.Option(None, help="The run folder."),
     force: bool = FORCE,
     as_json: bool = JSON,
 ) -> None:
-    """Train, evaluate and report, from a recipe or from options; run again, it resumes.
+    """Train, evaluate and write a report, from a recipe or from options.
+
+    The same command on the same run folder resumes a run that was stopped.
 
     A trailing section.key=value overrides the recipe: train.learning_rate=1e-4.
     """

@@ -1,17 +1,17 @@
-"""Formats of data. One file in this folder reads one; a new format is a new file.
+"""Formats of data. Each module in this folder reads one format; a new format is a new module.
 
-Most formats are kinds of file, told by their endings (`FileFormat`), and by their content where the ending is an
-unusual one; the rest are sources that are no single
-file, told by how they are written (`SourceFormat`): a folder, a database with a query, a set of the Hub. The
-text formats are read with the standard library, not through `datasets`: its CSV and JSON readers do not tell
-on which line a row stands, fill missing fields with nulls and stop at the first wrong row, and a user with
-one bad row in a million needs its line. Nothing is guessed about values: all of CSV is text, and what is
-missing stays missing for the task to judge. Nothing is executed, and nothing is unpickled.
+Most formats are kinds of file (`FileFormat`). They are recognised by their endings, or by their content if the
+ending is unusual. The others are sources that are not single files (`SourceFormat`), recognised by how they are
+written: a folder, a database with a query, a data set of the Hub. Text formats are read with the standard library,
+not through `datasets`, whose CSV and JSON readers do not give the line of a row, fill missing fields with nulls
+and stop at the first wrong row. A user with one bad row in a million needs its line. Values are not guessed: the
+content of CSV is text, and a missing value stays missing, for the task to handle. No content is executed or
+unpickled.
 
-The law of every reader: a line, or a record, is used, or it becomes a `Row` with a fault, or it is none of the
-data (a header, a blank line, a comment). None is swallowed.
+The rule for every reader: a line or a record is used, or it becomes a `Row` with a problem, or it is not data (a
+header, a blank line, a comment). No line is dropped silently.
 
-Modules that begin with an underscore are what formats stand on, or shapes within one.
+Modules that begin with an underscore are helpers of several formats, or shapes within one format.
 """
 
 from __future__ import annotations
@@ -31,15 +31,14 @@ from tunesmith.registry import Registry
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a source: its values by column, or why it has none.
+    """One row of a source: its values by column, or the problem that it has.
 
     Args:
-        line: where it begins, counted in `unit` from 1.
-        values: what stands in it, by column name.
-        problem: why the row cannot be read; empty when it can.
-        unit: what `line` counts: `line` where the format has lines a user can go to, else `row`,
-            `question` or `unit`.
-        n_lines: how many of them it takes.
+        line: start of the row, counted in `unit` from 1.
+        values: values by column name.
+        problem: reason why the row cannot be read; empty if it can.
+        unit: what `line` counts: `line` if the format has lines, else `row`, `question` or `unit`.
+        n_lines: number of lines that the row takes.
     """
 
     line: int
@@ -49,7 +48,7 @@ class Row:
     n_lines: int = 1
 
     def location(self, file: str) -> str:
-        """Where the row stands: `train.csv, line 17`, `train.parquet, row 17`."""
+        """The location of the row: `train.csv, line 17`, `train.parquet, row 17`."""
         return f"{file}, {self.unit} {self.line}"
 
 
@@ -63,14 +62,14 @@ def _no_parts(source: Any) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class FileFormat:
-    """A kind of file, told by its ending.
+    """A kind of file, recognised by its ending.
 
     Args:
-        summary: one line of what it holds.
-        endings: lower-case, with their points.
-        rows: every row of a file, one at a time.
-        recognises: whether the first bytes of a file show that it is of this kind, whatever its ending.
-        parts: the names of the splits that a file holds side by side, and how each is written: `a.json#train`.
+        summary: one-line description of the content.
+        endings: endings in lower case, with their dots.
+        rows: function that yields every row of a file.
+        recognises: function that says whether the first bytes of a file show this format, whatever its ending.
+        parts: function that lists the splits in a file: the name of each, and how it is written, `a.json#train`.
     """
 
     summary: str
@@ -82,18 +81,18 @@ class FileFormat:
 
 @dataclass(frozen=True)
 class SourceFormat:
-    """A source that is no single file, told by how it is written.
+    """A source that is not a single file, recognised by how it is written.
 
     Args:
-        summary: one line of how it is written.
-        claims: whether a source is of this kind.
-        rows: every row, one at a time, with the name of the file it stands in; what the user should know of the
-            source is added to the list that is its second argument.
-        files: the local files behind a source, sorted.
-        fingerprint: bytes that change when the data do.
-        name: what messages call a source; it never shows a password.
-        parts: the names of what a source holds side by side, and how each is written as a source.
-        is_general: whether others that claim the same source come first.
+        summary: one-line description of how it is written.
+        claims: function that says whether a source is of this kind.
+        rows: function that yields every row, with the name of its file, and appends notices for the user to its
+            second argument.
+        files: function that lists the local files of a source, sorted.
+        fingerprint: function that returns bytes that change when the data change.
+        name: function that returns the name of a source in messages, without passwords.
+        parts: function that lists the parts of a source: the name of each, and how it is written as a source.
+        is_general: whether other formats that claim the same source come first.
     """
 
     summary: str
@@ -119,7 +118,7 @@ def source_formats() -> list[SourceFormat]:
 
 
 def format_of(file: DataFile) -> FileFormat:
-    """The format of a file: that of its ending, or where its content shows another, that one, with a notice.
+    """The format of a file, by its ending; if the content shows another format, that one, with a notice.
 
     Raises:
         DataError: There is none, and the message lists what there is; or several formats claim its ending.
@@ -130,7 +129,7 @@ def format_of(file: DataFile) -> FileFormat:
     file.enter_archive(by_ending)
     _refuse_several_owners(file, entries)
     named = by_ending.get(file.ending)
-    if named is not None and file.path is None:  # its head would be fetched twice
+    if named is not None and file.path is None:  # reading its head would download it twice
         return named
     file.find_packing()
     head = file.head()
@@ -138,7 +137,7 @@ def format_of(file: DataFile) -> FileFormat:
         return named
     found = next((name for name, entry in entries.items() if entry.recognises(head)), None)
     if found is not None:
-        file.notice(f"`{file.name}` is read as `{found}`, which its content is, whatever its ending says")
+        file.notice(f"`{file.name}` is read as `{found}`, because of its content, whatever its ending")
         return entries[found]
     if named is not None:
         return named

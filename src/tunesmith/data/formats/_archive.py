@@ -19,13 +19,13 @@ def choose_member(handle: IO[bytes], part: str, is_data: Callable[[str], bool], 
     """The name of the data file within an archive.
 
     Args:
-        handle: the archive's bytes.
-        part: the file that the user named; empty when it is to be the only one.
-        is_data: whether a name is that of a data file.
-        name: what messages call the archive.
+        handle: bytes of the archive.
+        part: file that the user named; empty for the only data file.
+        is_data: function that says whether a name is that of a data file.
+        name: name of the archive in messages.
 
     Raises:
-        DataError: it is no archive, there is no such file, or none, or several.
+        DataError: it is not an archive, the named file does not exist, or there is not exactly one data file.
     """
     members = _members(handle, name)
     found = [part] if part in members else [member for member in members if not part and is_data(member)]
@@ -41,10 +41,10 @@ def choose_member(handle: IO[bytes], part: str, is_data: Callable[[str], bool], 
 
 
 def open_member(handle: IO[bytes], member: str, name: str) -> io.BufferedReader:
-    """Opens a file of an archive; damage is a DataError, wherever it is met."""
+    """Opens a file of an archive; damage raises a DataError, wherever it is found."""
     try:
-        stream = zipfile.ZipFile(handle).open(member)  # noqa: SIM115 - closed with what is returned
-    except RuntimeError as error:  # what zipfile says to a file with a password
+        stream = zipfile.ZipFile(handle).open(member)  # noqa: SIM115 - closed with the returned stream
+    except RuntimeError as error:  # zipfile raises it for a file with a password
         raise DataError(
             f"`{name}` cannot be read: {error}.", remedy="Unpack it, and name the data file itself."
         ) from None
@@ -52,7 +52,7 @@ def open_member(handle: IO[bytes], member: str, name: str) -> io.BufferedReader:
 
 
 def _members(handle: IO[bytes], name: str) -> list[str]:
-    """The files within, but for what systems put beside them."""
+    """The files in the archive, without hidden files that systems add."""
     try:
         infos = zipfile.ZipFile(handle).infolist()
     except (zipfile.BadZipFile, NotImplementedError) as error:

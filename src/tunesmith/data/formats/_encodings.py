@@ -1,7 +1,7 @@
-"""Encodings of text: which one a file announces, and which one bytes fit that are not UTF-8.
+"""Encodings of text: the one that a file announces, and the one that fits bytes that are not UTF-8.
 
-A byte order mark says without doubt what a file is, so it is followed. Without one a text must be UTF-8: bytes
-that are not are never guessed at, but named with the encoding that they fit, and how to convert them.
+A byte order mark is unambiguous, so it is followed. Without one, a text must be UTF-8. The encoding of other bytes
+is not guessed; the message names the encoding that fits, and how to convert the file.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _CONTROLS = bytes([*range(0, 9), *range(14, 27), *range(28, 32)])
 _SHOWN_CHARACTERS = 40
 _FITS_NOTE = "; as {} it reads "
 
-# The encodings that old files are in, by name, codec, and the scripts that their texts are written in. The more
-# particular come last: almost any bytes are some Chinese.
+# Encodings of old files: name, codec, and scripts of their texts. Chinese encodings come last, since they fit
+# almost any bytes.
 _CANDIDATES = (
     ("Windows-1252", "cp1252", ("LATIN",)),
     ("Mac Roman", "mac_roman", ("LATIN",)),
@@ -51,7 +51,7 @@ def encoding_of(head: bytes) -> tuple[str, str]:
 
 
 def unmarked_utf16(head: bytes) -> str:
-    """`UTF-16LE` or `UTF-16BE` where every other byte of a text is zero; else empty."""
+    """`UTF-16LE` or `UTF-16BE` if nearly every other byte is zero; else empty."""
     half = len(head) // 2
     zeros = {"UTF-16BE": head[: half * 2 : 2].count(0), "UTF-16LE": head[1 : half * 2 : 2].count(0)}
     found = max(zeros, key=lambda name: zeros[name])
@@ -60,18 +60,18 @@ def unmarked_utf16(head: bytes) -> str:
 
 
 def is_binary(head: bytes) -> bool:
-    """Whether bytes without a byte order mark are no text: more than a few of them are control characters."""
+    """Whether bytes without a byte order mark are not text: more than a few are control characters."""
     controls = len(head) - len(head.translate(None, _CONTROLS))
     return controls > max(_FEW_CONTROLS, _MOST_CONTROLS * len(head))
 
 
 def is_text(head: bytes) -> bool:
-    """Whether a file's first bytes are those of a text: marked as one, or not binary."""
+    """Whether a file's first bytes are text: they have a byte order mark, or are not binary."""
     return encoding_of(head)[1] != "UTF-8" or not is_binary(head)
 
 
 def text_problem(text: str) -> str:
-    """Why a text that `DataFile.open_text` read cannot be used, as a sentence's end; empty when it can."""
+    """Why a text from `DataFile.open_text` cannot be used, as the end of a sentence; empty if it can."""
     if text.isascii() or not _BROKEN.search(text):
         return "it holds a NUL byte, which no text has." if "\0" in text else ""
     try:
@@ -90,7 +90,7 @@ def conversion_of(problem: str, file: str) -> str:
 
 
 def fitting_encoding(data: bytes) -> tuple[str, str]:
-    """The encoding that bytes fit, and how their first word beyond ASCII then reads; empty where none does."""
+    """The encoding that fits bytes, and their first word beyond ASCII in it; empty if none fits."""
     if _is_mixed(data):
         return "", ""
     for name, codec, scripts in _CANDIDATES:
@@ -109,20 +109,20 @@ def fitting_encoding(data: bytes) -> tuple[str, str]:
 
 
 def _is_mixed(data: bytes) -> bool:
-    """Whether most of the bytes beyond ASCII are UTF-8: then the text is damaged, not in another encoding."""
+    """Whether most of the bytes beyond ASCII are UTF-8: such a text is damaged, not in another encoding."""
     n_high = len(data) - len(data.translate(None, bytes(range(128, 256))))
     readable = data.decode("utf-8", "ignore").encode()
     return 2 * (len(readable) - len(readable.translate(None, bytes(range(128, 256))))) > n_high
 
 
 def _has_ascii_letters(text: str, scripts: tuple[str, ...]) -> bool:
-    """Whether a Latin text is mostly letters without accents; others need not be."""
+    """Whether a Latin text has mostly letters without accents; true for other scripts."""
     letters = [c for c in text if c.isalpha()]
     return scripts != ("LATIN",) or 2 * sum(map(str.isascii, letters)) >= len(letters)
 
 
 def _is_plausible(word: str, scripts: tuple[str, ...]) -> bool:
-    """Whether a word looks written by somebody: one script, and capitals where capitals stand."""
+    """Whether a word is plausible: in one script, with capitals only where capitals are usual."""
     foreign = [c for c in word if not c.isascii() and c not in _SIGNS]
     if not all(unicodedata.name(c, "").split(" ")[0] in scripts for c in foreign):
         return False

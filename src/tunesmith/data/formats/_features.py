@@ -1,9 +1,9 @@
-"""What `datasets` and Arrow do to values, undone: class labels that became numbers, and fields that became null.
+"""Undoes what `datasets` and Arrow do to values: class labels become numbers, and missing fields become null.
 
-`datasets` writes the names of class labels into the schema, as JSON under the key `huggingface`. A struct of
-Arrow has the fields of all rows, so that the arguments of one tool hold those of every other as null: within a
-struct, a null cannot be told from a field that was never there, and is left out. (JSON files can tell them apart,
-and give them as they are.)
+`datasets` writes the names of class labels into the schema, as JSON under the key `huggingface`. An Arrow struct
+has the fields of all rows, so the arguments of one tool hold those of every other tool as null. Within a struct, a
+null cannot be distinguished from a missing field, so it is left out. (JSON files can distinguish them, and keep
+nulls.)
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Convert = Callable[[Any], Any]
 
 
 def row_converter(schema: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """What makes a row of an Arrow table, as Python values, one that a JSON file would have held.
+    """Function that converts a row of an Arrow table to the values that a JSON file would hold.
 
     Args:
-        schema: of the table.
+        schema: schema of the table.
     """
     pruned = [field.name for field in schema if _holds_struct(field.type)]
     named = _named_columns(schema)
@@ -67,7 +67,7 @@ def _features_of(metadata: Mapping[bytes, bytes] | None) -> Mapping[str, Any]:
 
 
 def _names_in(feature: Any) -> Convert | None:
-    """What puts names in the place of numbers, if a feature of `datasets` holds class labels."""
+    """Function that replaces numbers by names, if a feature of `datasets` holds class labels."""
     if isinstance(feature, list) and len(feature) == 1:
         return _in_list(_names_in(feature[0]))
     if not isinstance(feature, dict):
@@ -89,7 +89,7 @@ def _label(names: list[str]) -> Convert:
         is_number = isinstance(value, int) and not isinstance(value, bool)
         if is_number and 0 <= value < len(names):
             return names[value]
-        return None if value == -1 else value  # what `datasets` has for no label
+        return None if value == -1 else value  # `datasets` uses -1 for a missing label
 
     return convert
 
@@ -120,7 +120,7 @@ def _in_struct(parts: Mapping[str, Convert | None]) -> Convert | None:
 
 
 def _lists(convert: Convert | None) -> Convert:
-    """The conversion of a struct's part, which may stand alone or in a list."""
+    """The conversion of a part of a struct, which may be a value or a list of values."""
     if convert is None:
         return lambda value: value
     return lambda value: [convert(part) for part in value] if isinstance(value, list) else convert(value)

@@ -1,4 +1,4 @@
-"""A file to read: here or elsewhere, packed or not, as bytes, as text, or to be sought in."""
+"""A file to read: local or remote, compressed or not, as bytes, as text, or as a seekable stream."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TEXT_HEAD_BYTES = 8192
 
 
 def local_path(source: str) -> Path | None:
-    """The path of a source on this machine; none for one elsewhere."""
+    """The path of a local source; None for a remote one."""
     scheme = scheme_of(source)
     if scheme and scheme not in ("file", "local"):
         return None
@@ -37,7 +37,7 @@ class DataFile:
     Args:
         location: a path, or a URL that fsspec knows; `FILE#PART` names a part of it (a split, a sheet, a file
             of an archive).
-        notices: what the user should know of the file is added to it.
+        notices: list to which notices for the user are appended.
     """
 
     def __init__(self, location: str, notices: list[str] | None = None) -> None:
@@ -53,18 +53,18 @@ class DataFile:
         self.ending = suffixes[-1] if suffixes else ""
 
     def notice(self, text: str) -> None:
-        """Adds what the user should know of the file, once."""
+        """Adds a notice for the user, once."""
         if text not in self.notices:
             self.notices.append(text)
 
     def refuse_missing(self) -> None:
-        """Raises DataError when a local file is not there, or empty."""
+        """Raises a DataError if a local file is missing or empty."""
         if self.path is None:
             return
         if not os.path.isfile(self.path):
             looks_like_hub = self.path.suffix == "" and not self.path.is_absolute()
             hint = f" For a data set of the Hub, write `hub:{self.path}`." if looks_like_hub else ""
-            raise DataError(f"no such file: `{self.path}`.", remedy="Mend the path of the data." + hint)
+            raise DataError(f"no such file: `{self.path}`.", remedy="Fix the path of the data." + hint)
         if self.path.stat().st_size == 0:
             raise DataError(f"`{self.path}` is empty.", remedy="Give a file with a header and rows.")
 
@@ -73,16 +73,16 @@ class DataFile:
         found = "" if self._packing else packing_of(self.head())
         if found:
             self._packing = found
-            self.notice(f"`{self.name}` is packed as {found}, though its name does not say so")
+            self.notice(f"`{self.name}` is compressed as {found}, though its name does not say so")
 
     def enter_archive(self, endings: Collection[str]) -> None:
         """Chooses the one data file of an archive; does nothing for any other file.
 
         Args:
-            endings: of data files.
+            endings: endings of data files.
 
         Raises:
-            DataError: the archive holds none or several.
+            DataError: the archive holds no data file, or several.
         """
         if self._packing != ARCHIVE or self._member:
             return
@@ -114,7 +114,7 @@ class DataFile:
         head = handle.peek(_TEXT_HEAD_BYTES)[:_TEXT_HEAD_BYTES]
         codec, name = encoding_of(head)
         if name != "UTF-8":
-            self.notice(f"`{self.name}` is {name}, as its byte order mark says, and is read as such")
+            self.notice(f"`{self.name}` is read as {name}, because of its byte order mark")
             return io.TextIOWrapper(handle, encoding=codec, errors="surrogatepass", newline=newline)
         if is_binary(head):
             handle.close()
@@ -122,7 +122,7 @@ class DataFile:
         return io.TextIOWrapper(handle, encoding=codec, errors="surrogateescape", newline=newline)
 
     def read_text(self) -> str:
-        """The whole of a text file; a notice says when it is not UTF-8."""
+        """The whole text of a file, with a notice if it is not UTF-8."""
         with self.open_text() as handle:
             text = handle.read()
         if problem := text_problem(text):
@@ -130,11 +130,11 @@ class DataFile:
         return text
 
     def open_seekable(self) -> IO[bytes]:
-        """Opens the file for a reader that jumps about in it; what cannot be sought in is spooled to disk."""
+        """Opens the file for a reader that seeks; a stream that cannot seek is copied to disk first."""
         return _seekable(self.open_bytes(), is_packed=bool(self._packing))
 
     def sha256(self) -> bytes:
-        """Digest of the bytes as they lie, packed or not."""
+        """Digest of the bytes of the file, without unpacking."""
         with self._open_packed() as handle:
             return hashlib.file_digest(handle, "sha256").digest()
 
@@ -148,7 +148,7 @@ class DataFile:
             return self.path.open("rb")
         except PermissionError as error:
             raise DataError(
-                f"`{self.path}` cannot be read: {error.strerror}.", remedy="Mend its rights."
+                f"`{self.path}` cannot be read: {error.strerror}.", remedy="Fix its permissions."
             ) from None
 
 
@@ -160,12 +160,12 @@ def _no_text(name: str, head: bytes) -> DataError:
         )
     return DataError(
         f"`{name}` is a binary file, not text.",
-        remedy="Save it as UTF-8 text, or give it the ending of its true format.",
+        remedy="Save it as UTF-8 text, or give it the ending of its format.",
     )
 
 
 def _without_part(location: str) -> tuple[str, str]:
-    """`FILE#PART` in two; a file whose own name holds a `#` is whole."""
+    """`FILE#PART` split in two; a file whose own name holds a `#` is not split."""
     head, mark, part = location.partition("#")
     path = local_path(location)
     if not mark or (path is not None and os.path.exists(path)):
@@ -193,6 +193,6 @@ def _can_seek(handle: IO[bytes]) -> bool:
     try:
         handle.seek(0, os.SEEK_END)
         handle.seek(0)
-    except (OSError, ValueError):  # a web server that sends streams says so only when it is tried
+    except (OSError, ValueError):  # a web server that sends streams shows this only on an attempt
         return False
     return True

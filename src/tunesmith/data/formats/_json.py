@@ -1,4 +1,4 @@
-"""Shapes of JSON documents: rows, columns, splits side by side, SQuAD, and spaCy's pairs."""
+"""Shapes of JSON documents: rows, columns, several splits, SQuAD, and spaCy's pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOTHING = object()
 
 
 def parsed_document(text: str) -> Any:
-    """The value of a JSON text; something that is no value of JSON where it is none."""
+    """The value of a JSON text; a special object if the text is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -23,13 +23,13 @@ def parsed_document(text: str) -> Any:
 
 
 def is_json_line(line: str) -> bool:
-    """Whether a line is an object, or a pair of a text and an object, by itself."""
+    """Whether a line is an object, or a pair of a text and an object."""
     value = parsed_document(line)
     return isinstance(value, dict) or pair_values(value) is not None
 
 
 def pair_values(value: Any) -> dict[str, Any] | None:
-    """The row of spaCy's `[text, {"entities": …}]`; None for what is no such pair."""
+    """The row of spaCy's `[text, {"entities": …}]`; None for any other value."""
     is_pair = isinstance(value, list) and len(value) == 2
     if not is_pair or not isinstance(value[0], str) or not isinstance(value[1], dict):
         return None
@@ -40,7 +40,7 @@ def document_rows(document: Any, file: DataFile) -> Iterator[Row]:
     """The rows of a JSON document.
 
     Raises:
-        DataError: it holds none, or those of several splits.
+        DataError: it holds no rows, or rows of several splits.
     """
     if file.part:
         document = _part(document, file)
@@ -76,7 +76,7 @@ def rows_within(value: Any) -> list[Any] | None:
 
 
 def _under_columns(names: Any, rows: list[Any]) -> list[Any]:
-    """Rows as lists beside the names of their columns (pandas' `split`); any others as they are."""
+    """Rows that are lists, with the column names beside them (pandas' `split`); other rows unchanged."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return rows
     is_table = all(isinstance(row, list) and len(row) == len(names) for row in rows)
@@ -84,7 +84,7 @@ def _under_columns(names: Any, rows: list[Any]) -> list[Any]:
 
 
 def _of_objects(value: dict[str, dict[str, Any]]) -> list[Any] | None:
-    """Rows of objects by number: each an object (pandas' `index`), or each column one (its default, `columns`)."""
+    """Rows in objects by number: one object per row (pandas' `index`), or per column (its default, `columns`)."""
     if all(key.isdecimal() for key in value):
         return list(value.values())
     numbers = next(iter(value.values()))
@@ -94,7 +94,7 @@ def _of_objects(value: dict[str, dict[str, Any]]) -> list[Any] | None:
 
 
 def parts_within(value: Any) -> list[str]:
-    """The names of the lists of rows that a document holds side by side."""
+    """The names of the lists of rows in a document."""
     lists = (
         {name: part for name, part in value.items() if isinstance(part, list)}
         if isinstance(value, dict)
@@ -105,7 +105,7 @@ def parts_within(value: Any) -> list[str]:
 
 
 def lines_of(head: bytes) -> list[str]:
-    """The whole lines of a text's first bytes that are not blank; none of a binary file."""
+    """The complete, non-blank lines in the first bytes of a text; none for a binary file."""
     text = head.decode(encoding_of(head)[0], "replace") if is_text(head) else ""
     lines = text.splitlines()
     return [line for line in lines[: len(lines) - (len(lines) > 1 and len(head) >= 2**16)] if line.strip()]
@@ -132,10 +132,10 @@ def _no_rows(document: Any, file: DataFile) -> DataError:
     if names:
         written = ", ".join(f"`{file.file_name}#{name}`" for name in names)
         return DataError(
-            f"`{file.name}` holds {len(names)} lists of rows, and a source is one.",
+            f"`{file.name}` holds {len(names)} lists of rows, and a source must be one list.",
             remedy=f"Name one: {written}.",
         )
     return DataError(
-        f"`{file.name}` must hold a list of objects, or `data` with one.",
+        f"`{file.name}` must hold a list of objects, or `data` with such a list.",
         remedy="Save it as a list of rows.",
     )

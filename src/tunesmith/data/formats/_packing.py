@@ -1,4 +1,4 @@
-"""Compressed streams, told by the ending of the name. Damage is a DataError, wherever in a file it is met."""
+"""Compressed streams, recognised by the ending. Damage raises a DataError, wherever in a file it is found."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ def unpack(packed: IO[bytes], packing: str, name: str) -> io.BufferedReader:
     """The bytes within a compressed file.
 
     Args:
-        packed: the compressed bytes; closed with what is returned.
+        packed: compressed bytes; closed with the returned stream.
         packing: one of `PACKINGS`.
-        name: what messages call the file.
+        name: name of the file in messages.
     """
     kind, opener = PACKINGS[packing]
     return guarded(opener(packed), packed, kind, name)
 
 
 def guarded(stream: Any, packed: IO[bytes], kind: str, name: str) -> io.BufferedReader:
-    """An unpacking stream whose errors say which file is damaged.
+    """An unpacking stream whose errors name the damaged file.
 
     Args:
-        stream: gives the bytes within.
-        packed: the bytes it reads; closed with what is returned.
-        kind: what messages call the packing.
-        name: what messages call the file.
+        stream: stream of the unpacked bytes.
+        packed: bytes that it reads; closed with the returned stream.
+        kind: name of the packing in messages.
+        name: name of the file in messages.
     """
     return io.BufferedReader(_Unpacked(stream, packed, kind, name), _BUFFER_BYTES)
 
 
 def packing_of(head: bytes) -> str:
-    """The ending of the packing that a file's first bytes show; empty where they show none."""
+    """The ending of the packing that a file's first bytes show; empty if they show none."""
     return next((ending for magic, ending in _MAGIC if head.startswith(magic)), "")
 
 
@@ -92,7 +92,7 @@ def _xz(packed: IO[bytes]) -> Any:
 
 
 def _zstandard(packed: IO[bytes]) -> Any:
-    """Through pyarrow, which is there for Parquet: the standard library has it from Python 3.14 on."""
+    """Unpacks with pyarrow, which is installed for Parquet; the standard library has it from Python 3.14 on."""
     import pyarrow as pa
 
     if not pa.Codec.is_available("zstd"):

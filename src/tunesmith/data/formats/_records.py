@@ -1,10 +1,10 @@
-"""Records of a delimited file, each with the lines it takes; no line is swallowed.
+"""Records of a delimited file, each with the lines that it takes; no line is dropped silently.
 
-A quoted field may hold line ends, so where a quote is opened and not closed, everything after it is one field to
-a plain CSV reader. Here the lines that a field took in are given back when it is not closed, or not closed as CSV
-has it, and read again on their own: only the line that the quote opened in is a fault. A field that is closed,
-but whose lines all read as rows of this file, is such a fault, too: each has the header's number of fields, and
-one of them is a value that repeats in its column (a label). Without such a column they are one row, as the quotes
+A quoted field may contain line ends. So if a quote is opened and not closed, a plain CSV reader takes the rest of
+the file as one field. Here, the lines of a field that is not closed, or not closed in the way of CSV, are put back
+and read on their own; only the line with the opening quote is a problem. The same holds for a field that is
+closed, but whose lines all look like rows of this file: each has as many fields as the header, and one of the
+fields is a value that repeats in its column (a label). Without such a column, the lines are one row, as the quotes
 say, and are counted for a notice.
 """
 
@@ -22,17 +22,17 @@ from typing import IO, NamedTuple
 _MOST_CHARACTERS = 20_000_000
 _SEEN_VALUES = 1000
 _LOOKAHEAD_LINES = 200
-_UNCLOSED = "not CSV: a quote is opened in this line and never closed as it must be."
+_UNCLOSED = "not CSV: a quote is opened in this line and never closed correctly."
 
 
 class Lines:
-    """The lines of a file, counted, with a place to put back what was taken too early."""
+    """The numbered lines of a file; lines that were taken too early can be put back."""
 
     def __init__(self, handle: IO[str]) -> None:
         self._handle = handle
         self._waiting: deque[str] = deque()
         self.number = 0
-        """Of the line that was given last."""
+        """Number of the last line."""
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -43,12 +43,12 @@ class Lines:
         return line
 
     def put_back(self, lines: list[str]) -> None:
-        """Gives back the lines that were taken last, in their order."""
+        """Puts back the last lines, in their order."""
         self._waiting.extendleft(reversed(lines))
         self.number -= len(lines)
 
     def taking(self, taken: list[str]) -> Iterator[str]:
-        """The next lines, up to as much as one field may hold; each is added to `taken`."""
+        """The next lines, up to the largest size of a field; each is appended to `taken`."""
         n_characters = 0
         for line in self:
             taken.append(line)
@@ -72,21 +72,21 @@ class Dialect:
 
     @cached_property
     def _proper(self) -> re.Pattern[str]:
-        """A record in which a quote stands in quoted fields alone (RFC 4180)."""
+        """A record with quotes only in quoted fields (RFC 4180)."""
         d = re.escape(self.delimiter)
         one = rf'(?:"(?:[^"]++|"")*+"|[^"{d}\r\n]*+)'
         return re.compile(rf"{one}(?:{d}{one})*+[\r\n]*+")
 
     def is_proper(self, text: str) -> bool:
-        """Whether a record is quoted as the standard has it."""
+        """Whether a record is quoted as in the standard."""
         return self._proper.fullmatch(text) is not None
 
     def plain(self, line: str) -> list[str]:
-        """The fields of a line whose quotes are characters like others."""
+        """The fields of a line whose quotes are plain characters."""
         return line.rstrip("\r\n").split(self.delimiter)
 
     def is_over_rows(self, taken: list[str]) -> bool:
-        """Whether a header runs over lines that have as many fields as its first, each read alone."""
+        """Whether a header spans lines that, read alone, have as many fields as its first line."""
         n_fields = {len(self.plain(line)) for line in taken}
         looks_like_rows = len(n_fields) == 1 and n_fields != {1}
         return len(taken) > 1 and (looks_like_rows or not self.is_proper("".join(taken)))
@@ -103,7 +103,7 @@ class Dialect:
 
 
 class Record(NamedTuple):
-    """One record: where it begins, how many lines it takes, and its fields, or why it has none."""
+    """One record: first line, number of lines, and fields, or the problem with it."""
 
     line: int
     n_lines: int
@@ -115,9 +115,9 @@ class Records:
     """The records below a header.
 
     Args:
-        lines: of the file, the header taken.
-        dialect: how they are cut.
-        n_fields: of the header.
+        lines: lines of the file below the header.
+        dialect: how lines are cut into fields.
+        n_fields: number of fields in the header.
     """
 
     def __init__(self, lines: Lines, dialect: Dialect, n_fields: int) -> None:
@@ -137,7 +137,7 @@ class Records:
                 yield self._record(line)
 
     def count_quoted(self) -> tuple[int, int]:
-        """How many records with quotes are proper, and how many are not."""
+        """The numbers of records with proper quotes and with other quotes."""
         proper = broken = 0
         for line in self._lines:
             if '"' not in line:
@@ -145,7 +145,7 @@ class Records:
             fields, taken, problem = self._read(line)
             is_proper = not problem and self._dialect.is_proper("".join(taken))
             if is_proper and len(taken) > 1:
-                # A quote at the beginning and one at the end of rows are none that a writer of CSV has set.
+                # Such quotes, at the start of one row and the end of another, were not written by a CSV writer.
                 is_proper = len(fields) == self._n_fields and not self._are_rows(taken)
             proper, broken = proper + is_proper, broken + (not is_proper)
             if not is_proper:
@@ -156,21 +156,21 @@ class Records:
         number = self._lines.number
         fields, taken, problem = self._read(line)
         if problem or (len(taken) > 1 and not self._dialect.is_proper("".join(taken))):
-            # The lines that the quote took in are rows, or part of a text that lost its own.
+            # The lines within the quote are rows, or part of a text whose quote is missing.
             self._doubtful_until, self._opened = max(self._doubtful_until, number + len(taken) - 1), number
             self._lines.put_back(taken[1:])
             return Record(number, 1, problem=problem or _UNCLOSED)
         if len(taken) > 1:
             return self._long_record(number, fields, taken)
         if self._opened < number <= self._doubtful_until and not self._reads_as_row(line, fields):
-            problem = f"it stands after the open quote of line {self._opened}, and is no row."
+            problem = f"it follows the open quote of line {self._opened}, and is not a row."
             return Record(number, 1, problem=problem)
         if len(fields) == self._n_fields and number > self._noted_until:
             self._seen.add(fields)
         return Record(number, 1, fields)
 
     def _long_record(self, number: int, fields: list[str], taken: list[str]) -> Record:
-        """A record of several lines, or its first line as a fault where they are rows of their own."""
+        """A record of several lines; or its first line as a problem, if the lines are rows themselves."""
         if not self._are_rows(taken):
             return Record(number, len(taken), fields)
         alone = [self._dialect.plain(line) for line in taken]
@@ -185,14 +185,14 @@ class Records:
         return Record(number, 1, problem=problem)
 
     def _read(self, line: str) -> tuple[list[str], list[str], str]:
-        """The fields of a record, the lines it took, and why they are not CSV."""
+        """The fields of a record, its lines, and the problem, if they are not CSV."""
         taken = [line]
         try:
             return self._dialect.split(line, self._lines.taking(taken)), taken, ""
         except csv.Error as error:
             if len(taken) == 1 and "unexpected end" not in str(error):
                 return [], taken, f"not CSV: {error}."
-            # What follows an unclosed quote to the end of the file is judged line by line as any other.
+            # After a quote that is never closed, the lines up to the end of the file are read one by one.
             if "unexpected end" in str(error):
                 self._lines.put_back(taken[1:])
                 taken = [line]
@@ -215,7 +215,7 @@ class _RepeatedValues:
         self._n_rows = 0
 
     def add(self, fields: Sequence[str]) -> None:
-        """Notes the values of a row; a column in which few repeat is given up."""
+        """Notes the values of a row; a column with few repeated values is dropped."""
         self._n_rows += 1
         for i, counts in self._counts.items():
             counts[fields[i]] = counts.get(fields[i], 0) + 1
@@ -226,11 +226,11 @@ class _RepeatedValues:
 
     @property
     def any_repeats(self) -> bool:
-        """Whether there is a column whose values repeat."""
+        """Whether the values of some column repeat."""
         return any(map(self._repeats, self._counts.values()))
 
     def hold(self, rows: Sequence[Sequence[str]]) -> bool:
-        """Whether there is a column whose values repeat, and that has those of all the rows elsewhere, too."""
+        """Whether the values of some column repeat, and those of all these rows occur elsewhere too."""
         return any(
             self._repeats(counts) and all(counts.get(row[i], 0) > 1 for row in rows)
             for i, counts in self._counts.items()

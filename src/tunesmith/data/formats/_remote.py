@@ -1,4 +1,4 @@
-"""Files that are elsewhere: any `scheme://path` that fsspec knows (`s3://`, `gs://`, `hf://`, …)."""
+"""Remote files: any `scheme://path` that fsspec knows (`s3://`, `gs://`, `hf://`, …)."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from tunesmith.masking import fill_variables, hide_secrets, shown_url
 _SCHEME = re.compile(r"([A-Za-z][\w+.-]*)://")
 _WITHOUT_NETWORK = ("file", "local", "memory")
 _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-_TRUE = ("1", "ON", "YES", "TRUE")  # what huggingface_hub takes for yes
+_TRUE = ("1", "ON", "YES", "TRUE")  # the values that huggingface_hub takes as true
 
 
 def scheme_of(source: str) -> str:
-    """`s3` of `s3://bucket/file`; empty for what is no URL."""
+    """`s3` of `s3://bucket/file`; empty if the source is not a URL."""
     match = _SCHEME.match(source)
     return match[1].lower() if match else ""
 
 
 def is_file_system(scheme: str) -> bool:
-    """Whether fsspec knows the scheme, be the package it needs here or not."""
+    """Whether fsspec knows the scheme, even if the package that it needs is not installed."""
     from fsspec.registry import known_implementations, registry
 
     return scheme in known_implementations or scheme in registry
 
 
 def filled(source: str) -> str:
-    """A source with the values of the environment for `${NAME}`.
+    """A source with `${NAME}` replaced by the environment variable.
 
     Raises:
         DataError: a variable is not set.
@@ -44,10 +44,10 @@ def filled(source: str) -> str:
 
 
 def open_url(url: str) -> IO[bytes]:
-    """Opens a file elsewhere; `${NAME}` in its address stands for a variable of the environment.
+    """Opens a remote file; `${NAME}` in its address stands for an environment variable.
 
     Raises:
-        DataError: there is none, the package of its scheme is missing, or the network is forbidden.
+        DataError: the file does not exist, the package of its scheme is missing, or the network is forbidden.
     """
     import fsspec
 
@@ -57,12 +57,12 @@ def open_url(url: str) -> IO[bytes]:
     try:
         return cast("IO[bytes]", fsspec.open(filled(url), "rb").open())
     except FileNotFoundError:
-        raise DataError(f"no such file: `{name}`.", remedy="Mend the address of the data.") from None
+        raise DataError(f"no such file: `{name}`.", remedy="Fix the address of the data.") from None
     except ImportError as error:
         raise _missing_package(url, error) from None
     except DataError:
         raise
-    except Exception as error:  # every file system has errors of its own
+    except Exception as error:  # every file system has its own errors
         raise DataError(
             f"`{name}` cannot be opened: {hide_secrets(str(error) or type(error).__name__, url)}.",
             remedy="Check the address, the network and your credentials.",
@@ -91,5 +91,5 @@ def _missing_package(url: str, error: Any) -> DataError:
     scheme = scheme_of(url)
     package = getattr(error.__cause__, "name", None) or f"'fsspec[{scheme}]'"
     return DataError(
-        f"`{scheme}://` needs a package that is not here: {error}.", remedy=f"`pip install {package}`"
+        f"`{scheme}://` needs a package that is not installed: {error}.", remedy=f"`pip install {package}`"
     )

@@ -1,7 +1,7 @@
 """SQuAD 1.1 and 2.0 within JSON: articles of paragraphs of questions (rajpurkar.github.io/SQuAD-explorer).
 
-A row is one question, in the shape that the Hub's `squad` has. Answers that a file does not give at all (that
-of questions to be answered) stay missing, for the task to judge.
+A row is one question, in the shape of the Hub's `squad`. If a file has no answers (for questions that are to be
+answered), they stay missing, for the task to handle.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def is_squad(document: Any) -> bool:
 
 
 def squad_rows(document: dict[str, Any]) -> Iterator[Row]:
-    """One row a question, numbered through the document; what holds no questions is a fault of the next."""
+    """One row for each question, numbered through the document; a part without questions is an invalid row."""
     for number, question in enumerate(_questions(document["data"]), start=1):
         try:
             yield Row(number, _values(*question), unit="question")
@@ -40,7 +40,7 @@ def _questions(articles: list[Any]) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def _children(node: Any, key: str) -> list[Any]:
-    """What a node holds under a key; one None where that is no list, to become a fault."""
+    """The list in a node under a key; a list of one None if there is none, which becomes an invalid row."""
     children = node.get(key) if isinstance(node, dict) else None
     return children if isinstance(children, list) else [None]
 

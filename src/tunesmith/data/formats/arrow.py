@@ -1,4 +1,4 @@
-"""Arrow files and streams, Feather among them; read a batch at a time."""
+"""Arrow files and streams, including Feather, read one batch at a time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _END_OF_STREAM = _CONTINUATION + bytes(4)
 
 
 def batch_rows(file: DataFile, batches: Callable[[Any], Iterator[Any]]) -> Iterator[Row]:
-    """The rows of Arrow batches; class labels by their names, and without the nulls that structs are filled with.
+    """The rows of Arrow batches, with names of class labels, and without the nulls that fill structs.
 
     Args:
-        file: to open.
-        batches: the file's batches, given its open handle.
+        file: file to open.
+        batches: function from the open handle to the batches of the file.
     """
     import pyarrow as pa
 
@@ -34,7 +34,7 @@ def batch_rows(file: DataFile, batches: Callable[[Any], Iterator[Any]]) -> Itera
                     yield Row(number, convert(values), unit="row")
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
             raise DataError(
-                f"`{file.name}` is not what its ending says: {error}.", remedy="Mend the file."
+                f"`{file.name}` is not of the format that its ending says: {error}.", remedy="Fix the file."
             ) from None
 
 
@@ -53,7 +53,7 @@ def _rows(file: DataFile) -> Iterator[Row]:
 
 
 def _notice_missing_end(file: DataFile, handle: Any) -> None:
-    """A stream may end without its mark, but one that was cut between two batches looks the same."""
+    """Adds a notice for a stream without an end mark: it may be whole, or cut between two batches."""
     size = handle.seek(0, 2)
     handle.seek(max(0, size - len(_END_OF_STREAM)))
     if handle.read() != _END_OF_STREAM:

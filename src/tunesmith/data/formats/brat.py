@@ -1,7 +1,7 @@
 """Standoff of brat (brat.nlplab.org/standoff.html): a folder of texts, `17.txt`, each with annotations, `17.ann`.
 
-A row is a document with its entities (`T` lines). What else annotations hold (relations, events, attributes,
-notes) is counted and said; an entity that cannot be used makes its document a fault, with the line.
+A row is a document with its entities (`T` lines). Other annotations (relations, events, attributes, notes) are
+counted and reported. A document with an entity that cannot be used is an invalid row; the problem names the line.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _rows(source: str, notices: list[str]) -> Iterator[tuple[str, Row]]:
             yield _document(text, annotations, notices, left_out)
     if left_out:
         said = ", ".join(f"{n} {kind}" for kind, n in left_out.items())
-        notices.append(f"of the annotations in `{folder}`, only entities are read, and not {said}")
+        notices.append(f"only entities of the annotations in `{folder}` are read, and not {said}")
 
 
 def _document(
@@ -70,18 +70,18 @@ def _document(
 
 
 def _content(path: Path, notices: list[str]) -> str:
-    """A text to the character: brat counts every one, line ends too."""
+    """The text without any change: brat counts every character, including line ends."""
     with DataFile(str(path), notices).open_text() as handle:
         return handle.read()
 
 
 def _entity(line: str, text: str) -> tuple[list[Any], str]:
-    """[start, end, label] of a `T` line, or why there is none."""
+    """[start, end, label] of a `T` line, or the problem with it."""
     found = _ENTITY.fullmatch(line)
     if text_problem(line) or found is None:
         return (
             [],
-            "it is no annotation of brat: an entity is `T1`, a tab, `LABEL START END`, a tab and its text.",
+            "it is not an annotation of brat: an entity is `T1`, a tab, `LABEL START END`, a tab and its text.",
         )
     label, start, end, more, covered = found[1], int(found[2]), int(found[3]), found[4], found[5]
     if more:

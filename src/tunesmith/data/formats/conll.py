@@ -1,9 +1,9 @@
-"""CoNLL: one token and its tag a line, sentences parted by blank lines.
+"""CoNLL: a token and its tag on each line, blank lines between sentences.
 
-Columns are parted by tabs, or else by runs of blanks; the first is the token, the last the tag, and what
-stands between is passed over. Which scheme the tags follow (IOB1, IOB2, IOBES, …) is the task's to tell: they
-are given as they stand, and only what is no tag of any scheme is a fault. A line `-DOCSTART-` begins a document;
-its sentences have a column `document`.
+Columns are separated by tabs, or else by runs of spaces. The first is the token and the last is the tag; columns
+between them are ignored. The task recognises the scheme of the tags (IOB1, IOB2, IOBES, …), so they are returned
+unchanged, and only a tag of no known scheme is a problem. A line `-DOCSTART-` begins a document; its sentences
+have a column `document`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Line = tuple[int, list[str]]
 
 def _rows(file: DataFile) -> Iterator[Row]:
     if conllu.recognises(file.head()):
-        file.notice(f"`{file.name}` is CoNLL-U by its content, and is read as such")
+        file.notice(f"`{file.name}` is read as CoNLL-U, because of its content")
         return conllu.rows(file)
     return _sentences(file)
 
@@ -47,12 +47,12 @@ def _sentences(file: DataFile) -> Iterator[Row]:
 
 
 def _is_between(line: str) -> bool:
-    """Whether a line stands between sentences."""
+    """Whether a line is between sentences."""
     return not line.strip() or line.startswith(_DOCUMENT)
 
 
 def _columns(line: str) -> list[str]:
-    # Not `split()`: a token may be, or hold, a blank that is none of the format's (a no-break space).
+    # Not `split()`: a token may contain a space that does not separate columns (a no-break space).
     bare = line.rstrip("\r\n\t ")
     return bare.split("\t") if "\t" in bare else [column for column in bare.split(" ") if column]
 
@@ -63,7 +63,7 @@ def _without_comments(lines: list[_Line]) -> list[_Line]:
 
 
 def _is_comment(columns: list[str], width: int) -> bool:
-    """Whether a line is `# …`, and not the token `#` with its tag; no comment ends in a tag by right."""
+    """Whether a line is a comment `# …`, and not the token `#` with its tag."""
     if not columns[0].startswith("#"):
         return False
     return not _TAG.fullmatch(columns[-1]) or len(columns) > max(width, 2)
@@ -80,13 +80,13 @@ def _sentence(lines: list[_Line]) -> Row:
 
 
 def _fault(columns: list[str], width: int) -> str:
-    """Why a line cannot be read, as the end of `line 3 …`; empty when it can."""
+    """Why a line cannot be read, as the end of `line 3 …`; empty if it can."""
     if problem := text_problem("\t".join(columns)):
         return f"is {problem}" if problem.startswith("not") else problem.removeprefix("it ")
     if len(columns) != width:
         return f"has {len(columns)} columns, the sentence's first line has {width}."
     if width == 1:
-        return f"has no tag: `{columns[0]}` must be followed by a tab or a blank, and a tag."
+        return f"has no tag: `{columns[0]}` must be followed by a tab or a space, and a tag."
     if not columns[0]:
         return "has no token."
     if not _TAG.fullmatch(columns[-1]):
@@ -106,5 +106,5 @@ def _recognises(head: bytes) -> bool:
 
 
 format = FileFormat(
-    "a token and its tag a line", (".conll", ".bio", ".iob", ".iob2", ".bioes"), _rows, _recognises
+    "a token and its tag on each line", (".conll", ".bio", ".iob", ".iob2", ".bioes"), _rows, _recognises
 )

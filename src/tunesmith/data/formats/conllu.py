@@ -1,9 +1,9 @@
-"""CoNLL-U (universaldependencies.org/format.html): ten columns a word, sentences parted by blank lines.
+"""CoNLL-U (universaldependencies.org/format.html): ten columns per word, blank lines between sentences.
 
-A row has `tokens`, `lemmas`, `upos`, `xpos`, `deprel`, and for each key of the column MISC that all words of a
-sentence have, or that looks like tags (`NER=B-PER`), a list of that name; one called NER or NE is `tags`. The
-words of a range (`3-4`) are read and not the range; empty nodes (`5.1`) are no words of the text. Where comments
-say `newdoc`, `document` says which sentences belong together.
+A row has `tokens`, `lemmas`, `upos`, `xpos` and `deprel`. Each key of the column MISC that all words of a sentence
+have, or whose values look like tags (`NER=B-PER`), becomes a list of that name; NER or NE becomes `tags`. For a
+range (`3-4`), its words are read, and not the range; empty nodes (`5.1`) are not words of the text. If comments
+contain `newdoc`, `document` says which sentences belong together.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _sentence(lines: list[tuple[int, str]]) -> Row:
 
 
 def _problem(line: str, columns: list[str]) -> str:
-    """Why a line cannot be read, as the end of `line 3 …`; empty when it can."""
+    """Why a line cannot be read, as the end of `line 3 …`; empty if it can."""
     if problem := text_problem(line):
         return f"is {problem}" if problem.startswith("not") else problem.removeprefix("it ")
     if len(columns) != _COLUMNS:
@@ -85,4 +85,4 @@ def _recognises(head: bytes) -> bool:
     return bool(lines) and all(len(columns) == _COLUMNS and columns[0][:1].isdecimal() for columns in lines)
 
 
-format = FileFormat("ten columns a word, CoNLL-U", (".conllu",), _rows, _recognises)
+format = FileFormat("ten columns per word, CoNLL-U", (".conllu",), _rows, _recognises)

@@ -1,11 +1,11 @@
 """CSV and TSV with a header.
 
-The delimiter is the one that cuts the first lines into as many fields as the header most often; a line `sep=;`
-above the header, as Excel writes it, says it. In TSV a quote is a plain character, unless nearly all the rows
-that hold one are quoted as CSV has it: many tools write tabs and never quote.
+The delimiter is the one that most often cuts the first lines into as many fields as the header. A line `sep=;`
+above the header, as Excel writes it, sets it. In TSV a quote is a plain character, unless nearly all rows with a
+quote are quoted in the way of CSV: many tools write tabs and never quote.
 
-What a quoted text takes in is checked line by line (`_Records`), so that a quote that is never closed costs its
-own line and no other.
+The lines within a quoted text are checked one by one (`_records`), so a quote that is never closed costs only its
+own line.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ def _rows(file: DataFile) -> Iterator[Row]:
             if _is_delimiters(record):
                 empty.append(record)
                 continue
-            # Only below a table, where Excel writes them, lines of delimiters alone are no rows.
+            # Lines with only delimiters are rows, unless they are below the table, where Excel writes them.
             for found in (*empty, record):
                 yield _row(header, found, nameless)
             empty.clear()
     if empty:
-        file.notice(f"{len(empty)} lines of delimiters alone at the end of `{file.name}` are no rows")
+        file.notice(f"{len(empty)} lines with only delimiters at the end of `{file.name}` are not rows")
     if records.over_lines_like_rows:
         file.notice(
-            f"{records.over_lines_like_rows} rows of `{file.name}` run over lines that could be rows themselves: "
-            f"quotes stand around them (the first in line {records.first_over_lines})"
+            f"{records.over_lines_like_rows} rows of `{file.name}` span lines that could be rows themselves, "
+            f"because they are in quotes (the first in line {records.first_over_lines})"
         )
 
 
 def _dialect(file: DataFile, lines: Lines) -> Dialect:
-    """The delimiter and the use of quotes; takes the line that says the delimiter."""
+    """The delimiter and the use of quotes; consumes the line that sets the delimiter."""
     first = lines.peek(1)
     if first and (said := _SEPARATOR_LINE.fullmatch(first[0])):
         next(lines)
@@ -66,13 +66,13 @@ def _dialect(file: DataFile, lines: Lines) -> Dialect:
     if escaped := sum(map(bool, map(_ESCAPED_SIGN.search, sample))):
         file.notice(
             f"{escaped} of the first {len(sample)} lines of `{file.name}` have a backslash before a quote or a "
-            "delimiter: it is read as a character like others, for CSV doubles quotes and has no such sign"
+            "delimiter: it is read as a plain character, since CSV doubles quotes and has no escape character"
         )
     header = next((line for line in sample if line.strip()), "")
     if file.ending != ".tsv":
         return Dialect(_delimiter(sample))
     if "\t" not in header and (other := _delimiter(sample)) in header:
-        file.notice(f"`{file.name}` has no tab in its header, and is read with `{other}` between its fields")
+        file.notice(f"`{file.name}` has no tab in its header, so it is read with `{other}` as the delimiter")
         return Dialect(other)
     return Dialect("\t", quotes=_has_quoted_fields(file))
 
@@ -82,7 +82,7 @@ def _delimiter(sample: list[str]) -> str:
 
 
 def _regularity(sample: list[str], delimiter: str) -> tuple[bool, float, int]:
-    """Whether a delimiter cuts lines, the share with as many fields as the header, and their number."""
+    """Whether a delimiter cuts lines, the share of lines with as many fields as the header, and that number."""
     reader = csv.reader(sample, delimiter=delimiter)
     records = [fields for fields in reader if fields]
     n_fields = len(records[0]) if records else 0
@@ -91,7 +91,7 @@ def _regularity(sample: list[str], delimiter: str) -> tuple[bool, float, int]:
 
 
 def _has_quoted_fields(file: DataFile) -> bool:
-    """Whether the quotes of a tab-separated file are those of CSV; a pass over the lines that hold any."""
+    """Whether the quotes of a tab-separated file are those of CSV; reads all lines with quotes."""
     with file.open_text() as handle:
         lines, dialect = Lines(handle), Dialect("\t")
         header = next((line for line in lines if line.strip()), "")
@@ -104,13 +104,13 @@ def _has_quoted_fields(file: DataFile) -> bool:
     if not is_quoted:
         file.notice(
             f"quotes in `{file.name}` are read as plain characters: in {broken} of {quoted + broken} rows with "
-            "quotes they are not those of CSV"
+            "quotes, these are not the quotes of CSV"
         )
     return is_quoted
 
 
 def _header(lines: Lines, dialect: Dialect, name: str) -> list[str]:
-    """The names of the columns; one without a name is called by its number."""
+    """The names of the columns; a column without a name is named by its number."""
     for line in lines:
         if not line.strip():
             continue
@@ -119,7 +119,7 @@ def _header(lines: Lines, dialect: Dialect, name: str) -> list[str]:
         twice = sorted({column for column in names if names.count(column) > 1})
         if twice:
             raise DataError(
-                f"a column's name must be its own, and `{twice[0]}` stands twice in the header.",
+                f"the names of columns must differ, and `{twice[0]}` occurs twice in the header.",
                 location=location,
                 remedy="Rename one of them.",
             )
@@ -137,7 +137,7 @@ def _header_names(line: str, lines: Lines, dialect: Dialect, location: str) -> l
         ) from None
     if dialect.is_over_rows(taken):
         raise DataError(
-            f"the header is not CSV: a quote is opened in it and takes in {len(taken) - 1} lines that are rows.",
+            f"the header is not CSV: a quote is opened in it and includes {len(taken) - 1} lines that are rows.",
             location=location,
             remedy="Fix the header's quotes.",
         )
@@ -147,12 +147,12 @@ def _header_names(line: str, lines: Lines, dialect: Dialect, location: str) -> l
 
 
 def _is_white_space(record: Record) -> bool:
-    """Whether a line is blank but for white space."""
+    """Whether a line is only white space."""
     return len(record.fields) == 1 and record.fields[0].isspace()
 
 
 def _is_delimiters(record: Record) -> bool:
-    """Whether a record has several fields and nothing in them."""
+    """Whether a record has several fields, all empty."""
     return len(record.fields) > 1 and not any(map(str.strip, record.fields))
 
 
@@ -160,9 +160,9 @@ def _row(header: list[str], record: Record, nameless: list[str]) -> Row:
     """The row of a record.
 
     Args:
-        header: the names of the columns.
-        record: of the file.
-        nameless: columns that stand beside a table, where Excel writes delimiters for nothing.
+        header: names of the columns.
+        record: record of the file.
+        nameless: columns without a name, for which Excel writes delimiters beside a table.
     """
     line, fields, n_lines = record.line, record.fields, record.n_lines
     if record.problem:
@@ -181,7 +181,7 @@ def _row(header: list[str], record: Record, nameless: list[str]) -> Row:
 
 
 def _recognises(head: bytes) -> bool:
-    """A header, and lines with as many fields as it."""
+    """Whether there is a header, and lines with as many fields."""
     if first_character(head) in ("[", "{", "<"):
         return False
     lines = lines_of(head)[:_SAMPLE_LINES]

@@ -1,7 +1,7 @@
 """Rows of a database: `URL#QUERY` with any URL that SQLAlchemy knows, or `FILE.db#QUERY` for SQLite.
 
-A password does not belong in a recipe: `${NAME}` in the URL stands for a variable of the environment. The
-rows are streamed, nothing is committed, and SQLite files are opened for reading alone.
+A password does not belong in a recipe: `${NAME}` in the URL stands for an environment variable. Rows are streamed,
+nothing is committed, and SQLite files are opened read-only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _FILE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 _BUFFERED_ROWS = 1000
-# Where the package to install is not called like the module that is missing.
+# Packages whose name differs from that of the missing module.
 _PACKAGES = {"psycopg2": "psycopg2-binary", "psycopg": "'psycopg[binary]'", "MySQLdb": "mysqlclient"}
 
 
@@ -54,7 +54,7 @@ def _fingerprint(source: str) -> bytes:
 
 
 def _plain(value: Any) -> str:
-    """What JSON does not hold: bytes as such, and dates and decimals as they are written."""
+    """The text of a value that JSON does not have: bytes in hexadecimal, dates and decimals as written."""
     return bytes(value).hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
 
 
@@ -65,7 +65,7 @@ def _files(source: str) -> list[Path]:
 
 def _records(source: str) -> Iterator[dict[str, Any]]:
     name, query, url = _name(source), _query(source), _url(source)
-    from sqlalchemy.exc import SQLAlchemyError  # once `_url` has seen that it is here
+    from sqlalchemy.exc import SQLAlchemyError  # after `_url` has checked that it is installed
 
     with _connection(url, name) as connection:
         try:
@@ -76,7 +76,7 @@ def _records(source: str) -> Iterator[dict[str, Any]]:
         except SQLAlchemyError as error:
             raise DataError(
                 f"the database refuses the query: {_said(error, url)}.",
-                remedy="Mend the query after the `#`.",
+                remedy="Fix the query after the `#`.",
                 location=name,
             ) from None
 
@@ -94,13 +94,13 @@ def _query(source: str) -> str:
 def _column_names(result: Any, name: str) -> list[str]:
     if not result.returns_rows:
         raise DataError(
-            "the query gives no rows.", remedy="Give one that reads: `SELECT … FROM …`.", location=name
+            "the query returns no rows.", remedy="Give a query that reads: `SELECT … FROM …`.", location=name
         )
     names = list(result.keys())
     twice = [column for column in names if names.count(column) > 1]
     if twice:
         raise DataError(
-            f"a column's name must be its own, and the query gives two called `{twice[0]}`.",
+            f"the names of columns must differ, and the query returns two called `{twice[0]}`.",
             remedy=f"Rename one of them: `{twice[0]} AS …`.",
             location=name,
         )
@@ -108,17 +108,17 @@ def _column_names(result: Any, name: str) -> list[str]:
 
 
 def _url(source: str) -> URL:
-    """The URL of a source, its variables filled in, and SQLite told to read only.
+    """The URL of a source, with variables replaced, and read-only for SQLite.
 
     Raises:
-        DataError: it is no URL, a variable or the file is missing, or SQLAlchemy is.
+        DataError: it is not a URL, a variable or the file is missing, or SQLAlchemy is not installed.
     """
     try:
         from sqlalchemy import URL, make_url
         from sqlalchemy.exc import ArgumentError
     except ImportError:
         raise DataError(
-            "databases are read through SQLAlchemy, which is not here.", remedy="`pip install sqlalchemy`"
+            "a database needs SQLAlchemy, which is not installed.", remedy="`pip install sqlalchemy`"
         ) from None
     head = source.partition("#")[0]
     written = filled(head)
@@ -128,13 +128,13 @@ def _url(source: str) -> URL:
         return _read_only(make_url(written))
     except (ArgumentError, ValueError):
         raise DataError(
-            f"`{_name(source)}` is no database URL.",
+            f"`{_name(source)}` is not a database URL.",
             remedy="Write it as `postgresql://user:${PASSWORD}@host/database#SELECT …`.",
         ) from None
 
 
 def _sqlite_path(url: URL) -> Path | None:
-    """The file of a SQLite URL; none for other databases, and for one in memory."""
+    """The file of a SQLite URL; None for other databases, and for one in memory."""
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         return None
     database = str(url.database)
@@ -143,7 +143,7 @@ def _sqlite_path(url: URL) -> Path | None:
 
 
 def _read_only(url: URL) -> URL:
-    """A URL that makes no file: SQLite creates what is not there, unless it is told not to."""
+    """A URL that creates no file: by default, SQLite creates a missing file."""
     path = _sqlite_path(url)
     if path is None:
         return url
@@ -161,24 +161,24 @@ def _connection(url: URL, name: str) -> Iterator[Connection]:
         connection = create_engine(url, poolclass=NullPool).connect()
     except NoSuchModuleError:
         raise DataError(
-            f"neither a database nor a file system is known by `{url.drivername}://`.",
-            remedy="Mend the scheme, or install what SQLAlchemy or fsspec needs for it.",
+            f"`{url.drivername}://` is neither a known database nor a known file system.",
+            remedy="Fix the scheme, or install the package that SQLAlchemy or fsspec needs for it.",
             location=name,
         ) from None
     except ImportError as error:
         package = _PACKAGES.get(error.name or "", error.name)
         raise DataError(
-            f"`{url.drivername}://` needs a driver that is not here: {error}.",
+            f"`{url.drivername}://` needs a driver that is not installed: {error}.",
             remedy=f"`pip install {package}`",
             location=name,
         ) from None
     except SQLAlchemyError as error:
         raise DataError(
             f"the database cannot be opened: {_said(error, url)}.",
-            remedy="Check the URL, its password and whether the server runs.",
+            remedy="Check the URL, its password, and that the server is running.",
             location=name,
         ) from None
-    # Without parameters the driver leaves `%` and `:name` in the query alone.
+    # Without parameters, the driver does not interpret `%` and `:name` in the query.
     with connection:
         _refuse_attaching(connection, url)
         yield connection.execution_options(
@@ -187,7 +187,7 @@ def _connection(url: URL, name: str) -> Iterator[Connection]:
 
 
 def _refuse_attaching(connection: Connection, url: URL) -> None:
-    """Keeps a query to its own SQLite file: ATTACH opens others, and makes those that are not there."""
+    """Restricts a query to its own SQLite file: ATTACH would open other files, and create missing ones."""
     if url.get_backend_name() != "sqlite":
         return
     import sqlite3
@@ -200,7 +200,7 @@ def _refuse_attaching(connection: Connection, url: URL) -> None:
 
 
 def _said(error: Exception, url: URL) -> str:
-    """What the driver said, without SQLAlchemy's links, and without the password."""
+    """The driver's message, without SQLAlchemy's links and without the password."""
     said = str(getattr(error, "orig", None) or error).strip().rstrip(".")
     return hide_secrets(said, url.render_as_string(hide_password=False))
 

@@ -1,7 +1,7 @@
-"""Excel workbooks (`.xlsx`), through openpyxl: the one sheet that holds anything, or `FILE.xlsx#SHEET`.
+"""Excel workbooks (`.xlsx`), through openpyxl: the only sheet that is not empty, or `FILE.xlsx#SHEET`.
 
-A cell's value is what Excel stored: a formula's is its last result, and a formula that was never computed is a
-fault. Nothing is computed and no macro is run.
+The value of a cell is the value that Excel stored. For a formula it is the last result; a formula that was never
+computed is a problem. No formula is computed and no macro is run.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _workbook(file: DataFile, *, data_only: bool) -> Iterator[Any]:
         import openpyxl
     except ImportError:
         raise DataError(
-            f"`{file.name}` is read through openpyxl, which is not here.",
+            f"`{file.name}` needs openpyxl, which is not installed.",
             remedy="`pip install 'tunesmith[excel]'`",
         ) from None
     with file.open_seekable() as handle:
@@ -52,19 +52,19 @@ def _workbook(file: DataFile, *, data_only: bool) -> Iterator[Any]:
                 openpyxl.load_workbook(handle, read_only=True, data_only=data_only, keep_links=False)
             ) as book:
                 for sheet in book.worksheets:
-                    sheet.reset_dimensions()  # what a sheet says of its size may be wrong, and rows be lost by it
+                    sheet.reset_dimensions()  # the size that a sheet states may be wrong, and rows would be lost
                 yield book
         except (*_DAMAGE, openpyxl.utils.exceptions.InvalidFileException) as error:
             raise DataError(
-                f"`{file.name}` is no Excel workbook: {error}.", remedy="Save it again as .xlsx."
+                f"`{file.name}` is not an Excel workbook: {error}.", remedy="Save it again as .xlsx."
             ) from None
 
 
 def _sheet_name(book: Any, file: DataFile) -> str:
-    """The sheet to read: the one that is named, else the only one that holds anything.
+    """The sheet to read: the named one, else the only one that is not empty.
 
     Raises:
-        DataError: there is no such sheet, or several hold something.
+        DataError: the named sheet does not exist, or several sheets are not empty.
     """
     names = [sheet.title for sheet in book.worksheets]
     filled = (
@@ -76,7 +76,7 @@ def _sheet_name(book: Any, file: DataFile) -> str:
     if file.part:
         raise DataError(f"`{file.file_name}` has no sheet `{file.part}`.", remedy=f"It has: {listed}.")
     raise DataError(
-        f"{len(filled)} sheets of `{file.name}` hold something, and a source is one.",
+        f"{len(filled)} sheets of `{file.name}` are not empty, and a source must be one sheet.",
         remedy=f"Name one: {listed}.",
     )
 
@@ -90,7 +90,7 @@ def _header(values: Sequence[Any], location: str) -> list[str]:
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise DataError(
-            f"a column's name must be its own, and `{twice[0]}` stands twice in the header.",
+            f"the names of columns must differ, and `{twice[0]}` occurs twice in the header.",
             location=location,
             remedy="Rename one of them.",
         )
@@ -108,20 +108,20 @@ def _row(number: int, header: Sequence[str], cells: Sequence[Any], written: Sequ
 
 
 def _problem(cell: Any, source: Any, *, is_outside: bool) -> str:
-    """Why a cell cannot be read, as a sentence's end; empty when it can."""
+    """Why a cell cannot be read, as the end of a sentence; empty if it can."""
     if cell.value is None and not _is_blank(source.value):
         return "holds a formula whose result is not stored: open the file in a spreadsheet and save it"
     if cell.value is not None and cell.data_type == "e":
         return f"holds the error `{cell.value}`"
     return (
-        f"holds `{cell.value}`, and the header ends before it"
+        f"holds `{cell.value}`, but the header ends before it"
         if is_outside and not _is_blank(cell.value)
         else ""
     )
 
 
 def _value(value: Any) -> Any:
-    """A cell's value as JSON would hold it."""
+    """The value of a cell, in a type that JSON has."""
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():
         return value.date().isoformat()
     if isinstance(value, datetime.date | datetime.time):

@@ -1,7 +1,7 @@
-"""Folders of plain text: one folder a class (`FOLDER/LABEL/ANY.txt`), or else files of running text.
+"""Folders of plain text: one folder for each class (`FOLDER/LABEL/ANY.txt`), or else files of running text.
 
-A folder in which every text lies exactly one folder deep has one folder a class: a text file is an example,
-its label the folder's name. In any other, every text file is read, however deep it lies, in sections.
+If every text lies exactly one folder deep, there is one folder for each class: a text file is an example, and its
+label is the name of its folder. In other folders, every text file is read in sections, at any depth.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ def _rows(source: str, notices: list[str]) -> Iterator[tuple[str, Row]]:
     texts = _texts(folder)
     if not texts:
         raise DataError(
-            f"the folder `{folder}` holds no `LABEL/*.txt` files, nor files called train.csv or the like.",
-            remedy="Give one folder a class with a text file an example, or name the data files.",
+            f"the folder `{folder}` holds no `LABEL/*.txt` files, and no files such as train.csv.",
+            remedy="Give one folder for each class, with one text file for each example, or name the data files.",
         )
     depths = {len(path.relative_to(folder).parts) for path in texts}
     if others := sorted({*_seen_files(folder)} - {*texts}):
         notices.append(
-            f"{len(others)} files of the folder `{folder}` are no text files and are not read, "
-            f"`{others[0].relative_to(folder)}` among them"
+            f"{len(others)} files of the folder `{folder}` are not text files and are not read, "
+            f"for example `{others[0].relative_to(folder)}`"
         )
     yield from (_example(path, notices) for path in texts) if depths == {2} else _running_text(texts, notices)
 
 
 def _texts(folder: Path) -> list[Path]:
-    """Every text file, sorted; what is hidden (left by editors and archivers) is none of the data."""
+    """Every text file, sorted; hidden files (of editors and archivers) are left out."""
     return [path for path in _seen_files(folder) if DataFile(str(path)).ending in text_format.endings]
 
 
@@ -68,7 +68,7 @@ def _running_text(texts: list[Path], notices: list[str]) -> Iterator[tuple[str, 
 
 
 def _parts(source: str) -> list[tuple[str, str]]:
-    """The files that lie in the folder itself, by their names up to the first point: `train` of train.csv."""
+    """The files in the folder itself, by their names up to the first dot: `train` of train.csv."""
     files = sorted(path for path in _folder(source).iterdir() if path.is_file())
     return [(path.name.split(".")[0], str(path)) for path in files]
 
@@ -78,7 +78,7 @@ def _files(source: str) -> list[Path]:
 
 
 def _fingerprint(source: str) -> bytes:
-    """Content and names: in a folder a class, a name is a label."""
+    """Digest of content and names: the name of a folder may be a label."""
     folder = _folder(source)
     return b"".join(
         path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape") + DataFile(str(path)).sha256()
@@ -87,7 +87,7 @@ def _fingerprint(source: str) -> bytes:
 
 
 format = SourceFormat(
-    "a folder with one folder a class, or with files of running text",
+    "a folder with one folder for each class, or with files of running text",
     claims=lambda source: os.path.isdir(_folder(source)),
     rows=_rows,
     files=_files,

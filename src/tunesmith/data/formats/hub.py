@@ -1,4 +1,4 @@
-"""Data sets of the Hub, `hub:NAME[:SPLIT]`; class labels come as their names."""
+"""Data sets of the Hub, `hub:NAME[:SPLIT]`; class labels are read by their names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON: a list of objects, `{"data": [...]}` with one, columns of one length, splits side by side, or SQuAD."""
+"""JSON: a list of objects, `{"data": [...]}` with such a list, columns of equal length, splits, or SQuAD."""
 
 from __future__ import annotations
 
@@ -27,22 +27,23 @@ def _rows(file: DataFile) -> Iterator[Row]:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         if _holds_lines(text):
-            file.notice(f"`{file.name}` holds JSON lines, and is read as such")
+            file.notice(f"`{file.name}` is read as JSON lines, because of its content")
             return line_rows(file)
         raise DataError(
-            f"`{file.name}` is not JSON: {error}.", remedy="One object a line has the ending .jsonl."
+            f"`{file.name}` is not JSON: {error}.",
+            remedy="A file with one object per line has the ending .jsonl.",
         ) from None
     return document_rows(document, file)
 
 
 def _holds_lines(text: str) -> bool:
-    """Whether most of the first lines are objects of their own."""
+    """Whether most of the first lines are JSON objects."""
     lines = [line for line in text[: 2**20].splitlines() if line.strip()][:_FIRST_LINES]
     return 2 * sum(map(is_json_line, lines)) > len(lines)
 
 
 def _parts(file: DataFile) -> list[tuple[str, str]]:
-    """The splits that a document holds side by side: `a.json#train`."""
+    """The splits in a document: `a.json#train`."""
     if first_character(file.head()) != "{":
         return []
     names = parts_within(parsed_document(file.read_text()))

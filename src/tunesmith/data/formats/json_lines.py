@@ -1,4 +1,4 @@
-"""JSON lines: one object a line, or one pair of a text and its annotations, as spaCy has them."""
+"""JSON lines: on each line an object, or a pair of a text and its annotations, as in spaCy."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tunesmith.data.formats._json import (
 
 def _rows(file: DataFile) -> Iterator[Row]:
     if document := _as_document(file):
-        file.notice(f"`{file.name}` is one JSON document, not JSON lines, and is read as such")
+        file.notice(f"`{file.name}` is read as one JSON document, because it is not JSON lines")
         return document_rows(document[0], file)
     return line_rows(file)
 
 
 def _as_document(file: DataFile) -> list[Any]:
-    """The one document that a file is, in a list; empty where its lines are documents of their own."""
+    """A list with the document, if the file is one JSON document; else empty."""
     with file.open_text() as handle:
         first = next((line for line in handle if line.strip()), "")
     if is_json_line(first) or not first.lstrip().startswith(("[", "{")):
@@ -37,7 +37,7 @@ def _as_document(file: DataFile) -> list[Any]:
 
 
 def line_rows(file: DataFile) -> Iterator[Row]:
-    """A row a line."""
+    """One row for each line."""
     with file.open_text() as handle:
         for number, line in enumerate(handle, start=1):
             if line.strip():
@@ -63,4 +63,4 @@ def _recognises(head: bytes) -> bool:
     return first_character(head) in ("[", "{") and bool(lines) and all(map(is_json_line, lines))
 
 
-format = FileFormat("one JSON object a line", (".jsonl", ".ndjson"), _rows, _recognises)
+format = FileFormat("one JSON object per line", (".jsonl", ".ndjson"), _rows, _recognises)

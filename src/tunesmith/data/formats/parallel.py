@@ -28,7 +28,7 @@ def _files_by_language(source: str, notices: list[str] | None = None) -> dict[st
     names = [name.strip() for name in parts[2].split(",")] if parts else []
     if parts is None or len(set(names)) < 2 or len(set(names)) < len(names) or not all(names):
         raise DataError(
-            f"parallel text needs the files' endings in braces, two or more, got `{_name(source)}`.",
+            f"parallel text needs two or more endings in braces, got `{_name(source)}`.",
             remedy="Write `parallel:train.{en,de}` for train.en and train.de.",
         )
     files = {name: DataFile(f"{parts[1]}{name}{parts[3]}", notices) for name in names}
@@ -40,7 +40,7 @@ def _files_by_language(source: str, notices: list[str] | None = None) -> dict[st
 def _rows(source: str, notices: list[str]) -> Iterator[tuple[str, Row]]:
     files = _files_by_language(source, notices)
     with contextlib.ExitStack() as stack:
-        # Lines end at `\n` alone: a stray `\r` or U+2028 within one must not shift all that follow.
+        # Lines end only at `\n`: a stray `\r` or U+2028 within a line must not shift all following lines.
         handles = [stack.enter_context(file.open_text(newline="\n")) for file in files.values()]
         for number, lines in enumerate(itertools.zip_longest(*handles), start=1):
             if None in lines:
@@ -58,7 +58,7 @@ def _row(number: int, languages: list[str], lines: tuple[str, ...]) -> Row:
 def _line_counts(
     files: dict[str, DataFile], handles: list[IO[str]], number: int, lines: tuple[str | None, ...]
 ) -> dict[str, int]:
-    """Lines of each file, given those of the number at which one of them had ended."""
+    """Number of lines of each file, from the line number at which one of them ended."""
     return {
         file.name: number - 1 if line is None else number + sum(1 for _ in handle)
         for file, handle, line in zip(files.values(), handles, lines, strict=True)
@@ -68,8 +68,8 @@ def _line_counts(
 def _different_counts(counts: dict[str, int], name: str) -> DataError:
     said = ", ".join(f"`{file}` has {count}" for file, count in counts.items())
     return DataError(
-        f"parallel files must have as many lines as each other: {said}.",
-        remedy="Align them again; one line is missing, or one too many.",
+        f"parallel files must have the same number of lines: {said}.",
+        remedy="Align them again: a line is missing, or there is one too many.",
         location=name,
     )
 

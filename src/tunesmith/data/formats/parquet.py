@@ -1,4 +1,4 @@
-"""Parquet, read a batch at a time."""
+"""Parquet, read one batch at a time."""
 
 from __future__ import annotations
 

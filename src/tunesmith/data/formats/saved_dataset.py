@@ -1,4 +1,4 @@
-"""Folders that `datasets` saved (`save_to_disk`): one data set, or one folder a split with `dataset_dict.json`."""
+"""Folders that `datasets` saved (`save_to_disk`): one data set, or `dataset_dict.json` and a folder per split."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def _shards(folder: Path) -> list[Path]:
     if splits := _splits(folder):
         written = ", ".join(f"`{folder / name}`" for name in splits)
         raise DataError(
-            f"`{folder}` is {len(splits)} data sets side by side, and none of them is called `train`."
+            f"`{folder}` holds {len(splits)} data sets, and none of them is called `train`."
             if "train" not in splits
-            else f"`{folder}` is {len(splits)} data sets side by side, and a source is one.",
+            else f"`{folder}` holds {len(splits)} data sets, and a source must be one.",
             remedy=f"Name one: {written}.",
         )
     try:

@@ -1,8 +1,7 @@
 """Plain text, cut at blank lines into sections of several paragraphs.
 
-A section has at most 10,000 characters: enough to fill a context window, and little enough that a book is
-many rows, which can be shuffled and held out. The text itself is kept to the character: all sections, one
-after the other, are the file.
+A section has at most 10,000 characters: enough to fill a context window, and few enough that a book becomes many
+rows, which can be shuffled and held out. No character is changed: all sections together are the file.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from tunesmith.data.formats._encodings import text_problem
 from tunesmith.data.formats._files import DataFile
 
 SECTION_CHARACTERS = 10_000
-# Where a section may end, the best place first: after blank lines, after a line, after a blank.
+# Where a section may end, the best first: after blank lines, after a line, after a space.
 _ENDS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"\s"))
 
 
@@ -44,7 +43,7 @@ def _sections(handle: IO[str]) -> Iterator[str]:
 
 
 def _end(window: str) -> int:
-    """Where a section that begins with the window ends: as far on as possible, and never of blanks alone."""
+    """Where a section that begins with the window ends: as late as possible, and never with only spaces in it."""
     for pattern in _ENDS:
         ends = [match.end() for match in pattern.finditer(window)]
         if ends and window[: ends[-1]].strip():

@@ -1,8 +1,8 @@
-"""TMX 1.1 to 1.4, the exchange format of translation memories (gala-global.org/tmx-14b); one row a unit.
+"""TMX 1.1 to 1.4, the exchange format of translation memories (gala-global.org/tmx-14b); one row per unit.
 
-Read with expat, a unit at a time: memory does not grow with the file, and nothing is fetched. A DOCTYPE that
-declares entities is refused, for a few of them can be made to expand without bound. (ElementTree's iterparse
-was tried: it has no place to hang that refusal on, and keeps what it has read unless it is told not to.)
+The file is read with expat, one unit at a time, so memory does not grow with the file, and nothing is downloaded.
+A DOCTYPE that declares entities is refused, since a few entities can expand without limit. (ElementTree's
+iterparse was tried: it has no hook for this refusal, and by default it keeps everything that it has read.)
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from tunesmith.data.formats._files import DataFile
 from tunesmith.errors import DataError
 
 _CHUNK_BYTES = 2**16
-# What these hold is the markup of the program that the text came from; `hi` holds text.
+# The content of these is markup of the program that the text came from; `hi` holds text.
 _CODES = ("bpt", "ept", "it", "ph", "ut")
 
 
 @dataclass
 class _Unit:
-    """A `tu`: its languages, the text of each (None where there is no `seg`), entities nobody declared."""
+    """A `tu`: its languages, the text of each (None without a `seg`), and undeclared entities."""
 
     languages: list[str] = field(default_factory=list)
     texts: list[str | None] = field(default_factory=list)
@@ -38,7 +38,7 @@ def _rows(file: DataFile) -> Iterator[Row]:
                 yield _row(number, unit)
     except ExpatError as error:
         raise DataError(
-            f"`{file.name}` is not XML: {error}.", remedy="Export it again as TMX from where it came."
+            f"`{file.name}` is not XML: {error}.", remedy="Export it again as TMX from its program."
         ) from None
 
 
@@ -50,7 +50,7 @@ def _row(number: int, unit: _Unit) -> Row:
 
 
 def _names(languages: list[str]) -> list[str]:
-    """`en` for `en-US`; the whole tags where two variants of one language stand side by side."""
+    """`en` for `en-US`; the whole tags if a unit has two variants of one language."""
     primary = [language.replace("_", "-").partition("-")[0] for language in languages]
     return primary if len({name.lower() for name in primary}) == len(primary) else languages
 
@@ -70,7 +70,7 @@ def _fault(unit: _Unit, names: list[str]) -> str:
 
 
 class _Reader:
-    """Makes units of what expat meets."""
+    """Builds units from the events of expat."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -128,7 +128,7 @@ class _Reader:
     def _refuse_entity(self, name: str, *_: Any) -> None:
         raise DataError(
             f"a TMX file must not declare entities, and `{self._name}` declares `{name}`.",
-            remedy="Remove the ENTITY lines from its DOCTYPE, and write their texts in their places.",
+            remedy="Remove the ENTITY lines from its DOCTYPE, and write their texts where they are used.",
         )
 
 

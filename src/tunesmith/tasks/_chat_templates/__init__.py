@@ -1,10 +1,10 @@
-"""From messages to token ids, and which of them are the assistant's own words.
+"""From messages to token ids, and which of these the assistant writes.
 
-Only what the assistant writes is learned: its content and the marker that ends its turn, not the header
-that asks for it. Stock templates do not mark it (Llama's, Qwen's and Gemma's have no `{% generation %}`),
-so `turns` finds it in the text, and the tokenizer's offsets carry it to the tokens.
+Only the text that the assistant writes is learned: its content and the marker that ends its turn, not the header
+before it. Stock templates do not mark this text (Llama's, Qwen's and Gemma's have no `{% generation %}`), so
+`turns` finds it in the rendering, and the tokenizer's offsets give its tokens.
 
-Only the model's own template and those named here are rendered, by transformers, in its sandbox.
+Only the model's own template and the named ones here are rendered, by transformers, in its sandbox.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def end_of_turn_id(tokenizer: Any) -> int | None:
-    """The special token that ends an assistant's turn; None if the template writes none."""
+    """The special token that ends a turn of the assistant; None if the template writes none."""
     messages = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hello"}]
     try:
         ids, is_target, _ = encode_conversation(messages, tokenizer)
@@ -42,7 +42,7 @@ def end_of_turn_id(tokenizer: Any) -> int | None:
 
 
 def split_reply(messages: Sequence[Message]) -> tuple[list[Message], Message | None]:
-    """What was said before a last turn of the assistant, and that turn: the gold reply; None if absent."""
+    """The turns before a last turn of the assistant, and that turn (the gold reply), or None without one."""
     if messages and messages[-1]["role"] == "assistant":
         return list(messages[:-1]), messages[-1]
     return list(messages), None
@@ -64,7 +64,7 @@ def encode_prompt(messages: Sequence[Message], tokenizer: Any, tools: Tools = No
 def fit_prompt(
     messages: Sequence[Message], tokenizer: Any, most: int | None, tools: Tools = None
 ) -> list[int]:
-    """Token ids of a conversation that asks for a reply, at most so many: see `fitting`.
+    """Token ids of a conversation that asks for a reply, at most `most`: see `fitting`.
 
     Raises:
         RowError: nothing is said before the reply, or the template refuses the conversation.
@@ -77,7 +77,7 @@ def fit_prompt(
 
 
 def prompt_of(messages: Sequence[Message], tokenizer: Any, tools: Tools = None) -> Prompt:
-    """What is said before the reply, in tokens."""
+    """The turns before the reply, with their tokens."""
     said, _ = split_reply(messages)
     return Prompt(said, lambda part: encode_prompt([*part], tokenizer, tools))
 
@@ -85,19 +85,19 @@ def prompt_of(messages: Sequence[Message], tokenizer: Any, tools: Tools = None) 
 def encode_conversation(
     messages: Sequence[Message], tokenizer: Any, tools: Tools = None
 ) -> tuple[list[int], list[bool], int]:
-    """Token ids of a whole conversation, and which of them the assistant has to write.
+    """Token ids of a whole conversation, and which of them the assistant writes.
 
     Args:
-        messages: as `checked_messages` returns them.
-        tokenizer: one that `choose_template` has seen.
-        tools: the functions the assistant may call, as JSON Schema.
+        messages: messages from `checked_messages`.
+        tokenizer: tokenizer after `choose_template`.
+        tools: functions that the assistant may call, as JSON Schema.
 
     Returns:
-        Token ids; whether each is a target; how many bytes of UTF-8 the targets' text has, without the
-        markers that end the turns.
+        Token ids; whether each is a target; the number of UTF-8 bytes in the targets' text, without the markers
+        that end the turns.
 
     Raises:
-        RowError: the template refuses the conversation, or it cannot be told what of it is a turn's.
+        RowError: the template refuses the conversation, or a turn cannot be found in the rendering.
     """
     text = render(messages, tokenizer, tools)
     specials = _special_tokens(tokenizer)
@@ -113,7 +113,7 @@ def encode_conversation(
 
 
 def _tokens(text: str, tokenizer: Any) -> tuple[list[int], list[tuple[int, int]]]:
-    """Token ids of a rendering, and the characters each stands for."""
+    """Token ids of a rendering, and the characters of each token."""
     encoded = tokenizer(
         text,
         add_special_tokens=False,  # the template has written them
@@ -136,7 +136,7 @@ def _targets(
         while current < len(spans) and spans[current].end <= start:
             current += 1
         span = spans[current] if current < len(spans) else None
-        # A header's special token may swallow the white space that the content begins with.
+        # A special token of the header may include the white space at the start of the content.
         is_header = span is not None and special and start < span.start
         targets.append(span is not None and end > span.start and not is_header)
         previous = max(previous, end)
@@ -146,8 +146,8 @@ def _targets(
 def _drops_characters(offsets: Sequence[tuple[int, int]], is_special: Sequence[bool], length: int) -> bool:
     """Whether tokens leave a gap before a special token or the end of the text.
 
-    A BPE without an unknown token (transformers 5 builds every `LlamaTokenizer` as one) drops a character
-    that it lacks, and places what follows too early, up to the next special token.
+    A BPE without an unknown token (transformers 5 builds every `LlamaTokenizer` as one) drops a character that it
+    lacks, and shifts the offsets of the following tokens, up to the next special token.
     """
     covered = 0
     for (start, end), special in zip(offsets, is_special, strict=True):
@@ -160,7 +160,7 @@ def _drops_characters(offsets: Sequence[tuple[int, int]], is_special: Sequence[b
 def _counted_targets(
     text: str, ids: Sequence[int], spans: Sequence[Span], tokenizer: Any
 ) -> list[bool] | None:
-    """Targets without offsets: how many tokens the text has up to each border; None if one straddles it."""
+    """Targets without offsets, from the number of tokens up to each border; None if a token crosses a border."""
     targets = [False] * len(ids)
     for span in spans:
         before, through = (_tokens(text[:at], tokenizer)[0] for at in (span.start, span.end))
@@ -171,7 +171,7 @@ def _counted_targets(
 
 
 def _special_tokens(tokenizer: Any) -> dict[str, int]:
-    """Every special token and its id, longest first, since one may end in another."""
+    """Every special token and its id, longest first, since a token may end with another."""
     named = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
     added = {token.content: i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
     return dict(sorted({**named, **added}.items(), key=lambda item: -len(item[0])))

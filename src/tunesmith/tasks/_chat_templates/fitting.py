@@ -1,9 +1,9 @@
-"""A prompt that is too long, made to fit: the oldest turns go first; how it begins and the system turn stay.
+"""Fitting a prompt that is too long: the oldest turns are removed; the first token and the system turn stay.
 
-A model was trained on conversations that begin with its first token, and on instructions of the system turn. A
-prompt that simply loses its beginning has neither. So whole turns are left out, after the system turn, from the
-oldest to the one before the last of the user. Where that is not enough, the last turn loses the beginning of its
-text, and a system turn that would leave it less than a quarter of the room loses its end.
+A model was trained on conversations that begin with its first token, and with instructions in the system turn. A
+prompt that loses its beginning has neither. So whole turns after the system turn are removed, from the oldest up
+to the last turn of the user. If that is not enough, the last turn loses the beginning of its text. A system turn
+that leaves less than a quarter of the room for the rest loses its end.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections.abc import Callable, Sequence
 from tunesmith.tasks._chat_templates.turns import Message
 
 _LEAST_TAIL = 0.25
-"""Share of the room that the end of a prompt has, however long the system turn is."""
+"""Least share of the room for the end of a prompt, whatever the length of the system turn."""
 
 
 Encode = Callable[[Sequence[Message]], list[int]]
 
 
 class Prompt:
-    """What is said before a reply, and how many tokens it has.
+    """The turns before a reply, and their tokens.
 
     Args:
-        messages: without the reply.
-        encode: token ids of messages that ask for a reply.
+        messages: messages without the reply.
+        encode: function from messages to the token ids of a prompt.
     """
 
     def __init__(self, messages: Sequence[Message], encode: Encode) -> None:
@@ -32,7 +32,7 @@ class Prompt:
         self.ids = encode(self.messages)
 
     def fitted(self, most: int) -> Prompt:
-        """The prompt with as few of its oldest turns left out as fit; the last of the user stays in any case."""
+        """The prompt without its oldest turns, as few as possible; the last turn of the user always stays."""
         if len(self.ids) <= most:
             return self
         system = self._system()
@@ -40,7 +40,7 @@ class Prompt:
         starts = [i for i in users if i > len(system)]
         if not starts:
             return self
-        # The later the start, the shorter: the first that fits is between those that do not and those that do.
+        # A later start gives a shorter prompt, so bisection finds the first start that fits.
         low, high = 0, len(starts) - 1
         while low < high:
             middle = (low + high) // 2
@@ -51,7 +51,7 @@ class Prompt:
         return Prompt([*system, *self.messages[starts[low] :]], self.encode)
 
     def gap(self, most: int) -> slice:
-        """The tokens that must go for the rest to fit: those where the first turn begins to say something."""
+        """The tokens to remove so that the rest fits: the first ones in the content of the first turn."""
         excess = len(self.ids) - most
         if excess <= 0:
             return slice(0, 0)
@@ -64,7 +64,7 @@ class Prompt:
         return self.messages[:first]
 
     def _n_before_the_first_turn(self) -> int:
-        """Tokens of the beginning, the system turn and the header of the next one."""
+        """Number of tokens before the content of the first turn after the system turn."""
         n_system = len(self._system())
         first = self.messages[min(n_system, len(self.messages) - 1)]
         other = "-" if not str(first.get("content")).startswith("-") else "+"
@@ -74,5 +74,5 @@ class Prompt:
 
 
 def without(ids: Sequence[int], gap: slice) -> list[int]:
-    """Token ids without those of the gap."""
+    """Token ids without those in the gap."""
     return [*ids[: gap.start], *ids[gap.stop :]]

@@ -1,7 +1,7 @@
-"""Which template a conversation is written with: the model's own, or one of four that need no model.
+"""The chat template: the model's own, or one of four named templates.
 
-The four are one text, `named.jinja`, filled in with what sets them apart. It marks what the assistant
-writes with `{% generation %}`, so that other tools can learn from conversations with the saved tokenizer.
+The four are one text, `named.jinja`, with different values filled in. It marks the text that the assistant writes
+with `{% generation %}`, so that other tools can train on conversations with the saved tokenizer.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from tunesmith.errors import ModelError, RecipeError, did_you_mean
 
 @dataclass(frozen=True)
 class _Named:
-    """What sets one named template apart from the others.
+    """The values of one named template.
 
     Args:
-        header: Jinja that writes a turn's opening; `role` is the turn's role. It must not end in a space,
-            which tokenizers join to the word that follows: the prompt would be cut into other tokens than
-            the text that was learned.
-        end: Jinja expression of what ends an assistant's turn.
-        closes_all: whether it ends the other turns too.
-        gap: what stands between turns.
-        tokens: special tokens it needs.
+        header: Jinja code for the header of a turn; `role` is the turn's role. It must not end in a space, since
+            tokenizers join a space to the following word: the prompt would have other tokens than the training
+                text.
+        end: Jinja expression for the end of an assistant's turn.
+        closes_all: whether the other turns also end with it.
+        gap: text between turns.
+        tokens: special tokens that the template needs.
     """
 
     header: str
@@ -50,26 +50,26 @@ _NAMED = {
 }
 
 NAMES = tuple(sorted(_NAMED))
-"""The templates that need no model to bring them."""
+"""The names of the templates that do not come from a model."""
 
 
 def choose_template(tokenizer: Any, asked: str) -> list[str]:
-    """Gives the tokenizer the chat template asked for, and the special tokens it needs.
+    """Gives the tokenizer the requested chat template, and the special tokens that it needs.
 
     Args:
         tokenizer: a fast tokenizer; its `chat_template` is set.
         asked: `auto` (the model's own, else `plain`), or one of NAMES.
 
     Returns:
-        The tokens that were added: the model's embeddings must grow by as many.
+        The tokens that were added: the model's embeddings must grow by their number.
 
     Raises:
-        RecipeError: there is no such template.
-        ModelError: the tokenizer cannot be used with it.
+        RecipeError: the template is unknown.
+        ModelError: the template does not work with this tokenizer.
     """
     if asked != "auto" and asked not in _NAMED:
         raise RecipeError(
-            f"a chat template is `auto` or one of those named here, and `{asked}` is not.",
+            f"a chat template must be `auto` or a known name, got `{asked}`.",
             remedy=did_you_mean(asked, ("auto", *NAMES)),
             location="data.chat_template",
         )
@@ -85,7 +85,7 @@ def _give(tokenizer: Any, name: str) -> list[str]:
     if named.end == "eos_token" and not tokenizer.eos_token:
         raise ModelError(
             f"the chat template `{name}` ends a turn with the end-of-text token, and the tokenizer has none.",
-            remedy="Take one that brings its own: `data.chat_template=chatml`.",
+            remedy="Use a template with its own token: `data.chat_template=chatml`.",
         )
     known = tokenizer.get_vocab()
     new = [token for token in named.tokens if token not in known]
@@ -105,7 +105,7 @@ def _source(named: _Named, *, with_bos: bool) -> str:
 
 
 def _writes_bos(tokenizer: Any) -> bool:
-    """Whether the model saw its begin-of-text token before every text, so that it must see it here."""
+    """Whether the tokenizer puts a begin-of-text token before every text, so the template must write it too."""
     ids = tokenizer("a", verbose=False)["input_ids"]
     return tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
 
@@ -113,7 +113,7 @@ def _writes_bos(tokenizer: Any) -> bool:
 def _refuse_slow(tokenizer: Any) -> None:
     if not tokenizer.is_fast:
         raise ModelError(
-            "a chat needs a fast tokenizer, which says where in the text each token stands, and this one is "
+            "a chat needs a fast tokenizer, which gives the offsets of tokens, and this one is "
             f"{type(tokenizer).__name__}.",
             remedy="Save the model with a `tokenizer.json`.",
         )
@@ -124,6 +124,6 @@ def _refuse_ambiguous(template: Any) -> None:
         names = ", ".join(f"`{name}`" for name in sorted(template))
         raise RecipeError(
             f"the model has several chat templates ({names}), and none is its default.",
-            remedy="Name one of ours: " + ", ".join(f"`{name}`" for name in NAMES) + ".",
+            remedy="Name one of these: " + ", ".join(f"`{name}`" for name in NAMES) + ".",
             location="data.chat_template",
         )

@@ -1,13 +1,13 @@
-"""Where the assistant's turns stand in a rendered conversation, found by rendering parts of it.
+"""The locations of the assistant's turns in a rendered conversation, found by rendering parts of it.
 
-The conversation up to a turn with the generation prompt, and the same with the turn: what the second has
-more is the turn. That costs two renders a turn, and is exact.
+The conversation is rendered up to a turn with the generation prompt, and again with the turn. The additional text
+is the turn. This needs two renderings per turn, and is exact.
 
-Some templates rewrite what came before: Qwen's takes the thinking out of earlier turns, Mistral's moves
-the system text to the last user turn, Phi's writes an end-of-text only at the very end. Then the turn is
-looked for in the whole rendering, by putting two marks around its content and rendering once more: the
-marks tell the place, and everything else must be unchanged, or the row is refused. Searching for the
-content alone was dropped: people say "yes" more than once, and users say what assistants say.
+Some templates rewrite earlier turns: Qwen's removes the thinking of earlier turns, Mistral's moves the system text
+to the last user turn, Phi's writes an end-of-text only at the very end. Then the turn is searched for in the whole
+rendering: two marks are put around its content, and the conversation is rendered again. The marks give the
+location, and everything else must be unchanged, or the row is refused. A search for the content alone was dropped,
+since the same text may occur in several turns.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FIRST_THOUGHT = re.compile(r".*?</think>\s*", re.DOTALL)
 
 @dataclass(frozen=True)
 class Span:
-    """Where one turn stands in the rendering, in characters; `end` is after its end-of-turn marker."""
+    """The location of one turn in the rendering, in characters; `end` is after its end-of-turn marker."""
 
     start: int
     end: int
@@ -43,10 +43,10 @@ class Finder:
     """Finds the assistant's turns of one conversation in its rendering.
 
     Args:
-        messages: the conversation.
-        text: its rendering.
-        tokenizer: whose template it is.
-        tools: that it was rendered with.
+        messages: messages of the conversation.
+        text: rendering of the conversation.
+        tokenizer: tokenizer with the template.
+        tools: tools in the rendering.
         specials: special tokens, longest first.
     """
 
@@ -60,7 +60,7 @@ class Finder:
         """The span of turn `i`, which is the assistant's.
 
         Raises:
-            RowError: the template does not write the turn, or does not let it be told apart.
+            RowError: the template does not write the turn, or the turn cannot be found.
         """
         head = self._part(i, ask=True)
         whole = self.text if i == len(self.messages) - 1 else self._part(i + 1)
@@ -73,16 +73,16 @@ class Finder:
         return self._span(i, self._begin(i, head, at), stop)
 
     def _part(self, n: int, *, ask: bool = False) -> str | None:
-        """The first `n` turns alone; None where the template refuses them, though it took the whole."""
+        """The first `n` turns alone; None if the template refuses them, though it accepts the whole."""
         try:
             return render(self.messages[:n], self.tokenizer, self.tools, ask=ask) if n else None
         except RowError:
             return None
 
     def _find_marked(self, i: int, start: int | None, reply: str) -> tuple[int, int]:
-        """From where to where the turn's words stand, by marks around what it says after its thinking.
+        """Start and end of the turn's text, by marks around its content after the thinking.
 
-        They begin at `start`, where the prompt for the turn ends, if what came before is unchanged.
+        The text begins at `start`, where the prompt for the turn ends, if the earlier turns are unchanged.
         """
         content, said = self.messages[i]["content"], _spoken(self.messages[i])
         at = content.rindex(said)
@@ -108,7 +108,7 @@ class Finder:
         raise self._lost(i)
 
     def _place(self, i: int, changed: Message) -> tuple[int, int]:
-        """Where two marks stand that were put into a turn; nothing else may differ for them."""
+        """The locations of two marks in a turn; the rest of the rendering must be unchanged."""
         turns = [*self.messages[:i], {**self.messages[i], **changed}, *self.messages[i + 1 :]]
         before, opened, rest = render(turns, self.tokenizer, self.tools).partition(_OPEN)
         between, closed, after = rest.partition(_CLOSE)
@@ -117,7 +117,7 @@ class Finder:
         return len(before), len(before) + len(between)
 
     def _begin(self, i: int, head: str | None, at: int) -> int:
-        """Where a turn begins whose words begin at `at`: white space after its header is its own."""
+        """The start of a turn whose text begins at `at`: white space after the header belongs to the turn."""
         begin = len(head) if head and self.text.startswith(head) else self._after_header(i, head, at)
         return at if self.text[begin:at].strip() else min(begin, at)
 
@@ -129,7 +129,7 @@ class Finder:
         return self.text.rindex(header, 0, at) + len(header) if header in self.text[:at] else at
 
     def _span(self, i: int, start: int, stop: int) -> Span:
-        """The span of a turn whose words stand from `start` to `stop`, with the marker that follows."""
+        """The span of a turn with its text from `start` to `stop`, including the marker after it."""
         said = self.text[start:stop]
         calls = _calls(self.messages[i])
         if not said or not all(call["function"]["name"] in said for call in calls):
@@ -139,10 +139,11 @@ class Finder:
         return Span(start, marker.end() if marker else stop, self._scored_bytes(i, said))
 
     def _body_length(self, i: int, reply: str) -> int:
-        """How long a turn is without the special tokens, and white space around them, at its end.
+        """Length of a turn without the special tokens, and the white space around them, at its end.
 
-        A template may write two: that of the turn, then that of the text. White space alone is no marker
-        but, where there is none, what ends the turn. A content that ends in a marker keeps it.
+        A template may write two: that of the turn, then that of the text. White space alone is not a marker;
+            without
+        a marker, it ends the turn. Content that ends in a marker keeps it.
         """
         spoken = _spoken(self.messages[i])
         at_least = reply.index(spoken) + len(spoken) if spoken in reply else 0
@@ -155,9 +156,9 @@ class Finder:
         return len(body)
 
     def _scored_bytes(self, i: int, said: str) -> int:
-        """Bytes of the content, without what the template writes around it; of all that is said if more.
+        """Bytes of the content, without text of the template; of the whole turn if it has more than content.
 
-        An empty `<think></think>` is the template's, and would make the bits per byte look better.
+        An empty `<think></think>` is written by the template, and would make the bits per byte look better.
         """
         message = self.messages[i]
         content, more = message["content"].strip(), ("tool_calls", "reasoning_content")
@@ -166,13 +167,13 @@ class Finder:
 
     def _lost(self, i: int) -> RowError:
         return RowError(
-            f"the chat template does not let turn {i + 1} be told apart: in the whole conversation it is "
-            "written otherwise than as the last turn."
+            f"turn {i + 1} cannot be found in the rendering: the chat template writes it differently in the whole "
+            "conversation than as the last turn."
         )
 
 
 def render(messages: Sequence[Message], tokenizer: Any, tools: Tools, *, ask: bool = False) -> str:
-    """The conversation as text; with `ask`, up to where the assistant's words begin."""
+    """The conversation as text; with `ask`, up to the start of the assistant's text."""
     from jinja2 import TemplateError
 
     try:
@@ -200,7 +201,7 @@ def _marked(text: str) -> str:
 
 
 def _spoken(message: Message) -> str:
-    """What a turn says after its thinking."""
+    """The content of a turn after its thinking."""
     content: str = message["content"]
     thought = _THOUGHT.match(content)
     return content[thought.end() if thought else 0 :].strip()
