@@ -1,0 +1,25 @@
+"""Names for types that many modules use.
+
+transformers has no types that a checker can use, so its classes stand here for what a value is, and are imported for
+checking only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+    Array: TypeAlias = NDArray[Any]
+    """An array of any type of number."""
+    Model: TypeAlias = PreTrainedModel
+    """A model of transformers."""
+    Tokenizer: TypeAlias = PreTrainedTokenizerFast
+    """A fast tokenizer of transformers."""
+    Config: TypeAlias = PretrainedConfig
+    """The configuration of a model."""
+
+JsonObject: TypeAlias = dict[str, Any]
+"""An object of a JSON document; a row of a file."""
