@@ -102,3 +102,16 @@ def _plain_character(character: str) -> str:
     if character in _DASHES or unicodedata.category(character) == "Pd":
         return "-"
     return character.casefold()
+
+
+def elsewhere(text: str, start: int, context: str) -> str:
+    """Where an answer stands that does not stand where it should, as the end of a message."""
+    unit = in_other_units(context, text, start)
+    if unit:
+        return f" It does if the places are counted in {unit}: count characters (code points)."
+    for how in WAYS:
+        found = find(context, text, start, how)
+        if found:
+            shown = context[slice(*found)][:60]
+            return f" `{shown}` stands at {found[0]}: `data.align_answers={how}` would find it."
+    return ""
