@@ -8,9 +8,8 @@ from transformers import AutoTokenizer
 
 from tunesmith.encoded import Ragged
 from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, EvalPredictions, RowError
-from tunesmith.tasks._tags import scheme_of, spans_of_tags
+from tunesmith.tasks._tags import allowed_tags, most_probable, scheme_of, spans_of_tags
 from tunesmith.tasks._units import NO_TOKEN_BORDER, NO_WORD_BORDER
-from tunesmith.tasks.token_classification import _allowed, most_probable
 from tunesmith.testing.tiny import write_tiny_model
 
 TASK = TASKS.get("token-classification")
@@ -273,7 +272,7 @@ def test_a_word_is_judged_where_it_stands_furthest_from_an_edge(tokenizer):
 def test_the_most_probable_sequence_is_that_of_trying_all(n, seed, spread):
     logits = np.random.default_rng(seed).normal(0, spread, (n, len(LABELS)))
     scores = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    allowed = _allowed(LABELS)
+    allowed = allowed_tags(LABELS)
 
     def fits(tags):
         return all(allowed[a, b] for a, b in zip((len(LABELS), *tags), tags, strict=False))
@@ -285,7 +284,7 @@ def test_the_most_probable_sequence_is_that_of_trying_all(n, seed, spread):
 
 
 def test_i_follows_only_its_own_kind():
-    allowed = _allowed(LABELS)
+    allowed = allowed_tags(LABELS)
     for j, label in enumerate(LABELS):
         for i, before in enumerate([*LABELS, "the beginning"]):
             expected = not label.startswith("I-") or before[2:] == label[2:]

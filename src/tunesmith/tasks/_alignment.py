@@ -102,3 +102,16 @@ def _plain_character(character: str) -> str:
     if character in _DASHES or unicodedata.category(character) == "Pd":
         return "-"
     return character.casefold()
+
+
+def elsewhere(text: str, start: int, context: str) -> str:
+    """The location of an answer that is not at its offset, as the end of a message."""
+    unit = in_other_units(context, text, start)
+    if unit:
+        return f" It is there if offsets are counted in {unit}: count characters (code points)."
+    for how in WAYS:
+        found = find(context, text, start, how)
+        if found:
+            shown = context[slice(*found)][:60]
+            return f" `{shown}` is at {found[0]}: `data.align_answers={how}` would find it."
+    return ""

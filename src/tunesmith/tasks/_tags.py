@@ -8,8 +8,14 @@ and counted. In IOB1, this is the rule (Tjong Kim Sang and Veenstra 1999).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tunesmith.tasks import RowError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Span = tuple[int, int, str]
 """(start, end, label), in characters or in words."""
@@ -90,3 +96,38 @@ def scheme_of(rows: Iterable[Sequence[str]]) -> tuple[str, int]:
         return "BILOU", begun_with_i
     # In IOB1, B is only used between two entities of one type that touch.
     return ("IOB1", 0) if begun_with_i > begun_with_b else ("IOB2", begun_with_i)
+
+
+def allowed_tags(labels: Sequence[str]) -> NDArray[np.bool_]:
+    """[k + 1, k], whether a tag may follow another; the last row is the beginning."""
+    k = len(labels)
+    allowed = np.ones((k + 1, k), dtype=bool)
+    for j, label in enumerate(labels):
+        if label.startswith("I-"):
+            allowed[:, j] = [other[2:] == label[2:] for other in labels] + [False]
+    return allowed
+
+
+def most_probable(log_probabilities: NDArray[np.float32], allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The most probable sequence of tags [words] in which every tag may follow the one before it (Viterbi).
+
+    Args:
+        log_probabilities: [words, k].
+        allowed: [k + 1, k]; the last row is the beginning.
+    """
+    best = log_probabilities.argmax(-1)
+    before = np.concatenate([[len(allowed) - 1], best[:-1]]) if len(best) else best
+    if allowed[before, best].all():
+        return np.asarray(best)
+    costs = np.where(allowed, 0.0, -np.inf)
+    score = log_probabilities[0] + costs[-1]
+    back = np.zeros(log_probabilities.shape, dtype=np.int64)
+    for word in range(1, len(log_probabilities)):
+        through = score[:, None] + costs[:-1]
+        back[word] = through.argmax(0)
+        score = through[back[word], np.arange(through.shape[1])] + log_probabilities[word]
+    tags = np.zeros(len(log_probabilities), dtype=np.int64)
+    tags[-1] = score.argmax()
+    for word in range(len(tags) - 1, 0, -1):
+        tags[word - 1] = back[word, tags[word]]
+    return tags

@@ -289,19 +289,6 @@ def _misplaced(item: Any, context: str) -> bool:
     return start < 0 or context[start : start + len(item["text"])] != item["text"]
 
 
-def _elsewhere(text: str, start: int, context: str) -> str:
-    """The location of an answer that is not at its offset, as the end of a message."""
-    unit = alignment.in_other_units(context, text, start)
-    if unit:
-        return f" It is there if offsets are counted in {unit}: count characters (code points)."
-    for how in alignment.WAYS:
-        found = alignment.find(context, text, start, how)
-        if found:
-            shown = context[slice(*found)][:60]
-            return f" `{shown}` is at {found[0]}: `data.align_answers={how}` would find it."
-    return ""
-
-
 def _answer(item: Any, context: str) -> dict[str, Any]:
     is_misplaced = _misplaced(item, context)
     start, text = _start_of(item), item["text"]
@@ -309,7 +296,7 @@ def _answer(item: Any, context: str) -> dict[str, Any]:
         found = context[start : start + len(text)] if start >= 0 else ""
         raise RowError(
             f"the answer `{text[:60]}` is not at character {start} of the context (there: `{found[:60]}`)."
-            + _elsewhere(text, start, context)
+            + alignment.elsewhere(text, start, context)
         )
     lead = len(text) - len(text.lstrip())
     if not text.strip():

@@ -46,7 +46,14 @@ from tunesmith.tasks import _texts as texts
 from tunesmith.tasks import _units as units
 from tunesmith.tasks._annotations import recognise_entities
 from tunesmith.tasks._labels import refuse_unknown_label, spelling_notices
-from tunesmith.tasks._tags import Span, refuse_numbers, scheme_of, spans_of_tags
+from tunesmith.tasks._tags import (
+    Span,
+    allowed_tags,
+    most_probable,
+    refuse_numbers,
+    scheme_of,
+    spans_of_tags,
+)
 from tunesmith.tasks._values import label_config, labels_in, list_of, text_of
 
 if TYPE_CHECKING:
@@ -329,7 +336,7 @@ def _labels(
 
 def _decode(evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
     labels = label_schema["labels"]
-    allowed = _allowed(labels)
+    allowed = allowed_tags(labels)
     answers: list[Prediction] = []
     for row, (first, last, logits) in enumerate(_logits_of_units(evaluated)):
         text, bounds = evaluated.columns["text"][row], evaluated.columns["words"][row]
@@ -365,38 +372,3 @@ def _logits_of_units(
         )
         for at in (stands[a:b] for a, b in pairwise(borders.tolist()))
     ]
-
-
-def _allowed(labels: Sequence[str]) -> NDArray[np.bool_]:
-    """[k + 1, k], whether a tag may follow another; the last row is for the first tag."""
-    k = len(labels)
-    allowed = np.ones((k + 1, k), dtype=bool)
-    for j, label in enumerate(labels):
-        if label.startswith("I-"):
-            allowed[:, j] = [other[2:] == label[2:] for other in labels] + [False]
-    return allowed
-
-
-def most_probable(log_probabilities: NDArray[np.float32], allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The most probable sequence of tags [words] in which every tag may follow the one before it (Viterbi).
-
-    Args:
-        log_probabilities: [words, k].
-        allowed: [k + 1, k]; the last row is for the first tag.
-    """
-    best = log_probabilities.argmax(-1)
-    before = np.concatenate([[len(allowed) - 1], best[:-1]]) if len(best) else best
-    if allowed[before, best].all():
-        return np.asarray(best)
-    costs = np.where(allowed, 0.0, -np.inf)
-    score = log_probabilities[0] + costs[-1]
-    back = np.zeros(log_probabilities.shape, dtype=np.int64)
-    for word in range(1, len(log_probabilities)):
-        through = score[:, None] + costs[:-1]
-        back[word] = through.argmax(0)
-        score = through[back[word], np.arange(through.shape[1])] + log_probabilities[word]
-    tags = np.zeros(len(log_probabilities), dtype=np.int64)
-    tags[-1] = score.argmax()
-    for word in range(len(tags) - 1, 0, -1):
-        tags[word - 1] = back[word, tags[word]]
-    return tags
