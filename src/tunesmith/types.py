@@ -1,7 +1,7 @@
 """Names for types that many modules use.
 
-transformers has no types that a checker can use, so its classes stand here for what a value is, and are imported for
-checking only.
+transformers has no types that a checker can use. Its classes stand here for what a value is, and are imported
+only for checking.
 """
 
 from __future__ import annotations
