@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tunesmith.acceleration.embedding_rows import training_rows
 from tunesmith.errors import RecipeError
 from tunesmith.models import memory as memory_module
 from tunesmith.models.memory import (
@@ -152,7 +153,7 @@ def test_rows_of_the_token_table_that_do_not_occur_take_nothing(ids, rows):
         return model.linear(model.embedding(torch.full((sequences, tokens), 5))), sequences * tokens, tokens
 
     used = None if ids is None else [np.array(ids)]
-    memory = measure_memory(model, forward, longest=100, ids=used)
+    memory = measure_memory(model, forward, longest=100, as_trained=training_rows(model, used))
     assert memory.gradients == (8 * rows + 16) * 4
     assert memory.optimizer == 2 * memory.gradients
     assert memory.weights == (8 * 1000 + 16) * 4

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 AS_IT_IS = "as it is"
 """A pooling: whatever the model's own layers do, with nothing added."""
 
+PoolingLayer = Literal["new", "kept", "none"]
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -119,10 +121,7 @@ def load_for_training(
     prepare = functools.partial(prepare_tokenizer, task, tokenizer, train or {}, chat_template=chat_template)
     model, missing, added = _open(files, task, config, wanted, tokenizer, prepare, seed)
     refuse_holes(files, model, missing, config.num_hidden_layers - 1 if layer == "new" else None)
-    if layer == "new":
-        heads.make_pooling_layer(model)
-    elif layer == "kept":
-        heads.freeze_pooling_layer(model)
+    _make_pooling_layer(model, layer)
     # A head that read the first token cannot read the mean.
     head_is_new = not keep_head or layer == "new" or any(is_head(model, name) for name in missing)
     if head_is_new and heads.has_head(wanted):
@@ -140,9 +139,7 @@ def load_for_training(
     )
 
 
-def _choose_pooling_layer(
-    files: ModelFiles, task: Task, pooling: str, *, keep_head: bool
-) -> Literal["new", "kept", "none"]:
+def _choose_pooling_layer(files: ModelFiles, task: Task, pooling: str, *, keep_head: bool) -> PoolingLayer:
     """Whether a pooling layer is added to the model, or it has one from an earlier run."""
     config = files.config()
     if not task.pooling:
@@ -156,6 +153,13 @@ def _choose_pooling_layer(
         return "kept"
     adds = pooling != AS_IT_IS and _wants_pooling_layer(config, pooling, keep_head=keep_head)
     return "new" if adds else "none"
+
+
+def _make_pooling_layer(model: Any, layer: PoolingLayer) -> None:
+    if layer == "new":
+        heads.make_pooling_layer(model)
+    elif layer == "kept":
+        heads.freeze_pooling_layer(model)
 
 
 def _open(
