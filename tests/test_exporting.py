@@ -68,7 +68,7 @@ def test_the_caller_may_allow_more_and_it_is_written_down(run, tmp_path):
 
 
 def test_a_trained_run_changes_only_what_an_export_may_lose(run, tmp_path):
-    with pytest.raises(RecipeError, match="the run is trained"):
+    with pytest.raises(RecipeError, match="only keys of `export` can be changed"):
         tunesmith.export(run.path, "merged", output_dir=tmp_path / "x", overrides={"seed": 3})
     with pytest.raises(RecipeError, match="min_agreement"):
         tunesmith.export(run.path, "merged", output_dir=tmp_path / "x", overrides={"export.min_agreement": 3})

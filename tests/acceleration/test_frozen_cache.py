@@ -268,14 +268,14 @@ def custom(name, **options):
         ("GPT2", {"embd_pdrop": 0.1}, ""),
         # What comes between the embeddings and the layers:
         ("GPTNeoX", {"intermediate_size": 32, "hidden_dropout": 0.1}, "dropout"),
-        ("Electra", {"intermediate_size": 32, "embedding_size": 8}, "learns"),
+        ("Electra", {"intermediate_size": 32, "embedding_size": 8}, "trained"),
         # Positions that all layers share:
         (
             "DebertaV2",
             {"intermediate_size": 32, "relative_attention": True, "pos_att_type": ["c2p"]},
-            "learns",
+            "trained",
         ),
-        ("MPNet", {"intermediate_size": 32}, "learns"),
+        ("MPNet", {"intermediate_size": 32}, "trained"),
     ],
 )
 def test_a_family_is_tried_before_it_is_relied_on(tmp_path, name, options, problem):

@@ -54,7 +54,7 @@ def test_every_format_gives_the_same_rows(tmp_path, ending, compressed):
         ("a.csv", b"", "is empty"),
         ("a.csv", b"text,label\x00\x01\x02", "is a binary file"),
         ("a.docx", b"PK", "no known format.*Save the text as .txt"),
-        ("a.xlsx", b"PK", "is no Excel workbook"),
+        ("a.xlsx", b"PK", "is not an Excel workbook"),
         ("a", b"text", "ends in `nothing`"),
         ("a.csv.gz", b"not gzip", "damaged gzip file"),
         ("a.csv.gz", CUT, "damaged gzip file"),

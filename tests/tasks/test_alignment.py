@@ -83,7 +83,7 @@ def test_an_answer_is_moved_to_where_it_stands_and_listed():
     assert TASK.read(aligned)["answers"] == [{"text": "$35 per night", "start": 10}]
     assert moved == [Realigned("$ 35 per night", 12, "$35 per night", 10)]
     assert TASK.alignment.align(given, "nearby")[1] == []
-    with pytest.raises(RowError, match="does not stand at character 12"):
+    with pytest.raises(RowError, match="is not at character 12"):
         TASK.read(TASK.alignment.align(given, "nearby")[0])
 
 

@@ -151,14 +151,14 @@ class ExporterContract:
 
         target = Path(facts["path"])
         before = (target / "export.json").read_bytes()
-        with pytest.raises(RunError, match="holds an export already"):
+        with pytest.raises(RunError, match="already holds an export"):
             export(run.path, self.name, overrides=self.allowed)
         assert (target / "export.json").read_bytes() == before
         (target / "stale").write_text("")
         again = export(run.path, self.name, overrides=self.allowed, force=True)
         assert again["check"]["run"] == facts["check"]["run"]
         assert not (target / "stale").exists()
-        with pytest.raises(RunError, match="holds no export"):
+        with pytest.raises(RunError, match="does not hold an export"):
             export(run.path, self.name, output_dir=run.path, force=True)
 
 
