@@ -363,6 +363,6 @@ def test_a_launcher_of_several_processes_is_refused_before_anything_is_touched(
     tiny_model, tiny_files, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(RunError, match="a launcher has started 2"):
+    with pytest.raises(RunError, match="another one has started 2 processes"):
         pipeline.train(a_recipe(tiny_model, tmp_path / "run", tiny_files["train"]))
     assert not (tmp_path / "run").exists()

@@ -25,7 +25,8 @@ T = TypeVar("T")
 
 _PATIENCE = timedelta(days=7)
 """How long a process waits for another, which may score a large test set meanwhile."""
-_OTHER_LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+_WORLD_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+_SET_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def launched() -> tuple[int, int]:
@@ -40,9 +41,11 @@ def is_first_process() -> bool:
 
 def refuse_other_launchers() -> None:
     """Raises RunError under a launcher other than `torchrun`: each process would do the whole work."""
-    for name in _OTHER_LAUNCHERS:
+    if all(name in os.environ for name in _SET_BY_TORCHRUN):
+        return
+    for name in _WORLD_SIZES:
         size = os.environ.get(name, "")
-        if size.isdigit() and int(size) > 1 and "RANK" not in os.environ:
+        if size.isdigit() and int(size) > 1:
             raise RunError(
                 f"the launcher must be `torchrun`, and another one has started {size} processes "
                 f"({name} is {size}).",

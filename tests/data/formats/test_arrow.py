@@ -27,3 +27,13 @@ def test_what_is_no_arrow(tmp_path):
     (tmp_path / "a.feather").write_bytes(b"no arrow at all")
     with pytest.raises(DataError, match="not of the format that its ending says"):
         rows(tmp_path / "a.feather")
+
+
+def test_damaged_offsets_of_texts_are_refused(tmp_path):
+    offsets = pa.array([0, 9, 3], type=pa.int32()).buffers()[1]
+    texts = pa.StringArray.from_buffers(2, offsets, pa.py_buffer(b"good evil"))
+    batch = pa.record_batch([texts], names=["text"])
+    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+        writer.write_batch(batch)
+    with pytest.raises(DataError, match=r"a\.arrow` is not of the format that its ending says: .*[Oo]ffset"):
+        rows(tmp_path / "a.arrow")

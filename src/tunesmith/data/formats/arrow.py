@@ -28,6 +28,7 @@ def batch_rows(file: DataFile, batches: Callable[[Any], Iterator[Any]]) -> Itera
         try:
             convert: Any = None
             for batch in batches(handle):
+                batch.validate(full=True)  # a damaged text would end in an error of the interpreter
                 convert = convert or row_converter(batch.schema)
                 for values in batch.to_pylist():
                     number += 1
