@@ -22,6 +22,20 @@ def test_every_path_of_the_architecture_table_exists():
         assert (ROOT / path).exists(), path
 
 
+def test_the_walk_of_the_architecture_names_what_is_there():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    walk = page.split("## From a file to a prediction")[1].split("\n## ")[0]
+    hops = re.findall(r"^\d+\. (.+?)(?=^\d+\. |\Z)", walk, re.MULTILINE | re.DOTALL)
+    assert 10 < len(hops) <= 20
+    for hop in hops:
+        source = ""
+        for name in re.findall(r"`([\w/]+(?:\.py)?)`", hop.partition(":")[0]):
+            if name.endswith(".py"):
+                source = (ROOT / "src" / "tunesmith" / name).read_text()
+            else:
+                assert re.search(rf"^ *(def|class) {name}\b", source, re.MULTILINE), (hop, name)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
