@@ -11,6 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tunesmith import pipeline
+from tunesmith.errors import RunError
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
@@ -92,6 +93,8 @@ def test_a_signal_to_one_process_stops_both_and_the_run_resumes(recipe_of, tmp_p
     assert err.count("exitcode  : 75") == 2, err[-3000:]
     assert err.count("error: stopped by") == 1
     [saved] = run.checkpoints.glob("step-*")
+    with pytest.raises(RunError, match="began with 2 processes, and this is 1"):
+        pipeline.train(recipe)
     _, err = finished(launch(recipe, tmp_path))
     assert f"resuming from step {int(saved.name.removeprefix('step-'))} of 60" in err
     alone = pipeline.train(recipe_of("text-classification", "alone", 1, **how))
