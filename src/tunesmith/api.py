@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tunesmith.inference.predictor import Predictor
     from tunesmith.run import Run
     from tunesmith.tasks import Values
+    from tunesmith.types import JsonObject
 
 
 def build_recipe(
@@ -130,7 +131,7 @@ def evaluate(
     *,
     columns: Mapping[str, Any] | None = None,
     listeners: Iterable[Listener] = (),
-) -> dict[str, Any]:
+) -> JsonObject:
     """Scores of a run on other data, as in `metrics.json`.
 
     Args:
@@ -159,7 +160,7 @@ def export(
     overrides: Mapping[str, Any] | None = None,
     force: bool = False,
     listeners: Iterable[Listener] = (),
-) -> dict[str, Any]:
+) -> JsonObject:
     """A run in another format, checked against the run; `load` opens its folder as that of a run.
 
     Args:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tunesmith.events import Listener
+    from tunesmith.types import JsonObject
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -178,7 +179,7 @@ def memory_gb() -> float:
     return float(psutil.Process().memory_info().rss) / 1e9
 
 
-def print_metrics(metrics: dict[str, Any]) -> None:
+def print_metrics(metrics: JsonObject) -> None:
     """The table that a training and an evaluation end with."""
     rows = [
         [split, name, f"{score['value']:.4f}", f"{score['low']:.4f} to {score['high']:.4f}"]
@@ -194,5 +195,5 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         print_table([f"{name} on {metrics['primary']['split']}", "value"], [*others, result])
 
 
-def _is_95(metrics: dict[str, Any]) -> bool:
+def _is_95(metrics: JsonObject) -> bool:
     return bool(metrics["primary"]["confidence"] == 0.95)

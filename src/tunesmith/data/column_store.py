@@ -16,12 +16,15 @@ import tempfile
 import weakref
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.cache import cache_folder
+
+if TYPE_CHECKING:
+    from tunesmith.types import Array
 
 _BLOCK_ROWS = 4096
 _BUFFER_BYTES = 2**20
@@ -46,7 +49,7 @@ class Column(Sequence[Any]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, store: _Store, rows: NDArray[Any]) -> None:
+    def __init__(self, store: _Store, rows: Array) -> None:
         self._store, self._rows = store, rows
 
     @classmethod

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.data.read_options import PLAIN_READING, ReadOptions
 from tunesmith.errors import DataError, did_you_mean
 from tunesmith.segmentation import has_unspaced, words
 from tunesmith.tasks import Column, LabelSchema, Recognised, Task
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 Getter = Callable[[Mapping[str, Any]], Any]
 """Function that returns a column's value from a row of the file."""
@@ -39,8 +42,8 @@ class View:
     """
 
     chosen: dict[str, str]
-    values: Callable[[Mapping[str, Any]], dict[str, Any]]
-    named: dict[str, Any] = field(default_factory=dict)
+    values: Callable[[Mapping[str, Any]], JsonObject]
+    named: JsonObject = field(default_factory=dict)
 
 
 def choose_view(
@@ -103,7 +106,7 @@ def _view_of_columns(
     layouts = task.layouts
     converters = layouts.converters(seen, label_schema) if layouts and layouts.converters else {}
 
-    def values(row: Mapping[str, Any]) -> dict[str, Any]:
+    def values(row: Mapping[str, Any]) -> JsonObject:
         found = {ours: getter(row) for ours, getter in getters.items()}
         found |= {ours: convert(found[ours]) for ours, convert in converters.items()}
         return found | {ours: {name: row.get(name) for name in names} for ours, names in lists.items()}
@@ -119,7 +122,7 @@ def recall(
     *,
     location: str,
     need_targets: bool,
-) -> dict[str, Any]:
+) -> JsonObject:
     """The columns that a run was trained with, for another file; columns that the user names override them.
 
     Args:

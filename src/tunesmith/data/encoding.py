@@ -16,10 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache as once
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tunesmith import tasks
 from tunesmith.data.cache import new_entry, open_entry
@@ -28,6 +27,9 @@ from tunesmith.data.npy_writer import GrowingArray
 from tunesmith.encoded import Encoded, Lost, Ragged, add_losses
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.tasks import EncodeOptions, LabelSchema, RowError, Task
+
+if TYPE_CHECKING:
+    from tunesmith.types import Array, JsonObject, Tokenizer
 
 _CHUNK_ROWS = 2_000  # the tokenizer's own objects take 5 kB per row until they are arrays
 _FORMAT = 3
@@ -92,7 +94,7 @@ class TruncationReport:
 def encode(
     task: Task,
     examples: Examples,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     options: EncodeOptions,
     label_schema: LabelSchema,
     cache: Path | None = None,
@@ -153,7 +155,7 @@ class EncodedSplits:
 def encode_splits(
     task: Task,
     splits: Mapping[str, Examples],
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     label_schema: LabelSchema,
     *,
     choose_max_length: Callable[[int], int],
@@ -212,7 +214,7 @@ def encode_splits(
 def _encoded(
     task: Task,
     examples: Examples,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     options: EncodeOptions,
     label_schema: LabelSchema,
     cache: Path,
@@ -230,7 +232,7 @@ def _encoded(
 
 
 def _place_of_fault(
-    task: Task, examples: Examples, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+    task: Task, examples: Examples, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
 ) -> str:
     for row in range(len(examples)):
         try:
@@ -290,7 +292,7 @@ def _chunks(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Sequence
 def _key(
     task: Task,
     columns: Mapping[str, Sequence[Any]],
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     options: EncodeOptions,
     label_schema: LabelSchema,
 ) -> str:
@@ -319,14 +321,14 @@ def _code_of_tasks() -> str:
     return digest.hexdigest()
 
 
-def _write_parts(folder: Path, parts: Iterable[Encoded]) -> dict[str, Any]:
+def _write_parts(folder: Path, parts: Iterable[Encoded]) -> JsonObject:
     """Appends part after part to the arrays in the folder; returns the facts of the entry."""
     n_rows = 0
     lost: Lost = {}
     with contextlib.ExitStack() as stack:
         files: dict[str, GrowingArray] = {}
 
-        def append(name: str, values: NDArray[Any]) -> None:
+        def append(name: str, values: Array) -> None:
             if name not in files:
                 files[name] = stack.enter_context(GrowingArray(folder / f"{name}.npy", values))
             files[name].append(values)

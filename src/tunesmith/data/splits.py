@@ -13,13 +13,16 @@ import math
 import unicodedata
 from array import array
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.examples import Examples
 from tunesmith.errors import DataError
+
+if TYPE_CHECKING:
+    from tunesmith.types import Array
 
 _MOST_SHARE = 1.5
 
@@ -121,7 +124,7 @@ def _keyings(
         yield (None if value in (None, "") else value for value in examples.extra[group_by])
 
 
-def _firsts(keys: NDArray[Any]) -> NDArray[np.int64]:
+def _firsts(keys: Array) -> NDArray[np.int64]:
     """[rows], the first row with the same key."""
     _, first, number = np.unique(keys, return_index=True, return_inverse=True)
     return np.asarray(first[number], dtype=np.int64)

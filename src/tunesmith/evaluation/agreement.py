@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from tunesmith.evaluation.scoring import Scored
 from tunesmith.metrics import METRICS
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import finite
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 _NEAR = 0.05
 _LEFT_OUT = "top"
@@ -47,7 +50,7 @@ class Agreement:
     second: Interval
     drop: Interval
 
-    def to_json(self, first: str, second: str) -> dict[str, Any]:
+    def to_json(self, first: str, second: str) -> JsonObject:
         """The content for `export.json`, under the names of both models."""
         return {
             "rows": self.rows,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 from pydantic import ValidationError
@@ -19,6 +19,9 @@ from tunesmith.errors import RecipeError, did_you_mean
 from tunesmith.recipe.expectations import expectation
 from tunesmith.recipe.loader import Loader
 from tunesmith.recipe.schema import Recipe, recipe_keys, yaml_value
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 SYNONYMS: dict[str, str] = {
     "base_model": "model",
@@ -68,7 +71,7 @@ SYNONYMS: dict[str, str] = {
 class RecipeDraft:
     """A recipe before validation: a plain tree, where each key was written, and what was renamed."""
 
-    tree: dict[str, Any] = field(default_factory=dict)
+    tree: JsonObject = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
@@ -107,7 +110,7 @@ class RecipeDraft:
         loader = Loader("")
         if not isinstance(node, yaml.MappingNode):
             return loader.construct_object(node, deep=True)
-        tree: dict[str, Any] = {}
+        tree: JsonObject = {}
         for key_node, value_node in node.value:
             key = str(loader.construct_object(key_node))
             location = f"{path}, line {key_node.start_mark.line + 1}"
@@ -120,7 +123,7 @@ class RecipeDraft:
         return tree
 
     @staticmethod
-    def copy_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
+    def copy_tree(tree: Mapping[str, Any]) -> JsonObject:
         """A plain tree that can be changed without changing the caller's."""
         return {k: RecipeDraft.copy_tree(v) if isinstance(v, Mapping) else v for k, v in tree.items()}
 
@@ -261,7 +264,7 @@ def _lookup(tree: Any, dotted: str) -> Any:
     return tree
 
 
-def _pop(tree: dict[str, Any], dotted: str) -> Any:
+def _pop(tree: JsonObject, dotted: str) -> Any:
     *parents, last = dotted.split(".")
     for parent in parents:
         tree = tree[parent]

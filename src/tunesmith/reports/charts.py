@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 INK, BLUE, ORANGE, GRID = "#1f2933", "#2364aa", "#d9622b", "#d9dee4"
 
 
-def curves(events: Sequence[dict[str, Any]], metric: str, best_step: int) -> str:
+def curves(events: Sequence[JsonObject], metric: str, best_step: int) -> str:
     """Training loss and validation metric over the steps; empty if nothing was logged."""
     steps = [e for e in events if e["kind"] == "step" and e["loss"] is not None]
     looks = [e for e in events if e["kind"] == "validation" and e.get(metric) is not None]

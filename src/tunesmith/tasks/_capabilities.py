@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tunesmith.encoded import Encoded
+    from tunesmith.types import Tokenizer
 
 Piece = tuple[str, str, str]
 """A text, its style (`right`, `missed`, `wrong`, `label`, `soft` or none), and a note."""
@@ -38,7 +39,7 @@ def _plain_scale(label_schema: LabelSchema) -> tuple[float, float]:
     return 0.0, 1.0
 
 
-def _no_end_tokens(tokenizer: Any) -> list[int]:
+def _no_end_tokens(tokenizer: Tokenizer) -> list[int]:
     return []
 
 

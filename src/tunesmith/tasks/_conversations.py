@@ -13,10 +13,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.tasks import Recognised, RowError
 from tunesmith.tasks._messages import Message, parsed_json, refuse_surrogates, shown
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 Row = Mapping[str, Any]
 
@@ -72,7 +75,7 @@ def _messages_format(header: Collection[str], sample: Row) -> Recognised | None:
     is_sharegpt = "from" in turns[0] if turns else column != "messages"
     extra = tuple(name for name in ("system", "tools") if name in header)
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         return _with_tools(_with_system(row, _normal(row.get(column))), row)
 
     return Recognised("sharegpt" if is_sharegpt else "messages", (column, *extra), convert)
@@ -85,7 +88,7 @@ def _alpaca_format(header: Collection[str], sample: Row) -> Recognised | None:
     context = _first(("input", "context"), header)
     extra = tuple(name for name in ("system", "history") if name in header)
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         asked = [*_history(row.get("history")), _instruction(row, context)]
         return {"messages": _with_system(row, [*asked, _turn("assistant", row.get(reply))])}
 
@@ -111,7 +114,7 @@ def _two_columns(
         return None
     extra = tuple(column for column in ("system", "tools") if column in header)
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         messages = [*_said(row.get(asked), "user"), *_said(row.get(reply), "assistant")]
         return _with_tools(_with_system(row, messages), row)
 
@@ -124,7 +127,7 @@ def _sharegpt_pairs(header: Collection[str], sample: Row) -> Recognised | None:
         return None
     extra = ("system",) if "system" in header else ()
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         return _pair(_with_system(row, _normal(row.get(column))), row)
 
     return Recognised("sharegpt-pairs", (column, "chosen", "rejected", *extra), convert)
@@ -137,7 +140,7 @@ def _prompt_pairs(header: Collection[str], sample: Row) -> Recognised | None:
     context = "input" if asked == "instruction" and "input" in header else None
     extra = tuple(name for name in (context, "system") if name and name in header)
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         prompt = [_instruction(row, context)] if asked == "instruction" else _said(row.get(asked), "user")
         return _pair(_with_system(row, prompt), row)
 
@@ -150,7 +153,7 @@ def _whole_pairs(header: Collection[str], sample: Row) -> Recognised | None:
     if not all(_may_hold_turns(_split_hh(sample.get(name))) for name in _PAIRS):
         return None
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         chosen, rejected = (_normal(_split_hh(row.get(name))) for name in ("chosen", "rejected"))
         if not isinstance(chosen, list) or not isinstance(rejected, list):
             raise RowError("without a prompt, chosen and rejected must be whole conversations.")
@@ -160,7 +163,7 @@ def _whole_pairs(header: Collection[str], sample: Row) -> Recognised | None:
     return Recognised("whole-pairs", ("chosen", "rejected"), convert)
 
 
-def _pair(prompt: Any, row: Row) -> dict[str, Any]:
+def _pair(prompt: Any, row: Row) -> JsonObject:
     replies = {name: _without(prompt, _said(row.get(name), "assistant")) for name in ("chosen", "rejected")}
     return {"prompt": prompt, **replies}
 
@@ -248,7 +251,7 @@ def _with_system(row: Row, messages: Any) -> Any:
     return messages if has_one else [_turn("system", system), *messages]
 
 
-def _with_tools(messages: Any, row: Row) -> dict[str, Any]:
+def _with_tools(messages: Any, row: Row) -> JsonObject:
     tools = None if _is_missing(row.get("tools")) else parsed_json(row["tools"])
     if not tools:
         return {"messages": messages}
@@ -258,7 +261,7 @@ def _with_tools(messages: Any, row: Row) -> dict[str, Any]:
     return {"messages": messages, "tools": [_tool(tool) for tool in tools]}
 
 
-def _tool(tool: Row) -> dict[str, Any]:
+def _tool(tool: Row) -> JsonObject:
     """A tool in the form that templates expect: `{"type": "function", "function": …}`."""
     return {"type": "function", "function": dict(tool)} if "function" not in tool else dict(tool)
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith.tasks import RowError
+from tunesmith.types import JsonObject
 
-Message = dict[str, Any]
+Message = JsonObject
 
 _ROLES = ("system", "user", "assistant", "tool")
 _KEPT = ("name", "tool_call_id", "reasoning_content")
@@ -85,13 +86,13 @@ def _part(part: Any, location: str) -> str:
     return str(part["text"])
 
 
-def _checked_calls(calls: Any, location: str) -> list[dict[str, Any]]:
+def _checked_calls(calls: Any, location: str) -> list[JsonObject]:
     if not isinstance(calls, (list, tuple)):
         raise RowError(f"{location}: tool_calls must be a list, got {shown(calls)}.")
     return [_checked_call(call, location) for call in calls]
 
 
-def _checked_call(call: Any, location: str) -> dict[str, Any]:
+def _checked_call(call: Any, location: str) -> JsonObject:
     """A tool call whose arguments are an object: OpenAI's JSON text would be quoted again by templates."""
     function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from tunesmith.types import JsonObject, Model, Tokenizer
+
 
 _UNKNOWN = "target tokens (unknown to the tokenizer)"
 
@@ -59,14 +61,14 @@ class SequenceToSequence(Task, abstract=True):
     vocabulary = Vocabulary(language.add_unknown_characters)
     display = displays.TEXTS
 
-    def read(self, row: Values) -> dict[str, Any]:
+    def read(self, row: Values) -> JsonObject:
         """See Task; the target is a list of references."""
         source, target = self.inputs[0], self.outputs[0]
-        example: dict[str, Any] = {source: text_of(row[source], source)}
+        example: JsonObject = {source: text_of(row[source], source)}
         return {**example, target: _references(row[target], target)} if target in row else example
 
     def encode(
-        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+        self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
         """See Task; in training, each reference of a row is a sequence of its own."""
         how = {
@@ -101,7 +103,7 @@ class SequenceToSequence(Task, abstract=True):
         """See Task: target tokens."""
         return encoded.ragged["decoder_labels"].lengths
 
-    def forward(self, model: Any, batch: Batch) -> torch.Tensor:
+    def forward(self, model: Model, batch: Batch) -> torch.Tensor:
         """See Task; the decoder reads the target, shifted by one."""
         plain = getattr(model, "module", model)
         logits: torch.Tensor = model(
@@ -162,7 +164,7 @@ class SequenceToSequence(Task, abstract=True):
         return {"loss": float(language.mean_nll(language.by_row(evaluated).sum(0)))}
 
 
-def _shifted(model: Any, labels: torch.Tensor) -> torch.Tensor:
+def _shifted(model: Model, labels: torch.Tensor) -> torch.Tensor:
     """The decoder's input [b, s]: the labels shifted by one, by the function of the model's class.
 
     mBART starts with the language, others with a token that the config names; some classes have no such function.

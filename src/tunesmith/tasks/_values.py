@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import DataError
 from tunesmith.tasks import RowError
 from tunesmith.tasks._cells import parsed_cell
+
+if TYPE_CHECKING:
+    from tunesmith.types import Config, JsonObject
 
 
 def is_missing(value: Any) -> bool:
@@ -123,9 +126,9 @@ def in_label_order(labels: Sequence[str] | Mapping[str, int]) -> list[str]:
     return sorted(labels)
 
 
-def label_config(labels: Sequence[str], problem_type: str | None = None) -> dict[str, Any]:
+def label_config(labels: Sequence[str], problem_type: str | None = None) -> JsonObject:
     """Entries of a config for a head with one output per label."""
-    config: dict[str, Any] = {
+    config: JsonObject = {
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
         "label2id": {label: i for i, label in enumerate(labels)},
@@ -133,7 +136,7 @@ def label_config(labels: Sequence[str], problem_type: str | None = None) -> dict
     return {**config, "problem_type": problem_type} if problem_type else config
 
 
-def labels_in(config: Any) -> list[str]:
+def labels_in(config: Config) -> list[str]:
     """The label names of a saved model, in order."""
     return [config.id2label[i] for i in range(len(config.id2label))]
 

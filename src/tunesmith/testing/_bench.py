@@ -10,6 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from tunesmith.encoded import Encoded
     from tunesmith.recipe import Recipe
+    from tunesmith.types import JsonObject, Model
 
 
 class Bench:
@@ -58,13 +59,13 @@ class Bench:
             reference = self.task.forward(self.model, self.batch(encoded)).double().numpy()
         return replace(encoded, dense={**encoded.dense, "reference": reference})
 
-    def batch(self, encoded: Encoded) -> dict[str, Any]:
+    def batch(self, encoded: Encoded) -> JsonObject:
         """Padded tensors."""
         from tunesmith.data.batches import collate
 
         return collate(encoded, pad_token_id=self.loaded.tokenizer.pad_token_id)
 
-    def loss(self, model: Any, encoded: Encoded) -> float:
+    def loss(self, model: Model, encoded: Encoded) -> float:
         """The summed loss of a model."""
         from tunesmith.tasks import PLAIN_LOSS
 

@@ -7,15 +7,18 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 ALIKE = 1e-4
 """Relative and absolute tolerance of numbers that were computed twice in single precision."""
 
 
-def lines_of(path: Path) -> list[dict[str, Any]]:
+def lines_of(path: Path) -> list[JsonObject]:
     """The lines of a JSON-lines file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -50,7 +53,7 @@ def are_close(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def by_ending(tensors: dict[str, Any], name: str) -> Any:
+def by_ending(tensors: JsonObject, name: str) -> Any:
     """The tensor of that name, or with the body's prefix before it."""
     return next(tensor for known, tensor in tensors.items() if known == name or known.endswith(f".{name}"))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tunesmith.inference.predictor import Predictor
     from tunesmith.recipe import Recipe
     from tunesmith.run import Run
+    from tunesmith.types import JsonObject
 
 
 class TaskFixtures:
@@ -28,7 +29,7 @@ class TaskFixtures:
     """The task, where it is not in the registry: it is registered under `name`."""
     tiny: ClassVar[TinyTask | None] = None
     """Its rows, and what is otherwise with it, where `testing/tiny_tasks` has no file for it."""
-    recipe: ClassVar[dict[str, dict[str, Any]]] = {}
+    recipe: ClassVar[dict[str, JsonObject]] = {}
     """Sections of the recipe that differ."""
 
     # ---- what it takes from the task's tiny data ----
@@ -80,7 +81,7 @@ class TaskFixtures:
         from tunesmith.tasks import TASKS
 
         def make(**train: Any) -> Recipe:
-            tree: dict[str, Any] = {
+            tree: JsonObject = {
                 "task": cls.name,
                 "model": str(base),
                 "output_dir": str(tmp_path_factory.mktemp("runs") / "run"),

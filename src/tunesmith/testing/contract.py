@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tunesmith.inference.predictor import Predictor
     from tunesmith.run import Run
     from tunesmith.tasks import Task
+    from tunesmith.types import JsonObject
 
 _FROZEN = {
     "bert": ("embeddings.", "encoder.layer.0."),
@@ -325,6 +326,6 @@ def _task(contract: TaskContract) -> Task:
     return TASKS.get(contract.name)
 
 
-def _read(task: Task, row: Row) -> dict[str, Any]:
+def _read(task: Task, row: Row) -> JsonObject:
     found = recognised(task, list(row), [row])
     return task.read(found.convert(row) if found else row)

@@ -22,6 +22,7 @@ from tunesmith.testing.tiny_tasks import Row
 if TYPE_CHECKING:
     from tunesmith.inference.predictor import Predictor
     from tunesmith.run import Run
+    from tunesmith.types import JsonObject
 
 
 class ExporterContract:
@@ -32,7 +33,7 @@ class ExporterContract:
     task: ClassVar[str] = "text-classification"
     family: ClassVar[str] = "bert"
     """Of the tiny model."""
-    train: ClassVar[dict[str, Any]] = {}
+    train: ClassVar[JsonObject] = {}
     """Values of `train` that differ."""
     allowed: ClassVar[dict[str, float]] = {}
     """What the export may lose, where that is more than usual."""
@@ -83,7 +84,7 @@ class ExporterContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def facts(cls, run: Run) -> dict[str, Any]:
+    def facts(cls, run: Run) -> JsonObject:
         """What the export says of itself."""
         from tunesmith import export
 
@@ -91,7 +92,7 @@ class ExporterContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def predictors(cls, run: Run, facts: dict[str, Any]) -> tuple[Predictor, Predictor]:
+    def predictors(cls, run: Run, facts: JsonObject) -> tuple[Predictor, Predictor]:
         """Of the run, and of the export."""
         from tunesmith import load
 
@@ -108,7 +109,7 @@ class ExporterContract:
         assert summary
         assert not summary.endswith(".")
 
-    def test_it_says_what_it_was_made_from_and_how_it_compares(self, run: Run, facts: dict[str, Any]) -> None:
+    def test_it_says_what_it_was_made_from_and_how_it_compares(self, run: Run, facts: JsonObject) -> None:
         """The sums of the weights, the rows, the metric of both."""
         from tunesmith.inference.exported import facts_of
         from tunesmith.run import sha256_of
@@ -124,7 +125,7 @@ class ExporterContract:
         worse = abs(check["run"]["value"] - check["export"]["value"])
         assert abs(check["drop"]["value"]) == pytest.approx(worse)
 
-    def test_it_stands_beside_the_run_and_nothing_else_does(self, run: Run, facts: dict[str, Any]) -> None:
+    def test_it_stands_beside_the_run_and_nothing_else_does(self, run: Run, facts: JsonObject) -> None:
         """No folder of the work is left."""
         target = run.path.with_name(f"{run.path.name}-{self.name}")
         assert Path(facts["path"]) == target
@@ -144,7 +145,7 @@ class ExporterContract:
         alone = [theirs(question) for question in questions]
         _assert_alike(together, alone, self.near, self.allowed.get("export.min_agreement", 1.0))
 
-    def test_an_export_is_replaced_only_when_asked(self, run: Run, facts: dict[str, Any]) -> None:
+    def test_an_export_is_replaced_only_when_asked(self, run: Run, facts: JsonObject) -> None:
         """And a folder that is none, never."""
         from tunesmith import export
         from tunesmith.errors import RunError

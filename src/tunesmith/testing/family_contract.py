@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from tunesmith.errors import UserError
 from tunesmith.testing.families import AUTO_CLASSES, write_family
 from tunesmith.testing.family_measures import MASKED, WrongError, gradient_of, longer, real_part
 from tunesmith.testing.tiny import tiny_task_rows, write_rows
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject, Model
 
 EQUAL_LENGTHS, NOT_PACKED = "equal lengths", "not packed"
 OK, REFUSED, WRONG, ERROR = "ok", "refused", "wrong", "error"
@@ -68,7 +71,7 @@ class Cell:
         """Three steps over the rows."""
         from tunesmith.recipe import Recipe
 
-        tree: dict[str, Any] = {
+        tree: JsonObject = {
             "task": self.task.name,
             "model": str(self.folder),
             "output_dir": str(self.work / "run"),
@@ -141,13 +144,13 @@ class Cell:
             return encoded
         return draw(self.task, encoded, np.random.default_rng(3), self.fast.tokenizer, PLAIN_LOSS)
 
-    def batch(self, encoded: Any) -> dict[str, Any]:
+    def batch(self, encoded: Any) -> JsonObject:
         """Padded tensors."""
         from tunesmith.data.batches import collate
 
         return collate(encoded, pad_token_id=self.fast.tokenizer.pad_token_id)
 
-    def pass_through(self, model: Any, batch: dict[str, Any], *, learn: bool = False) -> tuple[Any, Any, Any]:
+    def pass_through(self, model: Model, batch: JsonObject, *, learn: bool = False) -> tuple[Any, Any, Any]:
         """Outputs, summed loss, and all gradients in one row."""
         import torch
 

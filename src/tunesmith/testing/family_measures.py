@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tunesmith.tasks import IGNORED
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject, Model
 
 FAST_TOLERANCE, PACKED_TOLERANCE, SAVED_TOLERANCE, ALONE_TOLERANCE = 1e-5, 1e-5, 1e-6, 1e-4
 MASKED = 1e3
@@ -35,7 +38,7 @@ def difference_of(one: Any, other: Any) -> float:
     return float(np.abs(one - other).max() / max(np.abs(other).max(), 1e-30))
 
 
-def real_part(outputs: Any, batch: dict[str, Any]) -> Any:
+def real_part(outputs: Any, batch: JsonObject) -> Any:
     """The outputs with zeros where a sequence is padded."""
     mask = batch.get("attention_mask")
     if "decoder_labels" in batch:
@@ -45,7 +48,7 @@ def real_part(outputs: Any, batch: dict[str, Any]) -> Any:
     return outputs * mask.to(outputs.dtype).reshape(*mask.shape, *[1] * (outputs.dim() - 2))
 
 
-def gradient_of(model: Any) -> Any:
+def gradient_of(model: Model) -> Any:
     """The gradients of all that learns, in one row."""
     import torch
 
@@ -53,7 +56,7 @@ def gradient_of(model: Any) -> Any:
     return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learning])
 
 
-def is_fast(model: Any) -> bool:
+def is_fast(model: Model) -> bool:
     """Whether the layers themselves are computed in another way than the stock one."""
     return any(
         "forward" in m.__dict__ and type(m).__name__.endswith(("Encoder", "Transformer"))
@@ -61,14 +64,14 @@ def is_fast(model: Any) -> bool:
     )
 
 
-def use_attention_for(model: Any, batch: dict[str, Any]) -> None:
+def use_attention_for(model: Model, batch: JsonObject) -> None:
     """The attention that the product chooses for texts of this length."""
     from tunesmith.models.attention import SHORT_TEXT_TOKENS, choose_attention
 
     choose_attention(model, "eager" if batch["input_ids"].shape[1] <= SHORT_TEXT_TOKENS else "sdpa")
 
 
-def without_dropout(model: Any) -> None:
+def without_dropout(model: Model) -> None:
     """Turns dropout off in a model that is in training mode."""
     for module in model.modules():
         if type(module).__name__.endswith("Dropout") or hasattr(module, "drop_prob"):
@@ -123,7 +126,7 @@ def stretched(name: str, tensor: Any, ids: list[int]) -> Any:
     return tensor[:1]
 
 
-def longer(row: dict[str, Any]) -> dict[str, Any]:
+def longer(row: JsonObject) -> JsonObject:
     """A row whose text has some 140 words more, at the end."""
     more = " ".join(["the old cat is near a small dog and"] * 16)
     changed = copy.deepcopy(row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from tunesmith.testing.family_measures import (
 )
 from tunesmith.testing.tiny import question_of
 from tunesmith.testing.tiny_tasks import TINY_TASKS
+
+if TYPE_CHECKING:
+    from tunesmith.types import Model
 
 NOISE = 50.0
 """Of NEFTune: so much that nobody can overlook it."""
@@ -139,7 +142,7 @@ def _embeddings_freeze(cell: Cell) -> str:
     return _frozen(cell, model, wants_layer=False)
 
 
-def _frozen(cell: Cell, model: Any, *, wants_layer: bool) -> str:
+def _frozen(cell: Cell, model: Model, *, wants_layer: bool) -> str:
     table = model.get_input_embeddings()
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     must(bool(frozen), "nothing is frozen")

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.testing.tiny import _PRINTABLE, _WORDS, _merged
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 WORDPIECE, UNIGRAM, BYTES, FALLBACK = "WordPiece", "Unigram", "byte-level BPE", "BPE with byte fallback"
 
@@ -89,7 +92,7 @@ def _of_class(own: Any, family: str) -> Any:
     state = empty.backend_tokenizer.to_str()
     model = type(empty.backend_tokenizer.model).__name__
     special = _special_of(own, empty)
-    extra: dict[str, Any] = dict(zip(("src_lang", "tgt_lang"), _LANGUAGES.get(family, ()), strict=False))
+    extra: JsonObject = dict(zip(("src_lang", "tgt_lang"), _LANGUAGES.get(family, ()), strict=False))
     if own.__name__ == "PegasusTokenizer":
         extra["offset"] = 12
     if model == "WordPiece":

@@ -19,6 +19,7 @@ from tunesmith.testing.tiny_words import ANIMALS, COLOURS, FILLERS
 
 if TYPE_CHECKING:
     from tunesmith.tasks import Task
+    from tunesmith.types import JsonObject
 
 FAMILIES = {"AutoModelForCausalLM": "llama", "AutoModelForSeq2SeqLM": "bart"}
 """The family of the tiny model for a model class; `bert` for all others."""
@@ -270,7 +271,7 @@ def question_of(task: Task, tiny: TinyTask, row: Row) -> Any:
     return {name: value for name, value in row.items() if name in names}
 
 
-def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+def write_rows(path: Path, rows: Sequence[JsonObject]) -> Path:
     """Writes rows as JSON lines or CSV, as the file's ending says."""
     import csv
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 Convert = Callable[[Any], Any]
 
 
-def row_converter(schema: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def row_converter(schema: Any) -> Callable[[JsonObject], JsonObject]:
     """Function that converts a row of an Arrow table to the values that a JSON file would hold.
 
     Args:
@@ -26,7 +29,7 @@ def row_converter(schema: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
     if not pruned and not named:
         return lambda values: values
 
-    def convert(values: dict[str, Any]) -> dict[str, Any]:
+    def convert(values: JsonObject) -> JsonObject:
         for name, to_names in named.items():
             values[name] = to_names(values[name])
         for name in pruned:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.data.formats import Row, _squad
 from tunesmith.data.formats._encodings import encoding_of, is_text
 from tunesmith.data.formats._files import DataFile
 from tunesmith.errors import DataError
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 _NOTHING = object()
 
@@ -28,7 +31,7 @@ def is_json_line(line: str) -> bool:
     return isinstance(value, dict) or pair_values(value) is not None
 
 
-def pair_values(value: Any) -> dict[str, Any] | None:
+def pair_values(value: Any) -> JsonObject | None:
     """The row of spaCy's `[text, {"entities": …}]`; None for any other value."""
     is_pair = isinstance(value, list) and len(value) == 2
     if not is_pair or not isinstance(value[0], str) or not isinstance(value[1], dict):
@@ -83,7 +86,7 @@ def _under_columns(names: Any, rows: list[Any]) -> list[Any]:
     return [dict(zip(names, row, strict=True)) for row in rows] if is_table else rows
 
 
-def _of_objects(value: dict[str, dict[str, Any]]) -> list[Any] | None:
+def _of_objects(value: dict[str, JsonObject]) -> list[Any] | None:
     """Rows in objects by number: one object per row (pandas' `index`), or per column (its default, `columns`)."""
     if all(key.isdecimal() for key in value):
         return list(value.values())

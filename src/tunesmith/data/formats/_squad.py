@@ -7,9 +7,12 @@ answered), they stay missing, for the task to handle.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.data.formats import Row
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 
 def is_squad(document: Any) -> bool:
@@ -19,7 +22,7 @@ def is_squad(document: Any) -> bool:
     return isinstance(first, dict) and "paragraphs" in first
 
 
-def squad_rows(document: dict[str, Any]) -> Iterator[Row]:
+def squad_rows(document: JsonObject) -> Iterator[Row]:
     """One row for each question, numbered through the document; a part without questions is an invalid row."""
     for number, question in enumerate(_questions(document["data"]), start=1):
         try:
@@ -45,7 +48,7 @@ def _children(node: Any, key: str) -> list[Any]:
     return children if isinstance(children, list) else [None]
 
 
-def _values(article: Any, paragraph: Any, question: Any) -> dict[str, Any]:
+def _values(article: Any, paragraph: Any, question: Any) -> JsonObject:
     if not isinstance(article, dict) or not isinstance(article.get("paragraphs"), list):
         raise _FaultError("an article has no list `paragraphs`.")
     context = _text(paragraph, "context", "a paragraph")

@@ -23,6 +23,8 @@ from tunesmith.masking import hide_secrets, shown_url
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
 
+    from tunesmith.types import JsonObject
+
 _FILE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 _BUFFERED_ROWS = 1000
 # Packages whose name differs from that of the missing module.
@@ -63,7 +65,7 @@ def _files(source: str) -> list[Path]:
     return [path] if path else []
 
 
-def _records(source: str) -> Iterator[dict[str, Any]]:
+def _records(source: str) -> Iterator[JsonObject]:
     name, query, url = _name(source), _query(source), _url(source)
     from sqlalchemy.exc import SQLAlchemyError  # after `_url` has checked that it is installed
 

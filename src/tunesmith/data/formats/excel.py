@@ -11,11 +11,14 @@ import datetime
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.data.formats import FileFormat, Row
 from tunesmith.data.formats._files import DataFile
 from tunesmith.errors import DataError
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 # What zipfile, the XML parser (SyntaxError) and openpyxl raise on damage.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, SyntaxError, LookupError, ValueError, TypeError, OSError, EOFError)
@@ -98,7 +101,7 @@ def _header(values: Sequence[Any], location: str) -> list[str]:
 
 
 def _row(number: int, header: Sequence[str], cells: Sequence[Any], written: Sequence[Any]) -> Row:
-    values: dict[str, Any] = {}
+    values: JsonObject = {}
     for i, (cell, source) in enumerate(zip(cells, written, strict=False), start=1):
         if problem := _problem(cell, source, is_outside=i > len(header)):
             return Row(number, problem=f"the cell in column {i} {problem}.", unit="row")

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from tunesmith import segmentation
 from tunesmith.evaluation.baselines import TrainingRows
 from tunesmith.tasks import EvalPredictions, Values
+from tunesmith.types import Array
 
 _MOST_ROWS = 100_000
 _MANY_ROWS = 5_000
 _NEVER = -1e9
 
-_Predict = Callable[[Any], NDArray[Any]]
+_Predict = Callable[[Any], Array]
 """Logits from features of rows."""
 
 
@@ -61,7 +62,7 @@ def _fit_tfidf(train: TrainingRows, make_model: Callable[[], Any]) -> tuple[Any,
     return vectorizer, _fit(make_model, known, np.asarray(train.labels)[rows], train.n_outputs)
 
 
-def _fit(make_model: Callable[[], Any], known: Any, labels: NDArray[Any], n_outputs: int) -> _Predict:
+def _fit(make_model: Callable[[], Any], known: Any, labels: Array, n_outputs: int) -> _Predict:
     if labels.ndim == 2:
         columns = [_fit_binary(make_model, known, labels[:, i]) for i in range(n_outputs)]
         return lambda new: np.stack([column(new) for column in columns], axis=1).astype(np.float32)
@@ -86,7 +87,7 @@ def _one_class(n: int, label: int, n_outputs: int) -> NDArray[np.float32]:
     return logits
 
 
-def _fit_binary(make_model: Callable[[], Any], known: Any, labels: NDArray[Any]) -> _Predict:
+def _fit_binary(make_model: Callable[[], Any], known: Any, labels: Array) -> _Predict:
     if labels.min() == labels.max():
         return lambda new: np.full(new.shape[0], -_NEVER if labels[0] else _NEVER)
     model = make_model().fit(known, labels)

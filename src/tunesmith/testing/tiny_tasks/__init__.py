@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from tunesmith.registry import Registry
+from tunesmith.types import JsonObject
 
-Row = dict[str, Any]
+Row = JsonObject
 
 ODD_TEXTS = {
     "one word": "cat",
