@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def build_recipe(
-    recipe: Recipe | str | Path | Mapping[str, Any] | None = None,
+    recipe: Recipe | str | Path | Mapping[str, object] | None = None,
     *,
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    overrides: Mapping[str, object] | Sequence[str] = (),
     notices: list[str] | None = None,
-    **values: Any,
+    **values: object,
 ) -> Recipe:
     """A recipe from a file, a mapping or nothing, with values that override it.
 
@@ -129,7 +129,7 @@ def evaluate(
     run: str | Path,
     data: str | Sequence[str],
     *,
-    columns: Mapping[str, Any] | None = None,
+    columns: Mapping[str, object] | None = None,
     listeners: Iterable[Listener] = (),
 ) -> JsonObject:
     """Scores of a run on other data, as in `metrics.json`.
@@ -156,8 +156,8 @@ def export(
     *,
     output_dir: str | Path | None = None,
     data: str | Sequence[str] = (),
-    columns: Mapping[str, Any] | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    columns: Mapping[str, object] | None = None,
+    overrides: Mapping[str, object] | None = None,
     force: bool = False,
     listeners: Iterable[Listener] = (),
 ) -> JsonObject:

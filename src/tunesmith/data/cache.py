@@ -159,7 +159,7 @@ def _is_left_behind(path: Path) -> bool:
     return max(map(_used, (path, *path.glob("*")))) < time.time() - _ABANDONED_S
 
 
-def _sum_of_facts(facts: Any, sums: Any) -> str:
+def _sum_of_facts(facts: object, sums: object) -> str:
     return hashlib.sha256(json.dumps([facts, sums], sort_keys=True).encode()).hexdigest()
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache as once
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from tunesmith.errors import DataError, RecipeError
 from tunesmith.tasks import EncodeOptions, LabelSchema, RowError, Task
 
 if TYPE_CHECKING:
-    from tunesmith.types import Array, JsonObject, Tokenizer
+    from tunesmith.types import Array, Columns, JsonObject, Tokenizer
 
 _CHUNK_ROWS = 2_000  # the tokenizer's own objects take 5 kB per row until they are arrays
 _FORMAT = 3
@@ -283,7 +283,7 @@ def _longest_part(encoded: Encoded) -> int:
     )
 
 
-def _chunks(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Sequence[Any]]]:
+def _chunks(columns: Mapping[str, Sequence[object]]) -> Iterator[Columns]:
     n = len(next(iter(columns.values())))
     for start in range(0, max(n, 1), _CHUNK_ROWS):
         yield {name: values[start : start + _CHUNK_ROWS] for name, values in columns.items()}
@@ -291,7 +291,7 @@ def _chunks(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Sequence
 
 def _key(
     task: Task,
-    columns: Mapping[str, Sequence[Any]],
+    columns: Mapping[str, Sequence[object]],
     tokenizer: Tokenizer,
     options: EncodeOptions,
     label_schema: LabelSchema,

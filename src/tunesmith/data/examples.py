@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,8 @@ from tunesmith.run import write_atomically
 from tunesmith.tasks import LabelSchema, Realigned, RowError, Task
 
 if TYPE_CHECKING:
-    from tunesmith.types import JsonObject
+    from tunesmith.tasks import Values
+    from tunesmith.types import Columns, JsonObject
 
 _SAMPLE_ROWS = 500
 _SHOWN_KINDS, _SHOWN_PLACES, _SHOWN_HINTS = 5, 5, 3
@@ -47,7 +48,7 @@ class InvalidRow:
     file: str
     line: int
     reason: str
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Values = field(default_factory=dict)
     unit: str = "line"
     hint: str = ""
 
@@ -70,11 +71,11 @@ class Examples:
         names: short name of each file, see `distinct_names`; empty derives them from the paths.
     """
 
-    columns: dict[str, Sequence[Any]]
+    columns: Columns
     files: tuple[str, ...]
     file_index: NDArray[np.int32]
     lines: NDArray[np.int64]
-    extra: dict[str, Sequence[Any]] = field(default_factory=dict)
+    extra: Columns = field(default_factory=dict)
     inputs: tuple[str, ...] = ("text",)
     units: tuple[str, ...] = ("line",)
     names: tuple[str, ...] = ()
@@ -113,7 +114,7 @@ class Examples:
     def take(self, rows: NDArray[np.int64]) -> Examples:
         """The given rows, in the given order."""
 
-        def pick(columns: dict[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+        def pick(columns: Columns) -> Columns:
             return {
                 name: values.take(rows) if isinstance(values, Column) else [values[i] for i in rows]
                 for name, values in columns.items()
@@ -261,7 +262,7 @@ class _Builder:
                 continue
             self._append(file, row, example, extra)
 
-    def _read(self, file: str, line: int, values: Mapping[str, Any]) -> JsonObject:
+    def _read(self, file: str, line: int, values: Values) -> JsonObject:
         if self.options.align == EXACT or self.task.alignment is None:
             return self.task.read(values)
         aligned, answers = self.task.alignment.align(values, self.options.align)

@@ -13,7 +13,7 @@ import math
 import unicodedata
 from array import array
 from collections.abc import Hashable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +107,7 @@ def _units(examples: Examples, group_by: str | None, together: Sequence[str]) ->
         return row
 
     for keys in _keyings(examples, group_by, together):
-        first: dict[Any, int] = {}
+        first: dict[object, int] = {}
         for row, key in enumerate(keys):
             if key is not None:
                 parent[root(row)] = root(first.setdefault(key, row))
@@ -134,7 +134,7 @@ def _strata(examples: Examples, names: Sequence[str]) -> NDArray[np.int64]:
     if not names:
         return np.zeros(len(examples), dtype=np.int64)
 
-    def keys() -> Iterator[tuple[Any, ...]]:
+    def keys() -> Iterator[tuple[object, ...]]:
         return zip(*(examples.columns[name] for name in names), strict=True)
 
     ids = {key: i for i, key in enumerate(sorted(set(keys())))}

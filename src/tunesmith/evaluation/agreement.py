@@ -121,7 +121,7 @@ def _parts(predictions: list[Any]) -> list[tuple[str, NDArray[np.float64]]]:
     return found
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def _leaves(value: object) -> Iterator[Any]:
     """Keys and values of an answer, one after the other."""
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -136,7 +136,7 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield float(value) if isinstance(value, np.floating) else value
 
 
-def _beside(first: Any, second: Any) -> Any:
+def _beside(first: object, second: object) -> Any:
     """[rows, 2s], two statistics [rows, s] side by side, sparse if they are."""
     from scipy import sparse
 

@@ -123,7 +123,7 @@ class RecipeDraft:
         return tree
 
     @staticmethod
-    def copy_tree(tree: Mapping[str, Any]) -> JsonObject:
+    def copy_tree(tree: Mapping[str, object]) -> JsonObject:
         """A plain tree that can be changed without changing the caller's."""
         return {k: RecipeDraft.copy_tree(v) if isinstance(v, Mapping) else v for k, v in tree.items()}
 
@@ -147,7 +147,7 @@ class RecipeDraft:
             raise RecipeError("the value is not YAML.", location=location, remedy="Quote it.") from None
         self.set(SYNONYMS.get(key.strip(), key.strip()), value, location)
 
-    def override_all(self, overrides: Mapping[str, Any] | Sequence[str]) -> None:
+    def override_all(self, overrides: Mapping[str, object] | Sequence[str]) -> None:
         """Applies `{"section.key": value}`, or assignments as on the command line.
 
         Raises:
@@ -160,7 +160,7 @@ class RecipeDraft:
             for assignment in overrides:
                 self.override(assignment)
 
-    def set(self, dotted: str, value: Any, location: str) -> None:
+    def set(self, dotted: str, value: object, location: str) -> None:
         """Puts one value at a dotted key; a later call wins over an earlier one."""
         *parents, last = dotted.split(".")
         branch = self.tree
@@ -236,7 +236,7 @@ class RecipeDraft:
         return self.places.get(key, "")
 
 
-def _relative_to(base: Path, value: Any) -> Any:
+def _relative_to(base: Path, value: object) -> Any:
     if isinstance(value, list):
         return [_relative_to(base, item) for item in value]
     if not isinstance(value, str) or "://" in value:
@@ -246,7 +246,7 @@ def _relative_to(base: Path, value: Any) -> Any:
     return str(base / value) if is_there else value
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+def _leaves(tree: Mapping[str, object], prefix: str = "") -> list[str]:
     found = []
     for key, value in tree.items():
         if isinstance(value, dict) and prefix + key not in ("data.columns", "train.augment"):
@@ -256,7 +256,7 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
     return found
 
 
-def _lookup(tree: Any, dotted: str) -> Any:
+def _lookup(tree: object, dotted: str) -> Any:
     for part in dotted.split("."):
         if not isinstance(tree, dict) or part not in tree:
             return None

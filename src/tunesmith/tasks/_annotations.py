@@ -70,7 +70,7 @@ def _holds_spans(rows: Sequence[Row], column: str) -> bool:
     return bool(spans) and is_listed and all(map(_is_doccano_span, spans))
 
 
-def _is_doccano_span(span: Any) -> bool:
+def _is_doccano_span(span: object) -> bool:
     if isinstance(span, Mapping):
         return "start_offset" in span and "end_offset" in span
     return isinstance(span, list) and len(span) >= 3 and isinstance(span[0], int) and isinstance(span[2], str)
@@ -124,7 +124,7 @@ def _refuse_answer(row: Row) -> None:
         )
 
 
-def _labelled(names: Any, several: bool) -> JsonObject:
+def _labelled(names: object, several: bool) -> JsonObject:
     """Names as a column of the task: `labels`, or exactly one `label`."""
     names = names if isinstance(names, list) else [] if names is None else [names]
     if several:
@@ -241,7 +241,7 @@ def _text_of(row: Row, results: Sequence[Row]) -> Any:
     return data[name]
 
 
-def _studio_span(value: Row, text: Any) -> JsonObject:
+def _studio_span(value: Row, text: object) -> JsonObject:
     """A span in characters; its own text shows whether the browser counted UTF-16 units."""
     labels = value.get("labels")
     if not isinstance(labels, list) or len(labels) != 1:
@@ -255,13 +255,13 @@ def _studio_span(value: Row, text: Any) -> JsonObject:
     raise RowError(f"the span {start} to {end} is not `{covered}` in its text.")
 
 
-def _is_covered(text: str, start: Any, end: Any, covered: Any) -> bool:
+def _is_covered(text: str, start: object, end: object, covered: object) -> bool:
     if not isinstance(start, int) or not isinstance(end, int):
         return False
     return covered is None or text[start:end] == covered
 
 
-def _in_characters(text: Any, position: Any) -> Any:
+def _in_characters(text: object, position: object) -> Any:
     """An offset in characters, from one in UTF-16 units, as browsers count."""
     if not isinstance(text, str) or not isinstance(position, int):
         return position

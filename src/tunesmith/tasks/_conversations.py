@@ -163,12 +163,12 @@ def _whole_pairs(header: Collection[str], sample: Row) -> Recognised | None:
     return Recognised("whole-pairs", ("chosen", "rejected"), convert)
 
 
-def _pair(prompt: Any, row: Row) -> JsonObject:
+def _pair(prompt: object, row: Row) -> JsonObject:
     replies = {name: _without(prompt, _said(row.get(name), "assistant")) for name in ("chosen", "rejected")}
     return {"prompt": prompt, **replies}
 
 
-def _without(prompt: Any, reply: list[Message]) -> list[Message]:
+def _without(prompt: object, reply: list[Message]) -> list[Message]:
     """The reply without the prompt, which some files repeat at its beginning."""
     n = len(prompt) if isinstance(prompt, list) else 0
     return reply[n:] if len(reply) > n and reply[:n] == prompt else reply
@@ -181,7 +181,7 @@ def _common_length(chosen: list[Message], rejected: list[Message]) -> int:
     return max(next(differing, longest), 0)
 
 
-def _split_hh(value: Any) -> Any:
+def _split_hh(value: object) -> Any:
     """The turns of a text that names its speakers, as in `hh-rlhf`; any other value unchanged."""
     if not isinstance(value, str) or not _HH_TURN.match(value):
         return value
@@ -190,7 +190,7 @@ def _split_hh(value: Any) -> Any:
     return [_turn("user" if who == "Human" else "assistant", text.strip()) for who, text in said]
 
 
-def _said(value: Any, role: str) -> list[Message]:
+def _said(value: object, role: str) -> list[Message]:
     """The turns of one side, from a text, one turn, or a list of turns."""
     parsed = parsed_json(value)
     if isinstance(parsed, Mapping):
@@ -200,7 +200,7 @@ def _said(value: Any, role: str) -> list[Message]:
     return [_turn(role, value)]
 
 
-def _normal(value: Any) -> Any:
+def _normal(value: object) -> Any:
     """Turns with `role` and `content`; a value that is not a list of turns is left for the check to refuse."""
     turns = parsed_json(value)
     if not isinstance(turns, (list, tuple)):
@@ -219,7 +219,7 @@ def _normal_turn(turn: Row) -> Message:
     return normal
 
 
-def _calls_in(content: Any) -> list[Any]:
+def _calls_in(content: object) -> list[Any]:
     """The calls that ShareGPT writes as JSON text; empty for any other text."""
     parsed = parsed_json(content)
     calls = [parsed] if isinstance(parsed, Mapping) else parsed
@@ -227,7 +227,7 @@ def _calls_in(content: Any) -> list[Any]:
     return list(calls) if named else []
 
 
-def _history(value: Any) -> list[Message]:
+def _history(value: object) -> list[Message]:
     pairs = [] if _is_missing(value) else parsed_json(value)
     if not isinstance(pairs, list) or not all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs):
         raise RowError("history must be a list of pairs: the user's message and the assistant's reply.")
@@ -243,7 +243,7 @@ def _instruction(row: Row, context: str | None) -> Message:
     return _turn("user", f"{asked}\n{given}")
 
 
-def _with_system(row: Row, messages: Any) -> Any:
+def _with_system(row: Row, messages: object) -> Any:
     system = row.get("system")
     if _is_missing(system) or not isinstance(messages, list):
         return messages
@@ -251,7 +251,7 @@ def _with_system(row: Row, messages: Any) -> Any:
     return messages if has_one else [_turn("system", system), *messages]
 
 
-def _with_tools(messages: Any, row: Row) -> JsonObject:
+def _with_tools(messages: object, row: Row) -> JsonObject:
     tools = None if _is_missing(row.get("tools")) else parsed_json(row["tools"])
     if not tools:
         return {"messages": messages}
@@ -266,13 +266,13 @@ def _tool(tool: Row) -> JsonObject:
     return {"type": "function", "function": dict(tool)} if "function" not in tool else dict(tool)
 
 
-def _may_hold_turns(value: Any) -> bool:
+def _may_hold_turns(value: object) -> bool:
     """Whether a value is a list of turns; a missing value may be one in another row."""
     turns = parsed_json(value)
     return turns is None or (isinstance(turns, list) and all(isinstance(turn, Mapping) for turn in turns))
 
 
-def _may_be_said(value: Any) -> bool:
+def _may_be_said(value: object) -> bool:
     return isinstance(value, str) or _may_hold_turns(value)
 
 
@@ -280,10 +280,10 @@ def _first(names: tuple[str, ...], header: Collection[str]) -> str | None:
     return next((name for name in names if name in header), None)
 
 
-def _is_missing(value: Any) -> bool:
+def _is_missing(value: object) -> bool:
     blank = isinstance(value, str) and not value.strip()
     return value is None or blank or (isinstance(value, float) and math.isnan(value))
 
 
-def _turn(role: str, content: Any) -> Message:
+def _turn(role: str, content: object) -> Message:
     return {"role": role, "content": content}

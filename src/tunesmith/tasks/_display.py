@@ -125,7 +125,7 @@ def _around(pieces: Cell) -> Cell:
     return shown
 
 
-def _text(line: Mapping[str, Any], inputs: Sequence[str]) -> Cell:
+def _text(line: Mapping[str, object], inputs: Sequence[str]) -> Cell:
     values = [line[name] for name in inputs if line.get(name)]
     is_conversation = any(isinstance(value, list) for value in values)
     shown = " ⏐ ".join(map(_plain, values))
@@ -139,7 +139,7 @@ def _cut(text: str, *, keep_end: bool = False) -> str:
     return f"… {text[-_MOST_CHARACTERS:]}" if keep_end else f"{text[:_MOST_CHARACTERS]} …"
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """A text, or messages as `role: content`."""
     if isinstance(value, Mapping):
         return f"{value.get('role', '')}: {value.get('content', '')}"

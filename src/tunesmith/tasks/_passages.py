@@ -110,7 +110,7 @@ def _tokens_of(
     return (int(first), int(last)) if first <= last else (int(covered[0]), int(covered[-1]))
 
 
-def lost(answers: Sequence[Sequence[Any]], rows: Sequence[int], labels: Sequence[Label]) -> Lost:
+def lost(answers: Sequence[Sequence[object]], rows: Sequence[int], labels: Sequence[Label]) -> Lost:
     """Rows whose answer is whole in no window, and rows whose answer begins or ends within a token."""
     found, exact = np.zeros((2, len(answers)), dtype=bool)
     np.logical_or.at(found, np.asarray(rows), np.array([any(label.tokens) for label in labels]))

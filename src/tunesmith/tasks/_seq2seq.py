@@ -179,7 +179,7 @@ def _shifted(model: Model, labels: torch.Tensor) -> torch.Tensor:
     return shifted.masked_fill(shifted == IGNORED, model.config.pad_token_id)
 
 
-def _references(value: Any, column: str) -> list[str]:
+def _references(value: object, column: str) -> list[str]:
     if is_missing(value) or isinstance(value, str):
         return [text_of(value, column)]
     if not isinstance(value, (list, tuple)) or not value:

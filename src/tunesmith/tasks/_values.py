@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from tunesmith.types import Config, JsonObject
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: object) -> bool:
     """Whether a value is None, or the NaN that tables use for a missing value."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def text_of(value: Any, column: str) -> str:
+def text_of(value: object, column: str) -> str:
     """A text that is not missing.
 
     Raises:
@@ -38,7 +38,7 @@ def text_of(value: Any, column: str) -> str:
     return value
 
 
-def label_of(value: Any) -> str:
+def label_of(value: object) -> str:
     """The name of a label: a text unchanged, a whole number without a point.
 
     Raises:
@@ -81,7 +81,7 @@ _COMMA_HINT = "Write a number with a decimal point and without separators of tho
 _WITH_COMMA = re.compile(r"\s*[-+]?\d+(?:[.,' \xa0\u202f]\d{3})*[.,]?\d*\s*")
 
 
-def _comma_in(value: Any) -> str:
+def _comma_in(value: object) -> str:
     """The sign in a number that is not allowed, for a message; empty if the value is not such a number."""
     if not isinstance(value, str) or not _WITH_COMMA.fullmatch(value):
         return ""
@@ -92,7 +92,7 @@ def _comma_in(value: Any) -> str:
     )
 
 
-def list_of(value: Any, column: str) -> list[Any]:
+def list_of(value: object, column: str) -> list[Any]:
     """A list, which a table may hold as JSON.
 
     Raises:

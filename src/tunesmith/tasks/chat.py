@@ -199,7 +199,7 @@ def reply(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text.strip()}
 
 
-def last_reply(messages: Collection[Mapping[str, Any]]) -> str:
+def last_reply(messages: Collection[Mapping[str, object]]) -> str:
     """The last message of the assistant."""
     said = [message.get("content") or "" for message in messages if message["role"] == "assistant"]
     return str(said[-1]) if said else ""

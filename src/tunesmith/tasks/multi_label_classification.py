@@ -79,7 +79,7 @@ def _recognise(header: Collection[str], rows: Sequence[Values]) -> Recognised | 
 
 
 def _converters(
-    values: Mapping[str, Sequence[Any]], label_schema: LabelSchema | None
+    values: Mapping[str, Sequence[object]], label_schema: LabelSchema | None
 ) -> Mapping[str, Callable[[Any], Any]]:
     """The separator of several labels in a cell is that of the column."""
     known = label_schema["labels"] if label_schema else None
@@ -242,7 +242,7 @@ def _given(probabilities: NDArray[np.float32], label_schema: LabelSchema) -> NDA
     return probabilities >= thresholds
 
 
-def _labels_of(value: Any) -> list[str]:
+def _labels_of(value: object) -> list[str]:
     """Label names from a list, from a text (`a, b`, `a; b` or JSON), or from columns of 0 and 1."""
     if isinstance(value, Mapping):
         return [name for name, flag in value.items() if _flag(name, flag)]
@@ -260,11 +260,11 @@ def _named(header: Collection[str], column: Column) -> str | None:
     return next((name for name in header if name.strip().lower() in (column.name, *column.aliases)), None)
 
 
-def _is_flag(value: Any) -> bool:
+def _is_flag(value: object) -> bool:
     return str(value).strip().lower() in {"0", "1", "0.0", "1.0", "true", "false"}
 
 
-def _flag(name: str, value: Any) -> bool:
+def _flag(name: str, value: object) -> bool:
     text = "" if is_missing(value) else str(value).strip().lower()
     if text not in _YES | _NO:
         raise RowError(f"column `{name}` must be 0 or 1, got `{value}`.")

@@ -193,7 +193,7 @@ _FIELDS = ("input_ids", "labels", "rejected_input_ids", "rejected_labels")
 
 
 def _encode_pair(
-    messages: Sequence[Any], replies: Sequence[Sequence[Any]], tokenizer: Tokenizer, max_length: int | None
+    messages: Sequence[Any], replies: Sequence[Sequence[object]], tokenizer: Tokenizer, max_length: int | None
 ) -> dict[str, list[int]]:
     """Both replies after the same prompt: a long prompt loses its oldest turns, then a reply its end."""
     prompt = chat_templates.prompt_of([*messages, reply("-")], tokenizer)

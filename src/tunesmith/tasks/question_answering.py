@@ -251,11 +251,11 @@ def _gold_texts(columns: Values) -> list[list[str]]:
     return [[answer["text"] for answer in answers] for answers in columns["answers"]]
 
 
-def _answers(value: Any, context: str) -> list[JsonObject]:
+def _answers(value: object, context: str) -> list[JsonObject]:
     return [_answer(item, context) for item in _items(value)]
 
 
-def _items(value: Any) -> list[Any]:
+def _items(value: object) -> list[Any]:
     """Answers from SQuAD's {text: [...], answer_start: [...]}, a list of {text, start}, or one of these."""
     if is_missing(value):
         return []
@@ -271,11 +271,11 @@ def _items(value: Any) -> list[Any]:
     return [item for item in items if not _is_no_answer(item)]
 
 
-def _is_no_answer(item: Any) -> bool:
+def _is_no_answer(item: object) -> bool:
     return isinstance(item, Mapping) and item.get("text") == ""
 
 
-def _start_of(item: Any) -> Any:
+def _start_of(item: object) -> Any:
     return item.get("answer_start", item.get("start")) if isinstance(item, Mapping) else None
 
 

@@ -298,7 +298,7 @@ def _read_text(row: Values) -> JsonObject:
     return {**example, "entities": [list(span) for span in entities]}
 
 
-def _entity(value: Any, text: str) -> Span:
+def _entity(value: object, text: str) -> Span:
     """A span from {start, end, label} or [start, end, label], without white space at its edges."""
     if isinstance(value, dict):
         names = ("label", "entity_group", "entity", "type", "tag")

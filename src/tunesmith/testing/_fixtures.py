@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import pytest
 
 from tunesmith.tasks import TASKS
 from tunesmith.testing._bench import Bench
 from tunesmith.testing.tiny import FAMILIES, different_rows, question_of, write_rows, write_tiny_model
-from tunesmith.testing.tiny_tasks import TINY_TASKS, Row, TinyTask
+from tunesmith.testing.tiny_tasks import TINY_TASKS, Question, Row, TinyTask
 
 if TYPE_CHECKING:
     from tunesmith.inference.predictor import Predictor
     from tunesmith.recipe import Recipe
     from tunesmith.run import Run
+    from tunesmith.tasks import Task
     from tunesmith.types import JsonObject
+
+    MakeRecipe: TypeAlias = Callable[..., Recipe]
+    """From values of `train` to a recipe with a folder of its own."""
 
 
 class TaskFixtures:
@@ -25,7 +29,7 @@ class TaskFixtures:
 
     name: ClassVar[str]
     """Of the task."""
-    task: ClassVar[Any] = None
+    task: ClassVar[Task | None] = None
     """The task, where it is not in the registry: it is registered under `name`."""
     tiny: ClassVar[TinyTask | None] = None
     """Its rows, and what is otherwise with it, where `testing/tiny_tasks` has no file for it."""
@@ -50,7 +54,7 @@ class TaskFixtures:
         """Rows of a file."""
         return different_rows(cls.facts().make, n, seed=seed)
 
-    def question(self, row: Row) -> Any:
+    def question(self, row: Row) -> Question:
         """What a predictor is asked, of a row of the file."""
         return question_of(TASKS.get(self.name), self.facts(), row)
 
@@ -75,12 +79,12 @@ class TaskFixtures:
     @classmethod
     def make_recipe(
         cls, base: Path, files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-    ) -> Iterator[Any]:
+    ) -> Iterator[MakeRecipe]:
         """From values of `train` to a recipe with a folder of its own; the cache is ours meanwhile."""
         from tunesmith.recipe import Recipe
         from tunesmith.tasks import TASKS
 
-        def make(**train: Any) -> Recipe:
+        def make(**train: object) -> Recipe:
             tree: JsonObject = {
                 "task": cls.name,
                 "model": str(base),
@@ -103,7 +107,7 @@ class TaskFixtures:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def run(cls, make_recipe: Any) -> Run:
+    def run(cls, make_recipe: MakeRecipe) -> Run:
         """One finished training."""
         from tunesmith import pipeline
 
@@ -119,6 +123,6 @@ class TaskFixtures:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def bench(cls, make_recipe: Any) -> Bench:
+    def bench(cls, make_recipe: MakeRecipe) -> Bench:
         """The untrained model in float64 without dropout, and sequences to train it on."""
         return Bench(make_recipe())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from tunesmith.testing.tiny_tasks import Row
 if TYPE_CHECKING:
     from tunesmith.inference.predictor import Predictor
     from tunesmith.run import Run
+    from tunesmith.tasks import Prediction
     from tunesmith.types import JsonObject
 
 
@@ -44,7 +45,7 @@ class ExporterContract:
         """Rows of a file."""
         return tiny_task_rows(self.task, n, seed=seed)
 
-    def questions(self) -> list[Any]:
+    def questions(self) -> list[JsonObject]:
         """What both are asked: long and short rows that neither has seen."""
         from tunesmith.tasks import TASKS
 
@@ -163,7 +164,7 @@ class ExporterContract:
             export(run.path, self.name, output_dir=run.path, force=True)
 
 
-def _assert_alike(ours: list[Any], theirs: list[Any], near: float, share: float) -> None:
+def _assert_alike(ours: list[Prediction], theirs: list[Prediction], near: float, share: float) -> None:
     """Equal but for numbers, on the given share of rows; and numbers near, where the rest is equal."""
     same = [_words(a) == _words(b) for a, b in zip(ours, theirs, strict=True)]
     assert np.mean(same) >= share
@@ -172,7 +173,7 @@ def _assert_alike(ours: list[Any], theirs: list[Any], near: float, share: float)
             np.testing.assert_allclose(_numbers(a), _numbers(b), atol=near)
 
 
-def _words(answer: Any) -> Any:
+def _words(answer: object) -> object:
     if isinstance(answer, dict):
         return {key: _words(value) for key, value in answer.items() if key not in ("top", "scores")}
     if isinstance(answer, list):
@@ -180,7 +181,7 @@ def _words(answer: Any) -> Any:
     return None if isinstance(answer, float) else answer
 
 
-def _numbers(answer: Any) -> list[float]:
+def _numbers(answer: object) -> list[float]:
     if isinstance(answer, dict):
         inner = [value for key, value in answer.items() if key != "top"]
     else:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.testing.family_tokenizers import write_tokenizer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tunesmith.types import Config, JsonObject, Model, Tokenizer
 
 AUTO_CLASSES = {
@@ -199,7 +201,7 @@ def write_family(folder: Path, family: str, *, auto_class: str = "", seed: int =
     return folder
 
 
-def make_model(config: Config, auto_class: str = "") -> Any:
+def make_model(config: Config, auto_class: str = "") -> Model:
     """A model with random weights, of the class that pretrains its family, or of the one that is asked for."""
     import transformers
     from transformers.models.auto import modeling_auto
@@ -211,7 +213,7 @@ def make_model(config: Config, auto_class: str = "") -> Any:
     return transformers.AutoModel.from_config(config)
 
 
-def tiny_config(family: str, tokenizer: Tokenizer, auto_class: str = "") -> Any:
+def tiny_config(family: str, tokenizer: Tokenizer, auto_class: str = "") -> Config:
     """The family's config, made small, with the special tokens of the tokenizer."""
     from transformers import CONFIG_MAPPING
 
@@ -223,7 +225,7 @@ def tiny_config(family: str, tokenizer: Tokenizer, auto_class: str = "") -> Any:
     return config_class(**{**made, **override})
 
 
-def _shrunk(config_class: Any, vocab_size: int, override: JsonObject) -> JsonObject:
+def _shrunk(config_class: type[Config], vocab_size: int, override: JsonObject) -> JsonObject:
     default = config_class()
     given = default.to_dict()
     kinds = _layer_kinds(given)
@@ -247,7 +249,9 @@ def _shrunk(config_class: Any, vocab_size: int, override: JsonObject) -> JsonObj
     return small
 
 
-def _small_value(name: str, value: Any, vocab_size: int, kinds: list[int], n_layers: int) -> Any:
+def _small_value(
+    name: str, value: object, vocab_size: int, kinds: list[int], n_layers: int
+) -> int | list[Any] | None:
     if value is None:
         return {**_UNSTATED, "vocab_size": vocab_size}.get(name)
     if isinstance(value, bool) or name == "type_vocab_size":
@@ -271,7 +275,7 @@ def _layer_kinds(given: JsonObject) -> list[int]:
     if not lists:
         return []
     length = min(map(len, lists))
-    seen: dict[tuple[Any, ...], int] = {}
+    seen: dict[tuple[str, ...], int] = {}
     for i in range(length):
         seen.setdefault(tuple(str(one[i]) for one in lists), i)
     return sorted(seen.values())
@@ -284,7 +288,7 @@ def _padded(kinds: list[int], n_layers: int, length: int) -> list[int]:
 _ROLES = ("pad", "bos", "eos", "cls", "sep", "mask", "unk")
 
 
-def _special_tokens(default: Any, tokenizer: Tokenizer) -> JsonObject:
+def _special_tokens(default: Config, tokenizer: Tokenizer) -> JsonObject:
     """The ids of the tokenizer in place of the default config's."""
     given = default.to_dict()
     of_role = {role: getattr(tokenizer, f"{role}_token_id", None) for role in _ROLES}
@@ -309,7 +313,7 @@ def _special_tokens(default: Any, tokenizer: Tokenizer) -> JsonObject:
     return made
 
 
-def _same_role(value: Any, given: JsonObject, of_role: JsonObject) -> Any:
+def _same_role(value: object, given: JsonObject, of_role: Mapping[str, int | None]) -> int | None:
     """The tokenizer's token of the role that the default config's decoder starts with."""
     for role in ("pad", "bos", "eos"):
         if value is not None and given.get(f"{role}_token_id") == value and of_role[role] is not None:

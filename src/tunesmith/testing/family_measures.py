@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tunesmith.tasks import IGNORED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+
+    from tunesmith.tasks import Batch
     from tunesmith.types import JsonObject, Model
 
 FAST_TOLERANCE, PACKED_TOLERANCE, SAVED_TOLERANCE, ALONE_TOLERANCE = 1e-5, 1e-5, 1e-6, 1e-4
@@ -28,7 +33,7 @@ def must(holds: bool, message: str) -> None:
         raise WrongError(message)
 
 
-def difference_of(one: Any, other: Any) -> float:
+def difference_of(one: object, other: object) -> float:
     """The largest difference, by the largest value."""
     one, other = (np.asarray(getattr(x, "detach", lambda x=x: x)(), dtype=np.float64) for x in (one, other))
     if one.shape != other.shape:
@@ -38,7 +43,7 @@ def difference_of(one: Any, other: Any) -> float:
     return float(np.abs(one - other).max() / max(np.abs(other).max(), 1e-30))
 
 
-def real_part(outputs: Any, batch: JsonObject) -> Any:
+def real_part(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
     """The outputs with zeros where a sequence is padded."""
     mask = batch.get("attention_mask")
     if "decoder_labels" in batch:
@@ -48,7 +53,7 @@ def real_part(outputs: Any, batch: JsonObject) -> Any:
     return outputs * mask.to(outputs.dtype).reshape(*mask.shape, *[1] * (outputs.dim() - 2))
 
 
-def gradient_of(model: Model) -> Any:
+def gradient_of(model: Model) -> torch.Tensor:
     """The gradients of all that learns, in one row."""
     import torch
 
@@ -64,7 +69,7 @@ def is_fast(model: Model) -> bool:
     )
 
 
-def use_attention_for(model: Model, batch: JsonObject) -> None:
+def use_attention_for(model: Model, batch: Batch) -> None:
     """The attention that the product chooses for texts of this length."""
     from tunesmith.models.attention import SHORT_TEXT_TOKENS, choose_attention
 
@@ -93,7 +98,7 @@ class stored:  # noqa: N801
         sizes: list[int] = []
         pointers: set[int] = set()
 
-        def keep(tensor: Any) -> Any:
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
             if tensor.data_ptr() not in pointers:
                 pointers.add(tensor.data_ptr())
                 sizes.append(tensor.numel() * tensor.element_size())
@@ -103,11 +108,11 @@ class stored:  # noqa: N801
         self.hooks.__enter__()
         return sizes
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.hooks.__exit__(*error)
 
 
-def stretched(name: str, tensor: Any, ids: list[int]) -> Any:
+def stretched(name: str, tensor: torch.Tensor, ids: list[int]) -> torch.Tensor:
     """One tensor of a batch, made to fit a text of these ids."""
     import torch
 
@@ -140,7 +145,7 @@ def longer(row: JsonObject) -> JsonObject:
     return changed
 
 
-def answers_differ(together: Any, apart: Any) -> str:
+def answers_differ(together: Iterable[object], apart: Iterable[object]) -> str:
     """How the first answer that differs does; empty where none does."""
     for one, other in zip(together, apart, strict=True):
         difference = _value_differs(one, other)
@@ -149,7 +154,7 @@ def answers_differ(together: Any, apart: Any) -> str:
     return ""
 
 
-def _value_differs(one: Any, other: Any) -> str:
+def _value_differs(one: object, other: object) -> str:
     one, other = (x.tolist() if isinstance(x, (np.ndarray, np.generic)) else x for x in (one, other))
     if isinstance(one, dict) and isinstance(other, dict):
         if one.keys() != other.keys():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from tunesmith.testing.tiny import question_of
 from tunesmith.testing.tiny_tasks import TINY_TASKS
 
 if TYPE_CHECKING:
+    from tunesmith.run import Run
     from tunesmith.types import Model
 
 NOISE = 50.0
@@ -296,7 +297,7 @@ STEPS: dict[str, Callable[[Cell], str]] = {
 """What is tried, in this order."""
 
 
-def _run(cell: Cell) -> Any:
+def _run(cell: Cell) -> Run:
     from tunesmith import pipeline
 
     return pipeline.train(cell.recipe)

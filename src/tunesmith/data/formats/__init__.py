@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.data.formats._archive import ARCHIVE
 from tunesmith.data.formats._encodings import is_text
@@ -59,7 +59,7 @@ def _recognises_nothing(head: bytes) -> bool:
     return False
 
 
-def _no_parts(source: Any) -> list[tuple[str, str]]:
+def _no_parts(source: object) -> list[tuple[str, str]]:
     return []
 
 

@@ -21,7 +21,7 @@ from tunesmith.errors import DataError
 from tunesmith.masking import hide_secrets, shown_url
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection
+    from sqlalchemy import URL, Connection, CursorResult
 
     from tunesmith.types import JsonObject
 
@@ -55,7 +55,7 @@ def _fingerprint(source: str) -> bytes:
     return digest.digest()
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """The text of a value that JSON does not have: bytes in hexadecimal, dates and decimals as written."""
     return bytes(value).hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
 
@@ -93,7 +93,7 @@ def _query(source: str) -> str:
     return query
 
 
-def _column_names(result: Any, name: str) -> list[str]:
+def _column_names(result: CursorResult[tuple[object, ...]], name: str) -> list[str]:
     if not result.returns_rows:
         raise DataError(
             "the query returns no rows.", remedy="Give a query that reads: `SELECT … FROM …`.", location=name

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from tunesmith import segmentation
 from tunesmith.evaluation.baselines import TrainingRows
 from tunesmith.tasks import EvalPredictions, Values
-from tunesmith.types import Array
+
+if TYPE_CHECKING:
+    from tunesmith.types import Array
 
 _MOST_ROWS = 100_000
 _MANY_ROWS = 5_000
 _NEVER = -1e9
 
-_Predict = Callable[[Any], Array]
+_Predict = Callable[[Any], NDArray[np.floating]]
 """Logits from features of rows."""
 
 
@@ -62,7 +64,7 @@ def _fit_tfidf(train: TrainingRows, make_model: Callable[[], Any]) -> tuple[Any,
     return vectorizer, _fit(make_model, known, np.asarray(train.labels)[rows], train.n_outputs)
 
 
-def _fit(make_model: Callable[[], Any], known: Any, labels: Array, n_outputs: int) -> _Predict:
+def _fit(make_model: Callable[[], Any], known: object, labels: Array, n_outputs: int) -> _Predict:
     if labels.ndim == 2:
         columns = [_fit_binary(make_model, known, labels[:, i]) for i in range(n_outputs)]
         return lambda new: np.stack([column(new) for column in columns], axis=1).astype(np.float32)
@@ -87,7 +89,7 @@ def _one_class(n: int, label: int, n_outputs: int) -> NDArray[np.float32]:
     return logits
 
 
-def _fit_binary(make_model: Callable[[], Any], known: Any, labels: Array) -> _Predict:
+def _fit_binary(make_model: Callable[[], Any], known: object, labels: Array) -> _Predict:
     if labels.min() == labels.max():
         return lambda new: np.full(new.shape[0], -_NEVER if labels[0] else _NEVER)
     model = make_model().fit(known, labels)

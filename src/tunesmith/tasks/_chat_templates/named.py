@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import ModelError, RecipeError, did_you_mean
 
@@ -122,7 +122,7 @@ def _refuse_slow(tokenizer: Tokenizer) -> None:
         )
 
 
-def _refuse_ambiguous(template: Any) -> None:
+def _refuse_ambiguous(template: object) -> None:
     if isinstance(template, dict) and "default" not in template:
         names = ", ".join(f"`{name}`" for name in sorted(template))
         raise RecipeError(
