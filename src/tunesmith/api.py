@@ -70,9 +70,9 @@ _DOTTED = {
 
 
 def train(
-    recipe: Recipe | str | Path | Mapping[str, Any] | None = None,
+    recipe: Recipe | str | Path | Mapping[str, object] | None = None,
     *,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, object] | None = None,
     force: bool = False,
     listeners: Iterable[Listener] = (),
     should_stop: Callable[[], bool] | None = None,

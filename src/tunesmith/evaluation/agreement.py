@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import finite
 
 if TYPE_CHECKING:
+    from tunesmith.metrics import Statistics
+    from tunesmith.tasks import Prediction
     from tunesmith.types import JsonObject
 
 _NEAR = 0.05
@@ -109,7 +111,7 @@ def _answers(first: Scored, second: Scored) -> tuple[float, float]:
     return float(np.mean(same)), float(max(differences, default=0.0))
 
 
-def _parts(predictions: list[Any]) -> list[tuple[str, NDArray[np.float64]]]:
+def _parts(predictions: list[Prediction]) -> list[tuple[str, NDArray[np.float64]]]:
     """For each answer: everything except fractions, as text, and the fractions."""
     found = []
     for prediction in predictions:
@@ -121,7 +123,7 @@ def _parts(predictions: list[Any]) -> list[tuple[str, NDArray[np.float64]]]:
     return found
 
 
-def _leaves(value: object) -> Iterator[Any]:
+def _leaves(value: object) -> Iterator[object]:
     """Keys and values of an answer, one after the other."""
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -136,7 +138,7 @@ def _leaves(value: object) -> Iterator[Any]:
         yield float(value) if isinstance(value, np.floating) else value
 
 
-def _beside(first: object, second: object) -> Any:
+def _beside(first: Statistics, second: Statistics) -> Statistics:
     """[rows, 2s], two statistics [rows, s] side by side, sparse if they are."""
     from scipy import sparse
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,10 +16,12 @@ from tunesmith.run import Run, write_atomically
 from tunesmith.tasks import EvalPredictions, LabelSchema, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tunesmith.types import JsonObject
 
 
-def final_split(names: Any) -> str:
+def final_split(names: Collection[str]) -> str:
     """The split of the primary score: `test`, or `validation` without test rows."""
     return "test" if "test" in names else "validation"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,9 @@ class Scored:
         """[rows, s], statistics from which the metrics are computed."""
         return self.task.statistics(self.evaluated, self.label_schema)
 
-    def intervals(self, how: EvaluateRecipe, seed: int, rows: Any = None) -> dict[str, Interval]:
+    def intervals(
+        self, how: EvaluateRecipe, seed: int, rows: NDArray[np.int64] | None = None
+    ) -> dict[str, Interval]:
         """Every metric with its interval, over all rows or some of them."""
         some = slice(None) if rows is None else rows
         return intervals(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import yaml
 from pydantic import ValidationError
@@ -21,6 +21,8 @@ from tunesmith.recipe.loader import Loader
 from tunesmith.recipe.schema import Recipe, recipe_keys, yaml_value
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from tunesmith.types import JsonObject
 
 SYNONYMS: dict[str, str] = {
@@ -103,10 +105,10 @@ class RecipeDraft:
                 location=str(path),
                 remedy="`tunesmith init FILE` writes one to start from.",
             )
-        draft.tree = cast("dict[str, Any]", draft._build(node, "", path))
+        draft.tree = cast("JsonObject", draft._build(node, "", path))
         return draft
 
-    def _build(self, node: yaml.Node, prefix: str, path: Path) -> Any:
+    def _build(self, node: yaml.Node, prefix: str, path: Path) -> object:
         loader = Loader("")
         if not isinstance(node, yaml.MappingNode):
             return loader.construct_object(node, deep=True)
@@ -219,7 +221,7 @@ class RecipeDraft:
         listed = "\n".join(f"  - {line}" for line in lines)
         return RecipeError(f"{len(lines)} values of the recipe are wrong:\n{listed}", remedy=remedy)
 
-    def _fault(self, problem: Any) -> str:
+    def _fault(self, problem: ErrorDetails) -> str:
         key = _dotted(problem["loc"])
         if problem["type"] == "extra_forbidden":
             return f"`{key}` is not a key of the recipe."
@@ -236,7 +238,7 @@ class RecipeDraft:
         return self.places.get(key, "")
 
 
-def _relative_to(base: Path, value: object) -> Any:
+def _relative_to(base: Path, value: object) -> object:
     if isinstance(value, list):
         return [_relative_to(base, item) for item in value]
     if not isinstance(value, str) or "://" in value:
@@ -256,7 +258,7 @@ def _leaves(tree: Mapping[str, object], prefix: str = "") -> list[str]:
     return found
 
 
-def _lookup(tree: object, dotted: str) -> Any:
+def _lookup(tree: object, dotted: str) -> object:
     for part in dotted.split("."):
         if not isinstance(tree, dict) or part not in tree:
             return None
@@ -264,7 +266,7 @@ def _lookup(tree: object, dotted: str) -> Any:
     return tree
 
 
-def _pop(tree: JsonObject, dotted: str) -> Any:
+def _pop(tree: JsonObject, dotted: str) -> object:
     *parents, last = dotted.split(".")
     for parent in parents:
         tree = tree[parent]

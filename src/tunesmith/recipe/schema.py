@@ -8,10 +8,13 @@ those of `TrainingArguments` and the Hub.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 Auto = Literal["auto"]
 Method = Literal["probe", "full", "lora"]
@@ -19,7 +22,7 @@ METHODS: tuple[str, ...] = get_args(Method)
 Noise = Literal["word_dropout", "typos", "casing"]
 
 
-def _as_list(value: object) -> Any:
+def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
@@ -299,9 +302,9 @@ def yaml_value(value: object) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def recipe_fields(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+def recipe_fields(model: type[BaseModel], prefix: str = "") -> JsonObject:
     """Pydantic's description of every field below a section, by dotted key."""
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for name, info in model.model_fields.items():
         section = _section_type(info.annotation)
         if section is not None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from tunesmith.types import JsonObject
 
 INK, BLUE, ORANGE, GRID = "#1f2933", "#2364aa", "#d9622b", "#d9dee4"
@@ -61,7 +64,7 @@ def smoothed(values: Sequence[float], keep: float = 0.85) -> list[float]:
     return result
 
 
-def _style(axes: Any) -> None:
+def _style(axes: Axes) -> None:
     axes.title.set_fontsize(11)
     axes.title.set_color(INK)
     axes.grid(color=GRID, linewidth=0.8)
@@ -73,7 +76,7 @@ def _style(axes: Any) -> None:
     axes.tick_params(colors=INK, labelsize=9, length=0)
 
 
-def _svg(figure: Any) -> str:
+def _svg(figure: Figure) -> str:
     import matplotlib as mpl
 
     buffer = io.StringIO()

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.tasks import Recognised, RowError
+from tunesmith.tasks import Recognised, RowError, Values
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
-Row = Mapping[str, Any]
+Row = Values
 
 _ANSWERS = {"accept", "reject", "ignore"}
 _DOCCANO_COLUMNS = ("label", "labels", "entities")
@@ -59,7 +59,7 @@ def _doccano(header: Collection[str], rows: Sequence[Row]) -> Recognised | None:
     return Recognised("doccano", (text, column), convert, read_inputs=lambda row: {"text": row.get(text)})
 
 
-def _all_spans(rows: Sequence[Row], column: str) -> list[Any]:
+def _all_spans(rows: Sequence[Row], column: str) -> list[object]:
     return [span for row in rows if isinstance(row.get(column), list) for span in row[column]]
 
 
@@ -195,7 +195,7 @@ def _label_studio_min(header: Collection[str], rows: Sequence[Row]) -> Recognise
     )
 
 
-def _results(row: Row) -> list[Mapping[str, Any]]:
+def _results(row: Row) -> list[Row]:
     """The annotation of a task.
 
     Raises:
@@ -228,7 +228,7 @@ def _is_span(result: Row) -> bool:
     return {"start", "end", "labels"} <= set(result["value"])
 
 
-def _text_of(row: Row, results: Sequence[Row]) -> Any:
+def _text_of(row: Row, results: Sequence[Row]) -> object:
     """The text of a task: the annotated one, else its only text."""
     data = row["data"]
     named = next((r["to_name"] for r in results if isinstance(data.get(r.get("to_name")), str)), None)
@@ -261,7 +261,7 @@ def _is_covered(text: str, start: object, end: object, covered: object) -> bool:
     return covered is None or text[start:end] == covered
 
 
-def _in_characters(text: object, position: object) -> Any:
+def _in_characters(text: object, position: object) -> object:
     """An offset in characters, from one in UTF-16 units, as browsers count."""
     if not isinstance(text, str) or not isinstance(position, int):
         return position

@@ -13,15 +13,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tunesmith.tasks import Recognised, RowError
+from tunesmith.tasks import Recognised, RowError, Values
 from tunesmith.tasks._messages import Message, parsed_json, refuse_surrogates, shown
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
-Row = Mapping[str, Any]
+Row = Values
 
 _ROLE_NAMES = {
     **dict.fromkeys(("human", "user"), "user"),
@@ -181,7 +181,7 @@ def _common_length(chosen: list[Message], rejected: list[Message]) -> int:
     return max(next(differing, longest), 0)
 
 
-def _split_hh(value: object) -> Any:
+def _split_hh(value: object) -> object:
     """The turns of a text that names its speakers, as in `hh-rlhf`; any other value unchanged."""
     if not isinstance(value, str) or not _HH_TURN.match(value):
         return value
@@ -200,7 +200,7 @@ def _said(value: object, role: str) -> list[Message]:
     return [_turn(role, value)]
 
 
-def _normal(value: object) -> Any:
+def _normal(value: object) -> object:
     """Turns with `role` and `content`; a value that is not a list of turns is left for the check to refuse."""
     turns = parsed_json(value)
     if not isinstance(turns, (list, tuple)):
@@ -219,7 +219,7 @@ def _normal_turn(turn: Row) -> Message:
     return normal
 
 
-def _calls_in(content: object) -> list[Any]:
+def _calls_in(content: object) -> list[object]:
     """The calls that ShareGPT writes as JSON text; empty for any other text."""
     parsed = parsed_json(content)
     calls = [parsed] if isinstance(parsed, Mapping) else parsed
@@ -243,7 +243,7 @@ def _instruction(row: Row, context: str | None) -> Message:
     return _turn("user", f"{asked}\n{given}")
 
 
-def _with_system(row: Row, messages: object) -> Any:
+def _with_system(row: Row, messages: object) -> object:
     system = row.get("system")
     if _is_missing(system) or not isinstance(messages, list):
         return messages

@@ -6,7 +6,7 @@ import copy
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -158,7 +158,7 @@ def add_unknown_characters(rows: Sequence[str], tokenizer: Tokenizer) -> list[st
     return missing
 
 
-def _with_characters(tokenizer: Tokenizer, characters: Sequence[str], *, in_place: bool = False) -> Any:
+def _with_characters(tokenizer: Tokenizer, characters: Sequence[str], *, in_place: bool = False) -> Tokenizer:
     """The tokenizer, or a copy of it, with characters added.
 
     A tokenizer that writes a space before every piece of text must do so only at the beginning: the text after an
@@ -174,7 +174,7 @@ def _with_characters(tokenizer: Tokenizer, characters: Sequence[str], *, in_plac
     return changed
 
 
-def _read_again(tokenizer: Tokenizer) -> Any:
+def _read_again(tokenizer: Tokenizer) -> Tokenizer:
     """The tokenizer after saving and loading: some classes then build their rules again."""
     from transformers import AutoTokenizer
 

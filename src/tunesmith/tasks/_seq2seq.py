@@ -7,7 +7,7 @@ Evaluations during training use this loss; the metrics of the result are those o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -130,15 +130,15 @@ class SequenceToSequence(Task, abstract=True):
         """See Task."""
         return [{self.answer_key: text.strip()} for text in evaluated.texts or ()]
 
-    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[str | list[str]]:
         """See Task: one text, or all references."""
         return [row[0] if len(row) == 1 else row for row in columns[self.outputs[0]]]
 
-    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+    def is_correct(self, prediction: Prediction, gold: str | list[str]) -> bool:
         """See Task: exactly a reference."""
         return prediction[self.answer_key] in ([gold] if isinstance(gold, str) else gold)
 
-    def error_of(self, prediction: Prediction, gold: Any) -> float:
+    def error_of(self, prediction: Prediction, gold: str | list[str]) -> float:
         """See Task: one minus chrF with the references."""
         references = [gold] if isinstance(gold, str) else gold
         statistics = overlap.statistics([prediction[self.answer_key]], [references], ("chrf",))

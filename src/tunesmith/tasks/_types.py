@@ -77,7 +77,7 @@ class Recognised:
     name: str
     columns: tuple[str, ...]
     convert: Callable[[Values], JsonObject]
-    named: Mapping[str, Any] = field(default_factory=dict)
+    named: Values = field(default_factory=dict)
     read_inputs: Callable[[Values], JsonObject] | None = None
 
 

@@ -161,7 +161,7 @@ class Chat(Task):
         """See Task: [b, 2], negative log-likelihood and scored tokens."""
         return language.summed_nll(*language.next_token(outputs, batch["labels"]))
 
-    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[str]:
         """See Task: the last reply."""
         return [last_reply(messages) for messages in columns["messages"]]
 

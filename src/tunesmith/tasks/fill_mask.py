@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -44,6 +44,7 @@ from tunesmith.tasks._values import text_of
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
+    from transformers import BatchEncoding
 
     from tunesmith.types import JsonObject, Tokenizer
 
@@ -156,7 +157,7 @@ class FillMask(Task):
             return [{"loss": round(float(a / max(n, 1)), 4)} for a, n in zip(nll, tokens, strict=True)]
         return [_filled(evaluated, row) for row in range(evaluated.encoded.n_rows)]
 
-    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[None]:
         """See Task: nothing; the masked words are in the text."""
         return [None] * len(columns["text"])
 
@@ -203,7 +204,7 @@ def _fill(ids: NDArray[np.int32], at: int, token: int, score: float, tokenizer: 
     }
 
 
-def _words_of_tokens(encoded: Any, sequence: int, text: str) -> list[int]:
+def _words_of_tokens(encoded: BatchEncoding, sequence: int, text: str) -> list[int]:
     """The word of each token, from 1, and 0 for special tokens.
 
     The words of a tokenizer are only right for letters without marks, in scripts with spaces.

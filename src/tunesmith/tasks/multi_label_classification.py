@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def _recognise(header: Collection[str], rows: Sequence[Values]) -> Recognised | 
 
 def _converters(
     values: Mapping[str, Sequence[object]], label_schema: LabelSchema | None
-) -> Mapping[str, Callable[[Any], Any]]:
+) -> Mapping[str, Callable[[object], object]]:
     """The separator of several labels in a cell is that of the column."""
     known = label_schema["labels"] if label_schema else None
     return {"labels": label_splitter(values["labels"], known)} if "labels" in values else {}
@@ -203,7 +203,7 @@ class MultiLabelClassification(Task):
             for row, on in zip(probabilities, given, strict=True)
         ]
 
-    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+    def is_correct(self, prediction: Prediction, gold: list[str]) -> bool:
         """See Task: exactly the right labels."""
         return {item["label"] for item in prediction["labels"]} == set(gold)
 

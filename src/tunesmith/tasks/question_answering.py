@@ -218,15 +218,15 @@ class QuestionAnswering(Task):
             answers.append({**(best if silent else row.top[0]), "top": row.top})
         return answers
 
-    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[list[str]]:
         """See Task: the texts of all true answers."""
         return _gold_texts(columns)
 
-    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+    def is_correct(self, prediction: Prediction, gold: list[str]) -> bool:
         """See Task: an exact match with one of them."""
         return bool(squad.exact_match(prediction["answer"], gold))
 
-    def error_of(self, prediction: Prediction, gold: Any) -> float:
+    def error_of(self, prediction: Prediction, gold: list[str]) -> float:
         """See Task."""
         return float(prediction["score"]) - squad.f1(prediction["answer"], gold)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -122,7 +122,7 @@ class TextClassification(Task):
             for i, row in zip(best, probabilities, strict=True)
         ]
 
-    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+    def is_correct(self, prediction: Prediction, gold: str) -> bool:
         """See Task."""
         return bool(prediction["label"] == gold)
 

@@ -8,7 +8,7 @@ text.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -105,7 +105,7 @@ class TextGeneration(Task):
         """See Task: [b, 2], negative log-likelihood and scored tokens."""
         return language.summed_nll(*language.next_token(outputs, batch["labels"]))
 
-    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[str]:
         """See Task: the true continuation of the text."""
         return [text[len(_beginning(text)) :][:_SHOWN_CHARACTERS] for text in columns["text"]]
 

@@ -7,7 +7,7 @@ itself, in every tool.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -112,11 +112,11 @@ class TextRegression(Task):
         """See Task; the shape is that of a classification whose only label is `score`."""
         return [{"label": "score", "score": float(value)} for value in np.asarray(evaluated.outputs)[:, 0]]
 
-    def is_correct(self, prediction: Prediction, gold: Any) -> bool | None:
+    def is_correct(self, prediction: Prediction, gold: float) -> bool | None:
         """See Task: a number is near or far, not right or wrong."""
         return None
 
-    def error_of(self, prediction: Prediction, gold: Any) -> float:
+    def error_of(self, prediction: Prediction, gold: float) -> float:
         """See Task."""
         return abs(float(prediction["score"]) - float(gold))
 

@@ -10,9 +10,9 @@ only after B-X or I-X (Viterbi 1967). Entities have the shape of the Hub's `Toke
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -94,7 +94,7 @@ def _misplaced(columns: Values) -> list[str]:
     return offsets.notice(rows)
 
 
-def _pipeline_note(tokenizer: Mapping[str, Any]) -> str:
+def _pipeline_note(tokenizer: JsonObject) -> str:
     """How the spans that the pipeline finds can differ from ours."""
     marks_words = bool(tokenizer["model"].get("continuing_subword_prefix"))
     return _SPANS + ("" if marks_words else _SPANS_BY_BLANKS)
@@ -218,7 +218,7 @@ class TokenClassification(Task):
             evaluated.memo["entities"] = _decode(evaluated, label_schema)
         return list(evaluated.memo["entities"])
 
-    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[list[JsonObject]]:
         """See Task."""
         return [
             [
@@ -228,11 +228,11 @@ class TokenClassification(Task):
             for text, entities in zip(columns["text"], columns["entities"], strict=True)
         ]
 
-    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+    def is_correct(self, prediction: Prediction, gold: list[JsonObject]) -> bool:
         """See Task."""
         return set(_spans_of(prediction["entities"])) == set(_spans_of(gold))
 
-    def error_of(self, prediction: Prediction, gold: Any) -> float:
+    def error_of(self, prediction: Prediction, gold: list[JsonObject]) -> float:
         """See Task: entities that are wrong or missing."""
         return float(len(set(_spans_of(prediction["entities"])) ^ set(_spans_of(gold))))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.testing.family_tokenizers import write_tokenizer
 
@@ -251,7 +251,7 @@ def _shrunk(config_class: type[Config], vocab_size: int, override: JsonObject) -
 
 def _small_value(
     name: str, value: object, vocab_size: int, kinds: list[int], n_layers: int
-) -> int | list[Any] | None:
+) -> int | list[object] | None:
     if value is None:
         return {**_UNSTATED, "vocab_size": vocab_size}.get(name)
     if isinstance(value, bool) or name == "type_vocab_size":
