@@ -137,16 +137,7 @@ def recall(
         DataError: the file has none of these sets of columns.
     """
     named = options.columns
-    not_needed = {column.name for column in task.columns if column.target and not need_targets}
-    spare = {column.name for column in task.columns if column.together and not column.required}
-    wanted = [
-        {
-            ours: theirs
-            for ours, theirs in columns.items()
-            if ours not in not_needed and not (ours in spare and theirs not in header)
-        }
-        for columns in options.remembered
-    ]
+    wanted = _needed_columns(task, options.remembered, header, need_targets=need_targets)
     for columns in wanted:
         if not _absent({**columns, **named}, header):
             return {**columns, **named}
@@ -162,6 +153,22 @@ def recall(
         remedy=f"Name the column that holds it: `--column {ours}=COLUMN`. The file has: {_listed(header)}.",
         location=location,
     )
+
+
+def _needed_columns(
+    task: Task, remembered: Sequence[Values], header: Sequence[str], *, need_targets: bool
+) -> list[JsonObject]:
+    """The columns of each file of the training, without those that another file may lack."""
+    not_needed = {column.name for column in task.columns if column.target and not need_targets}
+    spare = {column.name for column in task.columns if column.together and not column.required}
+    return [
+        {
+            ours: theirs
+            for ours, theirs in columns.items()
+            if ours not in not_needed and not (ours in spare and theirs not in header)
+        }
+        for columns in remembered
+    ]
 
 
 def has_alternatives(task: Task) -> bool:

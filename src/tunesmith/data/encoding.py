@@ -177,6 +177,7 @@ def encode_splits(
 
     Raises:
         DataError: a split has no row with anything left to learn from or to score.
+        RecipeError: windows would share more than half of their tokens.
     """
     store = (cache, tell)
     full = {
@@ -185,13 +186,7 @@ def encode_splits(
     }
     longest = max(_longest_part(encoded) for encoded in full.values())
     max_length = choose_max_length(longest)
-    shared = max_length // 4 if overlap is None else overlap
-    if task.windows and shared > max_length // 2:
-        raise RecipeError(
-            f"data.overlap_tokens must be at most half of data.max_length: it is {shared}, and data.max_length "
-            f"is {max_length}.",
-            remedy=f"Give at most {max_length // 2}, or leave it at `auto`.",
-        )
+    shared = _overlap_of_windows(task, overlap, max_length)
     cut = {
         name: _encoded(
             task, splits[name], tokenizer, _options(name, max_length, shared), label_schema, *store
@@ -201,14 +196,30 @@ def encode_splits(
         for name, encoded in full.items()
     }
     truncation = {name: survey(task, full[name], cut[name], max_length) for name in full}
+    _refuse_nothing_left(truncation)
+    return EncodedSplits(cut, truncation, max_length)
+
+
+def _overlap_of_windows(task: Task, overlap: int | None, max_length: int) -> int:
+    """Number of tokens that windows share; a quarter of `max_length` if none is given."""
+    shared = max_length // 4 if overlap is None else overlap
+    if task.windows and shared > max_length // 2:
+        raise RecipeError(
+            f"data.overlap_tokens must be at most half of data.max_length: it is {shared}, and data.max_length "
+            f"is {max_length}.",
+            remedy=f"Give at most {max_length // 2}, or leave it at `auto`.",
+        )
+    return shared
+
+
+def _refuse_nothing_left(truncation: Mapping[str, TruncationReport]) -> None:
     for name, found in truncation.items():
         if found.rows_without == found.rows:
             raise DataError(
                 f"nothing is left to learn from: all {found.rows} {name} rows lose their labels at "
-                f"max_length {max_length}.",
+                f"max_length {found.max_length}.",
                 remedy="Give a larger `data.max_length`, or a model that reads longer texts.",
             )
-    return EncodedSplits(cut, truncation, max_length)
 
 
 def _encoded(

@@ -152,15 +152,17 @@ def prepare(task: Task, recipe: Recipe) -> PreparedData:
     prepared = PreparedData(splits, label_schema, readings["train"].chosen, views, invalid_rows)
     prepared.realigned += [moved for reading in readings.values() for moved in reading.realigned]
     prepared.notices += told
-    for reading in readings.values():
-        prepared.notices += _misplaced(task, reading.examples)
-    prepared.notices += task.notices(splits["train"].columns, label_schema)
-    prepared.notices += notices
-    prepared.notices += _notices(prepared)
     prepared.notices += [
-        notice for examples in splits.values() if (notice := notice_of_groups(examples, data.group_by))
+        notice for reading in readings.values() for notice in _misplaced(task, reading.examples)
     ]
+    prepared.notices += task.notices(splits["train"].columns, label_schema)
+    prepared.notices += [*notices, *_notices(prepared), *_notices_of_groups(prepared, data.group_by)]
     return prepared
+
+
+def _notices_of_groups(prepared: PreparedData, group_by: str | None) -> list[str]:
+    found = (notice_of_groups(examples, group_by) for examples in prepared.splits.values())
+    return [notice for notice in found if notice]
 
 
 def read_checked(

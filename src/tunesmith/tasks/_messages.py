@@ -20,7 +20,7 @@ _ROLES = ("system", "user", "assistant", "tool")
 _KEPT = ("name", "tool_call_id", "reasoning_content")
 
 
-def as_messages(value: object, role: str) -> object:
+def as_messages(value: object, role: str) -> Any:
     """Messages unchanged; a text without messages becomes one message of a role."""
     if not isinstance(value, str):
         return value
