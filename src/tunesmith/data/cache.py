@@ -20,7 +20,7 @@ import shutil
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import RecipeError
 from tunesmith.run import sha256_of
@@ -71,7 +71,8 @@ def new_entry(entry: Path) -> Iterator[tuple[Path, JsonObject]]:
         OSError: the disk is full.
     """
     entry.parent.mkdir(parents=True, exist_ok=True)
-    aside, facts = new_folder(entry.parent, _aside(".new-")), dict[str, Any]()
+    aside = new_folder(entry.parent, _aside(".new-"))
+    facts: JsonObject = {}
     try:
         yield aside, facts
         sums = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}

@@ -33,7 +33,7 @@ _TEXT, _JSON, _OBJECT = b"t", b"j", b"o"
 class _Store(Protocol):
     """Distinct values by number."""
 
-    def read(self, numbers: NDArray[np.integer]) -> list[Any]: ...
+    def read(self, numbers: NDArray[np.integer]) -> list[object]: ...
 
 
 class Column(Sequence[Any]):
@@ -66,7 +66,7 @@ class Column(Sequence[Any]):
     @overload
     def __getitem__(self, row: slice) -> list[Any]: ...
 
-    def __getitem__(self, row: int | slice) -> Any:
+    def __getitem__(self, row: int | slice) -> object:
         if isinstance(row, slice):
             return self._store.read(self._rows[row])
         return self._store.read(self._rows[row : row + 1 or None])[0]
@@ -142,7 +142,7 @@ class _Few:
     def __init__(self, values: list[object]) -> None:
         self._values = values
 
-    def read(self, numbers: NDArray[np.integer]) -> list[Any]:
+    def read(self, numbers: NDArray[np.integer]) -> list[object]:
         return [self._values[number] for number in numbers.tolist()]
 
 
@@ -158,7 +158,7 @@ class _Flat:
     def __init__(self, data: _Bytes, offsets: NDArray[np.int64], objects: list[object]) -> None:
         self._data, self._offsets, self._objects = data, offsets, objects
 
-    def read(self, numbers: NDArray[np.integer]) -> list[Any]:
+    def read(self, numbers: NDArray[np.integer]) -> list[object]:
         if not len(numbers):
             return []
         starts, ends = self._offsets[numbers], self._offsets[numbers + 1]
@@ -172,7 +172,7 @@ class _Flat:
         bounds = zip((starts - first).tolist(), (ends - first).tolist(), strict=True)
         return [self._value(block[start:end]) for start, end in bounds]
 
-    def _value(self, data: bytes) -> Any:
+    def _value(self, data: bytes) -> object:
         kind, text = data[:1], data[1:].decode("utf-8", "surrogatepass")
         if kind == _TEXT:
             return text

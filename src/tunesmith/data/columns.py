@@ -21,7 +21,7 @@ from tunesmith.tasks import Column, LabelSchema, Recognised, Task, Values
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
-Getter = Callable[[Values], Any]
+Getter = Callable[[Values], object]
 """Function that returns a column's value from a row of the file."""
 
 _DEEPEST = 4
