@@ -16,6 +16,8 @@ from tunesmith.testing.tiny import _PRINTABLE, _WORDS, _merged
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tokenizers import Tokenizer as Backend
+
     from tunesmith.types import JsonObject, Tokenizer
 
 WORDPIECE, UNIGRAM, BYTES, FALLBACK = "WordPiece", "Unigram", "byte-level BPE", "BPE with byte fallback"
@@ -125,16 +127,35 @@ def _special_of(own: type[Tokenizer], empty: Tokenizer) -> list[str]:
 
 
 def _stand_in(kind: str, family: str) -> Tokenizer:
-    from tokenizers import Tokenizer as Backend
-    from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
     special = (
         _LLAMA if kind == FALLBACK else _DECODER if _is_plain_decoder(family) and kind == BYTES else _ENCODER
     )
     tokens = list(dict.fromkeys(special.values()))
+    backend = _backend(kind, tokens)
+    ids = {token: backend.token_to_id(token) for token in tokens}
+    if "cls" in special:
+        backend.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>",
+            special_tokens=[(token, ids[token]) for token in ("<s>", "</s>")],
+        )  # fmt: skip
+    elif "bos" in special:
+        backend.post_processor = processors.TemplateProcessing(
+            single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", ids["<s>"])]
+        )
+    named = {f"{role}_token": token for role, token in special.items()}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **named)
+
+
+def _backend(kind: str, tokens: list[str]) -> Backend:
+    """The tokenizer of a kind before it adds special tokens to a text."""
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import decoders, models, normalizers, pre_tokenizers
+
     if kind == WORDPIECE:
-        backend = Backend(models.WordPiece(_numbered(tokens, _WORDS), unk_token=special["unk"]))
+        backend = Backend(models.WordPiece(_numbered(tokens, _WORDS), unk_token="<unk>"))
         backend.normalizer = normalizers.BertNormalizer(lowercase=True)
         backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         backend.decoder = decoders.WordPiece()
@@ -156,18 +177,7 @@ def _stand_in(kind: str, family: str) -> Tokenizer:
         backend.decoder = decoders.Sequence(
             [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
         )
-    ids = {token: backend.token_to_id(token) for token in tokens}
-    if "cls" in special:
-        backend.post_processor = processors.TemplateProcessing(
-            single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>",
-            special_tokens=[(token, ids[token]) for token in ("<s>", "</s>")],
-        )  # fmt: skip
-    elif "bos" in special:
-        backend.post_processor = processors.TemplateProcessing(
-            single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", ids["<s>"])]
-        )
-    named = {f"{role}_token": token for role, token in special.items()}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **named)
+    return backend
 
 
 def _is_plain_decoder(family: str) -> bool:
