@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from tunesmith.inference.predictor import Predictor
     from tunesmith.run import Run
     from tunesmith.tasks import Values
+    from tunesmith.types import JsonObject
 
 
 def build_recipe(
-    recipe: Recipe | str | Path | Mapping[str, Any] | None = None,
+    recipe: Recipe | str | Path | Mapping[str, object] | None = None,
     *,
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    overrides: Mapping[str, object] | Sequence[str] = (),
     notices: list[str] | None = None,
-    **values: Any,
+    **values: object,
 ) -> Recipe:
     """A recipe from a file, a mapping or nothing, with values that override it.
 
@@ -69,9 +70,9 @@ _DOTTED = {
 
 
 def train(
-    recipe: Recipe | str | Path | Mapping[str, Any] | None = None,
+    recipe: Recipe | str | Path | Mapping[str, object] | None = None,
     *,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, object] | None = None,
     force: bool = False,
     listeners: Iterable[Listener] = (),
     should_stop: Callable[[], bool] | None = None,
@@ -128,9 +129,9 @@ def evaluate(
     run: str | Path,
     data: str | Sequence[str],
     *,
-    columns: Mapping[str, Any] | None = None,
+    columns: Mapping[str, object] | None = None,
     listeners: Iterable[Listener] = (),
-) -> dict[str, Any]:
+) -> JsonObject:
     """Scores of a run on other data, as in `metrics.json`.
 
     Args:
@@ -155,11 +156,11 @@ def export(
     *,
     output_dir: str | Path | None = None,
     data: str | Sequence[str] = (),
-    columns: Mapping[str, Any] | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    columns: Mapping[str, object] | None = None,
+    overrides: Mapping[str, object] | None = None,
     force: bool = False,
     listeners: Iterable[Listener] = (),
-) -> dict[str, Any]:
+) -> JsonObject:
     """A run in another format, checked against the run; `load` opens its folder as that of a run.
 
     Args:

@@ -65,7 +65,7 @@ def masked_argument(argument: str) -> str:
     return f"{match[1]}{masked_source(match[2])}" if match else masked_text(argument)
 
 
-def masked_values(value: Any, mask: Callable[[str], str] = masked_source) -> Any:
+def masked_values(value: object, mask: Callable[[str], str] = masked_source) -> Any:
     """Plain data with every text in it masked."""
     if isinstance(value, str):
         return mask(value)

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import regex
 
 Bounds = tuple[int, int]
 """The first character of a word, and the one after its last."""
@@ -72,7 +75,7 @@ _PATTERNS = {
 
 
 @cache
-def _pattern(name: str) -> Any:
+def _pattern(name: str) -> regex.Pattern:
     import regex
 
     return regex.compile(_PATTERNS[name], regex.V1)

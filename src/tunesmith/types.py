@@ -6,6 +6,7 @@ only for checking.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -23,3 +24,6 @@ if TYPE_CHECKING:
 
 JsonObject: TypeAlias = dict[str, Any]
 """An object of a JSON document; a row of a file."""
+
+Columns: TypeAlias = dict[str, Sequence[Any]]
+"""The values of each column, by its name."""

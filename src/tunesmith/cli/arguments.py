@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -50,7 +50,7 @@ def share_or_file(text: str | None) -> float | list[str] | None:
         return [text]
 
 
-def recipe_from(arguments: list[str], notices: list[str], **values: Any) -> Recipe:
+def recipe_from(arguments: list[str], notices: list[str], **values: object) -> Recipe:
     """The recipe of a command, from an optional file, `section.key=value` arguments and options.
 
     Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,6 +16,9 @@ from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.cli import VERBS
 from tunesmith.errors import InterruptedRunError, OtherProcessError, TunesmithError, UserError
 from tunesmith.process import set_process_options
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 _ORDER = ("demo", "init", "train", "evaluate", "predict", "export", "list", "env")
 
@@ -103,7 +106,7 @@ def _report(error: TunesmithError) -> int:
     if _is_told_by_another(error):
         return error.exit_code
     if "--json" in sys.argv:
-        fields: dict[str, Any] = {"rule": error.rule, "remedy": error.remedy, "place": error.location}
+        fields: JsonObject = {"rule": error.rule, "remedy": error.remedy, "place": error.location}
         print(json.dumps({"error": fields, "exit_code": error.exit_code}, ensure_ascii=False))  # noqa: T201
     typer.echo(f"error: {error}", err=True)
     return error.exit_code

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith import events
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tunesmith.events import Listener
+    from tunesmith.types import JsonObject
 
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """One JSON object on standard output."""
     print(json.dumps(value, ensure_ascii=False, allow_nan=False))  # noqa: T201
 
@@ -178,7 +179,7 @@ def memory_gb() -> float:
     return float(psutil.Process().memory_info().rss) / 1e9
 
 
-def print_metrics(metrics: dict[str, Any]) -> None:
+def print_metrics(metrics: JsonObject) -> None:
     """The table that a training and an evaluation end with."""
     rows = [
         [split, name, f"{score['value']:.4f}", f"{score['low']:.4f} to {score['high']:.4f}"]
@@ -194,5 +195,5 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         print_table([f"{name} on {metrics['primary']['split']}", "value"], [*others, result])
 
 
-def _is_95(metrics: dict[str, Any]) -> bool:
+def _is_95(metrics: JsonObject) -> bool:
     return bool(metrics["primary"]["confidence"] == 0.95)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,8 +17,11 @@ from tunesmith.data.examples import Examples
 from tunesmith.segmentation import characters, stretches
 from tunesmith.tasks import Task
 
+if TYPE_CHECKING:
+    from tunesmith.recipe.schema import Noise
 
-def augmented(train: Examples, shares: Mapping[Any, float], task: Task, seed: int) -> Examples:
+
+def augmented(train: Examples, shares: Mapping[Noise, float], task: Task, seed: int) -> Examples:
     """The rows, and after them one noisy copy of each.
 
     Args:
@@ -38,7 +41,7 @@ def augmented(train: Examples, shares: Mapping[Any, float], task: Task, seed: in
     return twice
 
 
-def noisy(text: str, shares: Mapping[Any, float], rng: np.random.Generator) -> str:
+def noisy(text: str, shares: Mapping[Noise, float], rng: np.random.Generator) -> str:
     """One text with noise; it is never empty."""
     parts = stretches(text)
     kept = [part for part in parts if part.isspace() or rng.random() >= shares.get("word_dropout", 0.0)]

@@ -20,11 +20,14 @@ import shutil
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import RecipeError
 from tunesmith.run import sha256_of
 from tunesmith.run.files import new_folder
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 GB_VARIABLE, DAYS_VARIABLE = "TUNESMITH_CACHE_GB", "TUNESMITH_CACHE_DAYS"
 DEFAULT_GB, DEFAULT_DAYS = 4.0, 30.0
@@ -40,7 +43,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TUNESMITH_CACHE") or Path.home() / ".cache" / "tunesmith")
 
 
-def open_entry(entry: Path) -> dict[str, Any] | None:
+def open_entry(entry: Path) -> JsonObject | None:
     """The facts of an entry, after a check of all its files; None if it is missing or damaged."""
     try:
         content = json.loads((entry / _FACTS).read_text(encoding="utf-8"))
@@ -56,7 +59,7 @@ def open_entry(entry: Path) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def new_entry(entry: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def new_entry(entry: Path) -> Iterator[tuple[Path, JsonObject]]:
     """A folder for new files, and a mapping for facts; the entry exists if the context ends without an error.
 
     An existing entry is taken as damaged and is replaced.
@@ -68,7 +71,8 @@ def new_entry(entry: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         OSError: the disk is full.
     """
     entry.parent.mkdir(parents=True, exist_ok=True)
-    aside, facts = new_folder(entry.parent, _aside(".new-")), dict[str, Any]()
+    aside = new_folder(entry.parent, _aside(".new-"))
+    facts: JsonObject = {}
     try:
         yield aside, facts
         sums = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
@@ -156,7 +160,7 @@ def _is_left_behind(path: Path) -> bool:
     return max(map(_used, (path, *path.glob("*")))) < time.time() - _ABANDONED_S
 
 
-def _sum_of_facts(facts: Any, sums: Any) -> str:
+def _sum_of_facts(facts: object, sums: object) -> str:
     return hashlib.sha256(json.dumps([facts, sums], sort_keys=True).encode()).hexdigest()
 
 

@@ -16,7 +16,7 @@ import tempfile
 import weakref
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, overload
+from typing import IO, Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ _TEXT, _JSON, _OBJECT = b"t", b"j", b"o"
 class _Store(Protocol):
     """Distinct values by number."""
 
-    def read(self, numbers: NDArray[np.int64]) -> list[Any]: ...
+    def read(self, numbers: NDArray[np.integer]) -> list[object]: ...
 
 
 class Column(Sequence[Any]):
@@ -46,11 +46,11 @@ class Column(Sequence[Any]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, store: _Store, rows: NDArray[Any]) -> None:
+    def __init__(self, store: _Store, rows: NDArray[np.integer]) -> None:
         self._store, self._rows = store, rows
 
     @classmethod
-    def of(cls, values: Iterable[Any]) -> Column:
+    def of(cls, values: Iterable[object]) -> Column:
         """A column of the values."""
         writer = ColumnWriter()
         for value in values:
@@ -66,7 +66,7 @@ class Column(Sequence[Any]):
     @overload
     def __getitem__(self, row: slice) -> list[Any]: ...
 
-    def __getitem__(self, row: int | slice) -> Any:
+    def __getitem__(self, row: int | slice) -> object:
         if isinstance(row, slice):
             return self._store.read(self._rows[row])
         return self._store.read(self._rows[row : row + 1 or None])[0]
@@ -94,13 +94,13 @@ class ColumnWriter:
 
     def __init__(self) -> None:
         self._bytes = _Bytes()
-        self._objects: list[Any] = []
+        self._objects: list[object] = []
         self._offsets = array("q", [0])
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
-    def append(self, value: Any) -> None:
+    def append(self, value: object) -> None:
         """Adds one row's value."""
         data = _packed(value)
         if data is None:
@@ -119,11 +119,11 @@ class CategoryWriter:
     """Collects the values of a column with repeated values: a million labels of two names are two strings."""
 
     def __init__(self) -> None:
-        self._numbers: dict[Any, int] = {}
-        self._values: list[Any] = []
+        self._numbers: dict[str | None, int] = {}
+        self._values: list[object] = []
         self._rows = array("i")
 
-    def append(self, value: Any) -> None:
+    def append(self, value: object) -> None:
         """Adds one row's value."""
         key = None if value is None else str(value)
         number = self._numbers.setdefault(key, len(self._values))
@@ -139,10 +139,10 @@ class CategoryWriter:
 class _Few:
     """Values in a list."""
 
-    def __init__(self, values: list[Any]) -> None:
+    def __init__(self, values: list[object]) -> None:
         self._values = values
 
-    def read(self, numbers: NDArray[np.int64]) -> list[Any]:
+    def read(self, numbers: NDArray[np.integer]) -> list[object]:
         return [self._values[number] for number in numbers.tolist()]
 
 
@@ -155,10 +155,10 @@ class _Flat:
         objects: values that cannot be stored as bytes.
     """
 
-    def __init__(self, data: _Bytes, offsets: NDArray[np.int64], objects: list[Any]) -> None:
+    def __init__(self, data: _Bytes, offsets: NDArray[np.int64], objects: list[object]) -> None:
         self._data, self._offsets, self._objects = data, offsets, objects
 
-    def read(self, numbers: NDArray[np.int64]) -> list[Any]:
+    def read(self, numbers: NDArray[np.integer]) -> list[object]:
         if not len(numbers):
             return []
         starts, ends = self._offsets[numbers], self._offsets[numbers + 1]
@@ -172,7 +172,7 @@ class _Flat:
         bounds = zip((starts - first).tolist(), (ends - first).tolist(), strict=True)
         return [self._value(block[start:end]) for start, end in bounds]
 
-    def _value(self, data: bytes) -> Any:
+    def _value(self, data: bytes) -> object:
         kind, text = data[:1], data[1:].decode("utf-8", "surrogatepass")
         if kind == _TEXT:
             return text
@@ -184,7 +184,7 @@ class _Bytes:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._file: Any = None
+        self._file: IO[bytes] | None = None
         self._flushed = 0
 
     def append(self, data: bytes) -> None:
@@ -194,7 +194,7 @@ class _Bytes:
 
     def read(self, start: int, end: int) -> bytes:
         """The bytes from `start` to before `end`."""
-        if start >= self._flushed:
+        if self._file is None or start >= self._flushed:
             return bytes(self._buffer[start - self._flushed : end - self._flushed])
         stored = os.pread(self._file.fileno(), min(end, self._flushed) - start, start)
         if len(stored) < min(end, self._flushed) - start:
@@ -211,7 +211,7 @@ class _Bytes:
         self._buffer = bytearray()
 
 
-def _nameless_file() -> Any:
+def _nameless_file() -> IO[bytes]:
     """An unnamed file in the cache folder, on a disk; the usual folder for temporary files may be in memory."""
     folder = cache_folder()
     try:
@@ -221,7 +221,7 @@ def _nameless_file() -> Any:
         return tempfile.TemporaryFile()
 
 
-def _packed(value: Any) -> bytes | None:
+def _packed(value: object) -> bytes | None:
     """A letter for the kind, and the value's bytes; None if bytes would not give the same value back."""
     if type(value) is str:
         return _TEXT + value.encode("utf-8", "surrogatepass")

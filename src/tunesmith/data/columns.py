@@ -11,14 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.data.read_options import PLAIN_READING, ReadOptions
 from tunesmith.errors import DataError, did_you_mean
 from tunesmith.segmentation import has_unspaced, words
-from tunesmith.tasks import Column, LabelSchema, Recognised, Task
+from tunesmith.tasks import Column, LabelSchema, Recognised, Task, Values
 
-Getter = Callable[[Mapping[str, Any]], Any]
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
+Getter = Callable[[Values], object]
 """Function that returns a column's value from a row of the file."""
 
 _DEEPEST = 4
@@ -39,13 +42,13 @@ class View:
     """
 
     chosen: dict[str, str]
-    values: Callable[[Mapping[str, Any]], dict[str, Any]]
-    named: dict[str, Any] = field(default_factory=dict)
+    values: Callable[[Values], JsonObject]
+    named: JsonObject = field(default_factory=dict)
 
 
 def choose_view(
     task: Task,
-    sample: Sequence[Mapping[str, Any]],
+    sample: Sequence[Values],
     options: ReadOptions = PLAIN_READING,
     *,
     location: str,
@@ -75,7 +78,7 @@ def choose_view(
     return _view_of_columns(task, sample, named, location, need_targets, label_schema)
 
 
-def recognised(task: Task, header: Sequence[str], sample: Sequence[Mapping[str, Any]]) -> Recognised | None:
+def recognised(task: Task, header: Sequence[str], sample: Sequence[Values]) -> Recognised | None:
     """The format of whole rows that a task finds in a file; None where it finds none, or knows none."""
     recognise = task.layouts.recognise if task.layouts is not None else None
     return recognise(header, sample) if recognise is not None else None
@@ -83,8 +86,8 @@ def recognised(task: Task, header: Sequence[str], sample: Sequence[Mapping[str, 
 
 def _view_of_columns(
     task: Task,
-    sample: Sequence[Mapping[str, Any]],
-    named: Mapping[str, Any],
+    sample: Sequence[Values],
+    named: Values,
     location: str,
     need_targets: bool,
     label_schema: LabelSchema | None,
@@ -103,7 +106,7 @@ def _view_of_columns(
     layouts = task.layouts
     converters = layouts.converters(seen, label_schema) if layouts and layouts.converters else {}
 
-    def values(row: Mapping[str, Any]) -> dict[str, Any]:
+    def values(row: Values) -> JsonObject:
         found = {ours: getter(row) for ours, getter in getters.items()}
         found |= {ours: convert(found[ours]) for ours, convert in converters.items()}
         return found | {ours: {name: row.get(name) for name in names} for ours, names in lists.items()}
@@ -119,7 +122,7 @@ def recall(
     *,
     location: str,
     need_targets: bool,
-) -> dict[str, Any]:
+) -> JsonObject:
     """The columns that a run was trained with, for another file; columns that the user names override them.
 
     Args:
@@ -134,16 +137,7 @@ def recall(
         DataError: the file has none of these sets of columns.
     """
     named = options.columns
-    not_needed = {column.name for column in task.columns if column.target and not need_targets}
-    spare = {column.name for column in task.columns if column.together and not column.required}
-    wanted = [
-        {
-            ours: theirs
-            for ours, theirs in columns.items()
-            if ours not in not_needed and not (ours in spare and theirs not in header)
-        }
-        for columns in options.remembered
-    ]
+    wanted = _needed_columns(task, options.remembered, header, need_targets=need_targets)
     for columns in wanted:
         if not _absent({**columns, **named}, header):
             return {**columns, **named}
@@ -161,6 +155,22 @@ def recall(
     )
 
 
+def _needed_columns(
+    task: Task, remembered: Sequence[Values], header: Sequence[str], *, need_targets: bool
+) -> list[JsonObject]:
+    """The columns of each file of the training, without those that another file may lack."""
+    not_needed = {column.name for column in task.columns if column.target and not need_targets}
+    spare = {column.name for column in task.columns if column.together and not column.required}
+    return [
+        {
+            ours: theirs
+            for ours, theirs in columns.items()
+            if ours not in not_needed and not (ours in spare and theirs not in header)
+        }
+        for columns in remembered
+    ]
+
+
 def has_alternatives(task: Task) -> bool:
     """Whether some columns of a task can stand for others: words for a text, messages for a prompt."""
     return task.layouts is not None and task.layouts.lacks is not None
@@ -172,7 +182,7 @@ def _lacking(task: Task, chosen: Sequence[str], *, need_targets: bool) -> str:
     return lacks(chosen, need_targets) if lacks is not None else ""
 
 
-def _absent(columns: Mapping[str, Any], header: Sequence[str]) -> dict[str, str]:
+def _absent(columns: Values, header: Sequence[str]) -> dict[str, str]:
     """The task's columns for which the file lacks a column, with that column."""
     lists = {ours: names if isinstance(names, list) else [names] for ours, names in columns.items()}
     return {
@@ -182,7 +192,7 @@ def _absent(columns: Mapping[str, Any], header: Sequence[str]) -> dict[str, str]
     }
 
 
-def header_of(sample: Sequence[Mapping[str, Any]]) -> list[str]:
+def header_of(sample: Sequence[Values]) -> list[str]:
     """The columns of some rows, in the order in which they first occur."""
     return list(dict.fromkeys(name for row in sample for name in row))
 
@@ -192,7 +202,7 @@ def value_of(name: str) -> Getter:
     return lambda row: row.get(name)
 
 
-def column_of(name: str, sample: Sequence[Mapping[str, Any]], location: str) -> Getter:
+def column_of(name: str, sample: Sequence[Values], location: str) -> Getter:
     """Function that returns a named column's value from a row: that of a column, else of a field within objects.
 
     Args:
@@ -210,7 +220,7 @@ def column_of(name: str, sample: Sequence[Mapping[str, Any]], location: str) -> 
     return lambda row: _value_at(row, path)
 
 
-def found_column(name: str, sample: Sequence[Mapping[str, Any]], location: str) -> str:
+def found_column(name: str, sample: Sequence[Values], location: str) -> str:
     """A column name in the file's spelling; spaces around it and invisible characters are ignored.
 
     Raises:
@@ -230,13 +240,13 @@ def found_column(name: str, sample: Sequence[Mapping[str, Any]], location: str) 
     )
 
 
-def nested_columns(sample: Sequence[Mapping[str, Any]]) -> list[str]:
+def nested_columns(sample: Sequence[Values]) -> list[str]:
     """The fields within objects, named with dots."""
     found = dict.fromkeys(path for row in sample for path in _paths(row, "", _DEEPEST))
     return list(found)[:_MOST_NESTED]
 
 
-def _paths(value: Mapping[str, Any], prefix: str, depth: int) -> Iterator[str]:
+def _paths(value: Values, prefix: str, depth: int) -> Iterator[str]:
     for name, part in value.items():
         if prefix:
             yield f"{prefix}{name}"
@@ -244,7 +254,7 @@ def _paths(value: Mapping[str, Any], prefix: str, depth: int) -> Iterator[str]:
             yield from _paths(part, f"{prefix}{name}.", depth - 1)
 
 
-def _value_at(row: Any, path: Sequence[str]) -> Any:
+def _value_at(row: object, path: Sequence[str]) -> object:
     for name in path:
         row = row.get(name) if isinstance(row, Mapping) else None
     return row
@@ -256,7 +266,7 @@ def _bare(name: str) -> str:
 
 def choose_columns(
     task: Task,
-    sample: Sequence[Mapping[str, Any]],
+    sample: Sequence[Values],
     named: Mapping[str, str],
     *,
     location: str,
@@ -293,7 +303,7 @@ def choose_columns(
 
 
 def _refuse_wrong_names(
-    task: Task, named: Mapping[str, str], sample: Sequence[Mapping[str, Any]], location: str
+    task: Task, named: Mapping[str, str], sample: Sequence[Values], location: str
 ) -> None:
     names = [column.name for column in task.columns]
     for ours, theirs in named.items():
@@ -316,7 +326,7 @@ def _choose_by_name(column: Column, header: list[str], chosen: dict[str, str]) -
 
 
 def _choose_by_kind(
-    column: Column, sample: Sequence[Mapping[str, Any]], chosen: Mapping[str, str], location: str
+    column: Column, sample: Sequence[Values], chosen: Mapping[str, str], location: str
 ) -> str:
     header = header_of(sample)
     free = [name for name in header if name not in chosen.values()]
@@ -340,19 +350,19 @@ def _missing(name: str, candidates: Sequence[str], header: Sequence[str], locati
     )
 
 
-def _is_text(values: Sequence[Any]) -> bool:
+def _is_text(values: Sequence[object]) -> bool:
     texts = [value for value in values if isinstance(value, str)]
     n_words = sum(len(words(text)) if has_unspaced(text) else len(text.split()) for text in texts)
     return bool(texts) and len(texts) >= 0.5 * len(values) and n_words / len(texts) >= _LONG_TEXT_WORDS
 
 
-def _is_category(values: Sequence[Any]) -> bool:
+def _is_category(values: Sequence[object]) -> bool:
     known = [str(value) for value in values if value is not None and not isinstance(value, (list, dict))]
     distinct = len(set(known))
     return 2 <= distinct <= max(2, len(known) // 2)
 
 
-def _is_number(values: Sequence[Any]) -> bool:
+def _is_number(values: Sequence[object]) -> bool:
     def number(value: Any) -> bool:
         try:
             float(value)
@@ -363,7 +373,7 @@ def _is_number(values: Sequence[Any]) -> bool:
     return len({str(value) for value in values}) > 2 and all(map(number, values))
 
 
-def _is_list(values: Sequence[Any]) -> bool:
+def _is_list(values: Sequence[object]) -> bool:
     return all(
         isinstance(value, (list, tuple)) or (isinstance(value, str) and value.startswith("["))
         for value in values

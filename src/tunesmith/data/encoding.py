@@ -16,10 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache as once
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tunesmith import tasks
 from tunesmith.data.cache import new_entry, open_entry
@@ -28,6 +27,9 @@ from tunesmith.data.npy_writer import GrowingArray
 from tunesmith.encoded import Encoded, Lost, Ragged, add_losses
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.tasks import EncodeOptions, LabelSchema, RowError, Task
+
+if TYPE_CHECKING:
+    from tunesmith.types import Array, Columns, JsonObject, Tokenizer
 
 _CHUNK_ROWS = 2_000  # the tokenizer's own objects take 5 kB per row until they are arrays
 _FORMAT = 3
@@ -92,7 +94,7 @@ class TruncationReport:
 def encode(
     task: Task,
     examples: Examples,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     options: EncodeOptions,
     label_schema: LabelSchema,
     cache: Path | None = None,
@@ -153,7 +155,7 @@ class EncodedSplits:
 def encode_splits(
     task: Task,
     splits: Mapping[str, Examples],
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     label_schema: LabelSchema,
     *,
     choose_max_length: Callable[[int], int],
@@ -175,6 +177,7 @@ def encode_splits(
 
     Raises:
         DataError: a split has no row with anything left to learn from or to score.
+        RecipeError: windows would share more than half of their tokens.
     """
     store = (cache, tell)
     full = {
@@ -183,13 +186,7 @@ def encode_splits(
     }
     longest = max(_longest_part(encoded) for encoded in full.values())
     max_length = choose_max_length(longest)
-    shared = max_length // 4 if overlap is None else overlap
-    if task.windows and shared > max_length // 2:
-        raise RecipeError(
-            f"data.overlap_tokens must be at most half of data.max_length: it is {shared}, and data.max_length "
-            f"is {max_length}.",
-            remedy=f"Give at most {max_length // 2}, or leave it at `auto`.",
-        )
+    shared = _overlap_of_windows(task, overlap, max_length)
     cut = {
         name: _encoded(
             task, splits[name], tokenizer, _options(name, max_length, shared), label_schema, *store
@@ -199,20 +196,36 @@ def encode_splits(
         for name, encoded in full.items()
     }
     truncation = {name: survey(task, full[name], cut[name], max_length) for name in full}
+    _refuse_nothing_left(truncation)
+    return EncodedSplits(cut, truncation, max_length)
+
+
+def _overlap_of_windows(task: Task, overlap: int | None, max_length: int) -> int:
+    """Number of tokens that windows share; a quarter of `max_length` if none is given."""
+    shared = max_length // 4 if overlap is None else overlap
+    if task.windows and shared > max_length // 2:
+        raise RecipeError(
+            f"data.overlap_tokens must be at most half of data.max_length: it is {shared}, and data.max_length "
+            f"is {max_length}.",
+            remedy=f"Give at most {max_length // 2}, or leave it at `auto`.",
+        )
+    return shared
+
+
+def _refuse_nothing_left(truncation: Mapping[str, TruncationReport]) -> None:
     for name, found in truncation.items():
         if found.rows_without == found.rows:
             raise DataError(
                 f"nothing is left to learn from: all {found.rows} {name} rows lose their labels at "
-                f"max_length {max_length}.",
+                f"max_length {found.max_length}.",
                 remedy="Give a larger `data.max_length`, or a model that reads longer texts.",
             )
-    return EncodedSplits(cut, truncation, max_length)
 
 
 def _encoded(
     task: Task,
     examples: Examples,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     options: EncodeOptions,
     label_schema: LabelSchema,
     cache: Path,
@@ -230,7 +243,7 @@ def _encoded(
 
 
 def _place_of_fault(
-    task: Task, examples: Examples, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+    task: Task, examples: Examples, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
 ) -> str:
     for row in range(len(examples)):
         try:
@@ -281,7 +294,7 @@ def _longest_part(encoded: Encoded) -> int:
     )
 
 
-def _chunks(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Sequence[Any]]]:
+def _chunks(columns: Mapping[str, Sequence[object]]) -> Iterator[Columns]:
     n = len(next(iter(columns.values())))
     for start in range(0, max(n, 1), _CHUNK_ROWS):
         yield {name: values[start : start + _CHUNK_ROWS] for name, values in columns.items()}
@@ -289,8 +302,8 @@ def _chunks(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Sequence
 
 def _key(
     task: Task,
-    columns: Mapping[str, Sequence[Any]],
-    tokenizer: Any,
+    columns: Mapping[str, Sequence[object]],
+    tokenizer: Tokenizer,
     options: EncodeOptions,
     label_schema: LabelSchema,
 ) -> str:
@@ -319,14 +332,14 @@ def _code_of_tasks() -> str:
     return digest.hexdigest()
 
 
-def _write_parts(folder: Path, parts: Iterable[Encoded]) -> dict[str, Any]:
+def _write_parts(folder: Path, parts: Iterable[Encoded]) -> JsonObject:
     """Appends part after part to the arrays in the folder; returns the facts of the entry."""
     n_rows = 0
     lost: Lost = {}
     with contextlib.ExitStack() as stack:
         files: dict[str, GrowingArray] = {}
 
-        def append(name: str, values: NDArray[Any]) -> None:
+        def append(name: str, values: Array) -> None:
             if name not in files:
                 files[name] = stack.enter_context(GrowingArray(folder / f"{name}.npy", values))
             files[name].append(values)

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ from tunesmith.data.reading import Row, fingerprint_of, read_rows, read_sample, 
 from tunesmith.errors import DataError
 from tunesmith.run import write_atomically
 from tunesmith.tasks import LabelSchema, Realigned, RowError, Task
+
+if TYPE_CHECKING:
+    from tunesmith.tasks import Values
+    from tunesmith.types import Columns, JsonObject
 
 _SAMPLE_ROWS = 500
 _SHOWN_KINDS, _SHOWN_PLACES, _SHOWN_HINTS = 5, 5, 3
@@ -44,7 +48,7 @@ class InvalidRow:
     file: str
     line: int
     reason: str
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Values = field(default_factory=dict)
     unit: str = "line"
     hint: str = ""
 
@@ -67,11 +71,11 @@ class Examples:
         names: short name of each file, see `distinct_names`; empty derives them from the paths.
     """
 
-    columns: dict[str, Sequence[Any]]
+    columns: Columns
     files: tuple[str, ...]
     file_index: NDArray[np.int32]
     lines: NDArray[np.int64]
-    extra: dict[str, Sequence[Any]] = field(default_factory=dict)
+    extra: Columns = field(default_factory=dict)
     inputs: tuple[str, ...] = ("text",)
     units: tuple[str, ...] = ("line",)
     names: tuple[str, ...] = ()
@@ -97,11 +101,11 @@ class Examples:
     def _names(self) -> Sequence[str]:
         return self.names or tuple(distinct_names(self.files).values())
 
-    def row(self, row: int) -> dict[str, Any]:
+    def row(self, row: int) -> JsonObject:
         """The values of one row, by column."""
         return {name: values[row] for name, values in self.columns.items()}
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self) -> Iterator[JsonObject]:
         """The values of every row, by column, in order."""
         names = list(self.columns)
         for values in zip(*self.columns.values(), strict=True):
@@ -110,7 +114,7 @@ class Examples:
     def take(self, rows: NDArray[np.int64]) -> Examples:
         """The given rows, in the given order."""
 
-        def pick(columns: dict[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+        def pick(columns: Columns) -> Columns:
             return {
                 name: values.take(rows) if isinstance(values, Column) else [values[i] for i in rows]
                 for name, values in columns.items()
@@ -160,7 +164,7 @@ class Reading:
     examples: Examples
     invalid_rows: list[InvalidRow]
     chosen: dict[str, str]
-    views: list[dict[str, Any]]
+    views: list[JsonObject]
     realigned: list[Moved] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
@@ -230,7 +234,7 @@ class _Builder:
         self.notices: list[str] = []
         self.realigned: list[Moved] = []
         self.chosen: dict[str, str] = {}
-        self.views: list[dict[str, Any]] = []
+        self.views: list[JsonObject] = []
         self.files: dict[str, int] = {}
         self.file_index = array("i")
         self.lines = array("q")
@@ -258,7 +262,7 @@ class _Builder:
                 continue
             self._append(file, row, example, extra)
 
-    def _read(self, file: str, line: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _read(self, file: str, line: int, values: Values) -> JsonObject:
         if self.options.align == EXACT or self.task.alignment is None:
             return self.task.read(values)
         aligned, answers = self.task.alignment.align(values, self.options.align)
@@ -266,7 +270,7 @@ class _Builder:
         self.realigned += [Moved(file, line, answer) for answer in answers]
         return example
 
-    def _append(self, file: str, row: Row, example: dict[str, Any], extra: Mapping[str, Getter]) -> None:
+    def _append(self, file: str, row: Row, example: JsonObject, extra: Mapping[str, Getter]) -> None:
         self.units.setdefault(file, row.unit)
         self.file_index.append(self.files.setdefault(file, len(self.files)))
         for name in example:

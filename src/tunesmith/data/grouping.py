@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +34,14 @@ def row_groups(task: Task, examples: Examples, group_by: str | None) -> NDArray[
     return groups if len(numbers) < len(examples) else None
 
 
-def _key(values: Sequence[Any], row: int) -> bytes:
+def _key(values: Sequence[object], row: int) -> bytes:
     """A short key, equal for rows of one group. A row without a value is a group of its own."""
     alone = any(value in (None, "") for value in values)
     whole = f"row {row}" if alone else "\0".join(normalised(str(value)) for value in ("", *values))
     return hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _columns(task: Task, examples: Examples, group_by: str | None) -> list[Sequence[Any]]:
+def _columns(task: Task, examples: Examples, group_by: str | None) -> list[Sequence[object]]:
     if group_by is not None and group_by in examples.extra:
         return [examples.extra[group_by]]
     names = [column.name for column in task.columns if column.together]

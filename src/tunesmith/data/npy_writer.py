@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tunesmith.types import Array
 
 
 class GrowingArray:
@@ -17,7 +19,7 @@ class GrowingArray:
         like: an array with the same dtype, and the same shape except for the first axis.
     """
 
-    def __init__(self, path: Path, like: NDArray[Any]) -> None:
+    def __init__(self, path: Path, like: Array) -> None:
         self._path, self._dtype, self._shape = path, like.dtype, like.shape[1:]
         self._rows = 0
 
@@ -37,7 +39,7 @@ class GrowingArray:
     def __len__(self) -> int:
         return self._rows
 
-    def append(self, values: NDArray[Any]) -> None:
+    def append(self, values: Array) -> None:
         """Adds rows.
 
         Raises:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ from tunesmith.data.splits import hold_out, rows_among, text_keys
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe
 from tunesmith.tasks import LabelSchema, RowError, Task
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 _SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -54,7 +57,7 @@ class PreparedData:
     splits: dict[str, Examples]
     label_schema: LabelSchema
     chosen: dict[str, str]
-    views: list[dict[str, Any]] = field(default_factory=list)
+    views: list[JsonObject] = field(default_factory=list)
     invalid_rows: list[InvalidRow] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     realigned: list[Moved] = field(default_factory=list)
@@ -149,15 +152,17 @@ def prepare(task: Task, recipe: Recipe) -> PreparedData:
     prepared = PreparedData(splits, label_schema, readings["train"].chosen, views, invalid_rows)
     prepared.realigned += [moved for reading in readings.values() for moved in reading.realigned]
     prepared.notices += told
-    for reading in readings.values():
-        prepared.notices += _misplaced(task, reading.examples)
-    prepared.notices += task.notices(splits["train"].columns, label_schema)
-    prepared.notices += notices
-    prepared.notices += _notices(prepared)
     prepared.notices += [
-        notice for examples in splits.values() if (notice := notice_of_groups(examples, data.group_by))
+        notice for reading in readings.values() for notice in _misplaced(task, reading.examples)
     ]
+    prepared.notices += task.notices(splits["train"].columns, label_schema)
+    prepared.notices += [*notices, *_notices(prepared), *_notices_of_groups(prepared, data.group_by)]
     return prepared
+
+
+def _notices_of_groups(prepared: PreparedData, group_by: str | None) -> list[str]:
+    found = (notice_of_groups(examples, group_by) for examples in prepared.splits.values())
+    return [notice for notice in found if notice]
 
 
 def read_checked(
@@ -196,7 +201,7 @@ def _checked(task: Task, reading: Reading, label_schema: LabelSchema) -> Reading
     return replace(reading, examples=examples.take(np.flatnonzero(is_known)), invalid_rows=invalid_rows)
 
 
-def _fault(examples: Examples, number: int, error: RowError, row: dict[str, Any]) -> InvalidRow:
+def _fault(examples: Examples, number: int, error: RowError, row: JsonObject) -> InvalidRow:
     file = examples.file_index[number]
     line, unit = int(examples.lines[number]), examples.units[min(file, len(examples.units) - 1)]
     return InvalidRow(examples.files[file], line, str(error), row, unit, hint=error.hint)
@@ -228,7 +233,7 @@ def _deal(
     strata = [c.name for c in task.columns if c.target and c.kind == "category"]
     together = [c for c in task.columns if c.together and c.name in examples.columns]
     names = [column.name for column in together]
-    how: dict[str, Any] = {"strata": strata, "group_by": group_by, "seed": seed, "purpose": purpose}
+    how: JsonObject = {"strata": strata, "group_by": group_by, "seed": seed, "purpose": purpose}
     try:
         return *hold_out(examples, share, together=names, **how), ""
     except DataError:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tunesmith.tasks import Values
 
 EXACT = "exact"
 """The value of `data.align_answers` under which answers must stand where their rows say."""
@@ -22,11 +25,11 @@ class ReadOptions:
         remembered: columns that a run was trained with, a mapping for each of its files, see `columns.recall`.
     """
 
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Values = field(default_factory=dict)
     extra: Sequence[str] = ()
     optional: Sequence[str] = ()
     align: str = EXACT
-    remembered: Sequence[Mapping[str, Any]] = ()
+    remembered: Sequence[Values] = ()
 
 
 PLAIN_READING = ReadOptions()

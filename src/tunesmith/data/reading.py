@@ -7,15 +7,18 @@ a database with a query, or a data set of the Hub. `formats/` has a module for e
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.data.formats import Row, SourceFormat, format_of, source_formats
 from tunesmith.data.formats._files import DataFile
 from tunesmith.data.formats._remote import filled
 from tunesmith.errors import DataError
 from tunesmith.masking import is_masked
+
+if TYPE_CHECKING:
+    from tunesmith.tasks import Values
 
 __all__ = ["Row", "fingerprint_of", "read_rows", "read_sample", "source_files", "source_name", "source_parts"]
 
@@ -40,12 +43,10 @@ def read_rows(source: str, notices: list[str] | None = None) -> Iterator[tuple[s
         ) from None
 
 
-def read_sample(
-    rows: Iterable[tuple[str, Row]], n: int
-) -> tuple[list[tuple[str, Row]], list[Mapping[str, Any]]]:
+def read_sample(rows: Iterable[tuple[str, Row]], n: int) -> tuple[list[tuple[str, Row]], list[Values]]:
     """The first rows, until `n` of them are usable, and the values of the usable rows."""
     head: list[tuple[str, Row]] = []
-    sample: list[Mapping[str, Any]] = []
+    sample: list[Values] = []
     for file, row in rows:
         head.append((file, row))
         if not row.problem:

@@ -13,13 +13,16 @@ import math
 import unicodedata
 from array import array
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.examples import Examples
 from tunesmith.errors import DataError
+
+if TYPE_CHECKING:
+    from tunesmith.types import Array
 
 _MOST_SHARE = 1.5
 
@@ -104,7 +107,7 @@ def _units(examples: Examples, group_by: str | None, together: Sequence[str]) ->
         return row
 
     for keys in _keyings(examples, group_by, together):
-        first: dict[Any, int] = {}
+        first: dict[object, int] = {}
         for row, key in enumerate(keys):
             if key is not None:
                 parent[root(row)] = root(first.setdefault(key, row))
@@ -121,7 +124,7 @@ def _keyings(
         yield (None if value in (None, "") else value for value in examples.extra[group_by])
 
 
-def _firsts(keys: NDArray[Any]) -> NDArray[np.int64]:
+def _firsts(keys: Array) -> NDArray[np.int64]:
     """[rows], the first row with the same key."""
     _, first, number = np.unique(keys, return_index=True, return_inverse=True)
     return np.asarray(first[number], dtype=np.int64)
@@ -131,7 +134,7 @@ def _strata(examples: Examples, names: Sequence[str]) -> NDArray[np.int64]:
     if not names:
         return np.zeros(len(examples), dtype=np.int64)
 
-    def keys() -> Iterator[tuple[Any, ...]]:
+    def keys() -> Iterator[tuple[object, ...]]:
         return zip(*(examples.columns[name] for name in names), strict=True)
 
     ids = {key: i for i, key in enumerate(sorted(set(keys())))}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,11 @@ from tunesmith.evaluation.scoring import Scored
 from tunesmith.metrics import METRICS
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import finite
+
+if TYPE_CHECKING:
+    from tunesmith.metrics import Statistics
+    from tunesmith.tasks import Prediction
+    from tunesmith.types import JsonObject
 
 _NEAR = 0.05
 _LEFT_OUT = "top"
@@ -47,7 +52,7 @@ class Agreement:
     second: Interval
     drop: Interval
 
-    def to_json(self, first: str, second: str) -> dict[str, Any]:
+    def to_json(self, first: str, second: str) -> JsonObject:
         """The content for `export.json`, under the names of both models."""
         return {
             "rows": self.rows,
@@ -106,7 +111,7 @@ def _answers(first: Scored, second: Scored) -> tuple[float, float]:
     return float(np.mean(same)), float(max(differences, default=0.0))
 
 
-def _parts(predictions: list[Any]) -> list[tuple[str, NDArray[np.float64]]]:
+def _parts(predictions: list[Prediction]) -> list[tuple[str, NDArray[np.float64]]]:
     """For each answer: everything except fractions, as text, and the fractions."""
     found = []
     for prediction in predictions:
@@ -118,7 +123,7 @@ def _parts(predictions: list[Any]) -> list[tuple[str, NDArray[np.float64]]]:
     return found
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def _leaves(value: object) -> Iterator[object]:
     """Keys and values of an answer, one after the other."""
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -133,7 +138,7 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield float(value) if isinstance(value, np.floating) else value
 
 
-def _beside(first: Any, second: Any) -> Any:
+def _beside(first: Statistics, second: Statistics) -> Statistics:
     """[rows, 2s], two statistics [rows, s] side by side, sparse if they are."""
     from scipy import sparse
 

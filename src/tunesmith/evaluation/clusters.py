@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +85,7 @@ def add_up(statistics: Statistics, members: NDArray[np.int64]) -> Statistics:
     return indicator @ statistics
 
 
-def _distinct(sums: Statistics) -> tuple[Any, NDArray[np.int64]]:
+def _distinct(sums: Statistics) -> tuple[Statistics, NDArray[np.int64]]:
     # Rows with an equal product with a random vector are equal, except with a probability of about 2e-16.
     keys = np.asarray(sums @ np.random.default_rng(0).random(sums.shape[1])).ravel()
     _, first, counts = np.unique(keys, return_index=True, return_counts=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,13 +15,18 @@ from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import Run, write_atomically
 from tunesmith.tasks import EvalPredictions, LabelSchema, Task
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
-def final_split(names: Any) -> str:
+    from tunesmith.types import JsonObject
+
+
+def final_split(names: Collection[str]) -> str:
     """The split of the primary score: `test`, or `validation` without test rows."""
     return "test" if "test" in names else "validation"
 
 
-def build_metrics(scored: dict[str, Scored], how: EvaluateRecipe, seed: int) -> dict[str, Any]:
+def build_metrics(scored: dict[str, Scored], how: EvaluateRecipe, seed: int) -> JsonObject:
     """Metrics of every split with intervals, and the primary metric of the final split."""
     name = final_split(scored)
     final = scored[name]

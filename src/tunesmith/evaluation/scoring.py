@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from tunesmith.evaluation.intervals import Interval, Method, intervals
 from tunesmith.metrics import Statistics
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.tasks import EvalPredictions, LabelSchema, Task, best_answer
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 _MOST_VALUES = 50
 
@@ -48,7 +51,9 @@ class Scored:
         """[rows, s], statistics from which the metrics are computed."""
         return self.task.statistics(self.evaluated, self.label_schema)
 
-    def intervals(self, how: EvaluateRecipe, seed: int, rows: Any = None) -> dict[str, Interval]:
+    def intervals(
+        self, how: EvaluateRecipe, seed: int, rows: NDArray[np.int64] | None = None
+    ) -> dict[str, Interval]:
         """Every metric with its interval, over all rows or some of them."""
         some = slice(None) if rows is None else rows
         return intervals(
@@ -59,7 +64,7 @@ class Scored:
             groups=None if self.groups is None else self.groups[some],
         )
 
-    def lines(self) -> Iterator[dict[str, Any]]:
+    def lines(self) -> Iterator[JsonObject]:
         """One line per row, for `predictions/test.jsonl`."""
         predictions = self.task.decode(self.evaluated, self.label_schema)
         gold = self.task.gold(self.examples.columns, self.label_schema)
@@ -75,12 +80,12 @@ class Scored:
             }
 
 
-def score_slices(scored: Scored, how: EvaluateRecipe, seed: int) -> dict[str, Any]:
+def score_slices(scored: Scored, how: EvaluateRecipe, seed: int) -> JsonObject:
     """The primary metric for each value of the columns in `slices` and `groups`.
 
     For `groups`, also the gap: the best group's metric minus the worst's.
     """
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for column in dict.fromkeys([*how.slices, *how.groups]):
         values = [str(value) for value in scored.examples.extra[column]]
         names, counts = np.unique(values, return_counts=True)
@@ -95,6 +100,6 @@ def score_slices(scored: Scored, how: EvaluateRecipe, seed: int) -> dict[str, An
     return found
 
 
-def _score_slice(scored: Scored, how: EvaluateRecipe, seed: int, rows: NDArray[np.bool_]) -> dict[str, Any]:
+def _score_slice(scored: Scored, how: EvaluateRecipe, seed: int, rows: NDArray[np.bool_]) -> JsonObject:
     interval = scored.intervals(how, seed, np.flatnonzero(rows))[scored.task.primary_metric]
     return {**interval.to_json(), "n": int(rows.sum())}

@@ -25,6 +25,7 @@ from tunesmith.registry import Registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
 Statistics = Any
 """[examples, statistics], a dense array or a scipy.sparse CSR matrix."""
@@ -115,7 +116,7 @@ class Share:
         counts_all: whether a part without any decision counts as 0 in the mean.
     """
 
-    of: Any
+    of: csr_matrix
     right: Any = None
     by: Any = None
     counts_all: bool = False
@@ -125,7 +126,7 @@ Shares = dict[str, Share]
 """The metrics that are shares, by name."""
 
 
-def selected(width: int, *parts: Sequence[int] | NDArray[np.int64], weight: float = 1.0) -> Any:
+def selected(width: int, *parts: Sequence[int] | NDArray[np.int64], weight: float = 1.0) -> csr_matrix:
     """Sparse [width, parts] that adds up some columns of the statistics for each part.
 
     Args:

@@ -6,7 +6,7 @@ Perplexity depends on the tokenizer. Bits per byte does not, so it can be compar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from tunesmith.metrics import SHARE, Metric, Scores, Share, Shares, Statistics, 
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from tunesmith.types import Array
 
 metrics = (
     Metric("loss", "minimize", "nats", "loss"),
@@ -27,10 +29,10 @@ _LARGEST_EXPONENT = 700.0
 
 
 def statistics(
-    nll: NDArray[Any],
-    tokens: NDArray[Any],
-    n_bytes: NDArray[Any] | None = None,
-    correct: NDArray[Any] | None = None,
+    nll: Array,
+    tokens: Array,
+    n_bytes: Array | None = None,
+    correct: Array | None = None,
 ) -> Statistics:
     """Per example: the likelihood, and the counts by which it is divided.
 

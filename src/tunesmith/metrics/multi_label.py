@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from tunesmith.metrics.classification import f1_by_class, micro_shares, per_clas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from tunesmith.types import Array
 
 metrics = (
     Metric("f1_micro", "maximize", SHARE, "F1, micro average"),
@@ -30,7 +32,7 @@ MIN_TRUE_ROWS = 10
 """A label with fewer true rows gets the common threshold of all labels."""
 
 
-def statistics(labels: NDArray[Any], predicted: NDArray[Any]) -> Statistics:
+def statistics(labels: Array, predicted: Array) -> Statistics:
     """Per example: the true labels, the predicted labels, and the labels on which both agree.
 
     Args:
@@ -83,7 +85,7 @@ def per_label(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 
 
 def fit_thresholds(
-    probabilities: NDArray[Any], labels: NDArray[Any], *, grid: Sequence[float] | None = None
+    probabilities: Array, labels: Array, *, grid: Sequence[float] | None = None
 ) -> NDArray[np.float32]:
     """The threshold of each label with the best F1 on these rows.
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise, zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from tunesmith.segmentation import words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
 
 metrics = (
     Metric("exact_match", "maximize", SHARE, "exact match"),
@@ -152,7 +154,7 @@ def _bleu_counts(texts: Sequence[str], references: Sequence[Sequence[str]]) -> N
 
 
 def _sacrebleu_counts(
-    metric: Any, texts: Sequence[str], references: Sequence[Sequence[str]], width: int
+    metric: BLEU | CHRF, texts: Sequence[str], references: Sequence[Sequence[str]], width: int
 ) -> NDArray[np.float64]:
     """The counts of sacrebleu for each text: [examples, width]."""
     if not texts:

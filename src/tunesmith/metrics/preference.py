@@ -6,7 +6,7 @@ equal rewards then has 0.5, like one that guesses, and not 0.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,13 +15,15 @@ from tunesmith.metrics import SHARE, Metric, Scores, Share, Shares, Statistics, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tunesmith.types import Array
+
 metrics = (
     Metric("reward_accuracy", "maximize", SHARE, "reward accuracy"),
     Metric("reward_margin", "maximize", "reward", "reward margin"),
 )
 
 
-def statistics(margins: NDArray[Any]) -> Statistics:
+def statistics(margins: Array) -> Statistics:
     """Per pair: whether the order is right, and the margin.
 
     Args:

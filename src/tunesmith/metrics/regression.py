@@ -7,7 +7,7 @@ resamples these ranks and does not rank again. RMSE and MAE are in the unit of t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from tunesmith.metrics import Metric, Scores, Statistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from tunesmith.types import Array
 
 metrics = (
     Metric("pearson", "maximize", "correlation", "Pearson correlation"),
@@ -27,7 +29,7 @@ _NO_VARIANCE = 1e-12
 """Ratio of variance to mean square, below which the variance is only rounding."""
 
 
-def statistics(true: NDArray[Any], predicted: NDArray[Any]) -> Statistics:
+def statistics(true: Array, predicted: Array) -> Statistics:
     """Per example: the statistics of correlations and errors.
 
     Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 import yaml
 from pydantic import ValidationError
@@ -19,6 +19,11 @@ from tunesmith.errors import RecipeError, did_you_mean
 from tunesmith.recipe.expectations import expectation
 from tunesmith.recipe.loader import Loader
 from tunesmith.recipe.schema import Recipe, recipe_keys, yaml_value
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from tunesmith.types import JsonObject
 
 SYNONYMS: dict[str, str] = {
     "base_model": "model",
@@ -68,7 +73,7 @@ SYNONYMS: dict[str, str] = {
 class RecipeDraft:
     """A recipe before validation: a plain tree, where each key was written, and what was renamed."""
 
-    tree: dict[str, Any] = field(default_factory=dict)
+    tree: JsonObject = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
@@ -100,14 +105,14 @@ class RecipeDraft:
                 location=str(path),
                 remedy="`tunesmith init FILE` writes one to start from.",
             )
-        draft.tree = cast("dict[str, Any]", draft._build(node, "", path))
+        draft.tree = cast("JsonObject", draft._build(node, "", path))
         return draft
 
-    def _build(self, node: yaml.Node, prefix: str, path: Path) -> Any:
+    def _build(self, node: yaml.Node, prefix: str, path: Path) -> object:
         loader = Loader("")
         if not isinstance(node, yaml.MappingNode):
             return loader.construct_object(node, deep=True)
-        tree: dict[str, Any] = {}
+        tree: JsonObject = {}
         for key_node, value_node in node.value:
             key = str(loader.construct_object(key_node))
             location = f"{path}, line {key_node.start_mark.line + 1}"
@@ -120,7 +125,7 @@ class RecipeDraft:
         return tree
 
     @staticmethod
-    def copy_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
+    def copy_tree(tree: Mapping[str, object]) -> JsonObject:
         """A plain tree that can be changed without changing the caller's."""
         return {k: RecipeDraft.copy_tree(v) if isinstance(v, Mapping) else v for k, v in tree.items()}
 
@@ -144,7 +149,7 @@ class RecipeDraft:
             raise RecipeError("the value is not YAML.", location=location, remedy="Quote it.") from None
         self.set(SYNONYMS.get(key.strip(), key.strip()), value, location)
 
-    def override_all(self, overrides: Mapping[str, Any] | Sequence[str]) -> None:
+    def override_all(self, overrides: Mapping[str, object] | Sequence[str]) -> None:
         """Applies `{"section.key": value}`, or assignments as on the command line.
 
         Raises:
@@ -157,7 +162,7 @@ class RecipeDraft:
             for assignment in overrides:
                 self.override(assignment)
 
-    def set(self, dotted: str, value: Any, location: str) -> None:
+    def set(self, dotted: str, value: object, location: str) -> None:
         """Puts one value at a dotted key; a later call wins over an earlier one."""
         *parents, last = dotted.split(".")
         branch = self.tree
@@ -216,7 +221,7 @@ class RecipeDraft:
         listed = "\n".join(f"  - {line}" for line in lines)
         return RecipeError(f"{len(lines)} values of the recipe are wrong:\n{listed}", remedy=remedy)
 
-    def _fault(self, problem: Any) -> str:
+    def _fault(self, problem: ErrorDetails) -> str:
         key = _dotted(problem["loc"])
         if problem["type"] == "extra_forbidden":
             return f"`{key}` is not a key of the recipe."
@@ -233,7 +238,7 @@ class RecipeDraft:
         return self.places.get(key, "")
 
 
-def _relative_to(base: Path, value: Any) -> Any:
+def _relative_to(base: Path, value: object) -> object:
     if isinstance(value, list):
         return [_relative_to(base, item) for item in value]
     if not isinstance(value, str) or "://" in value:
@@ -243,7 +248,7 @@ def _relative_to(base: Path, value: Any) -> Any:
     return str(base / value) if is_there else value
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+def _leaves(tree: Mapping[str, object], prefix: str = "") -> list[str]:
     found = []
     for key, value in tree.items():
         if isinstance(value, dict) and prefix + key not in ("data.columns", "train.augment"):
@@ -253,7 +258,7 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
     return found
 
 
-def _lookup(tree: Any, dotted: str) -> Any:
+def _lookup(tree: object, dotted: str) -> object:
     for part in dotted.split("."):
         if not isinstance(tree, dict) or part not in tree:
             return None
@@ -261,7 +266,7 @@ def _lookup(tree: Any, dotted: str) -> Any:
     return tree
 
 
-def _pop(tree: dict[str, Any], dotted: str) -> Any:
+def _pop(tree: JsonObject, dotted: str) -> object:
     *parents, last = dotted.split(".")
     for parent in parents:
         tree = tree[parent]

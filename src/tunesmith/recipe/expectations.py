@@ -24,7 +24,7 @@ def expectation(key: str) -> str:
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
-def _type_name(annotation: Any, metadata: Sequence[Any]) -> str:
+def _type_name(annotation: Any, metadata: Sequence[object]) -> str:
     bounds = " and ".join(
         f"{word} {getattr(m, name)}" for m in metadata for name, word in _BOUNDS.items() if hasattr(m, name)
     )

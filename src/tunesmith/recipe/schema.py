@@ -8,17 +8,21 @@ those of `TrainingArguments` and the Hub.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
 Auto = Literal["auto"]
 Method = Literal["probe", "full", "lora"]
 METHODS: tuple[str, ...] = get_args(Method)
+Noise = Literal["word_dropout", "typos", "casing"]
 
 
-def _as_list(value: Any) -> Any:
+def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
@@ -171,7 +175,7 @@ class TrainRecipe(_Section):
     neftune_noise_alpha: float = Field(
         0.0, ge=0, description="size of the noise on the embeddings (NEFTune); 5 is usual"
     )
-    augment: dict[Literal["word_dropout", "typos", "casing"], Annotated[float, Field(ge=0, le=0.5)]] = Field(
+    augment: dict[Noise, Annotated[float, Field(ge=0, le=0.5)]] = Field(
         {},
         description="a noisy copy of every training text: shares of words dropped, misspelt, changed in case",
     )
@@ -270,7 +274,7 @@ class Recipe(_Section):
         """The recipe as YAML, with every value."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
-    def replace(self, **sections: Mapping[str, Any]) -> Recipe:
+    def replace(self, **sections: Mapping[str, object]) -> Recipe:
         """A copy with values of sections changed: `recipe.replace(train={"learning_rate": 1e-4})`."""
         tree = self.model_dump(mode="json", exclude_unset=True)
         for section, values in sections.items():
@@ -292,15 +296,15 @@ def describe_fields() -> list[tuple[str, str, str]]:
     return rows
 
 
-def yaml_value(value: Any) -> str:
+def yaml_value(value: object) -> str:
     """One value as YAML writes it, on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def recipe_fields(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+def recipe_fields(model: type[BaseModel], prefix: str = "") -> JsonObject:
     """Pydantic's description of every field below a section, by dotted key."""
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for name, info in model.model_fields.items():
         section = _section_type(info.annotation)
         if section is not None:
@@ -310,6 +314,6 @@ def recipe_fields(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _section_type(annotation: Any) -> type[BaseModel] | None:
+def _section_type(annotation: object) -> type[BaseModel] | None:
     is_section = isinstance(annotation, type) and issubclass(annotation, _Section)
     return cast(type[BaseModel], annotation) if is_section else None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.models.adapters import is_adapter
 from tunesmith.recipe import yaml_value
 from tunesmith.run import Run, write_atomically
 from tunesmith.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 
 def write_card(run: Run) -> None:
@@ -54,19 +57,19 @@ def write_card(run: Run) -> None:
     )
 
 
-def _labels(label_schema: dict[str, Any]) -> str:
+def _labels(label_schema: JsonObject) -> str:
     labels = label_schema.get("labels", [])
     return " Labels: " + ", ".join(f"`{label}`" for label in labels) + "." if labels else ""
 
 
-def _groups(primary: dict[str, Any]) -> str:
+def _groups(primary: JsonObject) -> str:
     """A sentence if the rows of the score are not independent."""
     if "groups" not in primary:
         return ""
     return f"The rows are in {primary['groups']:,} groups; intervals resample whole groups. "
 
 
-def _usage(task: Task, used: dict[str, Any], *, adapted: bool) -> str:
+def _usage(task: Task, used: JsonObject, *, adapted: bool) -> str:
     """How other tools load the model."""
     if adapted:
         return (

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from tunesmith.types import JsonObject
 
 INK, BLUE, ORANGE, GRID = "#1f2933", "#2364aa", "#d9622b", "#d9dee4"
 
 
-def curves(events: Sequence[dict[str, Any]], metric: str, best_step: int) -> str:
+def curves(events: Sequence[JsonObject], metric: str, best_step: int) -> str:
     """Training loss and validation metric over the steps; empty if nothing was logged."""
     steps = [e for e in events if e["kind"] == "step" and e["loss"] is not None]
     looks = [e for e in events if e["kind"] == "validation" and e.get(metric) is not None]
@@ -58,7 +64,7 @@ def smoothed(values: Sequence[float], keep: float = 0.85) -> list[float]:
     return result
 
 
-def _style(axes: Any) -> None:
+def _style(axes: Axes) -> None:
     axes.title.set_fontsize(11)
     axes.title.set_color(INK)
     axes.grid(color=GRID, linewidth=0.8)
@@ -70,7 +76,7 @@ def _style(axes: Any) -> None:
     axes.tick_params(colors=INK, labelsize=9, length=0)
 
 
-def _svg(figure: Any) -> str:
+def _svg(figure: Figure) -> str:
     import matplotlib as mpl
 
     buffer = io.StringIO()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.evaluation.baselines import BASELINES
 from tunesmith.metrics import METRICS, percent
@@ -12,6 +12,9 @@ from tunesmith.recipe import yaml_value
 from tunesmith.reports.charts import curves, scatter
 from tunesmith.run import Run, write_atomically
 from tunesmith.tasks import TASKS, Task, best_metric
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 _SHOWN_ERRORS = 20
 _SHOWN_CONFUSIONS = 15
@@ -49,7 +52,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
-def _facts(run: Run) -> dict[str, Any]:
+def _facts(run: Run) -> JsonObject:
     manifest, metrics = run.manifest(), run.metrics()
     primary = metrics["primary"]
     task = TASKS.get(metrics["task"])
@@ -70,7 +73,7 @@ def _facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _compared(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+def _compared(metrics: JsonObject) -> list[JsonObject]:
     """The result and its baselines, weakest first."""
     name = metrics["primary"]["name"]
     metric = METRICS.get(name)
@@ -84,7 +87,7 @@ def _compared(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(shown, key=lambda row: row["value"], reverse=not metric.greater_is_better)
 
 
-def _classes(details: dict[str, Any]) -> list[dict[str, Any]]:
+def _classes(details: JsonObject) -> list[JsonObject]:
     """Scores by class, the weakest first."""
     table = details.get("per_class")
     if table is None:
@@ -94,7 +97,7 @@ def _classes(details: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["f1"])
 
 
-def _confusion(details: dict[str, Any]) -> dict[str, Any]:
+def _confusion(details: JsonObject) -> JsonObject:
     """The whole matrix if it fits on a page, and the pairs of labels that are confused most."""
     table = details.get("confusion")
     if table is None:
@@ -117,7 +120,7 @@ def _confusion(details: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _shown(run: Run, task: Task, split: str) -> dict[str, Any]:
+def _shown(run: Run, task: Task, split: str) -> JsonObject:
     """Wrong answers, the worst first; where answers are neither right nor wrong, the furthest off."""
     display = task.display
     if display is None:

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tunesmith.metrics import Scores, Shares, Statistics
+    from tunesmith.types import Config, JsonObject, Model, Tokenizer
 
 
 class Task:
@@ -158,7 +159,7 @@ class Task:
     # ---- rows ----
 
     @abstractmethod
-    def read(self, row: Values) -> dict[str, Any]:
+    def read(self, row: Values) -> JsonObject:
         """One row's values, cleaned, by column name; raises RowError where it cannot be used."""
         raise NotImplementedError
 
@@ -173,11 +174,11 @@ class Task:
     def check_targets(self, row: Values, label_schema: LabelSchema) -> None:
         """Raises RowError when a row's target is not among those learned."""
 
-    def config(self, label_schema: LabelSchema) -> dict[str, Any]:
+    def config(self, label_schema: LabelSchema) -> JsonObject:
         """Entries of the model's config: `id2label`, `num_labels`, …."""
         return {}
 
-    def label_schema_of(self, config: Any) -> LabelSchema:
+    def label_schema_of(self, config: Config) -> LabelSchema:
         """The label schema that a saved model's config holds."""
         return {}
 
@@ -185,7 +186,7 @@ class Task:
 
     @abstractmethod
     def encode(
-        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+        self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
         """Sequences of a batch of rows, with labels where the batch has its target columns."""
         raise NotImplementedError
@@ -194,9 +195,9 @@ class Task:
         """How many items of the loss each sequence holds; their sum over a batch is its denominator."""
         return np.ones(len(encoded), dtype=np.int64)
 
-    def forward(self, model: Any, batch: Batch) -> torch.Tensor:
+    def forward(self, model: Model, batch: Batch) -> torch.Tensor:
         """The model's output for a padded batch: logits [b, …]."""
-        inputs: dict[str, Any] = {k: v for k, v in batch.items() if k in MODEL_INPUTS}
+        inputs: JsonObject = {k: v for k, v in batch.items() if k in MODEL_INPUTS}
         if "position_ids" in inputs:
             # With a cache, transformers would take the positions for those of one long text.
             inputs["use_cache"] = False
@@ -241,7 +242,7 @@ class Task:
         """How bad a wrong answer is, for the order of the list of errors: the most confident first."""
         return float(prediction.get("score", 0.0))
 
-    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, Any]:
+    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> JsonObject:
         """What the report shows besides the metrics, by the name of the section that draws it."""
         return {}
 
@@ -299,7 +300,7 @@ def head_scale(task: Task, label_schema: LabelSchema) -> tuple[float, float]:
     return task.probe.head_scale(label_schema) if task.probe is not None else (0.0, 1.0)
 
 
-def prepare_tokenizer(task: Task, tokenizer: Any, train: Values, *, chat_template: str) -> list[str]:
+def prepare_tokenizer(task: Task, tokenizer: Tokenizer, train: Values, *, chat_template: str) -> list[str]:
     """Makes a tokenizer fit for the training rows, and returns the tokens that were added to it.
 
     Args:
@@ -316,7 +317,7 @@ def prepare_tokenizer(task: Task, tokenizer: Any, train: Values, *, chat_templat
 
 
 def draw(
-    task: Task, encoded: Encoded, rng: np.random.Generator, tokenizer: Any, options: LossOptions
+    task: Task, encoded: Encoded, rng: np.random.Generator, tokenizer: Tokenizer, options: LossOptions
 ) -> Encoded:
     """Sequences with what is drawn anew each time that they are trained on: masks, where the task has any."""
     return task.masking.draw(encoded, rng, tokenizer, options) if task.masking is not None else encoded

@@ -9,11 +9,14 @@ several people with different results, is not an example. (brat and CoNLL-U have
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tunesmith.tasks import Recognised, RowError
+from tunesmith.tasks import Recognised, RowError, Values
 
-Row = Mapping[str, Any]
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
+Row = Values
 
 _ANSWERS = {"accept", "reject", "ignore"}
 _DOCCANO_COLUMNS = ("label", "labels", "entities")
@@ -48,7 +51,7 @@ def _doccano(header: Collection[str], rows: Sequence[Row]) -> Recognised | None:
     ):
         return None  # the task's own form
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         spans = row.get(column)
         found = [_span(span) for span in spans] if isinstance(spans, list) else spans
         return {"text": row.get(text), "entities": found}
@@ -56,7 +59,7 @@ def _doccano(header: Collection[str], rows: Sequence[Row]) -> Recognised | None:
     return Recognised("doccano", (text, column), convert, read_inputs=lambda row: {"text": row.get(text)})
 
 
-def _all_spans(rows: Sequence[Row], column: str) -> list[Any]:
+def _all_spans(rows: Sequence[Row], column: str) -> list[object]:
     return [span for row in rows if isinstance(row.get(column), list) for span in row[column]]
 
 
@@ -67,7 +70,7 @@ def _holds_spans(rows: Sequence[Row], column: str) -> bool:
     return bool(spans) and is_listed and all(map(_is_doccano_span, spans))
 
 
-def _is_doccano_span(span: Any) -> bool:
+def _is_doccano_span(span: object) -> bool:
     if isinstance(span, Mapping):
         return "start_offset" in span and "end_offset" in span
     return isinstance(span, list) and len(span) >= 3 and isinstance(span[0], int) and isinstance(span[2], str)
@@ -83,7 +86,7 @@ def _prodigy_entities(header: Collection[str], rows: Sequence[Row]) -> Recognise
     if not {"text", "answer"} <= set(header) or not _has_answers(rows) or "spans" not in header:
         return None
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         _refuse_answer(row)
         return {"text": row.get("text"), "entities": row.get("spans") or []}
 
@@ -98,14 +101,14 @@ def _prodigy_labels(header: Collection[str], rows: Sequence[Row], several: bool)
     if column is None:
         return None
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         _refuse_answer(row)
         return {"text": row.get("text"), **_labelled(row.get(column), several)}
 
     return Recognised("Prodigy", ("text", column, "answer"), convert, read_inputs=_only_text)
 
 
-def _only_text(row: Row) -> dict[str, Any]:
+def _only_text(row: Row) -> JsonObject:
     return {"text": row.get("text")}
 
 
@@ -121,7 +124,7 @@ def _refuse_answer(row: Row) -> None:
         )
 
 
-def _labelled(names: Any, several: bool) -> dict[str, Any]:
+def _labelled(names: object, several: bool) -> JsonObject:
     """Names as a column of the task: `labels`, or exactly one `label`."""
     names = names if isinstance(names, list) else [] if names is None else [names]
     if several:
@@ -142,7 +145,7 @@ def _label_studio_entities(header: Collection[str], rows: Sequence[Row]) -> Reco
     if not _is_label_studio(header, rows):
         return None
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         results = _results(row)
         text = _text_of(row, results)
         return {"text": text, "entities": [_studio_span(r["value"], text) for r in results if _is_span(r)]}
@@ -156,7 +159,7 @@ def _label_studio_labels(header: Collection[str], rows: Sequence[Row], several: 
     if not _is_label_studio(header, rows):
         return None
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         results = _results(row)
         chosen = [name for result in results for name in result["value"].get("choices") or ()]
         return {"text": _text_of(row, results), **_labelled(chosen, several)}
@@ -183,7 +186,7 @@ def _label_studio_min(header: Collection[str], rows: Sequence[Row]) -> Recognise
     if column is None or text is None:
         return None
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         words = row.get(text)
         return {"text": words, "entities": [_studio_span(span, words) for span in row.get(column) or ()]}
 
@@ -192,7 +195,7 @@ def _label_studio_min(header: Collection[str], rows: Sequence[Row]) -> Recognise
     )
 
 
-def _results(row: Row) -> list[Mapping[str, Any]]:
+def _results(row: Row) -> list[Row]:
     """The annotation of a task.
 
     Raises:
@@ -225,7 +228,7 @@ def _is_span(result: Row) -> bool:
     return {"start", "end", "labels"} <= set(result["value"])
 
 
-def _text_of(row: Row, results: Sequence[Row]) -> Any:
+def _text_of(row: Row, results: Sequence[Row]) -> object:
     """The text of a task: the annotated one, else its only text."""
     data = row["data"]
     named = next((r["to_name"] for r in results if isinstance(data.get(r.get("to_name")), str)), None)
@@ -238,7 +241,7 @@ def _text_of(row: Row, results: Sequence[Row]) -> Any:
     return data[name]
 
 
-def _studio_span(value: Row, text: Any) -> dict[str, Any]:
+def _studio_span(value: Row, text: object) -> JsonObject:
     """A span in characters; its own text shows whether the browser counted UTF-16 units."""
     labels = value.get("labels")
     if not isinstance(labels, list) or len(labels) != 1:
@@ -252,13 +255,13 @@ def _studio_span(value: Row, text: Any) -> dict[str, Any]:
     raise RowError(f"the span {start} to {end} is not `{covered}` in its text.")
 
 
-def _is_covered(text: str, start: Any, end: Any, covered: Any) -> bool:
+def _is_covered(text: str, start: object, end: object, covered: object) -> bool:
     if not isinstance(start, int) or not isinstance(end, int):
         return False
     return covered is None or text[start:end] == covered
 
 
-def _in_characters(text: Any, position: Any) -> Any:
+def _in_characters(text: object, position: object) -> object:
     """An offset in characters, from one in UTF-16 units, as browsers count."""
     if not isinstance(text, str) or not isinstance(position, int):
         return position

@@ -24,8 +24,10 @@ from tunesmith.tasks._types import (
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     from tunesmith.encoded import Encoded
+    from tunesmith.types import JsonObject, Tokenizer
 
 Piece = tuple[str, str, str]
 """A text, its style (`right`, `missed`, `wrong`, `label`, `soft` or none), and a note."""
@@ -33,12 +35,15 @@ Piece = tuple[str, str, str]
 Cell = list[Piece]
 """One cell of a table of answers."""
 
+Converter = Callable[[object], object]
+"""From the value of a column of the file to that of the task."""
+
 
 def _plain_scale(label_schema: LabelSchema) -> tuple[float, float]:
     return 0.0, 1.0
 
 
-def _no_end_tokens(tokenizer: Any) -> list[int]:
+def _no_end_tokens(tokenizer: Tokenizer) -> list[int]:
     return []
 
 
@@ -111,7 +116,7 @@ class Generation:
     """
 
     scores_texts: bool = False
-    end_tokens: Callable[[Any], list[int]] = _no_end_tokens
+    end_tokens: Callable[[Tokenizer], list[int]] = _no_end_tokens
     sample_prompts: Callable[[Values], Values] = _whole_rows
 
 
@@ -123,7 +128,7 @@ class ChatTemplate:
         give: gives a tokenizer the template that `data.chat_template` names, and returns the added tokens.
     """
 
-    give: Callable[[Any, str], list[str]]
+    give: Callable[[Tokenizer, str], list[str]]
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class Vocabulary:
         extend: adds what a tokenizer lacks for some texts, and returns the added tokens.
     """
 
-    extend: Callable[[Sequence[str], Any], list[str]]
+    extend: Callable[[Sequence[str], Tokenizer], list[str]]
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,7 @@ class Masking:
         draw: sequences with labels, from those without, a random generator, the tokenizer and the loss's options.
     """
 
-    draw: Callable[[Encoded, np.random.Generator, Any, LossOptions], Encoded]
+    draw: Callable[[Encoded, np.random.Generator, Tokenizer, LossOptions], Encoded]
 
 
 @dataclass(frozen=True)
@@ -200,7 +205,7 @@ class Layouts:
 
     recognise: Callable[[Collection[str], Sequence[Values]], Recognised | None] | None = None
     converters: (
-        Callable[[Mapping[str, Sequence[Any]], LabelSchema | None], Mapping[str, Callable[[Any], Any]]] | None
+        Callable[[Mapping[str, Sequence[object]], LabelSchema | None], Mapping[str, Converter]] | None
     ) = None
     lacks: Callable[[Collection[str], bool], str] | None = None
 
@@ -215,7 +220,7 @@ class Alternatives:
     """
 
     key: str
-    best: Callable[[Any, LabelSchema, int], list[Any]]
+    best: Callable[[Any, LabelSchema, int], list[Prediction]]
 
 
 @dataclass(frozen=True)
@@ -230,7 +235,7 @@ class Pipeline:
 
     tag: str
     arguments: str = ""
-    note: Callable[[Mapping[str, Any]], str] | None = None
+    note: Callable[[JsonObject], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -245,18 +250,18 @@ class Display:
     """
 
     titles: tuple[str, ...]
-    cells: Callable[[Mapping[str, Any], Sequence[str]], list[Cell]]
+    cells: Callable[[JsonObject, Sequence[str]], list[Cell]]
     ranks_unjudged: bool = True
-    is_shown: Callable[[Mapping[str, Any]], bool] = field(default=lambda line: True)
+    is_shown: Callable[[JsonObject], bool] = field(default=lambda line: True)
 
 
-def best_label_scores(scores: Any, label_schema: LabelSchema, k: int) -> list[Prediction]:
+def best_label_scores(scores: NDArray[np.floating], label_schema: LabelSchema, k: int) -> list[Prediction]:
     """The k most probable labels, from the probabilities [labels] in the label schema's order."""
     labels = label_schema["labels"]
     return [{"label": labels[i], "score": float(scores[i])} for i in scores.argsort()[::-1][:k]]
 
 
-def first_of_list(answers: Any, label_schema: LabelSchema, k: int) -> list[Any]:
+def first_of_list(answers: Sequence[Prediction], label_schema: LabelSchema, k: int) -> list[Prediction]:
     """The first k answers of a list that is sorted already."""
     return list(answers[:k])
 

@@ -17,7 +17,7 @@ SEPARATORS = (";", "|", ",")
 """Separators between labels in one cell; the one that is least likely within a label is first."""
 
 
-def parsed_cell(value: Any, column: str) -> Any:
+def parsed_cell(value: object, column: str) -> Any:
     """The list or object that a text holds as JSON or in Python's notation; any other value unchanged.
 
     Raises:
@@ -56,7 +56,7 @@ def _joins_texts(value: str) -> bool:
     return any(a == b == tokenize.STRING for a, b in itertools.pairwise(kinds))
 
 
-def label_splitter(values: Sequence[Any], known: Collection[str] | None) -> Callable[[Any], Any]:
+def label_splitter(values: Sequence[object], known: Collection[str] | None) -> Callable[[object], object]:
     """The function that splits the cells of a column into labels, by one separator for the whole column.
 
     Args:
@@ -70,7 +70,7 @@ def label_splitter(values: Sequence[Any], known: Collection[str] | None) -> Call
     separator = _separator_of(texts, known)
     surer = SEPARATORS[: SEPARATORS.index(separator)] if separator else ()
 
-    def split(value: Any) -> Any:
+    def split(value: object) -> object:
         if not isinstance(value, str):
             return value
         if _is_list(value):

@@ -13,12 +13,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-from tunesmith.tasks import Recognised, RowError
+from tunesmith.tasks import Recognised, RowError, Values
 from tunesmith.tasks._messages import Message, parsed_json, refuse_surrogates, shown
 
-Row = Mapping[str, Any]
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
+Row = Values
 
 _ROLE_NAMES = {
     **dict.fromkeys(("human", "user"), "user"),
@@ -72,7 +75,7 @@ def _messages_format(header: Collection[str], sample: Row) -> Recognised | None:
     is_sharegpt = "from" in turns[0] if turns else column != "messages"
     extra = tuple(name for name in ("system", "tools") if name in header)
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         return _with_tools(_with_system(row, _normal(row.get(column))), row)
 
     return Recognised("sharegpt" if is_sharegpt else "messages", (column, *extra), convert)
@@ -85,7 +88,7 @@ def _alpaca_format(header: Collection[str], sample: Row) -> Recognised | None:
     context = _first(("input", "context"), header)
     extra = tuple(name for name in ("system", "history") if name in header)
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         asked = [*_history(row.get("history")), _instruction(row, context)]
         return {"messages": _with_system(row, [*asked, _turn("assistant", row.get(reply))])}
 
@@ -111,7 +114,7 @@ def _two_columns(
         return None
     extra = tuple(column for column in ("system", "tools") if column in header)
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         messages = [*_said(row.get(asked), "user"), *_said(row.get(reply), "assistant")]
         return _with_tools(_with_system(row, messages), row)
 
@@ -124,7 +127,7 @@ def _sharegpt_pairs(header: Collection[str], sample: Row) -> Recognised | None:
         return None
     extra = ("system",) if "system" in header else ()
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         return _pair(_with_system(row, _normal(row.get(column))), row)
 
     return Recognised("sharegpt-pairs", (column, "chosen", "rejected", *extra), convert)
@@ -137,7 +140,7 @@ def _prompt_pairs(header: Collection[str], sample: Row) -> Recognised | None:
     context = "input" if asked == "instruction" and "input" in header else None
     extra = tuple(name for name in (context, "system") if name and name in header)
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         prompt = [_instruction(row, context)] if asked == "instruction" else _said(row.get(asked), "user")
         return _pair(_with_system(row, prompt), row)
 
@@ -150,7 +153,7 @@ def _whole_pairs(header: Collection[str], sample: Row) -> Recognised | None:
     if not all(_may_hold_turns(_split_hh(sample.get(name))) for name in _PAIRS):
         return None
 
-    def convert(row: Row) -> dict[str, Any]:
+    def convert(row: Row) -> JsonObject:
         chosen, rejected = (_normal(_split_hh(row.get(name))) for name in ("chosen", "rejected"))
         if not isinstance(chosen, list) or not isinstance(rejected, list):
             raise RowError("without a prompt, chosen and rejected must be whole conversations.")
@@ -160,12 +163,12 @@ def _whole_pairs(header: Collection[str], sample: Row) -> Recognised | None:
     return Recognised("whole-pairs", ("chosen", "rejected"), convert)
 
 
-def _pair(prompt: Any, row: Row) -> dict[str, Any]:
+def _pair(prompt: object, row: Row) -> JsonObject:
     replies = {name: _without(prompt, _said(row.get(name), "assistant")) for name in ("chosen", "rejected")}
     return {"prompt": prompt, **replies}
 
 
-def _without(prompt: Any, reply: list[Message]) -> list[Message]:
+def _without(prompt: object, reply: list[Message]) -> list[Message]:
     """The reply without the prompt, which some files repeat at its beginning."""
     n = len(prompt) if isinstance(prompt, list) else 0
     return reply[n:] if len(reply) > n and reply[:n] == prompt else reply
@@ -178,7 +181,7 @@ def _common_length(chosen: list[Message], rejected: list[Message]) -> int:
     return max(next(differing, longest), 0)
 
 
-def _split_hh(value: Any) -> Any:
+def _split_hh(value: object) -> object:
     """The turns of a text that names its speakers, as in `hh-rlhf`; any other value unchanged."""
     if not isinstance(value, str) or not _HH_TURN.match(value):
         return value
@@ -187,7 +190,7 @@ def _split_hh(value: Any) -> Any:
     return [_turn("user" if who == "Human" else "assistant", text.strip()) for who, text in said]
 
 
-def _said(value: Any, role: str) -> list[Message]:
+def _said(value: object, role: str) -> list[Message]:
     """The turns of one side, from a text, one turn, or a list of turns."""
     parsed = parsed_json(value)
     if isinstance(parsed, Mapping):
@@ -197,7 +200,7 @@ def _said(value: Any, role: str) -> list[Message]:
     return [_turn(role, value)]
 
 
-def _normal(value: Any) -> Any:
+def _normal(value: object) -> object:
     """Turns with `role` and `content`; a value that is not a list of turns is left for the check to refuse."""
     turns = parsed_json(value)
     if not isinstance(turns, (list, tuple)):
@@ -216,7 +219,7 @@ def _normal_turn(turn: Row) -> Message:
     return normal
 
 
-def _calls_in(content: Any) -> list[Any]:
+def _calls_in(content: object) -> list[object]:
     """The calls that ShareGPT writes as JSON text; empty for any other text."""
     parsed = parsed_json(content)
     calls = [parsed] if isinstance(parsed, Mapping) else parsed
@@ -224,7 +227,7 @@ def _calls_in(content: Any) -> list[Any]:
     return list(calls) if named else []
 
 
-def _history(value: Any) -> list[Message]:
+def _history(value: object) -> list[Message]:
     pairs = [] if _is_missing(value) else parsed_json(value)
     if not isinstance(pairs, list) or not all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs):
         raise RowError("history must be a list of pairs: the user's message and the assistant's reply.")
@@ -240,7 +243,7 @@ def _instruction(row: Row, context: str | None) -> Message:
     return _turn("user", f"{asked}\n{given}")
 
 
-def _with_system(row: Row, messages: Any) -> Any:
+def _with_system(row: Row, messages: object) -> object:
     system = row.get("system")
     if _is_missing(system) or not isinstance(messages, list):
         return messages
@@ -248,7 +251,7 @@ def _with_system(row: Row, messages: Any) -> Any:
     return messages if has_one else [_turn("system", system), *messages]
 
 
-def _with_tools(messages: Any, row: Row) -> dict[str, Any]:
+def _with_tools(messages: object, row: Row) -> JsonObject:
     tools = None if _is_missing(row.get("tools")) else parsed_json(row["tools"])
     if not tools:
         return {"messages": messages}
@@ -258,18 +261,18 @@ def _with_tools(messages: Any, row: Row) -> dict[str, Any]:
     return {"messages": messages, "tools": [_tool(tool) for tool in tools]}
 
 
-def _tool(tool: Row) -> dict[str, Any]:
+def _tool(tool: Row) -> JsonObject:
     """A tool in the form that templates expect: `{"type": "function", "function": …}`."""
     return {"type": "function", "function": dict(tool)} if "function" not in tool else dict(tool)
 
 
-def _may_hold_turns(value: Any) -> bool:
+def _may_hold_turns(value: object) -> bool:
     """Whether a value is a list of turns; a missing value may be one in another row."""
     turns = parsed_json(value)
     return turns is None or (isinstance(turns, list) and all(isinstance(turn, Mapping) for turn in turns))
 
 
-def _may_be_said(value: Any) -> bool:
+def _may_be_said(value: object) -> bool:
     return isinstance(value, str) or _may_hold_turns(value)
 
 
@@ -277,10 +280,10 @@ def _first(names: tuple[str, ...], header: Collection[str]) -> str | None:
     return next((name for name in names if name in header), None)
 
 
-def _is_missing(value: Any) -> bool:
+def _is_missing(value: object) -> bool:
     blank = isinstance(value, str) and not value.strip()
     return value is None or blank or (isinstance(value, float) and math.isnan(value))
 
 
-def _turn(role: str, content: Any) -> Message:
+def _turn(role: str, content: object) -> Message:
     return {"role": role, "content": content}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
 
 from tunesmith.errors import did_you_mean
 
@@ -56,7 +55,7 @@ def require_members(cls: type) -> None:
         )
 
 
-def _is_abstract(member: Any) -> bool:
+def _is_abstract(member: object) -> bool:
     return bool(getattr(member, "__isabstractmethod__", False))
 
 

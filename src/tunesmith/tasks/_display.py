@@ -7,25 +7,28 @@ the end of this file, or makes its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.tasks._capabilities import Cell, Display, Piece
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 _CONTEXT_CHARACTERS = 160
 _MOST_CHARACTERS = 600
 
 
-def _has_text(line: Mapping[str, Any]) -> bool:
+def _has_text(line: JsonObject) -> bool:
     """Whether a text was generated for the row, or none was called for."""
     return "bits_per_byte" not in line["prediction"] or len(line["prediction"]) > 1
 
 
-def _plainly(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+def _plainly(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
     prediction = ", ".join(f"{key}: {_plain(value)}" for key, value in line["prediction"].items())
     return [_text(line, inputs), [(_cut(_plain(line["gold"])), "", "")], [(_cut(prediction), "", "")]]
 
 
-def _one_label(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+def _one_label(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
     prediction = line["prediction"]
     return [
         _text(line, inputs),
@@ -34,7 +37,7 @@ def _one_label(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
     ]
 
 
-def _several_labels(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+def _several_labels(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
     given = [(item["label"], item["score"]) for item in line["prediction"]["labels"]]
     return [
         _text(line, inputs),
@@ -43,7 +46,7 @@ def _several_labels(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell
     ]
 
 
-def _number(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+def _number(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
     return [
         _text(line, inputs),
         [(f"{line['gold']:.3g}", "", "")],
@@ -51,7 +54,7 @@ def _number(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
     ]
 
 
-def _entities(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+def _entities(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
     text = line["text"]
     gold = {(e["start"], e["end"], e["entity_group"]) for e in line["gold"]}
     found = {(e["start"], e["end"], e["entity_group"]) for e in line["prediction"]["entities"]}
@@ -61,7 +64,7 @@ def _entities(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
     ]
 
 
-def _answers(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+def _answers(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
     prediction, gold = line["prediction"], line["gold"]
     start, end = prediction["start"], prediction["end"]
     style = "right" if line["correct"] else "wrong"
@@ -74,7 +77,7 @@ def _answers(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
     ]
 
 
-def _texts(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+def _texts(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
     written = next((v for k, v in line["prediction"].items() if k.endswith("_text") or k == "message"), None)
     gold = line["gold"]
     golds = gold if isinstance(gold, list) else [gold]
@@ -85,7 +88,7 @@ def _texts(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
     ]
 
 
-def _pairs(line: Mapping[str, Any], inputs: Sequence[str]) -> list[Cell]:
+def _pairs(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
     return [
         _text(line, inputs),
         *(
@@ -125,7 +128,7 @@ def _around(pieces: Cell) -> Cell:
     return shown
 
 
-def _text(line: Mapping[str, Any], inputs: Sequence[str]) -> Cell:
+def _text(line: JsonObject, inputs: Sequence[str]) -> Cell:
     values = [line[name] for name in inputs if line.get(name)]
     is_conversation = any(isinstance(value, list) for value in values)
     shown = " ⏐ ".join(map(_plain, values))
@@ -139,7 +142,7 @@ def _cut(text: str, *, keep_end: bool = False) -> str:
     return f"… {text[-_MOST_CHARACTERS:]}" if keep_end else f"{text[:_MOST_CHARACTERS]} …"
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """A text, or messages as `role: content`."""
     if isinstance(value, Mapping):
         return f"{value.get('role', '')}: {value.get('content', '')}"

@@ -6,7 +6,7 @@ import copy
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from tunesmith.tasks._texts import classification_loss
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
+
+    from tunesmith.types import Tokenizer
 
 _MOST_ADDED = 200
 _SAMPLES = 100
@@ -129,7 +131,7 @@ def mean_nll(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1.0))
 
 
-def add_unknown_characters(rows: Sequence[str], tokenizer: Any) -> list[str]:
+def add_unknown_characters(rows: Sequence[str], tokenizer: Tokenizer) -> list[str]:
     """Adds characters of the texts that a tokenizer encodes as its unknown token.
 
     Only characters that occur in two rows or more are added, and only if the saved and reloaded tokenizer then
@@ -156,23 +158,23 @@ def add_unknown_characters(rows: Sequence[str], tokenizer: Any) -> list[str]:
     return missing
 
 
-def _with_characters(tokenizer: Any, characters: Sequence[str], *, in_place: bool = False) -> Any:
+def _with_characters(tokenizer: Tokenizer, characters: Sequence[str], *, in_place: bool = False) -> Tokenizer:
     """The tokenizer, or a copy of it, with characters added.
 
     A tokenizer that writes a space before every piece of text must do so only at the beginning: the text after an
     added character is not a new word.
     """
-    from tokenizers import Tokenizer
+    import tokenizers
 
     changed = tokenizer if in_place else copy.deepcopy(tokenizer)
     state = tokenizer.backend_tokenizer.to_str()
     # Only the pre-tokenizer and the decoder have such a key.
-    changed._tokenizer = Tokenizer.from_str(state.replace(_EVERYWHERE, _AT_THE_BEGINNING))
+    changed._tokenizer = tokenizers.Tokenizer.from_str(state.replace(_EVERYWHERE, _AT_THE_BEGINNING))
     changed.add_tokens(list(characters))
     return changed
 
 
-def _read_again(tokenizer: Any) -> Any:
+def _read_again(tokenizer: Tokenizer) -> Tokenizer:
     """The tokenizer after saving and loading: some classes then build their rules again."""
     from transformers import AutoTokenizer
 
@@ -181,7 +183,7 @@ def _read_again(tokenizer: Any) -> Any:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def _written_as_read(texts: Sequence[str], tokenizer: Any) -> int:
+def _written_as_read(texts: Sequence[str], tokenizer: Tokenizer) -> int:
     """Number of texts that the tokenizer decodes to the original."""
     ids = tokenizer(list(texts), verbose=False)["input_ids"]
     back = tokenizer.batch_decode(ids, skip_special_tokens=True)

@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith.tasks import RowError
+from tunesmith.types import JsonObject
 
-Message = dict[str, Any]
+Message = JsonObject
 
 _ROLES = ("system", "user", "assistant", "tool")
 _KEPT = ("name", "tool_call_id", "reasoning_content")
 
 
-def as_messages(value: Any, role: str) -> Any:
+def as_messages(value: object, role: str) -> Any:
     """Messages unchanged; a text without messages becomes one message of a role."""
     if not isinstance(value, str):
         return value
@@ -29,7 +30,7 @@ def as_messages(value: Any, role: str) -> Any:
     return [{"role": role, "content": value}]
 
 
-def checked_messages(value: Any, *, needs_reply: bool) -> list[Message]:
+def checked_messages(value: object, *, needs_reply: bool) -> list[Message]:
     """A checked conversation, which any chat template can take.
 
     Args:
@@ -47,7 +48,7 @@ def checked_messages(value: Any, *, needs_reply: bool) -> list[Message]:
     return messages
 
 
-def _checked_turn(turn: Any, location: str) -> Message:
+def _checked_turn(turn: object, location: str) -> Message:
     if not isinstance(turn, Mapping):
         raise RowError(f"{location} must have a role and content, got {shown(turn)}.")
     role = "system" if turn.get("role") == "developer" else turn.get("role")
@@ -65,7 +66,7 @@ def _checked_turn(turn: Any, location: str) -> Message:
     return message
 
 
-def _content(value: Any, location: str) -> str:
+def _content(value: object, location: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, (list, tuple)):
@@ -75,7 +76,7 @@ def _content(value: Any, location: str) -> str:
     return value
 
 
-def _part(part: Any, location: str) -> str:
+def _part(part: object, location: str) -> str:
     if not isinstance(part, Mapping):
         raise RowError(f"{location}: a part of the content must be an object, got {shown(part)}.")
     if part.get("type", "text") != "text":
@@ -85,13 +86,13 @@ def _part(part: Any, location: str) -> str:
     return str(part["text"])
 
 
-def _checked_calls(calls: Any, location: str) -> list[dict[str, Any]]:
+def _checked_calls(calls: object, location: str) -> list[JsonObject]:
     if not isinstance(calls, (list, tuple)):
         raise RowError(f"{location}: tool_calls must be a list, got {shown(calls)}.")
     return [_checked_call(call, location) for call in calls]
 
 
-def _checked_call(call: Any, location: str) -> dict[str, Any]:
+def _checked_call(call: Any, location: str) -> JsonObject:
     """A tool call whose arguments are an object: OpenAI's JSON text would be quoted again by templates."""
     function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
@@ -114,7 +115,7 @@ def _refuse_unfit(messages: list[Message], *, needs_reply: bool) -> None:
         raise RowError("there is no turn of the assistant to learn from.")
 
 
-def refuse_surrogates(value: Any, location: str) -> None:
+def refuse_surrogates(value: object, location: str) -> None:
     """Refuses bytes that are not UTF-8, and lone surrogates of JSON, which no tokenizer and no file accepts."""
     try:
         json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
@@ -122,7 +123,7 @@ def refuse_surrogates(value: Any, location: str) -> None:
         raise RowError(f"{location} is not UTF-8.") from None
 
 
-def parsed_json(value: Any) -> Any:
+def parsed_json(value: object) -> Any:
     """The list or object that a text holds as JSON, as in CSV files; any other value unchanged."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
         return value
@@ -132,12 +133,12 @@ def parsed_json(value: Any) -> Any:
         return value
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value for an error message, with its type."""
     return f"{type(value).__name__} {_quoted(value)}"
 
 
-def _quoted(value: Any) -> str:
+def _quoted(value: object) -> str:
     """A value for an error message: short, and always valid UTF-8."""
     text = str(value).encode("utf-8", "backslashreplace").decode("utf-8")
     return f"`{text[:40]}{'…' if len(text) > 40 else ''}`"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,19 @@ from tunesmith.metrics import squad
 from tunesmith.segmentation import characters
 from tunesmith.tasks._units import Units
 
+if TYPE_CHECKING:
+    from transformers import BatchEncoding
+
+    from tunesmith.tasks import Values
+
 NO_TOKEN_BORDER = "answers (a border within a token)"
 
 _WHITE_SPACE = np.array([code for code in range(0x3001) if chr(code).isspace()], dtype=np.uint32)
 
 
-def places(encoded: Any, sequence: int, context: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def places(
+    encoded: BatchEncoding, sequence: int, context: str
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """[tokens] twice: the characters of the context that a token covers, from 1; 0 outside the context.
 
     A token covers whole characters here, a letter with its marks, without white space at its edges: byte-level
@@ -79,7 +86,7 @@ class Label:
 
 
 def label_of(
-    answers: Sequence[Mapping[str, Any]], context: str, starts: NDArray[np.int32], ends: NDArray[np.int32]
+    answers: Sequence[Values], context: str, starts: NDArray[np.int32], ends: NDArray[np.int32]
 ) -> Label:
     """The first answer in the window, preferably one that tokens can express exactly."""
     found = Label()
@@ -95,9 +102,7 @@ def label_of(
     return found
 
 
-def _tokens_of(
-    answer: Mapping[str, Any], starts: NDArray[np.int32], ends: NDArray[np.int32]
-) -> tuple[int, int] | None:
+def _tokens_of(answer: Values, starts: NDArray[np.int32], ends: NDArray[np.int32]) -> tuple[int, int] | None:
     """The tokens with the borders of an answer, else those that cover it; None if the answer is not whole."""
     start, end = answer["start"] + 1, answer["start"] + len(answer["text"]) + 1
     covered = np.flatnonzero((starts > 0) & (starts < end) & (ends > start))
@@ -110,7 +115,7 @@ def _tokens_of(
     return (int(first), int(last)) if first <= last else (int(covered[0]), int(covered[-1]))
 
 
-def lost(answers: Sequence[Sequence[Any]], rows: Sequence[int], labels: Sequence[Label]) -> Lost:
+def lost(answers: Sequence[Sequence[object]], rows: Sequence[int], labels: Sequence[Label]) -> Lost:
     """Rows whose answer is whole in no window, and rows whose answer begins or ends within a token."""
     found, exact = np.zeros((2, len(answers)), dtype=bool)
     np.logical_or.at(found, np.asarray(rows), np.array([any(label.tokens) for label in labels]))

@@ -7,7 +7,7 @@ Evaluations during training use this loss; the metrics of the result are those o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from tunesmith.types import JsonObject, Model, Tokenizer
+
 
 _UNKNOWN = "target tokens (unknown to the tokenizer)"
 
@@ -59,14 +61,14 @@ class SequenceToSequence(Task, abstract=True):
     vocabulary = Vocabulary(language.add_unknown_characters)
     display = displays.TEXTS
 
-    def read(self, row: Values) -> dict[str, Any]:
+    def read(self, row: Values) -> JsonObject:
         """See Task; the target is a list of references."""
         source, target = self.inputs[0], self.outputs[0]
-        example: dict[str, Any] = {source: text_of(row[source], source)}
+        example: JsonObject = {source: text_of(row[source], source)}
         return {**example, target: _references(row[target], target)} if target in row else example
 
     def encode(
-        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+        self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
         """See Task; in training, each reference of a row is a sequence of its own."""
         how = {
@@ -101,7 +103,7 @@ class SequenceToSequence(Task, abstract=True):
         """See Task: target tokens."""
         return encoded.ragged["decoder_labels"].lengths
 
-    def forward(self, model: Any, batch: Batch) -> torch.Tensor:
+    def forward(self, model: Model, batch: Batch) -> torch.Tensor:
         """See Task; the decoder reads the target, shifted by one."""
         plain = getattr(model, "module", model)
         logits: torch.Tensor = model(
@@ -128,15 +130,15 @@ class SequenceToSequence(Task, abstract=True):
         """See Task."""
         return [{self.answer_key: text.strip()} for text in evaluated.texts or ()]
 
-    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[str | list[str]]:
         """See Task: one text, or all references."""
         return [row[0] if len(row) == 1 else row for row in columns[self.outputs[0]]]
 
-    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+    def is_correct(self, prediction: Prediction, gold: str | list[str]) -> bool:
         """See Task: exactly a reference."""
         return prediction[self.answer_key] in ([gold] if isinstance(gold, str) else gold)
 
-    def error_of(self, prediction: Prediction, gold: Any) -> float:
+    def error_of(self, prediction: Prediction, gold: str | list[str]) -> float:
         """See Task: one minus chrF with the references."""
         references = [gold] if isinstance(gold, str) else gold
         statistics = overlap.statistics([prediction[self.answer_key]], [references], ("chrf",))
@@ -162,7 +164,7 @@ class SequenceToSequence(Task, abstract=True):
         return {"loss": float(language.mean_nll(language.by_row(evaluated).sum(0)))}
 
 
-def _shifted(model: Any, labels: torch.Tensor) -> torch.Tensor:
+def _shifted(model: Model, labels: torch.Tensor) -> torch.Tensor:
     """The decoder's input [b, s]: the labels shifted by one, by the function of the model's class.
 
     mBART starts with the language, others with a token that the config names; some classes have no such function.
@@ -177,7 +179,7 @@ def _shifted(model: Any, labels: torch.Tensor) -> torch.Tensor:
     return shifted.masked_fill(shifted == IGNORED, model.config.pad_token_id)
 
 
-def _references(value: Any, column: str) -> list[str]:
+def _references(value: object, column: str) -> list[str]:
     if is_missing(value) or isinstance(value, str):
         return [text_of(value, column)]
     if not isinstance(value, (list, tuple)) or not value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from tunesmith.tasks._values import is_missing, text_of
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
+
+    from tunesmith.types import Array, JsonObject, Tokenizer
 
 _TEXT = (
     "text", "sentence", "sentence1", "premise", "question1", "text1", "review", "content", "message", "body",
@@ -23,7 +25,7 @@ TEXT = Column("text", "text", _TEXT)
 TEXT_PAIR = Column("text_pair", "text", _PAIR, required=False)
 
 
-def read_texts(row: Values) -> dict[str, Any]:
+def read_texts(row: Values) -> JsonObject:
     """The text of a row, and its pair if the row has one.
 
     Raises:
@@ -33,7 +35,7 @@ def read_texts(row: Values) -> dict[str, Any]:
 
 
 def encode_texts(
-    batch: Values, tokenizer: Any, options: EncodeOptions, labels: NDArray[Any] | None
+    batch: Values, tokenizer: Tokenizer, options: EncodeOptions, labels: Array | None
 ) -> Encoded:
     """One sequence per row, truncated at `max_length`; of a pair, the longer text is truncated."""
     texts, pairs = batch["text"], batch.get("text_pair")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from tunesmith.encoded import Encoded
+from tunesmith.types import JsonObject
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +18,7 @@ Values = Mapping[str, Any]
 LabelSchema = Mapping[str, Any]
 """What a task learned from the training rows (label names, say); JSON, saved with the run."""
 
-Prediction = dict[str, Any]
+Prediction = JsonObject
 """One answer, in the shape of the Hub's inference type for the task."""
 
 Batch = Mapping[str, "torch.Tensor"]
@@ -75,9 +76,9 @@ class Recognised:
 
     name: str
     columns: tuple[str, ...]
-    convert: Callable[[Values], dict[str, Any]]
-    named: Mapping[str, Any] = field(default_factory=dict)
-    read_inputs: Callable[[Values], dict[str, Any]] | None = None
+    convert: Callable[[Values], JsonObject]
+    named: Values = field(default_factory=dict)
+    read_inputs: Callable[[Values], JsonObject] | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class EvalPredictions:
     outputs: Any = None
     texts: Sequence[str] | None = None
     tokenizer: Any = None
-    memo: dict[str, Any] = field(init=False, default_factory=dict, compare=False)
+    memo: JsonObject = field(init=False, default_factory=dict, compare=False)
     """What a task has computed of it already."""
 
 

@@ -15,13 +15,16 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.tasks import IGNORED
 from tunesmith.tasks._tags import Span
+
+if TYPE_CHECKING:
+    from transformers import BatchEncoding
 
 Ints = NDArray[np.int64]
 
@@ -174,7 +177,7 @@ class Windows:
     offsets: list[Ints]
 
     @classmethod
-    def of(cls, encoded: Any, n_rows: int, shared: int) -> Windows:
+    def of(cls, encoded: BatchEncoding, n_rows: int, shared: int) -> Windows:
         """Builds them from the result of a tokenizer with offsets and a mask of special tokens.
 
         Args:

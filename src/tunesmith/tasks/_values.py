@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import DataError
 from tunesmith.tasks import RowError
 from tunesmith.tasks._cells import parsed_cell
 
+if TYPE_CHECKING:
+    from tunesmith.types import Config, JsonObject
 
-def is_missing(value: Any) -> bool:
+
+def is_missing(value: object) -> bool:
     """Whether a value is None, or the NaN that tables use for a missing value."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def text_of(value: Any, column: str) -> str:
+def text_of(value: object, column: str) -> str:
     """A text that is not missing.
 
     Raises:
@@ -35,7 +38,7 @@ def text_of(value: Any, column: str) -> str:
     return value
 
 
-def label_of(value: Any) -> str:
+def label_of(value: object) -> str:
     """The name of a label: a text unchanged, a whole number without a point.
 
     Raises:
@@ -78,7 +81,7 @@ _COMMA_HINT = "Write a number with a decimal point and without separators of tho
 _WITH_COMMA = re.compile(r"\s*[-+]?\d+(?:[.,' \xa0\u202f]\d{3})*[.,]?\d*\s*")
 
 
-def _comma_in(value: Any) -> str:
+def _comma_in(value: object) -> str:
     """The sign in a number that is not allowed, for a message; empty if the value is not such a number."""
     if not isinstance(value, str) or not _WITH_COMMA.fullmatch(value):
         return ""
@@ -89,7 +92,7 @@ def _comma_in(value: Any) -> str:
     )
 
 
-def list_of(value: Any, column: str) -> list[Any]:
+def list_of(value: object, column: str) -> list[Any]:
     """A list, which a table may hold as JSON.
 
     Raises:
@@ -123,9 +126,9 @@ def in_label_order(labels: Sequence[str] | Mapping[str, int]) -> list[str]:
     return sorted(labels)
 
 
-def label_config(labels: Sequence[str], problem_type: str | None = None) -> dict[str, Any]:
+def label_config(labels: Sequence[str], problem_type: str | None = None) -> JsonObject:
     """Entries of a config for a head with one output per label."""
-    config: dict[str, Any] = {
+    config: JsonObject = {
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
         "label2id": {label: i for i, label in enumerate(labels)},
@@ -133,7 +136,7 @@ def label_config(labels: Sequence[str], problem_type: str | None = None) -> dict
     return {**config, "problem_type": problem_type} if problem_type else config
 
 
-def labels_in(config: Any) -> list[str]:
+def labels_in(config: Config) -> list[str]:
     """The label names of a saved model, in order."""
     return [config.id2label[i] for i in range(len(config.id2label))]
 

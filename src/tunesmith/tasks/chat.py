@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from tunesmith.types import JsonObject, Tokenizer
+
 
 def _recognise(header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
     """Messages, ShareGPT, Alpaca, prompt and completion, question and answer."""
@@ -61,7 +63,7 @@ def _lacks(chosen: Collection[str], need_targets: bool) -> str:
     return "completion" if need_targets and "completion" not in chosen else ""
 
 
-def give_template(tokenizer: Any, asked: str) -> list[str]:
+def give_template(tokenizer: Tokenizer, asked: str) -> list[str]:
     """Gives a tokenizer a chat template, and returns the tokens that were added for it.
 
     Raises:
@@ -77,7 +79,7 @@ def give_template(tokenizer: Any, asked: str) -> list[str]:
     return added
 
 
-def end_tokens(tokenizer: Any) -> list[int]:
+def end_tokens(tokenizer: Tokenizer) -> list[int]:
     """The tokens that end a reply."""
     ends = [chat_templates.end_of_turn_id(tokenizer), tokenizer.eos_token_id]
     return list(dict.fromkeys(end for end in ends if end is not None))
@@ -117,7 +119,7 @@ class Chat(Task):
     pipeline = Pipeline("text-generation")
     display = displays.TEXTS
 
-    def read(self, row: Values) -> dict[str, Any]:
+    def read(self, row: Values) -> JsonObject:
         """See Task; a plain text is a message of the user."""
         messages = as_messages(_said(row, "messages", "prompt"), "user")
         if row.get("completion") is not None:
@@ -125,11 +127,11 @@ class Chat(Task):
         checked = checked_messages(messages, needs_reply=False)
         if all(message["role"] == "assistant" for message in checked):
             raise RowError("nothing is said before the assistant's turn.")
-        example: dict[str, Any] = {"messages": checked}
+        example: JsonObject = {"messages": checked}
         return {**example, "tools": row["tools"]} if row.get("tools") else example
 
     def encode(
-        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+        self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
         """See Task; a long conversation is read in windows, with every reply learned once; a prompt is fitted."""
         tools = batch.get("tools") or [None] * len(batch["messages"])
@@ -159,7 +161,7 @@ class Chat(Task):
         """See Task: [b, 2], negative log-likelihood and scored tokens."""
         return language.summed_nll(*language.next_token(outputs, batch["labels"]))
 
-    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[str]:
         """See Task: the last reply."""
         return [last_reply(messages) for messages in columns["messages"]]
 
@@ -197,7 +199,7 @@ def reply(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text.strip()}
 
 
-def last_reply(messages: Collection[Mapping[str, Any]]) -> str:
+def last_reply(messages: Collection[Mapping[str, object]]) -> str:
     """The last message of the assistant."""
     said = [message.get("content") or "" for message in messages if message["role"] == "assistant"]
     return str(said[-1]) if said else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -44,13 +44,16 @@ from tunesmith.tasks._values import text_of
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
+    from transformers import BatchEncoding
+
+    from tunesmith.types import JsonObject, Tokenizer
 
 _HIDDEN, _REPLACED = 0.8, 0.1
 _ANSWERS = 5
 _USERS_MASKS = ("<mask>", "[MASK]")
 
 
-def _draw(encoded: Encoded, rng: np.random.Generator, tokenizer: Any, options: LossOptions) -> Encoded:
+def _draw(encoded: Encoded, rng: np.random.Generator, tokenizer: Tokenizer, options: LossOptions) -> Encoded:
     """Chooses tokens, hides them, and makes them the labels."""
     ids, words = encoded.ragged["input_ids"], encoded.ragged["word_of_token"]
     chosen = _chosen(words, options.mlm_probability, rng, whole_words=options.whole_word_masking)
@@ -88,12 +91,12 @@ class FillMask(Task):
     pipeline = Pipeline("fill-mask")
     display = None
 
-    def read(self, row: Values) -> dict[str, Any]:
+    def read(self, row: Values) -> JsonObject:
         """See Task."""
         return {"text": text_of(row["text"], "text")}
 
     def encode(
-        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+        self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
         """See Task; `word_of_token` counts words from 1, special tokens are 0."""
         if tokenizer.mask_token_id is None:
@@ -154,7 +157,7 @@ class FillMask(Task):
             return [{"loss": round(float(a / max(n, 1)), 4)} for a, n in zip(nll, tokens, strict=True)]
         return [_filled(evaluated, row) for row in range(evaluated.encoded.n_rows)]
 
-    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[None]:
         """See Task: nothing; the masked words are in the text."""
         return [None] * len(columns["text"])
 
@@ -191,7 +194,7 @@ def _filled(evaluated: EvalPredictions, row: int) -> Prediction:
     raise RowError(f"the text has no mask; write {_USERS_MASKS[0]} for the masked word.")
 
 
-def _fill(ids: NDArray[np.int32], at: int, token: int, score: float, tokenizer: Any) -> Prediction:
+def _fill(ids: NDArray[np.int32], at: int, token: int, score: float, tokenizer: Tokenizer) -> Prediction:
     filled = np.where(np.arange(len(ids)) == at, token, ids)
     return {
         "token_str": tokenizer.decode([token]).strip(),
@@ -201,7 +204,7 @@ def _fill(ids: NDArray[np.int32], at: int, token: int, score: float, tokenizer: 
     }
 
 
-def _words_of_tokens(encoded: Any, sequence: int, text: str) -> list[int]:
+def _words_of_tokens(encoded: BatchEncoding, sequence: int, text: str) -> list[int]:
     """The word of each token, from 1, and 0 for special tokens.
 
     The words of a tokenizer are only right for letters without marks, in scripts with spaces.

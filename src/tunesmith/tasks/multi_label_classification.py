@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from tunesmith.types import Config, JsonObject, Tokenizer
+
 THRESHOLDS_KEY = "tunesmith_thresholds"
 """Entry of config.json with one threshold per label, in the order of the labels."""
 
@@ -67,7 +69,7 @@ def _recognise(header: Collection[str], rows: Sequence[Values]) -> Recognised | 
     if "text" not in read or len(flags) < 2 or names & set(_LABELS):
         return None
 
-    def convert(row: Values) -> dict[str, Any]:
+    def convert(row: Values) -> JsonObject:
         found = {name: row.get(source) for name, source in read.items()}
         return {**found, "labels": {name: row.get(name) for name in flags}}
 
@@ -77,8 +79,8 @@ def _recognise(header: Collection[str], rows: Sequence[Values]) -> Recognised | 
 
 
 def _converters(
-    values: Mapping[str, Sequence[Any]], label_schema: LabelSchema | None
-) -> Mapping[str, Callable[[Any], Any]]:
+    values: Mapping[str, Sequence[object]], label_schema: LabelSchema | None
+) -> Mapping[str, Callable[[object], object]]:
     """The separator of several labels in a cell is that of the column."""
     known = label_schema["labels"] if label_schema else None
     return {"labels": label_splitter(values["labels"], known)} if "labels" in values else {}
@@ -108,7 +110,7 @@ class MultiLabelClassification(Task):
     pipeline = Pipeline("text-classification", "truncation=True")
     display = displays.SEVERAL_LABELS
 
-    def read(self, row: Values) -> dict[str, Any]:
+    def read(self, row: Values) -> JsonObject:
         """See Task; an empty list of labels is valid."""
         example = texts.read_texts(row)
         return {**example, "labels": _labels_of(row["labels"])} if "labels" in row else example
@@ -140,21 +142,21 @@ class MultiLabelClassification(Task):
         """See Task: labels that differ only in spelling."""
         return spelling_notices(Counter(label for labels in train["labels"] for label in labels))
 
-    def config(self, label_schema: LabelSchema) -> dict[str, Any]:
+    def config(self, label_schema: LabelSchema) -> JsonObject:
         """See Task."""
         config = label_config(label_schema["labels"], "multi_label_classification")
         return (
             {**config, THRESHOLDS_KEY: label_schema["thresholds"]} if "thresholds" in label_schema else config
         )
 
-    def label_schema_of(self, config: Any) -> LabelSchema:
+    def label_schema_of(self, config: Config) -> LabelSchema:
         """See Task."""
         label_schema = {"labels": labels_in(config)}
         thresholds = getattr(config, THRESHOLDS_KEY, None)
         return {**label_schema, "thresholds": list(thresholds)} if thresholds else label_schema
 
     def encode(
-        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+        self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
         """See Task; `labels` is [rows, k], 0 or 1."""
         labels = None
@@ -201,11 +203,11 @@ class MultiLabelClassification(Task):
             for row, on in zip(probabilities, given, strict=True)
         ]
 
-    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+    def is_correct(self, prediction: Prediction, gold: list[str]) -> bool:
         """See Task: exactly the right labels."""
         return {item["label"] for item in prediction["labels"]} == set(gold)
 
-    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, Any]:
+    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> JsonObject:
         """See Task: `per_class`."""
         sums = total(self.statistics(evaluated, label_schema))
         table = {name: values.tolist() for name, values in multi_label.per_label(sums).items()}
@@ -240,7 +242,7 @@ def _given(probabilities: NDArray[np.float32], label_schema: LabelSchema) -> NDA
     return probabilities >= thresholds
 
 
-def _labels_of(value: Any) -> list[str]:
+def _labels_of(value: object) -> list[str]:
     """Label names from a list, from a text (`a, b`, `a; b` or JSON), or from columns of 0 and 1."""
     if isinstance(value, Mapping):
         return [name for name, flag in value.items() if _flag(name, flag)]
@@ -258,11 +260,11 @@ def _named(header: Collection[str], column: Column) -> str | None:
     return next((name for name in header if name.strip().lower() in (column.name, *column.aliases)), None)
 
 
-def _is_flag(value: Any) -> bool:
+def _is_flag(value: object) -> bool:
     return str(value).strip().lower() in {"0", "1", "0.0", "1.0", "true", "false"}
 
 
-def _flag(name: str, value: Any) -> bool:
+def _flag(name: str, value: object) -> bool:
     text = "" if is_missing(value) else str(value).strip().lower()
     if text not in _YES | _NO:
         raise RowError(f"column `{name}` must be 0 or 1, got `{value}`.")

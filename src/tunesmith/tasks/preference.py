@@ -8,7 +8,7 @@ The base model's likelihoods are computed once. The reward of a reply is β time
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from tunesmith.tasks._chat_templates.fitting import Prompt
+    from tunesmith.tasks._messages import Message
+    from tunesmith.types import JsonObject, Model, Tokenizer
+
 
 def _recognise(header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
     """Pairs of replies as TRL, ShareGPT or Alpaca keep them."""
@@ -78,7 +82,7 @@ class Preference(Task):
     pipeline = Pipeline("text-generation")
     display = displays.PAIRS
 
-    def read(self, row: Values) -> dict[str, Any]:
+    def read(self, row: Values) -> JsonObject:
         """See Task; all three are messages."""
         example = {"prompt": checked_messages(as_messages(row["prompt"], "user"), needs_reply=False)}
         for name in self.outputs:
@@ -89,7 +93,7 @@ class Preference(Task):
         return example
 
     def encode(
-        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+        self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
         """See Task: the chosen conversation, and the rejected one beside it under `rejected_…`."""
         if options.purpose == "predict":
@@ -112,7 +116,7 @@ class Preference(Task):
         ]
         return (left[0] & left[1]).astype(np.int64)
 
-    def forward(self, model: Any, batch: Batch) -> torch.Tensor:
+    def forward(self, model: Model, batch: Batch) -> torch.Tensor:
         """See Task: log-likelihoods [b, 2] of the chosen and the rejected reply, in one pass."""
         import torch
 
@@ -131,7 +135,7 @@ class Preference(Task):
         gains = outputs - batch["reference"]
         return -F.logsigmoid(options.dpo_beta * (gains[:, 0] - gains[:, 1])).sum()
 
-    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[JsonObject]:
         """See Task: both replies."""
         return [
             {"chosen": last_reply(chosen), "rejected": last_reply(rejected)}
@@ -149,11 +153,11 @@ class Preference(Task):
             for row, (chosen, rejected) in enumerate(_gains(evaluated))
         ]
 
-    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+    def is_correct(self, prediction: Prediction, gold: JsonObject) -> bool:
         """See Task."""
         return bool(prediction["chosen_gain"] > prediction["rejected_gain"])
 
-    def error_of(self, prediction: Prediction, gold: Any) -> float:
+    def error_of(self, prediction: Prediction, gold: JsonObject) -> float:
         """See Task."""
         return float(prediction["rejected_gain"] - prediction["chosen_gain"])
 
@@ -191,7 +195,10 @@ _FIELDS = ("input_ids", "labels", "rejected_input_ids", "rejected_labels")
 
 
 def _encode_pair(
-    messages: Sequence[Any], replies: Sequence[Sequence[Any]], tokenizer: Any, max_length: int | None
+    messages: Sequence[Message],
+    replies: Sequence[Sequence[Message]],
+    tokenizer: Tokenizer,
+    max_length: int | None,
 ) -> dict[str, list[int]]:
     """Both replies after the same prompt: a long prompt loses its oldest turns, then a reply its end."""
     prompt = chat_templates.prompt_of([*messages, reply("-")], tokenizer)
@@ -210,7 +217,9 @@ def _encode_pair(
     return dict(zip(_FIELDS, (part for pair in both for part in pair), strict=True))
 
 
-def _encode_reply(prompt: Any, said: Sequence[Any], tokenizer: Any) -> tuple[list[int], list[int]]:
+def _encode_reply(
+    prompt: Prompt, said: Sequence[Message], tokenizer: Tokenizer
+) -> tuple[list[int], list[int]]:
     """Ids and labels of a conversation; only tokens after the prompt have labels."""
     ids, is_target, _ = chat_templates.encode_conversation([*prompt.messages, *said], tokenizer)
     learned = (target and position >= len(prompt.ids) for position, target in enumerate(is_target))

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from tunesmith.types import Config, JsonObject, Model, Tokenizer
+
 THRESHOLD_KEY = "tunesmith_no_answer_threshold"
 LENGTH_KEY = "tunesmith_longest_answer"
 _CANDIDATES = 20
@@ -112,9 +114,9 @@ class QuestionAnswering(Task):
     alternatives = TOP_ANSWERS
     display = displays.ANSWERS
 
-    def read(self, row: Values) -> dict[str, Any]:
+    def read(self, row: Values) -> JsonObject:
         """See Task; an answer is its text and where it starts."""
-        example: dict[str, Any] = {name: text_of(row[name], name) for name in ("question", "context")}
+        example: JsonObject = {name: text_of(row[name], name) for name in ("question", "context")}
         if "answers" not in row:
             return example
         return {**example, "answers": _answers(row["answers"], example["context"])}
@@ -127,14 +129,14 @@ class QuestionAnswering(Task):
             "longest_answer": int(_ROOM * max(lengths, default=100)),
         }
 
-    def config(self, label_schema: LabelSchema) -> dict[str, Any]:
+    def config(self, label_schema: LabelSchema) -> JsonObject:
         """See Task."""
-        known: dict[str, Any] = {"num_labels": 2, LENGTH_KEY: label_schema["longest_answer"]}
+        known: JsonObject = {"num_labels": 2, LENGTH_KEY: label_schema["longest_answer"]}
         if label_schema["has_unanswerable"]:
             known[THRESHOLD_KEY] = label_schema.get("threshold", 0.0)
         return known
 
-    def label_schema_of(self, config: Any) -> LabelSchema:
+    def label_schema_of(self, config: Config) -> LabelSchema:
         """See Task."""
         threshold = getattr(config, THRESHOLD_KEY, None)
         label_schema = {
@@ -144,7 +146,7 @@ class QuestionAnswering(Task):
         return label_schema if threshold is None else {**label_schema, "threshold": threshold}
 
     def encode(
-        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+        self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
         """See Task; `start_of_token` and `end_of_token` are the characters of a token in the context, from 1."""
         with_types = "token_type_ids" in tokenizer.model_input_names
@@ -187,7 +189,7 @@ class QuestionAnswering(Task):
             lost["questions (cut)"] = (cut, n)
         return Encoded.of(fields, {"labels": labels.reshape(-1, 2)}, rows=rows, n_rows=n, lost=lost)
 
-    def forward(self, model: Any, batch: Batch) -> torch.Tensor:
+    def forward(self, model: Model, batch: Batch) -> torch.Tensor:
         """See Task: logits of the first and last token, [b, s, 2]; the question cannot be the answer."""
         import torch
 
@@ -216,15 +218,15 @@ class QuestionAnswering(Task):
             answers.append({**(best if silent else row.top[0]), "top": row.top})
         return answers
 
-    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[list[str]]:
         """See Task: the texts of all true answers."""
         return _gold_texts(columns)
 
-    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+    def is_correct(self, prediction: Prediction, gold: list[str]) -> bool:
         """See Task: an exact match with one of them."""
         return bool(squad.exact_match(prediction["answer"], gold))
 
-    def error_of(self, prediction: Prediction, gold: Any) -> float:
+    def error_of(self, prediction: Prediction, gold: list[str]) -> float:
         """See Task."""
         return float(prediction["score"]) - squad.f1(prediction["answer"], gold)
 
@@ -249,11 +251,11 @@ def _gold_texts(columns: Values) -> list[list[str]]:
     return [[answer["text"] for answer in answers] for answers in columns["answers"]]
 
 
-def _answers(value: Any, context: str) -> list[dict[str, Any]]:
+def _answers(value: object, context: str) -> list[JsonObject]:
     return [_answer(item, context) for item in _items(value)]
 
 
-def _items(value: Any) -> list[Any]:
+def _items(value: object) -> list[Any]:
     """Answers from SQuAD's {text: [...], answer_start: [...]}, a list of {text, start}, or one of these."""
     if is_missing(value):
         return []
@@ -269,11 +271,11 @@ def _items(value: Any) -> list[Any]:
     return [item for item in items if not _is_no_answer(item)]
 
 
-def _is_no_answer(item: Any) -> bool:
+def _is_no_answer(item: object) -> bool:
     return isinstance(item, Mapping) and item.get("text") == ""
 
 
-def _start_of(item: Any) -> Any:
+def _start_of(item: object) -> Any:
     return item.get("answer_start", item.get("start")) if isinstance(item, Mapping) else None
 
 
@@ -289,7 +291,7 @@ def _misplaced(item: Any, context: str) -> bool:
     return start < 0 or context[start : start + len(item["text"])] != item["text"]
 
 
-def _answer(item: Any, context: str) -> dict[str, Any]:
+def _answer(item: Any, context: str) -> JsonObject:
     is_misplaced = _misplaced(item, context)
     start, text = _start_of(item), item["text"]
     if is_misplaced:
@@ -304,7 +306,7 @@ def _answer(item: Any, context: str) -> dict[str, Any]:
     return {"text": text.strip(), "start": start + lead}
 
 
-def _short_questions(questions: Sequence[str], tokenizer: Any, max_length: int | None) -> list[str]:
+def _short_questions(questions: Sequence[str], tokenizer: Tokenizer, max_length: int | None) -> list[str]:
     """Questions truncated to half of `max_length`, so that there is room for the context."""
     # No tokenizer makes more tokens than there are bytes, except for one or two.
     if max_length is None or max(len(question.encode()) for question in questions) + 2 < max_length // 2:

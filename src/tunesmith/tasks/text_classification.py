@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from tunesmith.types import Config, JsonObject, Tokenizer
+
 _LABEL = (
     "label", "labels", "category", "intent", "class", "target", "sentiment", "emotion", "topic", "stars",
     "rating", "tag", "label_text", "label_name",
@@ -65,7 +67,7 @@ class TextClassification(Task):
     pipeline = Pipeline("text-classification", "truncation=True")
     display = displays.ONE_LABEL
 
-    def read(self, row: Values) -> dict[str, Any]:
+    def read(self, row: Values) -> JsonObject:
         """See Task."""
         example = texts.read_texts(row)
         return {**example, "label": label_of(row["label"])} if "label" in row else example
@@ -88,16 +90,16 @@ class TextClassification(Task):
         """See Task: labels that differ only in spelling."""
         return spelling_notices(Counter(train["label"]))
 
-    def config(self, label_schema: LabelSchema) -> dict[str, Any]:
+    def config(self, label_schema: LabelSchema) -> JsonObject:
         """See Task."""
         return label_config(label_schema["labels"], "single_label_classification")
 
-    def label_schema_of(self, config: Any) -> LabelSchema:
+    def label_schema_of(self, config: Config) -> LabelSchema:
         """See Task."""
         return {"labels": labels_in(config)}
 
     def encode(
-        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+        self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
         """See Task."""
         labels = None
@@ -120,11 +122,11 @@ class TextClassification(Task):
             for i, row in zip(best, probabilities, strict=True)
         ]
 
-    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+    def is_correct(self, prediction: Prediction, gold: str) -> bool:
         """See Task."""
         return bool(prediction["label"] == gold)
 
-    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, Any]:
+    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> JsonObject:
         """See Task: `per_class`, and `confusion` [true][predicted]."""
         names, labels, predicted = label_schema["labels"], _labels(evaluated), evaluated.outputs.argmax(-1)
         k = len(names)

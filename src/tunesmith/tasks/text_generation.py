@@ -8,7 +8,7 @@ text.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from tunesmith.types import JsonObject, Tokenizer
+
 _PROMPT_CHARACTERS = 200
 _SHOWN_CHARACTERS = 400
 
@@ -66,12 +68,12 @@ class TextGeneration(Task):
     pipeline = Pipeline("text-generation")
     display = displays.TEXTS
 
-    def read(self, row: Values) -> dict[str, Any]:
+    def read(self, row: Values) -> JsonObject:
         """See Task."""
         return {"text": text_of(row["text"], "text")}
 
     def encode(
-        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+        self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
         """See Task; a prompt is the end of a text, short enough to leave room for an answer."""
         how = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
@@ -103,7 +105,7 @@ class TextGeneration(Task):
         """See Task: [b, 2], negative log-likelihood and scored tokens."""
         return language.summed_nll(*language.next_token(outputs, batch["labels"]))
 
-    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[str]:
         """See Task: the true continuation of the text."""
         return [text[len(_beginning(text)) :][:_SHOWN_CHARACTERS] for text in columns["text"]]
 

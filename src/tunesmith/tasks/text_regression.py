@@ -7,7 +7,7 @@ itself, in every tool.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from tunesmith.types import Config, JsonObject, Tokenizer
+
 _SCORE = ("score", "similarity_score", "similarity", "rating", "stars", "value", "label", "target", "urgency")
 _MOST_POINTS = 1000
 _SCALE_KEY = "tunesmith_target_scale"
@@ -61,7 +63,7 @@ class TextRegression(Task):
     pipeline = Pipeline("text-classification", "truncation=True")
     display = displays.NUMBER
 
-    def read(self, row: Values) -> dict[str, Any]:
+    def read(self, row: Values) -> JsonObject:
         """See Task."""
         example = texts.read_texts(row)
         return {**example, "score": number_of(row["score"], "score")} if "score" in row else example
@@ -76,7 +78,7 @@ class TextRegression(Task):
             )
         return {"mean": float(scores.mean()), "deviation": float(scores.std())}
 
-    def config(self, label_schema: LabelSchema) -> dict[str, Any]:
+    def config(self, label_schema: LabelSchema) -> JsonObject:
         """See Task."""
         return {
             "num_labels": 1,
@@ -86,13 +88,13 @@ class TextRegression(Task):
             _SCALE_KEY: [label_schema["mean"], label_schema["deviation"]],
         }
 
-    def label_schema_of(self, config: Any) -> LabelSchema:
+    def label_schema_of(self, config: Config) -> LabelSchema:
         """See Task."""
         mean, deviation = getattr(config, _SCALE_KEY, (0.0, 1.0))
         return {"mean": mean, "deviation": deviation}
 
     def encode(
-        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+        self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
         """See Task; `labels` is [rows, 2]: the score, and the unit of the loss."""
         labels = None
@@ -110,15 +112,15 @@ class TextRegression(Task):
         """See Task; the shape is that of a classification whose only label is `score`."""
         return [{"label": "score", "score": float(value)} for value in np.asarray(evaluated.outputs)[:, 0]]
 
-    def is_correct(self, prediction: Prediction, gold: Any) -> bool | None:
+    def is_correct(self, prediction: Prediction, gold: float) -> bool | None:
         """See Task: a number is near or far, not right or wrong."""
         return None
 
-    def error_of(self, prediction: Prediction, gold: Any) -> float:
+    def error_of(self, prediction: Prediction, gold: float) -> float:
         """See Task."""
         return abs(float(prediction["score"]) - float(gold))
 
-    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, Any]:
+    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> JsonObject:
         """See Task: `scatter`, true and predicted numbers of at most 1000 rows."""
         scores, predicted = evaluated.encoded.dense["labels"][:, 0], np.asarray(evaluated.outputs)[:, 0]
         rows = np.linspace(0, len(scores) - 1, min(len(scores), _MOST_POINTS)).astype(np.int64)

@@ -10,9 +10,9 @@ only after B-X or I-X (Viterbi 1967). Entities have the shape of the Hub's `Toke
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from tunesmith.types import Config, JsonObject, Tokenizer
+
 _ENTITY_COLUMNS = ("entities", "slots", "spans", "annotations", "ner")
 _SPANS = """
 The scores are those of `tunesmith predict`. It takes the most probable sequence of tags that makes sense, and
@@ -92,7 +94,7 @@ def _misplaced(columns: Values) -> list[str]:
     return offsets.notice(rows)
 
 
-def _pipeline_note(tokenizer: Mapping[str, Any]) -> str:
+def _pipeline_note(tokenizer: JsonObject) -> str:
     """How the spans that the pipeline finds can differ from ours."""
     marks_words = bool(tokenizer["model"].get("continuing_subword_prefix"))
     return _SPANS + ("" if marks_words else _SPANS_BY_BLANKS)
@@ -126,7 +128,7 @@ class TokenClassification(Task):
     pipeline = Pipeline("token-classification", 'aggregation_strategy="first"', _pipeline_note)
     display = displays.ENTITIES
 
-    def read(self, row: Values) -> dict[str, Any]:
+    def read(self, row: Values) -> JsonObject:
         """See Task: the text, the spans of its words, its entities in characters, and its tags if given."""
         spans_are_of_text = "entities" in row and "tags" not in row
         if row.get("tokens") is not None and not (spans_are_of_text and row.get("text") is not None):
@@ -161,16 +163,16 @@ class TokenClassification(Task):
         for _, _, label in row.get("entities") or ():
             refuse_unknown_label(label, _types(label_schema), "entity")
 
-    def config(self, label_schema: LabelSchema) -> dict[str, Any]:
+    def config(self, label_schema: LabelSchema) -> JsonObject:
         """See Task."""
         return label_config(label_schema["labels"])
 
-    def label_schema_of(self, config: Any) -> LabelSchema:
+    def label_schema_of(self, config: Config) -> LabelSchema:
         """See Task."""
         return {"labels": labels_in(config)}
 
     def encode(
-        self, batch: Values, tokenizer: Any, options: EncodeOptions, label_schema: LabelSchema
+        self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
         """See Task; `word_of_token` and `last_word_of_token` are the words of a token, from 1, or 0."""
         overlap = options.overlap if options.max_length else 0
@@ -192,7 +194,7 @@ class TokenClassification(Task):
             units.Units.of(units.with_width(*row), row[1])
             for row in zip(windows.offsets, bounds, strict=True)
         ]
-        fields: dict[str, Any] = {"input_ids": encoded["input_ids"]}
+        fields: JsonObject = {"input_ids": encoded["input_ids"]}
         fields["word_of_token"] = windows.spread([row.on_tokens(row.first + 1) for row in found], 0)
         fields["last_word_of_token"] = windows.spread([row.on_tokens(row.last + 1) for row in found], 0)
         lost: Lost = {}
@@ -216,7 +218,7 @@ class TokenClassification(Task):
             evaluated.memo["entities"] = _decode(evaluated, label_schema)
         return list(evaluated.memo["entities"])
 
-    def gold(self, columns: Values, label_schema: LabelSchema) -> list[Any]:
+    def gold(self, columns: Values, label_schema: LabelSchema) -> list[list[JsonObject]]:
         """See Task."""
         return [
             [
@@ -226,15 +228,15 @@ class TokenClassification(Task):
             for text, entities in zip(columns["text"], columns["entities"], strict=True)
         ]
 
-    def is_correct(self, prediction: Prediction, gold: Any) -> bool:
+    def is_correct(self, prediction: Prediction, gold: list[JsonObject]) -> bool:
         """See Task."""
         return set(_spans_of(prediction["entities"])) == set(_spans_of(gold))
 
-    def error_of(self, prediction: Prediction, gold: Any) -> float:
+    def error_of(self, prediction: Prediction, gold: list[JsonObject]) -> float:
         """See Task: entities that are wrong or missing."""
         return float(len(set(_spans_of(prediction["entities"])) ^ set(_spans_of(gold))))
 
-    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, Any]:
+    def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> JsonObject:
         """See Task: `per_class`."""
         sums = total(self.statistics(evaluated, label_schema))
         table = {name: values.tolist() for name, values in spans.per_label(sums).items()}
@@ -262,18 +264,18 @@ def _types(label_schema: LabelSchema) -> list[str]:
     return [label[2:] for label in label_schema["labels"] if label.startswith("B-")]
 
 
-def _spans_of(entities: Sequence[dict[str, Any]]) -> list[Span]:
+def _spans_of(entities: Sequence[JsonObject]) -> list[Span]:
     return [(entity["start"], entity["end"], entity["entity_group"]) for entity in entities]
 
 
-def _read_tokens(row: Values) -> dict[str, Any]:
+def _read_tokens(row: Values) -> JsonObject:
     tokens = list_of(row["tokens"], "tokens")
     if not tokens:
         raise RowError("tokens is empty.")
     tokens = [text_of(token, "a token") if str(token).lower() != "nan" else str(token) for token in tokens]
     starts = np.cumsum([0, *(len(token) + 1 for token in tokens)])
     words = [[int(start), int(start) + len(token)] for start, token in zip(starts, tokens, strict=False)]
-    example: dict[str, Any] = {"text": " ".join(tokens), "words": words}
+    example: JsonObject = {"text": " ".join(tokens), "words": words}
     if "tags" not in row:
         return example
     tags = list_of(row["tags"], "tags")
@@ -284,9 +286,9 @@ def _read_tokens(row: Values) -> dict[str, Any]:
     return {**example, "entities": entities, "tags": tags}
 
 
-def _read_text(row: Values) -> dict[str, Any]:
+def _read_text(row: Values) -> JsonObject:
     text = text_of(row["text"], "text")
-    example: dict[str, Any] = {"text": text, "words": [list(span) for span in entity_word_bounds(text)]}
+    example: JsonObject = {"text": text, "words": [list(span) for span in entity_word_bounds(text)]}
     if "entities" not in row:
         return example
     entities = sorted(_entity(value, text) for value in list_of(row["entities"], "entities"))
@@ -296,7 +298,7 @@ def _read_text(row: Values) -> dict[str, Any]:
     return {**example, "entities": [list(span) for span in entities]}
 
 
-def _entity(value: Any, text: str) -> Span:
+def _entity(value: object, text: str) -> Span:
     """A span from {start, end, label} or [start, end, label], without white space at its edges."""
     if isinstance(value, dict):
         names = ("label", "entity_group", "entity", "type", "tag")

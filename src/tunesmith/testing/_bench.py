@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import torch
+
     from tunesmith.encoded import Encoded
     from tunesmith.recipe import Recipe
+    from tunesmith.types import Array, Model
 
 
 class Bench:
@@ -58,13 +61,13 @@ class Bench:
             reference = self.task.forward(self.model, self.batch(encoded)).double().numpy()
         return replace(encoded, dense={**encoded.dense, "reference": reference})
 
-    def batch(self, encoded: Encoded) -> dict[str, Any]:
+    def batch(self, encoded: Encoded) -> dict[str, torch.Tensor]:
         """Padded tensors."""
         from tunesmith.data.batches import collate
 
         return collate(encoded, pad_token_id=self.loaded.tokenizer.pad_token_id)
 
-    def loss(self, model: Any, encoded: Encoded) -> float:
+    def loss(self, model: Model, encoded: Encoded) -> float:
         """The summed loss of a model."""
         from tunesmith.tasks import PLAIN_LOSS
 
@@ -72,7 +75,7 @@ class Bench:
         with _without_gradient():
             return float(self.task.loss(self.task.forward(model, batch), batch, PLAIN_LOSS))
 
-    def loss_and_gradient(self, encoded: Encoded) -> tuple[float, Any]:
+    def loss_and_gradient(self, encoded: Encoded) -> tuple[float, Array]:
         """The summed loss, and its gradient by all parameters in one row."""
         import torch
 
@@ -88,7 +91,7 @@ class Bench:
         return float(loss.detach()), torch.cat([gradient.flatten() for gradient in zeros]).numpy()
 
 
-def _without_gradient() -> Any:
+def _without_gradient() -> torch.no_grad:
     import torch
 
     return torch.no_grad()

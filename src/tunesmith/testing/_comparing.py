@@ -7,30 +7,37 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+
+    from tunesmith.types import Array, JsonObject
 
 ALIKE = 1e-4
 """Relative and absolute tolerance of numbers that were computed twice in single precision."""
 
 
-def lines_of(path: Path) -> list[dict[str, Any]]:
+def lines_of(path: Path) -> list[JsonObject]:
     """The lines of a JSON-lines file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def values_of(kept: Any) -> Any:
+def values_of(kept: object) -> Array:
     """The numbers of outputs, of sequences or of tokens."""
     return np.asarray(getattr(kept, "values", kept))
 
 
-def as_json(answer: Any) -> Any:
+def as_json(answer: object) -> Any:
     """An answer as JSON gives it back; arrays become lists."""
     return json.loads(json.dumps(answer, default=lambda array: np.asarray(array).tolist()))
 
 
-def not_finite(value: Any, path: str = "") -> list[str]:
+def not_finite(value: object, path: str = "") -> list[str]:
     """Where in a JSON value a number is infinite or none."""
     if isinstance(value, dict):
         return [found for key, item in value.items() for found in not_finite(item, f"{path}.{key}")]
@@ -39,7 +46,7 @@ def not_finite(value: Any, path: str = "") -> list[str]:
     return [path] if isinstance(value, float) and not math.isfinite(value) else []
 
 
-def are_close(one: Any, other: Any) -> bool:
+def are_close(one: object, other: object) -> bool:
     """Whether two JSON values are equal, numbers to four digits."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(are_close(one[key], other[key]) for key in one)
@@ -50,7 +57,7 @@ def are_close(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def by_ending(tensors: dict[str, Any], name: str) -> Any:
+def by_ending(tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
     """The tensor of that name, or with the body's prefix before it."""
     return next(tensor for known, tensor in tensors.items() if known == name or known.endswith(f".{name}"))
 

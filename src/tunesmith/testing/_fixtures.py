@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import pytest
 
 from tunesmith.tasks import TASKS
 from tunesmith.testing._bench import Bench
 from tunesmith.testing.tiny import FAMILIES, different_rows, question_of, write_rows, write_tiny_model
-from tunesmith.testing.tiny_tasks import TINY_TASKS, Row, TinyTask
+from tunesmith.testing.tiny_tasks import TINY_TASKS, Question, Row, TinyTask
 
 if TYPE_CHECKING:
     from tunesmith.inference.predictor import Predictor
     from tunesmith.recipe import Recipe
     from tunesmith.run import Run
+    from tunesmith.tasks import Task
+    from tunesmith.types import JsonObject
+
+    MakeRecipe: TypeAlias = Callable[..., Recipe]
+    """From values of `train` to a recipe with a folder of its own."""
 
 
 class TaskFixtures:
@@ -24,11 +29,11 @@ class TaskFixtures:
 
     name: ClassVar[str]
     """Of the task."""
-    task: ClassVar[Any] = None
+    task: ClassVar[Task | None] = None
     """The task, where it is not in the registry: it is registered under `name`."""
     tiny: ClassVar[TinyTask | None] = None
     """Its rows, and what is otherwise with it, where `testing/tiny_tasks` has no file for it."""
-    recipe: ClassVar[dict[str, dict[str, Any]]] = {}
+    recipe: ClassVar[dict[str, JsonObject]] = {}
     """Sections of the recipe that differ."""
 
     # ---- what it takes from the task's tiny data ----
@@ -49,7 +54,7 @@ class TaskFixtures:
         """Rows of a file."""
         return different_rows(cls.facts().make, n, seed=seed)
 
-    def question(self, row: Row) -> Any:
+    def question(self, row: Row) -> Question:
         """What a predictor is asked, of a row of the file."""
         return question_of(TASKS.get(self.name), self.facts(), row)
 
@@ -74,13 +79,13 @@ class TaskFixtures:
     @classmethod
     def make_recipe(
         cls, base: Path, files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-    ) -> Iterator[Any]:
+    ) -> Iterator[MakeRecipe]:
         """From values of `train` to a recipe with a folder of its own; the cache is ours meanwhile."""
         from tunesmith.recipe import Recipe
         from tunesmith.tasks import TASKS
 
-        def make(**train: Any) -> Recipe:
-            tree: dict[str, Any] = {
+        def make(**train: object) -> Recipe:
+            tree: JsonObject = {
                 "task": cls.name,
                 "model": str(base),
                 "output_dir": str(tmp_path_factory.mktemp("runs") / "run"),
@@ -102,7 +107,7 @@ class TaskFixtures:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def run(cls, make_recipe: Any) -> Run:
+    def run(cls, make_recipe: MakeRecipe) -> Run:
         """One finished training."""
         from tunesmith import pipeline
 
@@ -118,6 +123,6 @@ class TaskFixtures:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def bench(cls, make_recipe: Any) -> Bench:
+    def bench(cls, make_recipe: MakeRecipe) -> Bench:
         """The untrained model in float64 without dropout, and sequences to train it on."""
         return Bench(make_recipe())

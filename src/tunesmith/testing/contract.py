@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from tunesmith.inference.predictor import Predictor
     from tunesmith.run import Run
     from tunesmith.tasks import Task
+    from tunesmith.testing._fixtures import MakeRecipe
+    from tunesmith.types import JsonObject
 
 _FROZEN = {
     "bert": ("embeddings.", "encoder.layer.0."),
@@ -59,7 +61,7 @@ class TaskContract(TaskFixtures):
 
     # ---- what it says of itself ----
 
-    def test_it_says_what_it_is(self, make_recipe: Any) -> None:
+    def test_it_says_what_it_is(self, make_recipe: MakeRecipe) -> None:
         """Names, columns and metrics fit together."""
         from tunesmith.tasks import TASKS, Task
 
@@ -73,7 +75,7 @@ class TaskContract(TaskFixtures):
         assert task.inputs
         assert task.auto_class.startswith("AutoModel")
 
-    def test_rows_are_read(self, make_recipe: Any) -> None:
+    def test_rows_are_read(self, make_recipe: MakeRecipe) -> None:
         """A row gives its inputs and outputs; without its targets, its inputs alone; twice the same."""
         task = _task(self)
         for row in self.rows(20, seed=1):
@@ -285,7 +287,7 @@ class TaskContract(TaskFixtures):
 
     # ---- what stays, and what comes again ----
 
-    def test_frozen_layers_are_bit_identical(self, make_recipe: Any, base: Path) -> None:
+    def test_frozen_layers_are_bit_identical(self, make_recipe: MakeRecipe, base: Path) -> None:
         """With `train.freeze_layers=1`, the bottom stays as it was, and what is above it learns."""
         from safetensors.torch import load_file
 
@@ -302,7 +304,7 @@ class TaskContract(TaskFixtures):
         learning = _LEARNING[self.family()]
         assert bool((by_ending(after, learning) != before[learning]).any())
 
-    def test_the_same_recipe_gives_the_same_bits(self, run: Run, make_recipe: Any) -> None:
+    def test_the_same_recipe_gives_the_same_bits(self, run: Run, make_recipe: MakeRecipe) -> None:
         """Every weight, every score."""
         if not self.facts().repeats:
             pytest.skip("done for another task of the family")
@@ -325,6 +327,6 @@ def _task(contract: TaskContract) -> Task:
     return TASKS.get(contract.name)
 
 
-def _read(task: Task, row: Row) -> dict[str, Any]:
+def _read(task: Task, row: Row) -> JsonObject:
     found = recognised(task, list(row), [row])
     return task.read(found.convert(row) if found else row)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pytest
@@ -22,6 +22,8 @@ from tunesmith.testing.tiny_tasks import Row
 if TYPE_CHECKING:
     from tunesmith.inference.predictor import Predictor
     from tunesmith.run import Run
+    from tunesmith.tasks import Prediction
+    from tunesmith.types import JsonObject
 
 
 class ExporterContract:
@@ -32,7 +34,7 @@ class ExporterContract:
     task: ClassVar[str] = "text-classification"
     family: ClassVar[str] = "bert"
     """Of the tiny model."""
-    train: ClassVar[dict[str, Any]] = {}
+    train: ClassVar[JsonObject] = {}
     """Values of `train` that differ."""
     allowed: ClassVar[dict[str, float]] = {}
     """What the export may lose, where that is more than usual."""
@@ -43,7 +45,7 @@ class ExporterContract:
         """Rows of a file."""
         return tiny_task_rows(self.task, n, seed=seed)
 
-    def questions(self) -> list[Any]:
+    def questions(self) -> list[JsonObject]:
         """What both are asked: long and short rows that neither has seen."""
         from tunesmith.tasks import TASKS
 
@@ -83,7 +85,7 @@ class ExporterContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def facts(cls, run: Run) -> dict[str, Any]:
+    def facts(cls, run: Run) -> JsonObject:
         """What the export says of itself."""
         from tunesmith import export
 
@@ -91,7 +93,7 @@ class ExporterContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def predictors(cls, run: Run, facts: dict[str, Any]) -> tuple[Predictor, Predictor]:
+    def predictors(cls, run: Run, facts: JsonObject) -> tuple[Predictor, Predictor]:
         """Of the run, and of the export."""
         from tunesmith import load
 
@@ -108,7 +110,7 @@ class ExporterContract:
         assert summary
         assert not summary.endswith(".")
 
-    def test_it_says_what_it_was_made_from_and_how_it_compares(self, run: Run, facts: dict[str, Any]) -> None:
+    def test_it_says_what_it_was_made_from_and_how_it_compares(self, run: Run, facts: JsonObject) -> None:
         """The sums of the weights, the rows, the metric of both."""
         from tunesmith.inference.exported import facts_of
         from tunesmith.run import sha256_of
@@ -124,7 +126,7 @@ class ExporterContract:
         worse = abs(check["run"]["value"] - check["export"]["value"])
         assert abs(check["drop"]["value"]) == pytest.approx(worse)
 
-    def test_it_stands_beside_the_run_and_nothing_else_does(self, run: Run, facts: dict[str, Any]) -> None:
+    def test_it_stands_beside_the_run_and_nothing_else_does(self, run: Run, facts: JsonObject) -> None:
         """No folder of the work is left."""
         target = run.path.with_name(f"{run.path.name}-{self.name}")
         assert Path(facts["path"]) == target
@@ -144,7 +146,7 @@ class ExporterContract:
         alone = [theirs(question) for question in questions]
         _assert_alike(together, alone, self.near, self.allowed.get("export.min_agreement", 1.0))
 
-    def test_an_export_is_replaced_only_when_asked(self, run: Run, facts: dict[str, Any]) -> None:
+    def test_an_export_is_replaced_only_when_asked(self, run: Run, facts: JsonObject) -> None:
         """And a folder that is none, never."""
         from tunesmith import export
         from tunesmith.errors import RunError
@@ -162,7 +164,7 @@ class ExporterContract:
             export(run.path, self.name, output_dir=run.path, force=True)
 
 
-def _assert_alike(ours: list[Any], theirs: list[Any], near: float, share: float) -> None:
+def _assert_alike(ours: list[Prediction], theirs: list[Prediction], near: float, share: float) -> None:
     """Equal but for numbers, on the given share of rows; and numbers near, where the rest is equal."""
     same = [_words(a) == _words(b) for a, b in zip(ours, theirs, strict=True)]
     assert np.mean(same) >= share
@@ -171,7 +173,7 @@ def _assert_alike(ours: list[Any], theirs: list[Any], near: float, share: float)
             np.testing.assert_allclose(_numbers(a), _numbers(b), atol=near)
 
 
-def _words(answer: Any) -> Any:
+def _words(answer: object) -> object:
     if isinstance(answer, dict):
         return {key: _words(value) for key, value in answer.items() if key not in ("top", "scores")}
     if isinstance(answer, list):
@@ -179,7 +181,7 @@ def _words(answer: Any) -> Any:
     return None if isinstance(answer, float) else answer
 
 
-def _numbers(answer: Any) -> list[float]:
+def _numbers(answer: object) -> list[float]:
     if isinstance(answer, dict):
         inner = [value for key, value in answer.items() if key != "top"]
     else:

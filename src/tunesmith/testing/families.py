@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.testing.family_tokenizers import write_tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tunesmith.types import Config, JsonObject, Model, Tokenizer
 
 AUTO_CLASSES = {
     "AutoModelForSequenceClassification": ("text-classification", "MODEL_FOR_SEQUENCE_CLASSIFICATION"),
@@ -108,7 +113,7 @@ _LISTS = (
 )
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
-OVERRIDES: dict[str, dict[str, Any]] = {
+OVERRIDES: dict[str, JsonObject] = {
     "bamba": {"mamba_d_head": 16, "attn_layer_indices": [1]},
     "granitemoehybrid": {"mamba_d_head": 16, "layer_types": ["linear_attention", "full_attention"]},
     "mistral4": {"head_dim": 16},
@@ -196,7 +201,7 @@ def write_family(folder: Path, family: str, *, auto_class: str = "", seed: int =
     return folder
 
 
-def make_model(config: Any, auto_class: str = "") -> Any:
+def make_model(config: Config, auto_class: str = "") -> Model:
     """A model with random weights, of the class that pretrains its family, or of the one that is asked for."""
     import transformers
     from transformers.models.auto import modeling_auto
@@ -208,7 +213,7 @@ def make_model(config: Any, auto_class: str = "") -> Any:
     return transformers.AutoModel.from_config(config)
 
 
-def tiny_config(family: str, tokenizer: Any, auto_class: str = "") -> Any:
+def tiny_config(family: str, tokenizer: Tokenizer, auto_class: str = "") -> Config:
     """The family's config, made small, with the special tokens of the tokenizer."""
     from transformers import CONFIG_MAPPING
 
@@ -220,12 +225,12 @@ def tiny_config(family: str, tokenizer: Any, auto_class: str = "") -> Any:
     return config_class(**{**made, **override})
 
 
-def _shrunk(config_class: Any, vocab_size: int, override: dict[str, Any]) -> dict[str, Any]:
+def _shrunk(config_class: type[Config], vocab_size: int, override: JsonObject) -> JsonObject:
     default = config_class()
     given = default.to_dict()
     kinds = _layer_kinds(given)
     n_layers = max(2, len(kinds))
-    small: dict[str, Any] = {}
+    small: JsonObject = {}
     for name, value in given.items():
         if name in override:
             continue
@@ -244,7 +249,9 @@ def _shrunk(config_class: Any, vocab_size: int, override: dict[str, Any]) -> dic
     return small
 
 
-def _small_value(name: str, value: Any, vocab_size: int, kinds: list[int], n_layers: int) -> Any:
+def _small_value(
+    name: str, value: object, vocab_size: int, kinds: list[int], n_layers: int
+) -> int | list[object] | None:
     if value is None:
         return {**_UNSTATED, "vocab_size": vocab_size}.get(name)
     if isinstance(value, bool) or name == "type_vocab_size":
@@ -262,13 +269,13 @@ def _small_value(name: str, value: Any, vocab_size: int, kinds: list[int], n_lay
     return None
 
 
-def _layer_kinds(given: dict[str, Any]) -> list[int]:
+def _layer_kinds(given: JsonObject) -> list[int]:
     """The first layer of every kind, where the config lists kinds."""
     lists = [given[name] for name in _LISTS if isinstance(given.get(name), (list, tuple)) and given[name]]
     if not lists:
         return []
     length = min(map(len, lists))
-    seen: dict[tuple[Any, ...], int] = {}
+    seen: dict[tuple[str, ...], int] = {}
     for i in range(length):
         seen.setdefault(tuple(str(one[i]) for one in lists), i)
     return sorted(seen.values())
@@ -281,11 +288,11 @@ def _padded(kinds: list[int], n_layers: int, length: int) -> list[int]:
 _ROLES = ("pad", "bos", "eos", "cls", "sep", "mask", "unk")
 
 
-def _special_tokens(default: Any, tokenizer: Any) -> dict[str, Any]:
+def _special_tokens(default: Config, tokenizer: Tokenizer) -> JsonObject:
     """The ids of the tokenizer in place of the default config's."""
     given = default.to_dict()
     of_role = {role: getattr(tokenizer, f"{role}_token_id", None) for role in _ROLES}
-    made: dict[str, Any] = {}
+    made: JsonObject = {}
     for name, value in given.items():
         if not name.endswith(("_token_id", "_token_index", "_index")) or isinstance(value, bool):
             continue
@@ -306,7 +313,7 @@ def _special_tokens(default: Any, tokenizer: Any) -> dict[str, Any]:
     return made
 
 
-def _same_role(value: Any, given: dict[str, Any], of_role: dict[str, Any]) -> Any:
+def _same_role(value: object, given: JsonObject, of_role: Mapping[str, int | None]) -> int | None:
     """The tokenizer's token of the role that the default config's decoder starts with."""
     for role in ("pad", "bos", "eos"):
         if value is not None and given.get(f"{role}_token_id") == value and of_role[role] is not None:
@@ -314,7 +321,7 @@ def _same_role(value: Any, given: dict[str, Any], of_role: dict[str, Any]) -> An
     return of_role["pad"] if of_role["pad"] is not None else of_role["eos"]
 
 
-def _spread(model: Any) -> None:
+def _spread(model: Model) -> None:
     """Weights large enough that what is computed differs from text to text."""
     import torch
 
@@ -325,7 +332,7 @@ def _spread(model: Any) -> None:
                 parameter.normal_(0.0, 0.08)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> JsonObject:
     """config.json."""
-    content: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    content: JsonObject = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return content

@@ -10,9 +10,9 @@ import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,17 @@ from tunesmith.errors import UserError
 from tunesmith.testing.families import AUTO_CLASSES, write_family
 from tunesmith.testing.family_measures import MASKED, WrongError, gradient_of, longer, real_part
 from tunesmith.testing.tiny import tiny_task_rows, write_rows
+
+if TYPE_CHECKING:
+    import torch
+
+    from tunesmith.data.examples import Examples
+    from tunesmith.data.preparing import PreparedData
+    from tunesmith.encoded import Encoded
+    from tunesmith.models.loading import LoadedModel
+    from tunesmith.recipe import Recipe
+    from tunesmith.tasks import Batch, LabelSchema
+    from tunesmith.types import JsonObject, Model
 
 EQUAL_LENGTHS, NOT_PACKED = "equal lengths", "not packed"
 OK, REFUSED, WRONG, ERROR = "ok", "refused", "wrong", "error"
@@ -64,11 +75,11 @@ class Cell:
         refuse_other_kinds(self.files, self.task)
 
     @property
-    def recipe(self) -> Any:
+    def recipe(self) -> Recipe:
         """Three steps over the rows."""
         from tunesmith.recipe import Recipe
 
-        tree: dict[str, Any] = {
+        tree: JsonObject = {
             "task": self.task.name,
             "model": str(self.folder),
             "output_dir": str(self.work / "run"),
@@ -81,23 +92,23 @@ class Cell:
         return Recipe.model_validate(tree)
 
     @cached_property
-    def data(self) -> Any:
+    def data(self) -> PreparedData:
         """Rows and targets, as a training prepares them."""
         from tunesmith.data.preparing import prepare
 
         return prepare(self.task, self.recipe)
 
     @property
-    def examples(self) -> Any:
+    def examples(self) -> Examples:
         """The training rows."""
         return self.data.splits["train"]
 
     @property
-    def label_schema(self) -> Any:
+    def label_schema(self) -> LabelSchema:
         """What the head predicts."""
         return self.data.label_schema
 
-    def load(self, *, fast: bool = True, pooling: str = "auto") -> Any:
+    def load(self, *, fast: bool = True, pooling: str = "auto") -> LoadedModel:
         """The model as a training opens it, without dropout."""
         from tunesmith.acceleration import accelerate
         from tunesmith.models.loading import load_for_training
@@ -118,16 +129,16 @@ class Cell:
         return min(position_limit(self.fast.model, self.fast.tokenizer), _LONGEST)
 
     @cached_property
-    def fast(self) -> Any:
+    def fast(self) -> LoadedModel:
         """As the product runs it."""
         return self.load()
 
     @cached_property
-    def stock(self) -> Any:
+    def stock(self) -> LoadedModel:
         """As transformers runs it."""
         return self.load(fast=False)
 
-    def encode(self, rows: range, purpose: str = "train", limit: int | None = None) -> Any:
+    def encode(self, rows: range, purpose: str = "train", limit: int | None = None) -> Encoded:
         """Sequences of some training rows, masks drawn."""
         from tunesmith.tasks import PLAIN_LOSS, EncodeOptions, draw
 
@@ -141,13 +152,15 @@ class Cell:
             return encoded
         return draw(self.task, encoded, np.random.default_rng(3), self.fast.tokenizer, PLAIN_LOSS)
 
-    def batch(self, encoded: Any) -> dict[str, Any]:
+    def batch(self, encoded: Encoded) -> dict[str, torch.Tensor]:
         """Padded tensors."""
         from tunesmith.data.batches import collate
 
         return collate(encoded, pad_token_id=self.fast.tokenizer.pad_token_id)
 
-    def pass_through(self, model: Any, batch: dict[str, Any], *, learn: bool = False) -> tuple[Any, Any, Any]:
+    def pass_through(
+        self, model: Model, batch: Batch, *, learn: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Outputs, summed loss, and all gradients in one row."""
         import torch
 
@@ -175,7 +188,7 @@ def check(family: str, auto_class: str, folder: Path, work: Path) -> dict[str, O
     from tunesmith.testing.family_steps import STEPS
 
     for name, step in STEPS.items():
-        found[name] = _try(step, cell)
+        found[name] = _try(partial(step, cell))
         if name == "open" and found[name].kind != OK:
             break
     return found
@@ -222,12 +235,12 @@ def _without_paths(message: str) -> str:
 
 def make(family: str, auto_class: str, folder: Path) -> Outcome:
     """Writes the tiny model."""
-    return _try(lambda _: str(write_family(folder, family, auto_class=auto_class) and ""), None)
+    return _try(lambda: str(write_family(folder, family, auto_class=auto_class) and ""))
 
 
-def _try(step: Callable[[Any], Any], cell: Any) -> Outcome:
+def _try(step: Callable[[], object]) -> Outcome:
     try:
-        return Outcome(OK, str(step(cell) or ""))
+        return Outcome(OK, str(step() or ""))
     except Exception as error:
         return _outcome_of(error)
 

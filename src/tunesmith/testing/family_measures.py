@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tunesmith.tasks import IGNORED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+
+    from tunesmith.tasks import Batch
+    from tunesmith.types import JsonObject, Model
 
 FAST_TOLERANCE, PACKED_TOLERANCE, SAVED_TOLERANCE, ALONE_TOLERANCE = 1e-5, 1e-5, 1e-6, 1e-4
 MASKED = 1e3
@@ -25,7 +33,7 @@ def must(holds: bool, message: str) -> None:
         raise WrongError(message)
 
 
-def difference_of(one: Any, other: Any) -> float:
+def difference_of(one: object, other: object) -> float:
     """The largest difference, by the largest value."""
     one, other = (np.asarray(getattr(x, "detach", lambda x=x: x)(), dtype=np.float64) for x in (one, other))
     if one.shape != other.shape:
@@ -35,7 +43,7 @@ def difference_of(one: Any, other: Any) -> float:
     return float(np.abs(one - other).max() / max(np.abs(other).max(), 1e-30))
 
 
-def real_part(outputs: Any, batch: dict[str, Any]) -> Any:
+def real_part(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
     """The outputs with zeros where a sequence is padded."""
     mask = batch.get("attention_mask")
     if "decoder_labels" in batch:
@@ -45,7 +53,7 @@ def real_part(outputs: Any, batch: dict[str, Any]) -> Any:
     return outputs * mask.to(outputs.dtype).reshape(*mask.shape, *[1] * (outputs.dim() - 2))
 
 
-def gradient_of(model: Any) -> Any:
+def gradient_of(model: Model) -> torch.Tensor:
     """The gradients of all that learns, in one row."""
     import torch
 
@@ -53,7 +61,7 @@ def gradient_of(model: Any) -> Any:
     return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learning])
 
 
-def is_fast(model: Any) -> bool:
+def is_fast(model: Model) -> bool:
     """Whether the layers themselves are computed in another way than the stock one."""
     return any(
         "forward" in m.__dict__ and type(m).__name__.endswith(("Encoder", "Transformer"))
@@ -61,14 +69,14 @@ def is_fast(model: Any) -> bool:
     )
 
 
-def use_attention_for(model: Any, batch: dict[str, Any]) -> None:
+def use_attention_for(model: Model, batch: Batch) -> None:
     """The attention that the product chooses for texts of this length."""
     from tunesmith.models.attention import SHORT_TEXT_TOKENS, choose_attention
 
     choose_attention(model, "eager" if batch["input_ids"].shape[1] <= SHORT_TEXT_TOKENS else "sdpa")
 
 
-def without_dropout(model: Any) -> None:
+def without_dropout(model: Model) -> None:
     """Turns dropout off in a model that is in training mode."""
     for module in model.modules():
         if type(module).__name__.endswith("Dropout") or hasattr(module, "drop_prob"):
@@ -90,7 +98,7 @@ class stored:  # noqa: N801
         sizes: list[int] = []
         pointers: set[int] = set()
 
-        def keep(tensor: Any) -> Any:
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
             if tensor.data_ptr() not in pointers:
                 pointers.add(tensor.data_ptr())
                 sizes.append(tensor.numel() * tensor.element_size())
@@ -100,11 +108,11 @@ class stored:  # noqa: N801
         self.hooks.__enter__()
         return sizes
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.hooks.__exit__(*error)
 
 
-def stretched(name: str, tensor: Any, ids: list[int]) -> Any:
+def stretched(name: str, tensor: torch.Tensor, ids: list[int]) -> torch.Tensor:
     """One tensor of a batch, made to fit a text of these ids."""
     import torch
 
@@ -123,7 +131,7 @@ def stretched(name: str, tensor: Any, ids: list[int]) -> Any:
     return tensor[:1]
 
 
-def longer(row: dict[str, Any]) -> dict[str, Any]:
+def longer(row: JsonObject) -> JsonObject:
     """A row whose text has some 140 words more, at the end."""
     more = " ".join(["the old cat is near a small dog and"] * 16)
     changed = copy.deepcopy(row)
@@ -137,7 +145,7 @@ def longer(row: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def answers_differ(together: Any, apart: Any) -> str:
+def answers_differ(together: Iterable[object], apart: Iterable[object]) -> str:
     """How the first answer that differs does; empty where none does."""
     for one, other in zip(together, apart, strict=True):
         difference = _value_differs(one, other)
@@ -146,7 +154,7 @@ def answers_differ(together: Any, apart: Any) -> str:
     return ""
 
 
-def _value_differs(one: Any, other: Any) -> str:
+def _value_differs(one: object, other: object) -> str:
     one, other = (x.tolist() if isinstance(x, (np.ndarray, np.generic)) else x for x in (one, other))
     if isinstance(one, dict) and isinstance(other, dict):
         if one.keys() != other.keys():

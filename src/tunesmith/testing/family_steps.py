@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from tunesmith.testing.family_measures import (
 )
 from tunesmith.testing.tiny import question_of
 from tunesmith.testing.tiny_tasks import TINY_TASKS
+
+if TYPE_CHECKING:
+    from tunesmith.run import Run
+    from tunesmith.types import Model
 
 NOISE = 50.0
 """Of NEFTune: so much that nobody can overlook it."""
@@ -139,7 +143,7 @@ def _embeddings_freeze(cell: Cell) -> str:
     return _frozen(cell, model, wants_layer=False)
 
 
-def _frozen(cell: Cell, model: Any, *, wants_layer: bool) -> str:
+def _frozen(cell: Cell, model: Model, *, wants_layer: bool) -> str:
     table = model.get_input_embeddings()
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     must(bool(frozen), "nothing is frozen")
@@ -293,7 +297,7 @@ STEPS: dict[str, Callable[[Cell], str]] = {
 """What is tried, in this order."""
 
 
-def _run(cell: Cell) -> Any:
+def _run(cell: Cell) -> Run:
     from tunesmith import pipeline
 
     return pipeline.train(cell.recipe)

@@ -9,9 +9,16 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.testing.tiny import _PRINTABLE, _WORDS, _merged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tokenizers import Tokenizer as Backend
+
+    from tunesmith.types import JsonObject, Tokenizer
 
 WORDPIECE, UNIGRAM, BYTES, FALLBACK = "WordPiece", "Unigram", "byte-level BPE", "BPE with byte fallback"
 
@@ -49,14 +56,14 @@ _OTHER_CLASS = {
 }  # fmt: skip
 
 
-def write_tokenizer(folder: Path, family: str) -> Any:
+def write_tokenizer(folder: Path, family: str) -> Tokenizer:
     """A tokenizer of the family's kind, written to a folder and returned."""
     tokenizer = make_tokenizer(family)
     tokenizer.save_pretrained(folder)
     return tokenizer
 
 
-def make_tokenizer(family: str) -> Any:
+def make_tokenizer(family: str) -> Tokenizer:
     """A tokenizer of the family's kind."""
     own = own_class(family)
     if own is not None:
@@ -65,13 +72,13 @@ def make_tokenizer(family: str) -> Any:
     return _stand_in(kind, family)
 
 
-def own_class(family: str) -> Any:
+def own_class(family: str) -> type[Tokenizer] | None:
     """The family's own fast class of transformers; None where there is none."""
     import transformers
     from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
     name = _OTHER_CLASS.get(family) or TOKENIZER_MAPPING_NAMES.get(family)
-    found = getattr(transformers, name, None) if name else None
+    found: type[Tokenizer] | None = getattr(transformers, name, None) if name else None
     base = transformers.TokenizersBackend
     if found is None or found is base or not issubclass(found, base):
         return None
@@ -84,12 +91,12 @@ def _is_decoder(family: str) -> bool:
     return family not in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
-def _of_class(own: Any, family: str) -> Any:
+def _of_class(own: type[Tokenizer], family: str) -> Tokenizer:
     empty = own(unk_token="<pad>") if own.__name__ == "PegasusTokenizer" else own()
     state = empty.backend_tokenizer.to_str()
     model = type(empty.backend_tokenizer.model).__name__
     special = _special_of(own, empty)
-    extra: dict[str, Any] = dict(zip(("src_lang", "tgt_lang"), _LANGUAGES.get(family, ()), strict=False))
+    extra: JsonObject = dict(zip(("src_lang", "tgt_lang"), _LANGUAGES.get(family, ()), strict=False))
     if own.__name__ == "PegasusTokenizer":
         extra["offset"] = 12
     if model == "WordPiece":
@@ -105,7 +112,7 @@ def _of_class(own: Any, family: str) -> Any:
     return own(vocab=vocab, merges=merges, **extra)
 
 
-def _special_of(own: Any, empty: Any) -> list[str]:
+def _special_of(own: type[Tokenizer], empty: Tokenizer) -> list[str]:
     """The special tokens of a class in the order of their ids."""
     known = sorted(empty.get_vocab().items(), key=lambda item: item[1])
     given = [str(p.default) for name, p in inspect.signature(own.__init__).parameters.items()
@@ -119,37 +126,15 @@ def _special_of(own: Any, empty: Any) -> list[str]:
     return list(dict.fromkeys([*(token for token, _ in known), *given]))
 
 
-def _stand_in(kind: str, family: str) -> Any:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+def _stand_in(kind: str, family: str) -> Tokenizer:
+    from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
     special = (
         _LLAMA if kind == FALLBACK else _DECODER if _is_plain_decoder(family) and kind == BYTES else _ENCODER
     )
     tokens = list(dict.fromkeys(special.values()))
-    if kind == WORDPIECE:
-        backend = Tokenizer(models.WordPiece(_numbered(tokens, _WORDS), unk_token=special["unk"]))
-        backend.normalizer = normalizers.BertNormalizer(lowercase=True)
-        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        backend.decoder = decoders.WordPiece()
-    elif kind == UNIGRAM:
-        backend = Tokenizer(models.Unigram(_unigram(tokens), unk_id=tokens.index("<unk>")))
-        backend.pre_tokenizer = pre_tokenizers.Metaspace()
-        backend.decoder = decoders.Metaspace()
-    elif kind == BYTES:
-        vocab, merges = _bytes(tokens)
-        backend = Tokenizer(models.BPE(vocab=vocab, merges=merges))
-        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        backend.decoder = decoders.ByteLevel()
-    else:
-        vocab, merges = _fallback(tokens)
-        backend = Tokenizer(
-            models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
-        )
-        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-        backend.decoder = decoders.Sequence(
-            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-        )
+    backend = _backend(kind, tokens)
     ids = {token: backend.token_to_id(token) for token in tokens}
     if "cls" in special:
         backend.post_processor = processors.TemplateProcessing(
@@ -164,6 +149,37 @@ def _stand_in(kind: str, family: str) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=backend, **named)
 
 
+def _backend(kind: str, tokens: list[str]) -> Backend:
+    """The tokenizer of a kind before it adds special tokens to a text."""
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import decoders, models, normalizers, pre_tokenizers
+
+    if kind == WORDPIECE:
+        backend = Backend(models.WordPiece(_numbered(tokens, _WORDS), unk_token="<unk>"))
+        backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        backend.decoder = decoders.WordPiece()
+    elif kind == UNIGRAM:
+        backend = Backend(models.Unigram(_unigram(tokens), unk_id=tokens.index("<unk>")))
+        backend.pre_tokenizer = pre_tokenizers.Metaspace()
+        backend.decoder = decoders.Metaspace()
+    elif kind == BYTES:
+        vocab, merges = _bytes(tokens)
+        backend = Backend(models.BPE(vocab=vocab, merges=merges))
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        backend.decoder = decoders.ByteLevel()
+    else:
+        vocab, merges = _fallback(tokens)
+        backend = Backend(
+            models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+        )
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        backend.decoder = decoders.Sequence(
+            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+        )
+    return backend
+
+
 def _is_plain_decoder(family: str) -> bool:
     from transformers.models.auto import modeling_auto as auto
 
@@ -171,7 +187,7 @@ def _is_plain_decoder(family: str) -> bool:
     return family in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and family not in others
 
 
-def _numbered(special: Any, pieces: Any) -> dict[str, int]:
+def _numbered(special: Iterable[str], pieces: Iterable[str]) -> dict[str, int]:
     return {piece: i for i, piece in enumerate(dict.fromkeys([*special, *pieces]))}
 
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.testing.tiny_tasks import TINY_TASKS, Row, TinyTask
+from tunesmith.testing.tiny_tasks import TINY_TASKS, Question, Row, TinyTask
 from tunesmith.testing.tiny_words import ANIMALS, COLOURS, FILLERS
 
 if TYPE_CHECKING:
     from tunesmith.tasks import Task
+    from tunesmith.types import Config, JsonObject, Model, Tokenizer
 
 FAMILIES = {"AutoModelForCausalLM": "llama", "AutoModelForSeq2SeqLM": "bart"}
 """The family of the tiny model for a model class; `bert` for all others."""
@@ -65,11 +66,11 @@ def write_tiny_model(
     return folder
 
 
-def _bert(family: str, width: int, layers: int, dropout: float) -> tuple[Any, Any]:
+def _bert(family: str, width: int, layers: int, dropout: float) -> tuple[Model, Tokenizer]:
     import torch
     from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
-    kinds: dict[str, tuple[Any, Any]] = {
+    kinds: dict[str, tuple[type[Config], type[Model]]] = {
         "bert": (BertConfig, BertModel),
         "roberta": (RobertaConfig, RobertaModel),
     }
@@ -91,7 +92,7 @@ def _bert(family: str, width: int, layers: int, dropout: float) -> tuple[Any, An
     return model, _wordpiece_tokenizer()
 
 
-def _llama(family: str, width: int, layers: int, dropout: float) -> tuple[Any, Any]:
+def _llama(family: str, width: int, layers: int, dropout: float) -> tuple[Model, Tokenizer]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     tokenizer = _byte_tokenizer()
@@ -111,7 +112,7 @@ def _llama(family: str, width: int, layers: int, dropout: float) -> tuple[Any, A
     return LlamaForCausalLM(config), tokenizer
 
 
-def _bart(family: str, width: int, layers: int, dropout: float) -> tuple[Any, Any]:
+def _bart(family: str, width: int, layers: int, dropout: float) -> tuple[Model, Tokenizer]:
     from transformers import BartConfig, BartForConditionalGeneration
 
     tokenizer = _character_tokenizer()
@@ -137,12 +138,13 @@ def _bart(family: str, width: int, layers: int, dropout: float) -> tuple[Any, An
     return BartForConditionalGeneration(config), tokenizer
 
 
-def _wordpiece_tokenizer() -> Any:
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+def _wordpiece_tokenizer() -> Tokenizer:
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     words = {word: i for i, word in enumerate((*_SPECIAL, *_WORDS))}
-    backend = Tokenizer(models.WordPiece(words, unk_token="[UNK]"))
+    backend = Backend(models.WordPiece(words, unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer(lowercase=True)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.post_processor = processors.TemplateProcessing(
@@ -156,15 +158,16 @@ def _wordpiece_tokenizer() -> Any:
     )  # fmt: skip
 
 
-def _byte_tokenizer() -> Any:
+def _byte_tokenizer() -> Tokenizer:
     """BPE on bytes: it knows every text, and the words of the tiny rows as one token each."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     special = ("<pad>", "<s>", "</s>")
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary, merges = _merged((*special, *letters), "Ġ")
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    backend = Backend(models.BPE(vocab=vocabulary, merges=merges))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     backend.post_processor = processors.TemplateProcessing(
@@ -175,14 +178,15 @@ def _byte_tokenizer() -> Any:
     )  # fmt: skip
 
 
-def _character_tokenizer() -> Any:
+def _character_tokenizer() -> Tokenizer:
     """BPE on the printable characters of ASCII; all others are unknown."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     special = ("<s>", "<pad>", "</s>", "<unk>")
     vocabulary, merges = _merged((*special, "▁", *_PRINTABLE), "▁")
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>"))
+    backend = Backend(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
     backend.decoder = decoders.Metaspace()
     backend.post_processor = processors.TemplateProcessing(
@@ -256,7 +260,7 @@ def different_rows(make: Callable[[np.random.Generator], Row], n: int, *, seed: 
     return list(rows.values())
 
 
-def question_of(task: Task, tiny: TinyTask, row: Row) -> Any:
+def question_of(task: Task, tiny: TinyTask, row: Row) -> Question:
     """What a predictor is asked, of a row of a file.
 
     Args:
@@ -270,7 +274,7 @@ def question_of(task: Task, tiny: TinyTask, row: Row) -> Any:
     return {name: value for name, value in row.items() if name in names}
 
 
-def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+def write_rows(path: Path, rows: Sequence[JsonObject]) -> Path:
     """Writes rows as JSON lines or CSV, as the file's ending says."""
     import csv
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 import typer
 
 from tunesmith.cli.arguments import COLUMN, FORCE, JSON, RUN, parse_columns
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 
 def verb(
@@ -50,7 +53,7 @@ def verb(
         _print(facts)
 
 
-def _print(facts: dict[str, Any]) -> None:
+def _print(facts: JsonObject) -> None:
     from tunesmith.cli.output import print_line, print_table
 
     check, path = facts["check"], facts["path"]

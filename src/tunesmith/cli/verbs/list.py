@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tunesmith.errors import PluginError
     from tunesmith.registry import Registry
     from tunesmith.tasks import Task
+    from tunesmith.types import JsonObject
 
 _Kind = Literal[
     "tasks", "methods", "metrics", "baselines", "exporters", "formats", "packaged-models", "verbs"
@@ -65,9 +66,9 @@ def _names_with_origins(kind: str) -> list[str]:
     return [f"{name} ({origin})" if (origin := registry.origin(name)) else name for name in registry.names()]
 
 
-def _as_json(kind: str | None) -> dict[str, Any]:
+def _as_json(kind: str | None) -> JsonObject:
     """By kind, each entry with its description; names alone where no package can add one."""
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     added: dict[str, dict[str, str]] = {}
     for name, values in _fixed().items():
         if kind in (None, name):

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal, Optional
+from typing import TYPE_CHECKING, Literal, Optional
 
 import typer
 
 from tunesmith.cli.arguments import COLUMN, FORCE, JSON, RUN, parse_columns, refuse_existing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tunesmith.inference.predictor import Predictor
+    from tunesmith.inference.streaming import Source
+    from tunesmith.types import JsonObject
 
 
 def verb(
@@ -44,33 +51,32 @@ def verb(
     predictor = Predictor.from_run(run)
     for note in predictor.notes:
         typer.echo(note, err=True)
-    if data:
-        rows, named = streaming.rows_of_files(data), parse_columns(column)
-        names = streaming.names_of_files(data)
-    else:
-        task = predictor.task
-        if not texts and sys.stdin.isatty():
-            typer.echo("Reading texts, one per line; Ctrl-D ends.", err=True)
-        needed = predictor.needed
-        rows = (
-            streaming.rows_of_texts(texts, task, needed)
-            if texts
-            else streaming.rows_of_lines(sys.stdin, task, needed)
-        )
-        named, names = {}, {}
     lines = streaming.predict_rows(
         predictor,
-        rows,
-        named,
+        streaming.rows_of_files(data) if data else _rows_of_texts(predictor, texts),
+        parse_columns(column) if data else {},
         keep_bad_rows=bad_rows == "keep",
         top_k=top_k,
         from_files=bool(data),
-        names=names,
+        names=streaming.names_of_files(data),
     )
     _write(lines, output, output_format, as_json)
 
 
-def _write(lines: object, output: Path | None, output_format: str | None, as_json: bool) -> None:
+def _rows_of_texts(predictor: Predictor, texts: Sequence[str]) -> Source:
+    """Rows from the arguments, or from standard input if there are none."""
+    from tunesmith.inference import streaming
+
+    if texts:
+        return streaming.rows_of_texts(texts, predictor.task, predictor.needed)
+    if sys.stdin.isatty():
+        typer.echo("Reading texts, one per line; Ctrl-D ends.", err=True)
+    return streaming.rows_of_lines(sys.stdin, predictor.task, predictor.needed)
+
+
+def _write(
+    lines: Iterator[JsonObject], output: Path | None, output_format: str | None, as_json: bool
+) -> None:
     from tunesmith.cli.output import print_json, print_line
     from tunesmith.inference import streaming
 
@@ -78,14 +84,14 @@ def _write(lines: object, output: Path | None, output_format: str | None, as_jso
     write = streaming.write_csv if chosen == "csv" else streaming.write_json_lines
     if output is None:
         if as_json:
-            print_json({"predictions": list(lines)})  # type: ignore[call-overload]
+            print_json({"predictions": list(lines)})
         else:
-            write(lines, sys.stdout)  # type: ignore[arg-type]
+            write(lines, sys.stdout)
         return
     aside = output.with_name(f".{output.name}.part")
     try:
         with aside.open("w", encoding="utf-8", newline="") as handle:
-            count = write(lines, handle)  # type: ignore[arg-type]
+            count = write(lines, handle)
         aside.replace(output)
     finally:
         aside.unlink(missing_ok=True)

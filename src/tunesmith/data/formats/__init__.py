@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.data.formats._archive import ARCHIVE
 from tunesmith.data.formats._encodings import is_text
@@ -27,6 +27,9 @@ from tunesmith.data.formats._files import DataFile
 from tunesmith.data.formats._packing import PACKINGS
 from tunesmith.errors import DataError
 from tunesmith.registry import Registry
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Row:
     """
 
     line: int
-    values: dict[str, Any] = field(default_factory=dict)
+    values: JsonObject = field(default_factory=dict)
     problem: str = ""
     unit: str = "line"
     n_lines: int = 1
@@ -56,7 +59,7 @@ def _recognises_nothing(head: bytes) -> bool:
     return False
 
 
-def _no_parts(source: Any) -> list[tuple[str, str]]:
+def _no_parts(source: object) -> list[tuple[str, str]]:
     return []
 
 

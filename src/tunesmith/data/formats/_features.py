@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-Convert = Callable[[Any], Any]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tunesmith.types import JsonObject
+
+Convert = Callable[[object], object]
 
 
-def row_converter(schema: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def row_converter(schema: pa.Schema) -> Callable[[JsonObject], JsonObject]:
     """Function that converts a row of an Arrow table to the values that a JSON file would hold.
 
     Args:
@@ -26,7 +31,7 @@ def row_converter(schema: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
     if not pruned and not named:
         return lambda values: values
 
-    def convert(values: dict[str, Any]) -> dict[str, Any]:
+    def convert(values: JsonObject) -> JsonObject:
         for name, to_names in named.items():
             values[name] = to_names(values[name])
         for name in pruned:
@@ -36,14 +41,14 @@ def row_converter(schema: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return convert
 
 
-def without_nulls(value: Any) -> Any:
+def without_nulls(value: object) -> object:
     """A value without the null fields of the structs in it; nulls in lists stay."""
     if isinstance(value, dict):
         return {name: without_nulls(part) for name, part in value.items() if part is not None}
     return [without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
-def _holds_struct(kind: Any) -> bool:
+def _holds_struct(kind: pa.DataType) -> bool:
     import pyarrow.types as types
 
     if types.is_struct(kind):
@@ -52,13 +57,13 @@ def _holds_struct(kind: Any) -> bool:
     return is_list and _holds_struct(kind.value_type)
 
 
-def _named_columns(schema: Any) -> dict[str, Convert]:
+def _named_columns(schema: pa.Schema) -> dict[str, Convert]:
     features = _features_of(schema.metadata)
     found = {name: _names_in(feature) for name, feature in features.items() if name in schema.names}
     return {name: convert for name, convert in found.items() if convert is not None}
 
 
-def _features_of(metadata: Mapping[bytes, bytes] | None) -> Mapping[str, Any]:
+def _features_of(metadata: Mapping[bytes, bytes] | None) -> JsonObject:
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, TypeError, ValueError):
@@ -66,7 +71,7 @@ def _features_of(metadata: Mapping[bytes, bytes] | None) -> Mapping[str, Any]:
     return features if isinstance(features, dict) else {}
 
 
-def _names_in(feature: Any) -> Convert | None:
+def _names_in(feature: object) -> Convert | None:
     """Function that replaces numbers by names, if a feature of `datasets` holds class labels."""
     if isinstance(feature, list) and len(feature) == 1:
         return _in_list(_names_in(feature[0]))
@@ -85,9 +90,8 @@ def _names_in(feature: Any) -> Convert | None:
 
 
 def _label(names: list[str]) -> Convert:
-    def convert(value: Any) -> Any:
-        is_number = isinstance(value, int) and not isinstance(value, bool)
-        if is_number and 0 <= value < len(names):
+    def convert(value: object) -> object:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
             return names[value]
         return None if value == -1 else value  # `datasets` uses -1 for a missing label
 
@@ -98,7 +102,7 @@ def _in_list(convert: Convert | None) -> Convert | None:
     if convert is None:
         return None
 
-    def convert_all(value: Any) -> Any:
+    def convert_all(value: object) -> object:
         if isinstance(value, dict):  # a list of structs may be kept as a struct of lists
             return convert(value)
         return [convert(part) for part in value] if isinstance(value, list) else value
@@ -111,7 +115,7 @@ def _in_struct(parts: Mapping[str, Convert | None]) -> Convert | None:
     if not named:
         return None
 
-    def convert_parts(value: Any) -> Any:
+    def convert_parts(value: object) -> object:
         if not isinstance(value, dict):
             return value
         return {name: _lists(named.get(name))(part) for name, part in value.items()}

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.data.formats import Row, _squad
 from tunesmith.data.formats._encodings import encoding_of, is_text
 from tunesmith.data.formats._files import DataFile
 from tunesmith.errors import DataError
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
 _NOTHING = object()
 
 
-def parsed_document(text: str) -> Any:
+def parsed_document(text: str) -> object:
     """The value of a JSON text; a special object if the text is not JSON."""
     try:
         return json.loads(text)
@@ -28,10 +31,11 @@ def is_json_line(line: str) -> bool:
     return isinstance(value, dict) or pair_values(value) is not None
 
 
-def pair_values(value: Any) -> dict[str, Any] | None:
+def pair_values(value: object) -> JsonObject | None:
     """The row of spaCy's `[text, {"entities": …}]`; None for any other value."""
-    is_pair = isinstance(value, list) and len(value) == 2
-    if not is_pair or not isinstance(value[0], str) or not isinstance(value[1], dict):
+    if not isinstance(value, list) or len(value) != 2:
+        return None
+    if not isinstance(value[0], str) or not isinstance(value[1], dict):
         return None
     return {"text": value[0], **value[1]}
 
@@ -60,7 +64,7 @@ def document_rows(document: Any, file: DataFile) -> Iterator[Row]:
             yield Row(number, problem=problem, unit="row")
 
 
-def rows_within(value: Any) -> list[Any] | None:
+def rows_within(value: object) -> list[object] | None:
     """The rows of a list, of `{"data": [...]}`, of columns `{"text": [...], "label": [...]}`, or of pandas."""
     if not isinstance(value, dict):
         return value if isinstance(value, list) else None
@@ -75,7 +79,7 @@ def rows_within(value: Any) -> list[Any] | None:
     return [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
 
 
-def _under_columns(names: Any, rows: list[Any]) -> list[Any]:
+def _under_columns(names: object, rows: list[Any]) -> list[object]:
     """Rows that are lists, with the column names beside them (pandas' `split`); other rows unchanged."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return rows
@@ -83,7 +87,7 @@ def _under_columns(names: Any, rows: list[Any]) -> list[Any]:
     return [dict(zip(names, row, strict=True)) for row in rows] if is_table else rows
 
 
-def _of_objects(value: dict[str, dict[str, Any]]) -> list[Any] | None:
+def _of_objects(value: dict[str, JsonObject]) -> list[object] | None:
     """Rows in objects by number: one object per row (pandas' `index`), or per column (its default, `columns`)."""
     if all(key.isdecimal() for key in value):
         return list(value.values())
@@ -93,7 +97,7 @@ def _of_objects(value: dict[str, dict[str, Any]]) -> list[Any] | None:
     return [{name: column[number] for name, column in value.items()} for number in numbers]
 
 
-def parts_within(value: Any) -> list[str]:
+def parts_within(value: object) -> list[str]:
     """The names of the lists of rows in a document."""
     lists = (
         {name: part for name, part in value.items() if isinstance(part, list)}
@@ -117,7 +121,7 @@ def first_character(head: bytes) -> str:
     return lines[0].lstrip()[0] if lines else ""
 
 
-def _part(document: Any, file: DataFile) -> Any:
+def _part(document: Any, file: DataFile) -> object:
     names = parts_within(document)
     if file.part not in names:
         raise DataError(
@@ -127,7 +131,7 @@ def _part(document: Any, file: DataFile) -> Any:
     return document[file.part]
 
 
-def _no_rows(document: Any, file: DataFile) -> DataError:
+def _no_rows(document: object, file: DataFile) -> DataError:
     names = parts_within(document)
     if names:
         written = ", ".join(f"`{file.file_name}#{name}`" for name in names)

@@ -6,11 +6,19 @@ import io
 import zipfile
 import zlib
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from tunesmith.errors import DataError
 
 _BUFFER_BYTES = 2**16
+
+
+class Unpacking(Protocol):
+    """A stream that unpacks while it is read."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def close(self) -> None: ...
 
 
 def unpack(packed: IO[bytes], packing: str, name: str) -> io.BufferedReader:
@@ -25,7 +33,7 @@ def unpack(packed: IO[bytes], packing: str, name: str) -> io.BufferedReader:
     return guarded(opener(packed), packed, kind, name)
 
 
-def guarded(stream: Any, packed: IO[bytes], kind: str, name: str) -> io.BufferedReader:
+def guarded(stream: Unpacking, packed: IO[bytes], kind: str, name: str) -> io.BufferedReader:
     """An unpacking stream whose errors name the damaged file.
 
     Args:
@@ -43,7 +51,7 @@ def packing_of(head: bytes) -> str:
 
 
 class _Unpacked(io.RawIOBase):
-    def __init__(self, stream: Any, packed: IO[bytes], kind: str, name: str) -> None:
+    def __init__(self, stream: Unpacking, packed: IO[bytes], kind: str, name: str) -> None:
         self._stream, self._packed, self._kind, self._name = stream, packed, kind, name
 
     def readable(self) -> bool:
@@ -73,25 +81,25 @@ def _lzma_error() -> type[Exception]:
     return lzma.LZMAError
 
 
-def _gzip(packed: IO[bytes]) -> Any:
+def _gzip(packed: IO[bytes]) -> Unpacking:
     import gzip
 
     return gzip.GzipFile(fileobj=packed)
 
 
-def _bzip2(packed: IO[bytes]) -> Any:
+def _bzip2(packed: IO[bytes]) -> Unpacking:
     import bz2
 
     return bz2.BZ2File(packed)
 
 
-def _xz(packed: IO[bytes]) -> Any:
+def _xz(packed: IO[bytes]) -> Unpacking:
     import lzma
 
     return lzma.LZMAFile(packed)
 
 
-def _zstandard(packed: IO[bytes]) -> Any:
+def _zstandard(packed: IO[bytes]) -> Unpacking:
     """Unpacks with pyarrow, which is installed for Parquet; the standard library has it from Python 3.14 on."""
     import pyarrow as pa
 
@@ -100,10 +108,11 @@ def _zstandard(packed: IO[bytes]) -> Any:
             "this build of pyarrow cannot read `.zst` files.",
             remedy="Install one that can: `pip install --force-reinstall --only-binary :all: pyarrow`.",
         )
-    return pa.CompressedInputStream(packed, "zstd")
+    stream: Unpacking = pa.CompressedInputStream(packed, "zstd")
+    return stream
 
 
-PACKINGS: dict[str, tuple[str, Callable[[IO[bytes]], Any]]] = {
+PACKINGS: dict[str, tuple[str, Callable[[IO[bytes]], Unpacking]]] = {
     ".gz": ("gzip", _gzip),
     ".bz2": ("bzip2", _bzip2),
     ".xz": ("xz", _xz),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import IO, Any, cast
+from typing import IO, cast
 
 from tunesmith.errors import DataError
 from tunesmith.masking import fill_variables, hide_secrets, shown_url
@@ -87,7 +87,7 @@ def _refuse_offline(url: str) -> None:
         )
 
 
-def _missing_package(url: str, error: Any) -> DataError:
+def _missing_package(url: str, error: ImportError) -> DataError:
     scheme = scheme_of(url)
     package = getattr(error.__cause__, "name", None) or f"'fsspec[{scheme}]'"
     return DataError(

@@ -7,19 +7,22 @@ answered), they stay missing, for the task to handle.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.data.formats import Row
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
-def is_squad(document: Any) -> bool:
+
+def is_squad(document: object) -> bool:
     """Whether a JSON document is `{"data": [{"paragraphs": …}, …]}`."""
     articles = document.get("data") if isinstance(document, dict) else None
     first = articles[0] if isinstance(articles, list) and articles else None
     return isinstance(first, dict) and "paragraphs" in first
 
 
-def squad_rows(document: dict[str, Any]) -> Iterator[Row]:
+def squad_rows(document: JsonObject) -> Iterator[Row]:
     """One row for each question, numbered through the document; a part without questions is an invalid row."""
     for number, question in enumerate(_questions(document["data"]), start=1):
         try:
@@ -32,20 +35,20 @@ class _FaultError(Exception):
     """Why a question cannot be read."""
 
 
-def _questions(articles: list[Any]) -> Iterator[tuple[Any, Any, Any]]:
+def _questions(articles: list[object]) -> Iterator[tuple[object, object, object]]:
     for article in articles:
         for paragraph in _children(article, "paragraphs"):
             for question in _children(paragraph, "qas"):
                 yield article, paragraph, question
 
 
-def _children(node: Any, key: str) -> list[Any]:
+def _children(node: object, key: str) -> list[object]:
     """The list in a node under a key; a list of one None if there is none, which becomes an invalid row."""
     children = node.get(key) if isinstance(node, dict) else None
     return children if isinstance(children, list) else [None]
 
 
-def _values(article: Any, paragraph: Any, question: Any) -> dict[str, Any]:
+def _values(article: object, paragraph: Any, question: Any) -> JsonObject:
     if not isinstance(article, dict) or not isinstance(article.get("paragraphs"), list):
         raise _FaultError("an article has no list `paragraphs`.")
     context = _text(paragraph, "context", "a paragraph")
@@ -64,7 +67,7 @@ def _values(article: Any, paragraph: Any, question: Any) -> dict[str, Any]:
     return values
 
 
-def _answers(answers: Any) -> dict[str, list[Any]]:
+def _answers(answers: object) -> JsonObject:
     if not isinstance(answers, list):
         raise _FaultError(f"`answers` must be a list, not {type(answers).__name__}.")
     texts = [_text(answer, "text", "an answer") for answer in answers]
@@ -74,13 +77,13 @@ def _answers(answers: Any) -> dict[str, list[Any]]:
     return {"text": texts, "answer_start": starts}
 
 
-def _there(question: Any, key: str) -> Any:
+def _there(question: object, key: str) -> object:
     if not isinstance(question, dict) or question.get(key) is None:
         raise _FaultError(f"a question has no `{key}`.")
     return question[key]
 
 
-def _text(node: Any, key: str, kind: str) -> str:
+def _text(node: object, key: str, kind: str) -> str:
     value = node.get(key) if isinstance(node, dict) else None
     if not isinstance(value, str):
         raise _FaultError(f"{kind} has no text `{key}`.")

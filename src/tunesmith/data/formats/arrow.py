@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import IO, TYPE_CHECKING
 
 from tunesmith.data.formats import FileFormat, Row
 from tunesmith.data.formats._features import row_converter
 from tunesmith.data.formats._files import DataFile
 from tunesmith.errors import DataError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tunesmith.types import JsonObject
+
 _FILE_MAGIC, _CONTINUATION = b"ARROW1", b"\xff\xff\xff\xff"
 _END_OF_STREAM = _CONTINUATION + bytes(4)
 
+Batches = Callable[[IO[bytes]], Iterator["pa.RecordBatch"]]
+"""From an open file to the batches of its rows."""
 
-def batch_rows(file: DataFile, batches: Callable[[Any], Iterator[Any]]) -> Iterator[Row]:
+
+def batch_rows(file: DataFile, batches: Batches) -> Iterator[Row]:
     """The rows of Arrow batches, with names of class labels, and without the nulls that fill structs.
 
     Args:
@@ -26,7 +34,7 @@ def batch_rows(file: DataFile, batches: Callable[[Any], Iterator[Any]]) -> Itera
     number = 0
     with file.open_seekable() as handle:
         try:
-            convert: Any = None
+            convert: Callable[[JsonObject], JsonObject] | None = None
             for batch in batches(handle):
                 batch.validate(full=True)  # a damaged text would end in an error of the interpreter
                 convert = convert or row_converter(batch.schema)
@@ -40,7 +48,7 @@ def batch_rows(file: DataFile, batches: Callable[[Any], Iterator[Any]]) -> Itera
 
 
 def _rows(file: DataFile) -> Iterator[Row]:
-    def batches(handle: Any) -> Iterator[Any]:
+    def batches(handle: IO[bytes]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
         try:
@@ -53,7 +61,7 @@ def _rows(file: DataFile) -> Iterator[Row]:
     return batch_rows(file, batches)
 
 
-def _notice_missing_end(file: DataFile, handle: Any) -> None:
+def _notice_missing_end(file: DataFile, handle: IO[bytes]) -> None:
     """Adds a notice for a stream without an end mark: it may be whole, or cut between two batches."""
     size = handle.seek(0, 2)
     handle.seek(max(0, size - len(_END_OF_STREAM)))

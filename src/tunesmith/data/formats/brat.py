@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tunesmith.data.formats import Row, SourceFormat
 from tunesmith.data.formats._encodings import text_problem
@@ -56,7 +55,7 @@ def _document(
     n_lines = max(text.count("\n") + (not text.endswith("\n")), 1)
     if problem := text_problem(text):
         return str(text_path), Row(1, problem=problem, n_lines=n_lines)
-    entities: list[Any] = []
+    entities: list[list[int | str]] = []
     for number, line in enumerate(_content(annotation_path, notices).split("\n"), start=1):
         kind = _OTHERS.get(line[:1], "")
         left_out.update([kind] if kind else [])
@@ -75,7 +74,7 @@ def _content(path: Path, notices: list[str]) -> str:
         return handle.read()
 
 
-def _entity(line: str, text: str) -> tuple[list[Any], str]:
+def _entity(line: str, text: str) -> tuple[list[int | str], str]:
     """[start, end, label] of a `T` line, or the problem with it."""
     found = _ENTITY.fullmatch(line)
     if text_problem(line) or found is None:

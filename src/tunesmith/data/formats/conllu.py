@@ -12,12 +12,15 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.data.formats import FileFormat, Row
 from tunesmith.data.formats._encodings import text_problem
 from tunesmith.data.formats._files import DataFile
 from tunesmith.data.formats._json import lines_of
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 _COLUMNS = 10
 _DOCUMENT = re.compile(r"# ?newdoc\b")
@@ -66,8 +69,8 @@ def _problem(line: str, columns: list[str]) -> str:
     return "" if columns[1] else "has no word."
 
 
-def _values(words: list[list[str]]) -> dict[str, Any]:
-    values: dict[str, Any] = {"tokens": [columns[1] for columns in words]}
+def _values(words: list[list[str]]) -> JsonObject:
+    values: JsonObject = {"tokens": [columns[1] for columns in words]}
     values |= {name: [columns[i] for columns in words] for name, i in _NAMES.items()}
     features = [dict(part.partition("=")[::2] for part in columns[9].split("|")) for columns in words]
     for key in dict.fromkeys(key for found in features for key in found if key not in ("_", "SpaceAfter")):

@@ -21,7 +21,9 @@ from tunesmith.errors import DataError
 from tunesmith.masking import hide_secrets, shown_url
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection
+    from sqlalchemy import URL, Connection, CursorResult
+
+    from tunesmith.types import JsonObject
 
 _FILE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 _BUFFERED_ROWS = 1000
@@ -53,7 +55,7 @@ def _fingerprint(source: str) -> bytes:
     return digest.digest()
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """The text of a value that JSON does not have: bytes in hexadecimal, dates and decimals as written."""
     return bytes(value).hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
 
@@ -63,7 +65,7 @@ def _files(source: str) -> list[Path]:
     return [path] if path else []
 
 
-def _records(source: str) -> Iterator[dict[str, Any]]:
+def _records(source: str) -> Iterator[JsonObject]:
     name, query, url = _name(source), _query(source), _url(source)
     from sqlalchemy.exc import SQLAlchemyError  # after `_url` has checked that it is installed
 
@@ -91,7 +93,7 @@ def _query(source: str) -> str:
     return query
 
 
-def _column_names(result: Any, name: str) -> list[str]:
+def _column_names(result: CursorResult[tuple[object, ...]], name: str) -> list[str]:
     if not result.returns_rows:
         raise DataError(
             "the query returns no rows.", remedy="Give a query that reads: `SELECT … FROM …`.", location=name

@@ -11,11 +11,18 @@ import datetime
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.data.formats import FileFormat, Row
 from tunesmith.data.formats._files import DataFile
 from tunesmith.errors import DataError
+
+if TYPE_CHECKING:
+    from openpyxl import Workbook
+    from openpyxl.cell import Cell
+    from openpyxl.worksheet.worksheet import Worksheet
+
+    from tunesmith.types import JsonObject
 
 # What zipfile, the XML parser (SyntaxError) and openpyxl raise on damage.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, SyntaxError, LookupError, ValueError, TypeError, OSError, EOFError)
@@ -38,7 +45,7 @@ def _rows(file: DataFile) -> Iterator[Row]:
 
 
 @contextlib.contextmanager
-def _workbook(file: DataFile, *, data_only: bool) -> Iterator[Any]:
+def _workbook(file: DataFile, *, data_only: bool) -> Iterator[Workbook]:
     try:
         import openpyxl
     except ImportError:
@@ -60,7 +67,7 @@ def _workbook(file: DataFile, *, data_only: bool) -> Iterator[Any]:
             ) from None
 
 
-def _sheet_name(book: Any, file: DataFile) -> str:
+def _sheet_name(book: Workbook, file: DataFile) -> str:
     """The sheet to read: the named one, else the only one that is not empty.
 
     Raises:
@@ -81,11 +88,11 @@ def _sheet_name(book: Any, file: DataFile) -> str:
     )
 
 
-def _holds_values(sheet: Any) -> bool:
+def _holds_values(sheet: Worksheet) -> bool:
     return any(not _is_blank(value) for row in sheet.iter_rows(values_only=True) for value in row)
 
 
-def _header(values: Sequence[Any], location: str) -> list[str]:
+def _header(values: Sequence[object], location: str) -> list[str]:
     names = ["" if _is_blank(value) else str(value) for value in values]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
@@ -97,8 +104,8 @@ def _header(values: Sequence[Any], location: str) -> list[str]:
     return [name or f"column {i}" for i, name in enumerate(names, start=1)]
 
 
-def _row(number: int, header: Sequence[str], cells: Sequence[Any], written: Sequence[Any]) -> Row:
-    values: dict[str, Any] = {}
+def _row(number: int, header: Sequence[str], cells: Sequence[Cell], written: Sequence[Cell]) -> Row:
+    values: JsonObject = {}
     for i, (cell, source) in enumerate(zip(cells, written, strict=False), start=1):
         if problem := _problem(cell, source, is_outside=i > len(header)):
             return Row(number, problem=f"the cell in column {i} {problem}.", unit="row")
@@ -107,7 +114,7 @@ def _row(number: int, header: Sequence[str], cells: Sequence[Any], written: Sequ
     return Row(number, values, unit="row")
 
 
-def _problem(cell: Any, source: Any, *, is_outside: bool) -> str:
+def _problem(cell: Cell, source: Cell, *, is_outside: bool) -> str:
     """Why a cell cannot be read, as the end of a sentence; empty if it can."""
     if cell.value is None and not _is_blank(source.value):
         return "holds a formula whose result is not stored: open the file in a spreadsheet and save it"
@@ -120,7 +127,7 @@ def _problem(cell: Any, source: Any, *, is_outside: bool) -> str:
     )
 
 
-def _value(value: Any) -> Any:
+def _value(value: object) -> object:
     """The value of a cell, in a type that JSON has."""
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():
         return value.date().isoformat()
@@ -129,7 +136,7 @@ def _value(value: Any) -> Any:
     return str(value) if isinstance(value, datetime.timedelta) else value
 
 
-def _is_blank(value: Any) -> bool:
+def _is_blank(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 

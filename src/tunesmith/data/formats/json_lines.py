@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from tunesmith.data.formats import FileFormat, Row
 from tunesmith.data.formats._encodings import text_problem
@@ -26,7 +25,7 @@ def _rows(file: DataFile) -> Iterator[Row]:
     return line_rows(file)
 
 
-def _as_document(file: DataFile) -> list[Any]:
+def _as_document(file: DataFile) -> list[object]:
     """A list with the document, if the file is one JSON document; else empty."""
     with file.open_text() as handle:
         first = next((line for line in handle if line.strip()), "")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, TYPE_CHECKING
 
 from tunesmith.data.formats import FileFormat, Row
 from tunesmith.data.formats._files import DataFile
 from tunesmith.data.formats.arrow import batch_rows
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _BATCH_ROWS = 4096
 
 
-def _batches(handle: Any) -> Iterator[Any]:
+def _batches(handle: IO[bytes]) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

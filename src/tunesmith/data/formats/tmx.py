@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 from tunesmith.data.formats import FileFormat, Row
 from tunesmith.data.formats._files import DataFile
 from tunesmith.errors import DataError
+
+if TYPE_CHECKING:
+    from xml.parsers.expat import XMLParserType
 
 _CHUNK_BYTES = 2**16
 # The content of these is markup of the program that the text came from; `hi` holds text.
@@ -87,7 +90,7 @@ class _Reader:
             yield from done
         parser.Parse(b"", True)
 
-    def _parser(self) -> Any:
+    def _parser(self) -> XMLParserType:
         from xml.parsers.expat import ParserCreate
 
         parser = ParserCreate()
@@ -125,7 +128,7 @@ class _Reader:
         if self._unit and self._in_segment and not self._codes:
             self._unit.undefined.append(name)
 
-    def _refuse_entity(self, name: str, *_: Any) -> None:
+    def _refuse_entity(self, name: str, *_: object) -> None:
         raise DataError(
             f"a TMX file must not declare entities, and `{self._name}` declares `{name}`.",
             remedy="Remove the ENTITY lines from its DOCTYPE, and write their texts where they are used.",

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tunesmith.metrics import METRICS
 from tunesmith.registry import Registry
 from tunesmith.tasks import EvalPredictions, LabelSchema, Task, Values, point_scores
+
+if TYPE_CHECKING:
+    from tunesmith.types import Array, JsonObject
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,10 @@ class TrainingRows:
     """
 
     columns: Values
-    labels: NDArray[Any]
+    labels: Array
     inputs: Sequence[str]
     n_outputs: int
-    memo: dict[str, Any] = field(init=False, default_factory=dict, compare=False)
+    memo: JsonObject = field(init=False, default_factory=dict, compare=False)
     """What a baseline has learned of them already; it answers validation rows and the rows that count."""
 
 
@@ -62,7 +64,7 @@ BASELINES: Registry[Baseline] = Registry(
 )
 
 
-def with_logits(evaluated: EvalPredictions, logits: NDArray[Any]) -> EvalPredictions:
+def with_logits(evaluated: EvalPredictions, logits: Array) -> EvalPredictions:
     """The rows with the same logits [k] as the output of each."""
     return replace(evaluated, outputs=np.tile(logits.astype(np.float32), (len(evaluated.encoded), 1)))
 

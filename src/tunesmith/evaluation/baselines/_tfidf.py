@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,23 @@ from tunesmith import segmentation
 from tunesmith.evaluation.baselines import TrainingRows
 from tunesmith.tasks import EvalPredictions, Values
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+    from sklearn.base import BaseEstimator
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    from tunesmith.types import Array
+
 _MOST_ROWS = 100_000
 _MANY_ROWS = 5_000
 _NEVER = -1e9
 
-_Predict = Callable[[Any], NDArray[Any]]
+_Predict = Callable[["csr_matrix"], NDArray[np.floating]]
 """Logits from features of rows."""
 
 
 def answer_from_tfidf(
-    train: TrainingRows, evaluated: EvalPredictions, make_model: Callable[[], Any]
+    train: TrainingRows, evaluated: EvalPredictions, make_model: Callable[[], BaseEstimator]
 ) -> EvalPredictions:
     """The rows with the outputs of a model, which is fitted once for all rows that it answers."""
     if "tfidf" not in train.memo:
@@ -42,7 +49,9 @@ def joined_texts(columns: Values, inputs: Sequence[str]) -> list[str]:
     return ["\n".join(map(str, texts)) for texts in zip(*parts, strict=True)]
 
 
-def _fit_tfidf(train: TrainingRows, make_model: Callable[[], Any]) -> tuple[Any, _Predict]:
+def _fit_tfidf(
+    train: TrainingRows, make_model: Callable[[], BaseEstimator]
+) -> tuple[TfidfVectorizer, _Predict]:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     rows = np.arange(len(train.labels))
@@ -61,7 +70,9 @@ def _fit_tfidf(train: TrainingRows, make_model: Callable[[], Any]) -> tuple[Any,
     return vectorizer, _fit(make_model, known, np.asarray(train.labels)[rows], train.n_outputs)
 
 
-def _fit(make_model: Callable[[], Any], known: Any, labels: NDArray[Any], n_outputs: int) -> _Predict:
+def _fit(
+    make_model: Callable[[], BaseEstimator], known: csr_matrix, labels: Array, n_outputs: int
+) -> _Predict:
     if labels.ndim == 2:
         columns = [_fit_binary(make_model, known, labels[:, i]) for i in range(n_outputs)]
         return lambda new: np.stack([column(new) for column in columns], axis=1).astype(np.float32)
@@ -72,7 +83,7 @@ def _fit(make_model: Callable[[], Any], known: Any, labels: NDArray[Any], n_outp
         return lambda new: _one_class(new.shape[0], int(labels[0]), n_outputs)
     model = make_model().fit(known, labels)
 
-    def predict(new: Any) -> NDArray[np.float32]:
+    def predict(new: csr_matrix) -> NDArray[np.float32]:
         logits = np.full((new.shape[0], n_outputs), _NEVER, dtype=np.float32)
         logits[:, model.classes_] = np.log(np.maximum(model.predict_proba(new), 1e-12))
         return logits
@@ -86,7 +97,7 @@ def _one_class(n: int, label: int, n_outputs: int) -> NDArray[np.float32]:
     return logits
 
 
-def _fit_binary(make_model: Callable[[], Any], known: Any, labels: NDArray[Any]) -> _Predict:
+def _fit_binary(make_model: Callable[[], BaseEstimator], known: csr_matrix, labels: Array) -> _Predict:
     if labels.min() == labels.max():
         return lambda new: np.full(new.shape[0], -_NEVER if labels[0] else _NEVER)
     model = make_model().fit(known, labels)

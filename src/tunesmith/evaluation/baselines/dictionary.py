@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.evaluation.baselines import Baseline, TrainingRows
 from tunesmith.tasks import EvalPredictions, Values
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 
 def _answer(train: TrainingRows, evaluated: EvalPredictions) -> EvalPredictions:
@@ -35,7 +38,7 @@ def _entity_names(columns: Values) -> dict[tuple[str, ...], str]:
 
 def _looked_up(
     text: str, words: Sequence[Sequence[int]], names: dict[tuple[str, ...], str], longest: int
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     folded, found, at = [text[a:b].casefold() for a, b in words], [], 0
     while at < len(words):
         sizes = range(min(longest, len(words) - at), 0, -1)

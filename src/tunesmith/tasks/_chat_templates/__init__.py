@@ -10,12 +10,15 @@ Only the model's own template and the named ones here are rendered, by transform
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.tasks import RowError
 from tunesmith.tasks._chat_templates.fitting import Prompt, without
 from tunesmith.tasks._chat_templates.named import NAMES, choose_template
 from tunesmith.tasks._chat_templates.turns import Finder, Message, Span, Tools, render
+
+if TYPE_CHECKING:
+    from tunesmith.types import Tokenizer
 
 __all__ = [
     "NAMES",
@@ -30,7 +33,7 @@ __all__ = [
 ]
 
 
-def end_of_turn_id(tokenizer: Any) -> int | None:
+def end_of_turn_id(tokenizer: Tokenizer) -> int | None:
     """The special token that ends a turn of the assistant; None if the template writes none."""
     messages = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hello"}]
     try:
@@ -48,7 +51,7 @@ def split_reply(messages: Sequence[Message]) -> tuple[list[Message], Message | N
     return list(messages), None
 
 
-def encode_prompt(messages: Sequence[Message], tokenizer: Any, tools: Tools = None) -> list[int]:
+def encode_prompt(messages: Sequence[Message], tokenizer: Tokenizer, tools: Tools = None) -> list[int]:
     """Token ids of a conversation that asks for a reply; a last turn of the assistant is left out.
 
     Raises:
@@ -62,7 +65,7 @@ def encode_prompt(messages: Sequence[Message], tokenizer: Any, tools: Tools = No
 
 
 def fit_prompt(
-    messages: Sequence[Message], tokenizer: Any, most: int | None, tools: Tools = None
+    messages: Sequence[Message], tokenizer: Tokenizer, most: int | None, tools: Tools = None
 ) -> list[int]:
     """Token ids of a conversation that asks for a reply, at most `most`: see `fitting`.
 
@@ -76,14 +79,14 @@ def fit_prompt(
     return without(fitted.ids, fitted.gap(most))
 
 
-def prompt_of(messages: Sequence[Message], tokenizer: Any, tools: Tools = None) -> Prompt:
+def prompt_of(messages: Sequence[Message], tokenizer: Tokenizer, tools: Tools = None) -> Prompt:
     """The turns before the reply, with their tokens."""
     said, _ = split_reply(messages)
     return Prompt(said, lambda part: encode_prompt([*part], tokenizer, tools))
 
 
 def encode_conversation(
-    messages: Sequence[Message], tokenizer: Any, tools: Tools = None
+    messages: Sequence[Message], tokenizer: Tokenizer, tools: Tools = None
 ) -> tuple[list[int], list[bool], int]:
     """Token ids of a whole conversation, and which of them the assistant writes.
 
@@ -112,7 +115,7 @@ def encode_conversation(
     return ids, targets, sum(span.n_bytes for span in spans)
 
 
-def _tokens(text: str, tokenizer: Any) -> tuple[list[int], list[tuple[int, int]]]:
+def _tokens(text: str, tokenizer: Tokenizer) -> tuple[list[int], list[tuple[int, int]]]:
     """Token ids of a rendering, and the characters of each token."""
     encoded = tokenizer(
         text,
@@ -158,7 +161,7 @@ def _drops_characters(offsets: Sequence[tuple[int, int]], is_special: Sequence[b
 
 
 def _counted_targets(
-    text: str, ids: Sequence[int], spans: Sequence[Span], tokenizer: Any
+    text: str, ids: Sequence[int], spans: Sequence[Span], tokenizer: Tokenizer
 ) -> list[bool] | None:
     """Targets without offsets, from the number of tokens up to each border; None if a token crosses a border."""
     targets = [False] * len(ids)
@@ -170,7 +173,7 @@ def _counted_targets(
     return targets
 
 
-def _special_tokens(tokenizer: Any) -> dict[str, int]:
+def _special_tokens(tokenizer: Tokenizer) -> dict[str, int]:
     """Every special token and its id, longest first, since a token may end with another."""
     named = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
     added = {token.content: i for i, token in tokenizer.added_tokens_decoder.items() if token.special}

@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import ModelError, RecipeError, did_you_mean
+
+if TYPE_CHECKING:
+    from tunesmith.types import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ NAMES = tuple(sorted(_NAMED))
 """The names of the templates that do not come from a model."""
 
 
-def choose_template(tokenizer: Any, asked: str) -> list[str]:
+def choose_template(tokenizer: Tokenizer, asked: str) -> list[str]:
     """Gives the tokenizer the requested chat template, and the special tokens that it needs.
 
     Args:
@@ -80,7 +83,7 @@ def choose_template(tokenizer: Any, asked: str) -> list[str]:
     return _give(tokenizer, "plain" if asked == "auto" else asked)
 
 
-def _give(tokenizer: Any, name: str) -> list[str]:
+def _give(tokenizer: Tokenizer, name: str) -> list[str]:
     named = _NAMED[name]
     if named.end == "eos_token" and not tokenizer.eos_token:
         raise ModelError(
@@ -104,13 +107,13 @@ def _source(named: _Named, *, with_bos: bool) -> str:
     return "{{- bos_token }}\n" + text if with_bos else text
 
 
-def _writes_bos(tokenizer: Any) -> bool:
+def _writes_bos(tokenizer: Tokenizer) -> bool:
     """Whether the tokenizer puts a begin-of-text token before every text, so the template must write it too."""
     ids = tokenizer("a", verbose=False)["input_ids"]
     return tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
 
 
-def _refuse_slow(tokenizer: Any) -> None:
+def _refuse_slow(tokenizer: Tokenizer) -> None:
     if not tokenizer.is_fast:
         raise ModelError(
             "a chat needs a fast tokenizer, which gives the offsets of tokens, and this one is "
@@ -119,7 +122,7 @@ def _refuse_slow(tokenizer: Any) -> None:
         )
 
 
-def _refuse_ambiguous(template: Any) -> None:
+def _refuse_ambiguous(template: object) -> None:
     if isinstance(template, dict) and "default" not in template:
         names = ", ".join(f"`{name}`" for name in sorted(template))
         raise RecipeError(

@@ -16,12 +16,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.tasks import RowError
 
-Message = dict[str, Any]
-Tools = list[dict[str, Any]] | None
+if TYPE_CHECKING:
+    from tunesmith.types import Tokenizer
+from tunesmith.types import JsonObject
+
+Message = JsonObject
+Tools = list[JsonObject] | None
 
 # Private-use characters: no template treats them as white space, and no text has them by chance.
 _OPEN, _CLOSE = "\U000f7a31", "\U000f7a32"
@@ -52,7 +56,7 @@ class Finder:
 
     messages: list[Message]
     text: str
-    tokenizer: Any
+    tokenizer: Tokenizer
     tools: Tools
     specials: tuple[str, ...]
 
@@ -172,7 +176,7 @@ class Finder:
         )
 
 
-def render(messages: Sequence[Message], tokenizer: Any, tools: Tools, *, ask: bool = False) -> str:
+def render(messages: Sequence[Message], tokenizer: Tokenizer, tools: Tools, *, ask: bool = False) -> str:
     """The conversation as text; with `ask`, up to the start of the assistant's text."""
     from jinja2 import TemplateError
 
@@ -192,7 +196,7 @@ def _marker(specials: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"\s*(?:{'|'.join(map(re.escape, specials)) or '(?!)'})")
 
 
-def _calls(message: Message) -> list[dict[str, Any]]:
+def _calls(message: Message) -> list[JsonObject]:
     return message.get("tool_calls") or []
 
 

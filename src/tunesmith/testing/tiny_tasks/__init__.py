@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from tunesmith.registry import Registry
+from tunesmith.tasks import Values
+from tunesmith.types import JsonObject
 
-Row = dict[str, Any]
+Row = JsonObject
+
+Question = str | Values
+"""What a predictor is asked."""
 
 ODD_TEXTS = {
     "one word": "cat",
@@ -47,8 +51,8 @@ class TinyTask:
 
     make: Callable[[np.random.Generator], Row]
     family: str = ""
-    question: Callable[[Row], Any] | None = None
-    question_with: Callable[[str], Any] = field(default=lambda text: text)
+    question: Callable[[Row], Question] | None = None
+    question_with: Callable[[str], Question] = field(default=lambda text: text)
     odd_texts: Mapping[str, str] = field(default_factory=lambda: ODD_TEXTS)
     stock_loss_is_the_mean: bool = False
     repeats: bool = False

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tunesmith.testing.tiny_tasks import ODD_TEXTS, Row, TinyTask
 from tunesmith.testing.tiny_tasks.text_generation import tiny as texts
 
 
-def _hidden(row: Row) -> Any:
+def _hidden(row: Row) -> Row:
     return {"text": row["text"].replace(" is ", " [MASK] ", 1)}
 
 
