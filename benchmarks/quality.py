@@ -208,6 +208,7 @@ def read_run(entry: Entry, run: Path) -> dict:
         "train_s": metrics["train"]["seconds"],
         "stages_s": manifest["stages_s"],
         "history": metrics["train"]["history"],
+        "made": f"{manifest['started'][:10]}, {manifest['machine']['processor']}",
     }
 
 
@@ -269,12 +270,12 @@ def table(records: list[dict], facts: dict) -> str:
     """The page, from the records."""
     lines = [
         _HEAD,
-        f"{facts['machine']['processor']}, {facts['machine']['cores']} cores; "
-        f"torch {facts['versions']['torch']}, transformers {facts['versions']['transformers']}; "
-        f"{facts['date']}.",
+        f"{facts['machine']['cores']} cores; torch {facts['versions']['torch']}, "
+        f"transformers {facts['versions']['transformers']}.",
         "",
-        "| data | task | model | metric | value | interval | also | rows | aimed at | baselines | train | all |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| data | task | model | metric | value | interval | also | rows | aimed at | baselines | train | all "
+        "| made |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in records:
         p = r["primary"]
@@ -284,7 +285,7 @@ def table(records: list[dict], facts: dict) -> str:
         lines.append(
             f"| {data} | {r['task']} | {r['model']} | {p['name']} | **{p['value']:.4f}** "
             f"| {p['low']:.3f} to {p['high']:.3f} | {others(r)} | {p['n']} | {r['target'] or '–'} | {baselines} "
-            f"| {times[0]} | {times[1]} |"
+            f"| {times[0]} | {times[1]} | {r['made']} |"
         )
     return "\n".join(lines) + "\n" + _NOTES
 
