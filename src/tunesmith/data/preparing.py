@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ _SHOWN_LABELS = 5
 _SET_ASIDE = "Fix them, or set them aside into a file with `data.bad_rows=set_aside`."
 
 
-@dataclass
+@dataclass(frozen=True)
 class PreparedData:
     """The data of a run.
 
@@ -56,11 +56,11 @@ class PreparedData:
 
     splits: dict[str, Examples]
     label_schema: LabelSchema
-    chosen: dict[str, str]
-    views: list[JsonObject] = field(default_factory=list)
-    invalid_rows: list[InvalidRow] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-    realigned: list[Moved] = field(default_factory=list)
+    chosen: Mapping[str, str]
+    views: Sequence[JsonObject]
+    invalid_rows: Sequence[InvalidRow]
+    notices: Sequence[str]
+    realigned: Sequence[Moved]
 
     def row_ids_as_json(self) -> Iterator[str]:
         """The names of the rows of each split, as the text of a JSON object, piece by piece."""
@@ -125,43 +125,65 @@ def prepare(task: Task, recipe: Recipe) -> PreparedData:
         DataError: rows cannot be used and the recipe says to stop, or the data are not enough to train on.
     """
     data = recipe.data
+    readings, label_schema = _read_splits(task, recipe)
+    _refuse_unless_usable(readings, data)
+    usable = {split: reading.examples for split, reading in readings.items()}
+    splits, notices = _held_out(task, usable, data, recipe.seed, label_schema)
+    splits = _with_distinct_names(splits)
+    invalid_rows = [problem for reading in readings.values() for problem in reading.invalid_rows]
+    realigned = [moved for reading in readings.values() for moved in reading.realigned]
+    views = [view for reading in readings.values() for view in reading.views]
+    return PreparedData(
+        splits,
+        label_schema,
+        readings["train"].chosen,
+        [view for number, view in enumerate(views) if view not in views[:number]],
+        invalid_rows,
+        [
+            *_notices_of(readings),
+            *(notice for reading in readings.values() for notice in _misplaced(task, reading.examples)),
+            *task.notices(splits["train"].columns, label_schema),
+            *notices,
+            *_notices(splits, realigned, invalid_rows),
+            *_notices_of_groups(splits, data.group_by),
+        ],
+        realigned,
+    )
+
+
+def _read_splits(task: Task, recipe: Recipe) -> tuple[dict[str, Reading], LabelSchema]:
+    """The rows of every split that has sources, and what the task learned from the training rows."""
+    data = recipe.data
     for_scores = [*recipe.evaluate.slices, *recipe.evaluate.groups]
     options = ReadOptions(data.columns, _train_extra(data, for_scores), align=data.align_answers)
-    readings = {"train": read_examples(task, data.train, options)}
-    if not len(readings["train"].examples):
-        refuse_invalid_rows(
-            readings["train"].invalid_rows, 0, remedy=_SET_ASIDE, notices=readings["train"].notices
-        )
-    label_schema = task.learn_label_schema(readings["train"].examples.columns)
+    train = read_examples(task, data.train, options)
+    if not len(train.examples):
+        refuse_invalid_rows(train.invalid_rows, 0, remedy=_SET_ASIDE, notices=train.notices)
+    label_schema = task.learn_label_schema(train.examples.columns)
     options = replace(options, extra=for_scores, optional=group_columns(data.group_by))
+    readings = {"train": train}
     for split in ("validation", "test"):
         sources = getattr(data, split)
         if isinstance(sources, list):
             readings[split] = read_checked(task, sources, label_schema, options)
-    invalid_rows = [problem for reading in readings.values() for problem in reading.invalid_rows]
-    usable = {split: reading.examples for split, reading in readings.items()}
-    left = min(map(len, usable.values()))
-    told = list(dict.fromkeys(notice for reading in readings.values() for notice in reading.notices))
-    if data.bad_rows == "stop" or not left:
-        n_usable = sum(map(len, usable.values())) if left else 0
-        refuse_invalid_rows(invalid_rows, n_usable, remedy=_SET_ASIDE, notices=told)
-    splits, notices = _held_out(task, usable, data, recipe.seed, label_schema)
-    splits = _with_distinct_names(splits)
-    views = [view for reading in readings.values() for view in reading.views]
-    views = [view for number, view in enumerate(views) if view not in views[:number]]
-    prepared = PreparedData(splits, label_schema, readings["train"].chosen, views, invalid_rows)
-    prepared.realigned += [moved for reading in readings.values() for moved in reading.realigned]
-    prepared.notices += told
-    prepared.notices += [
-        notice for reading in readings.values() for notice in _misplaced(task, reading.examples)
-    ]
-    prepared.notices += task.notices(splits["train"].columns, label_schema)
-    prepared.notices += [*notices, *_notices(prepared), *_notices_of_groups(prepared, data.group_by)]
-    return prepared
+    return readings, label_schema
 
 
-def _notices_of_groups(prepared: PreparedData, group_by: str | None) -> list[str]:
-    found = (notice_of_groups(examples, group_by) for examples in prepared.splits.values())
+def _refuse_unless_usable(readings: Mapping[str, Reading], data: DataRecipe) -> None:
+    """Raises DataError for invalid rows where the recipe says to stop, or where a split has no other rows."""
+    sizes = [len(reading.examples) for reading in readings.values()]
+    if data.bad_rows == "stop" or not min(sizes):
+        invalid_rows = [problem for reading in readings.values() for problem in reading.invalid_rows]
+        n_usable = sum(sizes) if min(sizes) else 0
+        refuse_invalid_rows(invalid_rows, n_usable, remedy=_SET_ASIDE, notices=_notices_of(readings))
+
+
+def _notices_of(readings: Mapping[str, Reading]) -> list[str]:
+    return list(dict.fromkeys(notice for reading in readings.values() for notice in reading.notices))
+
+
+def _notices_of_groups(splits: Mapping[str, Examples], group_by: str | None) -> list[str]:
+    found = (notice_of_groups(examples, group_by) for examples in splits.values())
     return [notice for notice in found if notice]
 
 
@@ -302,20 +324,20 @@ def _misplaced(task: Task, examples: Examples) -> list[str]:
     return notices
 
 
-def _notices(prepared: PreparedData) -> list[str]:
+def _notices(
+    splits: Mapping[str, Examples], realigned: Sequence[Moved], invalid_rows: Sequence[InvalidRow]
+) -> list[str]:
     notices = []
-    if prepared.realigned:
-        differ = sum(moved.answer.text != moved.answer.found for moved in prepared.realigned)
+    if realigned:
+        differ = sum(moved.answer.text != moved.answer.found for moved in realigned)
         notices.append(
-            f"{len(prepared.realigned)} answers were found at another location than their rows give, {differ} of "
+            f"{len(realigned)} answers were found at another location than their rows give, {differ} of "
             "them in another spelling; all are listed in data/realigned_answers.jsonl"
         )
-    if prepared.invalid_rows:
-        notices.append(
-            f"{len(prepared.invalid_rows)} rows that cannot be used are set aside in data/bad_rows.jsonl"
-        )
-    known = text_keys(prepared.splits["train"])
-    for name, examples in prepared.splits.items():
+    if invalid_rows:
+        notices.append(f"{len(invalid_rows)} rows that cannot be used are set aside in data/bad_rows.jsonl")
+    known = text_keys(splits["train"])
+    for name, examples in splits.items():
         shared = 0 if name == "train" else len(rows_among(examples, known))
         if shared:
             notices.append(
