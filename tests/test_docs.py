@@ -106,7 +106,7 @@ def check_demo(run, output):
 
 
 def test_make_targets_of_the_docs_exist():
-    label_schema = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
         for target in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)`", page.read_text(), re.MULTILINE):
-            assert ({*target} - {""}) <= label_schema, target
+            assert ({*target} - {""}) <= targets, target

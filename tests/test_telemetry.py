@@ -101,9 +101,9 @@ def test_no_library_leaves_an_id_of_the_machine(verbs):
 def test_an_attempt_is_seen(tmp_path):
     """Else the tests above could not fail."""
     reaching = "import socket; socket.socket().connect_ex(('127.0.0.1', 9))"
-    evaluated = watch(tmp_path, PROGRAM.partition("from tunesmith")[0] + reaching)
-    assert len(evaluated.by_python) == 1
-    assert len(evaluated.by_kernel) == (1 if STRACE else 0)
+    watched = watch(tmp_path, PROGRAM.partition("from tunesmith")[0] + reaching)
+    assert len(watched.by_python) == 1
+    assert len(watched.by_kernel) == (1 if STRACE else 0)
 
 
 @pytest.mark.parametrize("library", ["onnxruntime", "huggingface_hub", "datasets"])

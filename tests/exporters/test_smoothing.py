@@ -58,9 +58,9 @@ def test_the_head_is_left_out(graph):
 def test_peaks_are_the_largest_of_each_channel(graph):
     peaks = find_peaks(graph, None, batches())
     table = numpy_helper.to_array(onnx.load(str(graph)).graph.initializer[0])
-    evaluated = np.unique(np.concatenate([batch["input_ids"].numpy().ravel() for batch in batches()]))
+    used = np.unique(np.concatenate([batch["input_ids"].numpy().ravel() for batch in batches()]))
     assert set(peaks) == {"x", "t"}
-    np.testing.assert_allclose(peaks["x"], np.abs(table[evaluated]).max(axis=0))
+    np.testing.assert_allclose(peaks["x"], np.abs(table[used]).max(axis=0))
     assert (peaks["t"] <= 1).all()
 
 

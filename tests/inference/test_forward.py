@@ -59,11 +59,11 @@ def test_a_task_may_keep_something_of_every_token(model, encoded):
 
 def test_the_mode_comes_back_and_no_gradient_is_kept(model, encoded):
     model.train()
-    evaluated = []
-    forward(TASK, model, encoded, pad_token_id=0, advance=lambda done, total: evaluated.append((done, total)))
+    computed = []
+    forward(TASK, model, encoded, pad_token_id=0, advance=lambda done, total: computed.append((done, total)))
     assert model.training
     assert all(p.grad is None for p in model.parameters())
-    assert evaluated[-1] == (57, 57)
+    assert computed[-1] == (57, 57)
     with evaluating(model):
         assert not model.training
 

@@ -182,11 +182,11 @@ def talk(*turns: str, system: str | None = None) -> list[dict]:
 
 def learned(messages, tokenizer, tools=None) -> list[str]:
     """The runs of targets, as text; the ids must be those of transformers."""
-    ids, label_schema, _ = encode_conversation(messages, tokenizer, tools)
-    assert len(ids) == len(label_schema)
+    ids, is_target, _ = encode_conversation(messages, tokenizer, tools)
+    assert len(ids) == len(is_target)
     assert ids == tokenizer.apply_chat_template(messages, tools=tools)["input_ids"]
     runs, current = [], []
-    for token, target in zip([*ids, 0], [*label_schema, False], strict=True):
+    for token, target in zip([*ids, 0], [*is_target, False], strict=True):
         if target:
             current.append(token)
         elif current:
@@ -281,10 +281,10 @@ def test_the_prompt_is_what_comes_before_the_first_target(style):
         ids = encode_prompt(chat, tokenizer)
         assert ids == encode_prompt(prompt, tokenizer)
         if reply is not None:
-            whole, label_schema, _ = encode_conversation(chat, tokenizer)
+            whole, is_target, _ = encode_conversation(chat, tokenizer)
             assert whole[: len(ids)] == ids
-            assert label_schema[len(ids)]
-            assert not label_schema[len(ids) - 1]
+            assert is_target[len(ids)]
+            assert not is_target[len(ids) - 1]
 
 
 def test_qwen_takes_thinking_out_of_earlier_turns():
@@ -357,13 +357,13 @@ def test_mistral_moves_the_system_text_to_the_last_user_turn():
     tokenizer = byte_tokenizer(template=MISTRAL)
     chat = talk("yes", "yes", "yes", "yes", "yes", "yes", system="yes")
     assert learned(chat, tokenizer) == [" yes</s>"] * 3
-    ids, label_schema, n = encode_conversation(chat, tokenizer)
+    ids, is_target, n = encode_conversation(chat, tokenizer)
     text = tokenizer.decode(ids)
     assert text.count("[INST] yes\n\nyes [/INST]") == 1
     before = [
         tokenizer.decode(ids[: i + 1])
-        for i, target in enumerate(label_schema)
-        if target and not label_schema[i - 1]
+        for i, target in enumerate(is_target)
+        if target and not is_target[i - 1]
     ]
     assert [part.endswith("[/INST] ") for part in before] == [True] * 3
     assert n == 9
@@ -424,8 +424,8 @@ def test_without_a_marker_the_white_space_ends_the_turn():
 
 def test_a_token_across_the_border_is_a_target():
     tokenizer = byte_tokenizer(template=MISTRAL.replace("' [/INST]'", "' ->'"), merges=[(">", "Ġ")])
-    ids, label_schema, _ = encode_conversation(talk("a", "b"), tokenizer)
-    assert tokenizer.decode([t for t, target in zip(ids, label_schema, strict=True) if target]) == "> b</s>"
+    ids, is_target, _ = encode_conversation(talk("a", "b"), tokenizer)
+    assert tokenizer.decode([t for t, target in zip(ids, is_target, strict=True) if target]) == "> b</s>"
 
 
 def test_a_special_token_that_swallows_white_space_is_no_target():
@@ -433,8 +433,8 @@ def test_a_special_token_that_swallows_white_space_is_no_target():
 
     tokenizer = byte_tokenizer(template=PHI)
     tokenizer.add_special_tokens({"extra_special_tokens": [AddedToken("<|assistant|>", rstrip=True)]})
-    ids, label_schema, _ = encode_conversation(talk("a", "\n b"), tokenizer)
-    first = label_schema.index(True)
+    ids, is_target, _ = encode_conversation(talk("a", "\n b"), tokenizer)
+    first = is_target.index(True)
     assert tokenizer.decode(ids[first : first + 1]) == "b"
 
 
@@ -449,8 +449,8 @@ def test_a_tokenizer_that_drops_characters_does_not_move_the_targets():
     backend = Tokenizer(models.BPE(words, [], byte_fallback=True))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
     choose_template(tokenizer, "plain")
-    ids, label_schema, _ = encode_conversation(talk("😀😀😀hi", "hello 😀", "😀", "ho"), tokenizer)
-    said = [token for token, target in zip(ids, label_schema, strict=True) if target]
+    ids, is_target, _ = encode_conversation(talk("😀😀😀hi", "hello 😀", "😀", "ho"), tokenizer)
+    said = [token for token, target in zip(ids, is_target, strict=True) if target]
     assert "".join(tokenizer.convert_ids_to_tokens(said)) == "hello</s>ho</s>"
 
 
@@ -586,8 +586,8 @@ for _name in NAMES:
 def test_law_targets_are_what_the_marks_say(rounds, style, system):
     tokenizer = TOKENIZERS[style]
     chat = rounds_of(rounds, system=system, with_calls=style not in ("llama", "phi", "oss"))
-    label_schema = encode_conversation(chat, tokenizer)[1]
-    assert label_schema == mask_of(chat, tokenizer, MARKED.get(style))
+    is_target = encode_conversation(chat, tokenizer)[1]
+    assert is_target == mask_of(chat, tokenizer, MARKED.get(style))
 
 
 @given(st.lists(_SAID, min_size=2, max_size=6), st.sampled_from(NAMES))
@@ -609,15 +609,15 @@ def test_real_models_on_real_dialogues(shared, model, name):
     end = end_of_turn_id(tokenizer)
     for line in data.read_text(encoding="utf-8").splitlines()[:20]:
         messages = checked_messages(json.loads(line)["messages"], needs_reply=True)
-        ids, label_schema, n = encode_conversation(messages, tokenizer)
+        ids, is_target, n = encode_conversation(messages, tokenizer)
         replies = [message["content"] for message in messages if message["role"] == "assistant"]
         assert n == sum(len(reply.strip().encode()) for reply in replies)
-        ends = [i for i, token in enumerate(ids) if token == end and label_schema[i]]
+        ends = [i for i, token in enumerate(ids) if token == end and is_target[i]]
         assert len(ends) == len(replies)
         assert ids[0] == tokenizer.bos_token_id
         prompt = encode_prompt(messages, tokenizer)
         if messages[-1]["role"] == "assistant":
             assert ids[: len(prompt)] == prompt
-            assert label_schema[len(prompt) :] == [True] * (ends[-1] + 1 - len(prompt)) + [False] * (
+            assert is_target[len(prompt) :] == [True] * (ends[-1] + 1 - len(prompt)) + [False] * (
                 len(ids) - ends[-1] - 1
             )

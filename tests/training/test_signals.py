@@ -25,13 +25,13 @@ def test_a_second_interrupt_stops_at_once():
 
 
 def test_elsewhere_it_never_becomes_true():
-    evaluated = []
+    noted = []
 
     def work():
         with StopRequest() as stop:
-            evaluated.append(bool(stop))
+            noted.append(bool(stop))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert evaluated == [False]
+    assert noted == [False]
