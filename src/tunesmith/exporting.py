@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,9 @@ from tunesmith.run.files import give_usual_rights, new_folder
 from tunesmith.run.locking import refuse_several_processes
 from tunesmith.training.reference import load_reference, with_reference
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
 _MOST_ROWS = 10_000
 _MOST_GENERATED_ROWS = 200
 _CALIBRATION_ROWS = 512
@@ -51,11 +54,11 @@ def export(
     *,
     output_dir: str | Path | None = None,
     data: Sequence[str] = (),
-    columns: Mapping[str, Any] | None = None,
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    columns: Mapping[str, str | list[str]] | None = None,
+    overrides: Mapping[str, object] | Sequence[str] = (),
     force: bool = False,
     listeners: Iterable[Listener] = (),
-) -> dict[str, Any]:
+) -> JsonObject:
     """Writes a run in another format, checked against the run.
 
     Args:
@@ -98,7 +101,7 @@ def export(
     return {"path": str(target), **facts}
 
 
-def _limits(recipe: Recipe, overrides: Mapping[str, Any] | Sequence[str]) -> ExportRecipe:
+def _limits(recipe: Recipe, overrides: Mapping[str, object] | Sequence[str]) -> ExportRecipe:
     """The limits of the check, from the run's recipe or the caller."""
     draft = RecipeDraft(tree=recipe.model_dump(mode="json"))
     draft.override_all(overrides)
@@ -158,7 +161,7 @@ class _Rows:
     run: Run
     predictor: Predictor
     data: Sequence[str]
-    columns: Mapping[str, Any] | None
+    columns: Mapping[str, str | list[str]] | None
     events: Events
 
     def __post_init__(self) -> None:
@@ -261,9 +264,7 @@ def _rule(error: UserError | OSError) -> str:
     return error.rule if isinstance(error, UserError) else f"{error}."
 
 
-def _write(
-    run: Run, to: str, exporter: Exporter, rows: _Rows, folder: Path, events: Events
-) -> dict[str, Any]:
+def _write(run: Run, to: str, exporter: Exporter, rows: _Rows, folder: Path, events: Events) -> JsonObject:
     """Fills the folder; `export.json` stands there before the check, which loads the folder by it."""
     events.stage("write", f"Writing {to}")
     with tempfile.TemporaryDirectory(prefix="tunesmith-export-") as scratch:
@@ -288,7 +289,7 @@ def _write(
     return facts
 
 
-def _origin(run: Run) -> dict[str, Any]:
+def _origin(run: Run) -> JsonObject:
     manifest = run.manifest()
     return {
         "run": str(run.path.resolve()),
@@ -298,7 +299,7 @@ def _origin(run: Run) -> dict[str, Any]:
     }
 
 
-def _check(rows: _Rows, folder: Path, limits: ExportRecipe, events: Events) -> dict[str, Any]:
+def _check(rows: _Rows, folder: Path, limits: ExportRecipe, events: Events) -> JsonObject:
     """Compares the export with the run on the same rows, and refuses it where it loses too much."""
     events.stage("compare", "Comparing with the run")
     first, rate = rows.seen_by(rows.predictor, "run")
