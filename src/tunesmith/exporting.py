@@ -11,7 +11,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -90,14 +91,10 @@ def export(
     refuse_unfit(to, exporter, predictor.task)
     events.stage("read", "Reading the data")
     rows = _Rows(run, predictor, data, columns, events)
-    aside = _folder_beside(target)
-    try:
-        facts = _write(run, to, exporter, rows, aside, events)
-        facts["check"] = _check(rows, aside, limits, events)
-        write_json(aside / EXPORT_FILE, facts)
-        _publish(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with _published_as(target) as folder:
+        facts = _write(run, to, exporter, rows, folder, events)
+        facts["check"] = _check(rows, folder, limits, events)
+        write_json(folder / EXPORT_FILE, facts)
     return {"path": str(target), **facts}
 
 
@@ -127,6 +124,17 @@ def _refuse_taken(target: Path, *, force: bool) -> None:
         raise RunError(
             f"`{target}` already holds an export.", remedy="Choose another `--output-dir`, or give `--force`."
         )
+
+
+@contextmanager
+def _published_as(target: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the path of the target when it is filled; after an error, nothing is kept."""
+    aside = _folder_beside(target)
+    try:
+        yield aside
+        _publish(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _folder_beside(target: Path) -> Path:

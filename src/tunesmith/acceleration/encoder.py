@@ -9,6 +9,7 @@ device, gradient checkpointing) takes the stock way.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,7 @@ from tunesmith.acceleration.pooling import real_tokens
 from tunesmith.models.trial import is_close, trying, two_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    # As its relatives have them.
     from transformers.models.bert.modeling_bert import BertEncoder as Encoder
     from transformers.models.bert.modeling_bert import BertLayer as Layer
     from transformers.utils import ModelOutput

@@ -111,32 +111,26 @@ def predict_rows(
             "there is no text to predict for.",
             remedy="Give texts, a file with rows, or lines on standard input.",
         )
-    location = head[0][0]
     remembered = predictor.columns if from_files or not _has_own_names(predictor.task, sample) else ()
-    view = (
-        choose_view(
-            predictor.task,
-            sample,
-            ReadOptions(named, remembered=remembered),
-            location=location,
-            need_targets=False,
-        )
-        if sample
-        else _NOTHING
-    )
+    options = ReadOptions(named, remembered=remembered)
+    view = _view_of(predictor.task, sample, options, location=head[0][0])
     rest = itertools.chain(head, source)
     while chunk := list(itertools.islice(rest, CHUNK_ROWS)):
-        for (file, row), line in zip(
-            chunk,
-            _predict_chunk(predictor, chunk, view, keep_bad_rows=keep_bad_rows, top_k=top_k),
-            strict=True,
-        ):
+        lines = _predict_chunk(predictor, chunk, view, keep_bad_rows=keep_bad_rows, top_k=top_k)
+        for (file, row), line in zip(chunk, lines, strict=True):
             yield {"row": f"{(names or {}).get(file) or Path(file).name}:{row.line}", **line}
 
 
 def _has_own_names(task: Task, sample: Sequence[Values]) -> bool:
     """Whether all columns of the rows have names of the task's columns."""
     return {name for row in sample for name in row} <= {column.name for column in task.columns}
+
+
+def _view_of(task: Task, sample: Sequence[Values], options: ReadOptions, *, location: str) -> View:
+    """How the rows are read; without a sample, every row has a problem of its own."""
+    if not sample:
+        return _NOTHING
+    return choose_view(task, sample, options, location=location, need_targets=False)
 
 
 def _predict_chunk(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers.models.bert.modeling_bert import BertLayer
 
-    from tunesmith.types import Config, Model
+    from tunesmith.types import JsonObject, Model
 
 POOLING_KEY = "tunesmith_pooling"
 """Entry of config.json that says the last layer is a pooling layer."""
@@ -45,7 +45,7 @@ def can_pool_mean(model_type: str) -> bool:
     return model_type in _BERT_LIKE
 
 
-def has_head(config: Config) -> bool:
+def has_head(config: JsonObject) -> bool:
     """Whether a task's entries of the config ask for a head of its own."""
     return "num_labels" in config
 
@@ -71,7 +71,7 @@ def make_pooling_layer(model: nn.Module) -> None:
     """Turns the last encoder layer, whatever its weights, into a mean-pooling layer; frozen."""
     import torch
 
-    layer = _layers(model)[-1]
+    layer: BertLayer = _layers(model)[-1]
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.zero_()
@@ -103,7 +103,7 @@ def pooling_layer(model: nn.Module) -> BertLayer:
     Raises:
         ModelError: its weights were changed, and it computes something else.
     """
-    layer = _layers(model)[-1]
+    layer: BertLayer = _layers(model)[-1]
     _refuse_trained(layer)
     return layer
 
@@ -184,7 +184,7 @@ def _refuse_trained(layer: BertLayer) -> None:
         )
 
 
-def _layers(model: Model) -> list[BertLayer]:
+def _layers(model: Model) -> list[nn.Module]:
     """The layers of the body: the longest list of modules in it; an encoder's lie below its decoder's."""
     body = model.base_model
     if _has_both(model) and hasattr(body, "encoder") and hasattr(body, "decoder"):

@@ -157,7 +157,7 @@ def _choose_pooling_layer(files: ModelFiles, task: Task, pooling: str, *, keep_h
     return "new" if adds else "none"
 
 
-def _make_pooling_layer(model: Any, layer: PoolingLayer) -> None:
+def _make_pooling_layer(model: Model, layer: PoolingLayer) -> None:
     if layer == "new":
         heads.make_pooling_layer(model)
     elif layer == "kept":

@@ -8,13 +8,12 @@ so they are given texts of one length at a time. Which classes they are is tried
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tunesmith.models.trial import is_close, trying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import torch
 
     from tunesmith.models.trial import Batch

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.models.trial import LONGER, trying, two_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import torch
 
     from tunesmith.types import Model, Tokenizer
