@@ -129,7 +129,7 @@ def evaluate(
     run: str | Path,
     data: str | Sequence[str],
     *,
-    columns: Mapping[str, object] | None = None,
+    columns: Mapping[str, str | list[str]] | None = None,
     listeners: Iterable[Listener] = (),
 ) -> JsonObject:
     """Scores of a run on other data, as in `metrics.json`.
@@ -156,7 +156,7 @@ def export(
     *,
     output_dir: str | Path | None = None,
     data: str | Sequence[str] = (),
-    columns: Mapping[str, object] | None = None,
+    columns: Mapping[str, str | list[str]] | None = None,
     overrides: Mapping[str, object] | None = None,
     force: bool = False,
     listeners: Iterable[Listener] = (),

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+if TYPE_CHECKING:
+    from tunesmith.types import Array
 
 _BLOCK_SEQUENCES = 65_536
 
@@ -29,11 +32,11 @@ class Ragged:
         offsets: [sequences + 1], start of each sequence in `values`.
     """
 
-    values: NDArray[Any]
+    values: Array
     offsets: NDArray[np.int64]
 
     @classmethod
-    def of(cls, sequences: Sequence[Sequence[Any]], dtype: Any = np.int32) -> Ragged:
+    def of(cls, sequences: Sequence[Sequence[int]] | Sequence[Array], dtype: DTypeLike = np.int32) -> Ragged:
         """Builds it from a list of lists, or of arrays."""
         lengths = np.fromiter(map(len, sequences), dtype=np.int64, count=len(sequences))
         if len(sequences) and isinstance(sequences[0], np.ndarray):
@@ -50,7 +53,7 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, sequence: int) -> NDArray[Any]:
+    def __getitem__(self, sequence: int) -> Array:
         return self.values[self.offsets[sequence] : self.offsets[sequence + 1]]
 
     @cached_property
@@ -65,7 +68,7 @@ class Ragged:
         starts = np.repeat(self.offsets[sequences] - offsets[:-1], lengths)
         return Ragged(self.values[starts + np.arange(offsets[-1])], offsets)
 
-    def sums(self, values: NDArray[Any] | None = None) -> NDArray[Any]:
+    def sums(self, values: Array | None = None) -> Array:
         """[sequences], the sum of each sequence's values (its own, or others of the same shape)."""
         flat = self.values if values is None else values
         wide = np.float64 if flat.dtype.kind == "f" else np.int64
@@ -92,7 +95,7 @@ class Encoded:
     """
 
     ragged: dict[str, Ragged]
-    dense: dict[str, NDArray[Any]]
+    dense: dict[str, Array]
     rows: NDArray[np.int64]
     n_rows: int
     lost: Lost = field(default_factory=dict)
@@ -101,7 +104,7 @@ class Encoded:
     def of(
         cls,
         ragged: Mapping[str, Sequence[Sequence[int]]],
-        dense: Mapping[str, Any] | None = None,
+        dense: Mapping[str, ArrayLike] | None = None,
         *,
         rows: Sequence[int] | None = None,
         n_rows: int | None = None,
@@ -147,7 +150,7 @@ class Encoded:
             rows=self.rows[sequences],
         )
 
-    def sum_by_row(self, values: NDArray[Any]) -> NDArray[np.float64]:
+    def sum_by_row(self, values: Array) -> NDArray[np.float64]:
         """[rows, …], sums of values [sequences, …] over the sequences of each row."""
         sums = np.zeros((self.n_rows, *values.shape[1:]), dtype=np.float64)
         np.add.at(sums, self.rows, values)

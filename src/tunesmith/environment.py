@@ -10,9 +10,12 @@ import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.masking import masked_argument
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 _PACKAGES = (
     "tunesmith", "torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors",
@@ -37,7 +40,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def machine() -> dict[str, Any]:
+def machine() -> JsonObject:
     """Processor, threads, memory, accelerators."""
     import psutil
     import torch
@@ -56,7 +59,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def describe_environment() -> dict[str, Any]:
+def describe_environment() -> JsonObject:
     """The facts of command, versions and machine for a manifest, without names of user, host or network."""
     return {
         "command": shlex.join([_program(), *map(masked_argument, sys.argv[1:])]),

@@ -11,12 +11,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,9 @@ from tunesmith.run.files import give_usual_rights, new_folder
 from tunesmith.run.locking import refuse_several_processes
 from tunesmith.training.reference import load_reference, with_reference
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
 _MOST_ROWS = 10_000
 _MOST_GENERATED_ROWS = 200
 _CALIBRATION_ROWS = 512
@@ -51,11 +55,11 @@ def export(
     *,
     output_dir: str | Path | None = None,
     data: Sequence[str] = (),
-    columns: Mapping[str, Any] | None = None,
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    columns: Mapping[str, str | list[str]] | None = None,
+    overrides: Mapping[str, object] | Sequence[str] = (),
     force: bool = False,
     listeners: Iterable[Listener] = (),
-) -> dict[str, Any]:
+) -> JsonObject:
     """Writes a run in another format, checked against the run.
 
     Args:
@@ -87,18 +91,14 @@ def export(
     refuse_unfit(to, exporter, predictor.task)
     events.stage("read", "Reading the data")
     rows = _Rows(run, predictor, data, columns, events)
-    aside = _folder_beside(target)
-    try:
-        facts = _write(run, to, exporter, rows, aside, events)
-        facts["check"] = _check(rows, aside, limits, events)
-        write_json(aside / EXPORT_FILE, facts)
-        _publish(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with _published_as(target) as folder:
+        facts = _write(run, to, exporter, rows, folder, events)
+        facts["check"] = _check(rows, folder, limits, events)
+        write_json(folder / EXPORT_FILE, facts)
     return {"path": str(target), **facts}
 
 
-def _limits(recipe: Recipe, overrides: Mapping[str, Any] | Sequence[str]) -> ExportRecipe:
+def _limits(recipe: Recipe, overrides: Mapping[str, object] | Sequence[str]) -> ExportRecipe:
     """The limits of the check, from the run's recipe or the caller."""
     draft = RecipeDraft(tree=recipe.model_dump(mode="json"))
     draft.override_all(overrides)
@@ -124,6 +124,17 @@ def _refuse_taken(target: Path, *, force: bool) -> None:
         raise RunError(
             f"`{target}` already holds an export.", remedy="Choose another `--output-dir`, or give `--force`."
         )
+
+
+@contextmanager
+def _published_as(target: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the path of the target when it is filled; after an error, nothing is kept."""
+    aside = _folder_beside(target)
+    try:
+        yield aside
+        _publish(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _folder_beside(target: Path) -> Path:
@@ -158,7 +169,7 @@ class _Rows:
     run: Run
     predictor: Predictor
     data: Sequence[str]
-    columns: Mapping[str, Any] | None
+    columns: Mapping[str, str | list[str]] | None
     events: Events
 
     def __post_init__(self) -> None:
@@ -261,9 +272,7 @@ def _rule(error: UserError | OSError) -> str:
     return error.rule if isinstance(error, UserError) else f"{error}."
 
 
-def _write(
-    run: Run, to: str, exporter: Exporter, rows: _Rows, folder: Path, events: Events
-) -> dict[str, Any]:
+def _write(run: Run, to: str, exporter: Exporter, rows: _Rows, folder: Path, events: Events) -> JsonObject:
     """Fills the folder; `export.json` stands there before the check, which loads the folder by it."""
     events.stage("write", f"Writing {to}")
     with tempfile.TemporaryDirectory(prefix="tunesmith-export-") as scratch:
@@ -288,7 +297,7 @@ def _write(
     return facts
 
 
-def _origin(run: Run) -> dict[str, Any]:
+def _origin(run: Run) -> JsonObject:
     manifest = run.manifest()
     return {
         "run": str(run.path.resolve()),
@@ -298,7 +307,7 @@ def _origin(run: Run) -> dict[str, Any]:
     }
 
 
-def _check(rows: _Rows, folder: Path, limits: ExportRecipe, events: Events) -> dict[str, Any]:
+def _check(rows: _Rows, folder: Path, limits: ExportRecipe, events: Events) -> JsonObject:
     """Compares the export with the run on the same rows, and refuses it where it loses too much."""
     events.stage("compare", "Comparing with the run")
     first, rate = rows.seen_by(rows.predictor, "run")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from tunesmith.acceleration.switches import is_on
+
+if TYPE_CHECKING:
+    from tunesmith.types import Model
 
 _MOST_USED = 0.5
 """Share of the table from which on nothing is gained."""
@@ -66,7 +69,7 @@ class EmbeddingRows(nn.Module):
 
 
 @contextmanager
-def training_rows(model: Any, ids: Iterable[NDArray[np.int64]] | None) -> Iterator[None]:
+def training_rows(model: Model, ids: Iterable[NDArray[np.int64]] | None) -> Iterator[None]:
     """While this lasts, the model's token table learns only the rows of these ids, if that is worthwhile.
 
     Args:
@@ -76,7 +79,7 @@ def training_rows(model: Any, ids: Iterable[NDArray[np.int64]] | None) -> Iterat
     """
     name = _table(model) if ids is not None and is_on("embedding_rows") else None
     size = len(model.get_input_embeddings().weight)
-    counts: Any = sum(np.bincount(some, minlength=size) for some in ids or ()) if name else 0
+    counts = sum(np.bincount(some, minlength=size) for some in ids or ()) if name else 0
     tokens = np.flatnonzero(counts)
     if name is None or len(tokens) > _MOST_USED * size:
         yield
@@ -92,7 +95,7 @@ def training_rows(model: Any, ids: Iterable[NDArray[np.int64]] | None) -> Iterat
         setattr(parent, leaf, rows.write_back())
 
 
-def _table(model: Any) -> str | None:
+def _table(model: Model) -> str | None:
     """The name of the token table; None where it is tied to another layer, frozen, or not a plain table."""
     whole = model.get_input_embeddings()
     is_plain = type(whole) is nn.Embedding and whole.max_norm is None and not whole.scale_grad_by_freq

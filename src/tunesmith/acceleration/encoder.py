@@ -9,8 +9,9 @@ device, gradient checkpointing) takes the stock way.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -30,6 +31,14 @@ from tunesmith.acceleration.operators import note_of_absent
 from tunesmith.acceleration.packed_linear import Affine, Linear, PackedLinear, can_pack
 from tunesmith.acceleration.pooling import real_tokens
 from tunesmith.models.trial import is_close, trying, two_texts
+
+if TYPE_CHECKING:
+    # As its relatives have them.
+    from transformers.models.bert.modeling_bert import BertEncoder as Encoder
+    from transformers.models.bert.modeling_bert import BertLayer as Layer
+    from transformers.utils import ModelOutput
+
+    from tunesmith.types import Model
 
 # Encoder classes of transformers and the class of their layers, which compute just what `encoder_blocks` does. A
 # class is known by its name and module: RemBERT, XMOD and RoFormer have modules of the same names and do more.
@@ -71,22 +80,22 @@ class Parts:
         activation: between `up` and `down`.
     """
 
-    query: nn.Module
-    key: nn.Module
-    value: nn.Module
-    out: nn.Module
-    attention_norm: nn.Module
-    up: nn.Module
-    down: nn.Module
-    output_norm: nn.Module
-    attention_dropout: nn.Module
-    out_dropout: nn.Module | None
-    down_dropout: nn.Module
+    query: nn.Linear
+    key: nn.Linear
+    value: nn.Linear
+    out: nn.Linear
+    attention_norm: nn.LayerNorm
+    up: nn.Linear
+    down: nn.Linear
+    output_norm: nn.LayerNorm
+    attention_dropout: nn.Dropout
+    out_dropout: nn.Dropout | None
+    down_dropout: nn.Dropout
     heads: int
-    activation: Any
+    activation: nn.Module
 
     @property
-    def linear(self) -> tuple[nn.Module, ...]:
+    def linear(self) -> tuple[nn.Linear, ...]:
         """The six linear layers."""
         return self.query, self.key, self.value, self.out, self.up, self.down
 
@@ -100,7 +109,7 @@ class Parts:
         )
 
 
-def install(model: Any) -> str:
+def install(model: Model) -> str:
     """Replaces the forward pass of the model's encoder, if it is one that we know.
 
     Two short texts are then compared with the stock implementation, which stays in use where they differ.
@@ -122,7 +131,7 @@ def install(model: Any) -> str:
     )
 
 
-def use_fast_encoder(model: Any) -> bool:
+def use_fast_encoder(model: Model) -> bool:
     """Replaces the forward pass untried; whether it is an encoder that we know."""
     encoder = _encoder(model)
     if encoder is None or not any(_parts(layer).is_known() for layer in encoder.layer):
@@ -133,14 +142,14 @@ def use_fast_encoder(model: Any) -> bool:
     return True
 
 
-def use_stock_encoder(model: Any) -> None:
+def use_stock_encoder(model: Model) -> None:
     """Undoes `use_fast_encoder`."""
     encoder = _encoder(model)
     if encoder is not None:
         patching.remove(encoder, _forward)
 
 
-def _last_states(model: Any) -> torch.Tensor:
+def _last_states(model: Model) -> torch.Tensor:
     """What the model's body makes of the real tokens of two texts, [tokens, d], without dropout."""
     batch = two_texts(model)
     with trying(model):
@@ -151,21 +160,26 @@ def _last_states(model: Any) -> torch.Tensor:
     )  # a pooling layer gives one token
 
 
-def _encoder(model: Any) -> Any:
+def _encoder(model: Model) -> Encoder | None:
     """The module that runs one layer after the other, if it and its layers are of classes that we know."""
     body = model.base_model
-    encoder: Any = getattr(body, "encoder", None) or getattr(body, "transformer", None)
+    encoder: Encoder = getattr(body, "encoder", None) or getattr(body, "transformer", None)
     layer_class = _LAYERS.get(_class_name(encoder))
     if layer_class is None or getattr(model.config, "is_decoder", False):
         return None
     return encoder if all(_class_name(layer) == layer_class for layer in encoder.layer) else None
 
 
-def _class_name(module: Any) -> str:
+def _class_name(module: nn.Module) -> str:
     return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
-def _forward(encoder: Any, hidden_states: torch.Tensor, attention_mask: Any = None, **options: Any) -> Any:
+def _forward(
+    encoder: Encoder,
+    hidden_states: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    **options: object,
+) -> ModelOutput:
     """In place of the stock forward pass: hidden states [b, s, d] and a mask as transformers makes it."""
     if hidden_states.device.type != "cpu" or _is_checkpointing(encoder):
         return type(encoder).forward(encoder, hidden_states, attention_mask, **options)
@@ -186,7 +200,7 @@ def _forward(encoder: Any, hidden_states: torch.Tensor, attention_mask: Any = No
 class _Walk:
     """Hidden states on their way through the layers: unpadded until someone wants them padded."""
 
-    def __init__(self, hidden_states: torch.Tensor, attention_mask: Any) -> None:
+    def __init__(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
         self._padded: torch.Tensor | None = hidden_states
         self._tokens: torch.Tensor | None = None
         self._mask, self._shape = attention_mask, hidden_states.shape
@@ -195,7 +209,7 @@ class _Walk:
         self.layout = Layout.of(real, self._shape[0], self._shape[1], self.dtype)
         self.masks: Masks | None = None
 
-    def through(self, layer: Any, parts: Parts) -> None:
+    def through(self, layer: Layer, parts: Parts) -> None:
         """The layer by the written-out blocks."""
         attention, feed_forward = _weights(layer, parts, self.dtype, learns=self._learns(layer))
         shares, first, second = self._draw(layer, parts)
@@ -208,7 +222,7 @@ class _Walk:
         )
         self._padded = None
 
-    def through_stock(self, layer: Any, **options: Any) -> None:
+    def through_stock(self, layer: Layer, **options: object) -> None:
         """The layer as it is."""
         self._padded, self._tokens = layer(self.padded(), self._mask, **options), None
 
@@ -228,13 +242,13 @@ class _Walk:
             self._padded = self.layout.leave(self._tokens, self._shape[1]).view(self._shape)
         return self._padded
 
-    def _learns(self, layer: Any) -> bool:
+    def _learns(self, layer: Layer) -> bool:
         """Whether a backward pass may come through the layer."""
         if not torch.is_grad_enabled():
             return False
         return self.tokens().requires_grad or any(p.requires_grad for p in layer.parameters())
 
-    def _draw(self, layer: Any, parts: Parts) -> tuple[torch.Tensor | None, ...]:
+    def _draw(self, layer: Layer, parts: Parts) -> tuple[torch.Tensor | None, ...]:
         if not layer.training:
             return None, None, None
         self.masks = self.masks or Masks(self.dtype)
@@ -255,7 +269,7 @@ def _arithmetic(hidden_states: torch.Tensor) -> torch.dtype:
 
 
 def _weights(
-    layer: Any, parts: Parts, dtype: torch.dtype, *, learns: bool
+    layer: Layer, parts: Parts, dtype: torch.dtype, *, learns: bool
 ) -> tuple[AttentionWeights, FeedForwardWeights]:
     """The layer's weights in that arithmetic; copied again only after they changed."""
     kind = (dtype, not learns and can_pack(dtype))
@@ -271,7 +285,7 @@ class _Copies:
     def __init__(self, dtype: torch.dtype, is_packed: bool) -> None:
         self.kind = (dtype, is_packed)
         self._linear: list[Affine] = []
-        self._versions: tuple[Any, ...] = ()
+        self._versions: tuple[tuple[int, int], ...] = ()
 
     def fresh(self, parts: Parts) -> tuple[AttentionWeights, FeedForwardWeights]:
         """The weights as they are now."""
@@ -284,8 +298,8 @@ class _Copies:
         qkv, out, up, down = self._linear
         first, second = parts.attention_norm, parts.output_norm
         return (
-            AttentionWeights(qkv, out, _detached(first), float(first.eps), parts.heads),  # type: ignore[arg-type]
-            FeedForwardWeights(up, down, _detached(second), float(second.eps)),  # type: ignore[arg-type]
+            AttentionWeights(qkv, out, _detached(first), float(first.eps), parts.heads),
+            FeedForwardWeights(up, down, _detached(second), float(second.eps)),
         )
 
     def _copy(self, parts: Parts) -> None:
@@ -302,41 +316,41 @@ class _Copies:
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
-def _room(modules: Any, dtype: torch.dtype) -> Pair:
+def _room(modules: Sequence[nn.Linear], dtype: torch.dtype) -> Pair:
     """For the weights and the biases of linear layers, one under the other."""
     rows = sum(module.out_features for module in modules)
     return torch.empty(rows, modules[0].in_features, dtype=dtype), torch.empty(rows, dtype=dtype)
 
 
-def _filled(room: Pair, modules: Any) -> Pair:
+def _filled(room: Pair, modules: Sequence[nn.Linear]) -> Pair:
     for which in (0, 1):
         for position, module in zip(room[which].chunk(len(modules)), modules, strict=True):
             position.copy_(_of(module)[which])
     return room
 
 
-def _of(module: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def _of(module: nn.Linear | nn.LayerNorm) -> Pair:
     return module.weight, module.bias
 
 
-def _detached(module: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def _detached(module: nn.LayerNorm) -> Pair:
     return module.weight.detach(), module.bias.detach()
 
 
-def _probability(dropout: Any) -> float:
+def _probability(dropout: nn.Dropout | None) -> float:
     return float(dropout.p) if dropout is not None and dropout.training else 0.0
 
 
-def _is_checkpointing(encoder: Any) -> bool:
+def _is_checkpointing(encoder: Encoder) -> bool:
     return any(getattr(layer, "gradient_checkpointing", False) for layer in encoder.layer)
 
 
-def _is_gelu(activation: Any) -> bool:
+def _is_gelu(activation: nn.Module) -> bool:
     name = type(activation).__name__
     return name == "GELUActivation" or (name == "GELU" and activation.approximate == "none")
 
 
-def _parts(layer: Any) -> Parts:
+def _parts(layer: Layer) -> Parts:
     if hasattr(layer, "sa_layer_norm"):  # DistilBERT
         attention, inner = layer.attention, layer.ffn
         return Parts(

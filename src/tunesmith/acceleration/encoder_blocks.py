@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,7 +179,7 @@ class AttentionBlock(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> Any:
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Of x, and of the parameters that learn."""
         inputs, q, k, v, shares, seen, added, mean, rstd, *masks = ctx.saved_tensors
         layout, weights, needed = ctx.layout, ctx.weights, ctx.needs_input_grad
@@ -223,7 +223,7 @@ class FeedForwardBlock(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> Any:
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Of x, and of the parameters that learn."""
         inputs, inner, active, added, mean, rstd, mask = ctx.saved_tensors
         weights, needed = ctx.weights, ctx.needs_input_grad
@@ -291,7 +291,12 @@ def _norm(
 
 
 def _norm_backward(
-    dy: torch.Tensor, x: torch.Tensor, mean: torch.Tensor, rstd: torch.Tensor, norm: Any, learns: bool
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    mean: torch.Tensor,
+    rstd: torch.Tensor,
+    norm: tuple[torch.Tensor, torch.Tensor],
+    learns: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = need(NORM_BACKWARD)(
         dy, x, (x.shape[1],), mean, rstd, *norm, [True, learns, learns]
@@ -308,5 +313,5 @@ def _linear_backward(
     return (dy.t() @ x).to(dtype), torch.sum(dy, 0, dtype=dtype)
 
 
-def _thirds(values: torch.Tensor | None) -> Any:
+def _thirds(values: torch.Tensor | None) -> Sequence[torch.Tensor | None]:
     return (None,) * 3 if values is None else values.chunk(3)

@@ -17,10 +17,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tunesmith.acceleration import frozen_layers
 from tunesmith.acceleration.evaluating import evaluating
@@ -36,6 +35,8 @@ from tunesmith.tasks import MODEL_INPUTS, Task
 
 if TYPE_CHECKING:
     import torch
+
+    from tunesmith.types import Array, Model
 
 _FORMAT = 1  # to be increased if the arithmetic of the accelerated layers changes
 CHECKED_SEQUENCES = 2
@@ -63,7 +64,7 @@ class FrozenCache:
     def __init__(
         self,
         task: Task,
-        model: Any,
+        model: Model,
         *,
         folder: Path,
         pad_token_id: int,
@@ -144,7 +145,7 @@ class FrozenCache:
 
     @contextlib.contextmanager
     def reading(
-        self, split: str, encoded: Encoded, model: Any, advance: Advance | None = None
+        self, split: str, encoded: Encoded, model: Model, advance: Advance | None = None
     ) -> Iterator[Encoded]:
         """A context in which the model reads the returned sequences above its frozen layers.
 
@@ -219,12 +220,12 @@ class FrozenCache:
     def _is_rounded(self, split: str) -> bool:
         return self.bf16 and split == _TRAIN_SPLIT
 
-    def _is_in(self, model: Any) -> bool:
+    def _is_in(self, model: Model) -> bool:
         """Whether another model's lowest layers are these."""
         return frozen_layers.fingerprint(frozen_layers.frozen_tensors(model, self.n_layers)) == self._sum
 
 
-def reason_against(task: Task, model: Any, *, noise: float, passes: float) -> str:
+def reason_against(task: Task, model: Model, *, noise: float, passes: float) -> str:
     """Why nothing is gained by keeping what frozen layers compute, or it would not be the same; else empty.
 
     Args:
@@ -267,7 +268,7 @@ def _n_tokens(encoded: Encoded) -> int:
     return sum(len(encoded.ragged[name].values) for name in _id_fields(encoded))
 
 
-def _at_places(encoded: Encoded, places: NDArray[Any]) -> Encoded:
+def _at_places(encoded: Encoded, places: Array) -> Encoded:
     """The sequences with places instead of token ids."""
     fields, start = dict(encoded.ragged), 0
     for name in _id_fields(encoded):
@@ -290,7 +291,7 @@ def _token_ids(encoded: Encoded, places: torch.Tensor, pad_token_id: int) -> tor
     return torch.from_numpy(ids).to(places.device)
 
 
-def _circumstances(model: Any) -> list[Any]:
+def _circumstances(model: Model) -> list[object]:
     """Other facts on which the last bits of the states depend."""
     import torch
     import transformers

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NoReturn
 
 from tunesmith.acceleration.patching import installed, is_installed
 from tunesmith.models import heads
@@ -65,7 +65,7 @@ def fingerprint(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
 
 
 def states_below(
-    model: nn.Module, n_layers: int, token_ids: Read, compute: Callable[[], Any]
+    model: nn.Module, n_layers: int, token_ids: Read, compute: Callable[[], object]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What the frozen layers make of one batch; the layers above are not computed.
 
@@ -82,14 +82,17 @@ def states_below(
     first = heads.embeddings(model)[0]
     embed, given = first.forward, []
 
-    def embed_token_ids(_: Any, input_ids: Any, *others: Any, **named: Any) -> Any:
+    def embed_token_ids(
+        _: nn.Module, input_ids: torch.Tensor, *others: object, **named: object
+    ) -> torch.Tensor:
         given.append(input_ids)
-        return embed(token_ids(input_ids), *others, **named)
+        embedded: torch.Tensor = embed(token_ids(input_ids), *others, **named)
+        return embedded
 
-    def stop(_: Any, hidden_states: Any, *__: Any, **___: Any) -> Any:
+    def stop(_: nn.Module, hidden_states: torch.Tensor, *__: object, **___: object) -> NoReturn:
         raise _ReachedError(hidden_states)
 
-    def stop_after(_: Any, *inputs: Any, **named: Any) -> Any:
+    def stop_after(_: nn.Module, *inputs: object, **named: object) -> NoReturn:
         output = last_forward(*inputs, **named)
         raise _ReachedError(output[0] if isinstance(output, tuple) else output)
 
@@ -117,10 +120,10 @@ def begin_above(model: nn.Module, n_layers: int, read: Read) -> Iterator[None]:
 
     first, *others = heads.embeddings(model)
 
-    def give_states(_: Any, input_ids: Any, *__: Any, **___: Any) -> torch.Tensor:
+    def give_states(_: nn.Module, input_ids: torch.Tensor, *__: object, **___: object) -> torch.Tensor:
         return read(input_ids)
 
-    def add_nothing(*_: Any, **__: Any) -> torch.Tensor:
+    def add_nothing(*_: object, **__: object) -> torch.Tensor:
         return torch.zeros((), device=next(model.parameters()).device)
 
     with contextlib.ExitStack() as stack:
@@ -154,11 +157,11 @@ def _learns(modules: Iterable[nn.Module]) -> bool:
     return any(parameter.requires_grad for module in modules for parameter in module.parameters())
 
 
-def _layer_above(model: nn.Module, n_layers: int) -> Any:
+def _layer_above(model: nn.Module, n_layers: int) -> nn.Module | None:
     """The layer after so many, a pooling layer included; None after the last."""
     layers = heads.all_layers(model)
     return layers[n_layers] if n_layers < len(layers) else None
 
 
-def _pass_through(_: Any, hidden_states: Any, *__: Any, **___: Any) -> Any:
+def _pass_through(_: nn.Module, hidden_states: torch.Tensor, *__: object, **___: object) -> torch.Tensor:
     return hidden_states

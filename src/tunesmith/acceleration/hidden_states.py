@@ -13,15 +13,17 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tunesmith.data.cache import new_entry, open_entry
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import DTypeLike
+
+    from tunesmith.types import Array
 
 FROZEN = "frozen"
 """The folder of the entries within the cache."""
@@ -40,8 +42,8 @@ class States:
         places: [n], consecutive integers that replace the token ids.
     """
 
-    values: NDArray[Any]
-    places: NDArray[Any]
+    values: Array
+    places: Array
 
     def at(self, places: torch.Tensor) -> torch.Tensor:
         """[…, d] in float32, the states of places […]; padding, a number below all places, gets the first token's.
@@ -113,7 +115,7 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def _array(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+def _array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """A new mapped `.npy` file; its space is allocated at once: a full disk would kill the process later."""
     values = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):
@@ -122,5 +124,5 @@ def _array(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def _place_type(first: int, n: int) -> Any:
+def _place_type(first: int, n: int) -> type[np.signedinteger]:
     return np.int32 if first + n < 2**31 else np.int64

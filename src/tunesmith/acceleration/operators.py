@@ -10,13 +10,16 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
+Operator = Callable[..., Any]
+"""An operator of torch: arguments and results are as its schema says."""
+
 
 @functools.cache
-def find(name: str) -> Callable[..., Any] | None:
+def find(name: str) -> Operator | None:
     """An operator by its dotted name within torch (`ops.mkldnn._linear_pointwise`); None where it is absent."""
     import torch
 
-    found: Any = torch
+    found: object = torch
     for part in name.split("."):
         found = getattr(found, part, None)  # `torch.ops` finds an operator, or raises AttributeError
         if found is None:
@@ -24,7 +27,7 @@ def find(name: str) -> Callable[..., Any] | None:
     return found if callable(found) else None
 
 
-def need(name: str) -> Callable[..., Any]:
+def need(name: str) -> Operator:
     """The same, for a trick that is only installed where it is there.
 
     Raises:

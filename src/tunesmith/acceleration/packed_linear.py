@@ -10,13 +10,19 @@ from __future__ import annotations
 import functools
 import weakref
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from tunesmith.acceleration import operators, patching
+
+if TYPE_CHECKING:
+    from transformers.pytorch_utils import Conv1D
+
+_State = tuple[torch.dtype, int, int, int | None]
+"""Arithmetic, address and version of a weight, and version of its bias: what a packed copy was made of."""
 
 _MOST_BYTES = 2 << 30
 _LEAST_WEIGHTS = 1 << 16
@@ -25,7 +31,7 @@ _PACK, _MULTIPLY = "ops.mkldnn._reorder_linear_weight", "ops.mkldnn._linear_poin
 _HAS_BF16 = "ops.mkldnn._is_mkldnn_bf16_supported"
 
 # Beside the layers, not in them: a packed weight cannot be copied with its model.
-_PACKED: weakref.WeakKeyDictionary[nn.Module, tuple[Any, PackedLinear]] = weakref.WeakKeyDictionary()
+_PACKED: weakref.WeakKeyDictionary[nn.Module, tuple[_State, PackedLinear]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def install(model: nn.Module) -> str:
     if not can_pack(torch.float32):
         absent = operators.note_of_absent((_PACK, _MULTIPLY), "the product of packed weights")
         return absent if _has_onednn() else ""
-    layers: list[Any] = [module for module in model.modules() if _is_worth_packing(module)]
+    layers: list[nn.Linear | Conv1D] = [module for module in model.modules() if _is_worth_packing(module)]
     if sum(layer.weight.numel() * layer.weight.element_size() for layer in layers) <= _MOST_BYTES:
         for layer in layers:
             patching.install(layer, _forward)
@@ -123,7 +129,7 @@ def _is_worth_packing(module: Any) -> bool:
     return is_large and not module.weight.is_inference()  # whose changes nobody counts
 
 
-def _forward(layer: Any, x: torch.Tensor) -> Any:
+def _forward(layer: nn.Linear | Conv1D, x: torch.Tensor) -> torch.Tensor:
     """In place of a layer's stock forward pass."""
     if torch.is_grad_enabled() or x.device.type != "cpu":
         return type(layer).forward(layer, x)
@@ -134,10 +140,10 @@ def _forward(layer: Any, x: torch.Tensor) -> Any:
     return _packed(layer, dtype)(x.to(dtype))
 
 
-def _packed(layer: Any, dtype: torch.dtype) -> PackedLinear:
+def _packed(layer: nn.Linear | Conv1D, dtype: torch.dtype) -> PackedLinear:
     """The layer's weight as it is now, packed."""
     weight, bias = layer.weight, layer.bias
-    state = (dtype, weight.data_ptr(), weight._version, None if bias is None else bias._version)
+    state: _State = (dtype, weight.data_ptr(), weight._version, None if bias is None else bias._version)
     kept = _PACKED.get(layer)
     if kept is None or kept[0] != state:
         # Ordinary tensors, also when the first pass is one of inference.

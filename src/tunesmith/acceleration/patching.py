@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import types
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import nn
 
-Forward = Callable[..., Any]
+Forward = Callable[..., object]
 """Takes the module first, then what the module is called with."""
 
 

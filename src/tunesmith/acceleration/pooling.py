@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.acceleration import patching
 from tunesmith.models import heads
@@ -10,6 +10,7 @@ from tunesmith.models import heads
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from transformers.models.bert.modeling_bert import BertLayer
 
 
 def install(model: nn.Module) -> str:
@@ -26,17 +27,24 @@ def install(model: nn.Module) -> str:
     return ""
 
 
-def _pool(layer: Any, hidden_states: torch.Tensor, attention_mask: Any = None, *_: Any, **__: Any) -> Any:
+def _pool(
+    layer: BertLayer,
+    hidden_states: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    *_: object,
+    **__: object,
+) -> torch.Tensor:
     """H' [b, 1, d] of hidden states h [b, s, d]; b batch, s tokens, d features; never in half precision."""
     if hidden_states.dtype.itemsize < 4:
         hidden_states = hidden_states.float()
     real = _weights_of_tokens(hidden_states, attention_mask)  # [b, s, 1]
     mean = (hidden_states * real).sum(1, keepdim=True) / real.sum(1, keepdim=True)
     pooled = layer.attention.output.LayerNorm(hidden_states[:, :1] + heads.MEAN_SCALE * mean)
-    return layer.output.LayerNorm(pooled)
+    features: torch.Tensor = layer.output.LayerNorm(pooled)
+    return features
 
 
-def real_tokens(mask: Any) -> torch.Tensor | None:
+def real_tokens(mask: torch.Tensor | None) -> torch.Tensor | None:
     """Where a token is, [b, s], from what transformers hands to a layer; None when no token is padding.
 
     That is nothing, or a mask [b, 1, q, s]: true or 0.0 where a token is real.
@@ -50,7 +58,7 @@ def real_tokens(mask: Any) -> torch.Tensor | None:
     return real
 
 
-def _weights_of_tokens(hidden_states: torch.Tensor, mask: Any) -> torch.Tensor:
+def _weights_of_tokens(hidden_states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """1 for real tokens and 0 for padding, [b, s, 1]."""
     real = real_tokens(mask)
     if real is None:

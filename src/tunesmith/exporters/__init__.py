@@ -7,15 +7,18 @@ folder gives the same answers as the run, and makes it appear as a whole or not 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.encoded import Encoded
 from tunesmith.errors import ModelError, UserError
 from tunesmith.registry import Registry
 from tunesmith.tasks import Task
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Exporter:
     """
 
     summary: str
-    write: Callable[[Source, Path], Mapping[str, Any]]
+    write: Callable[[Source, Path], JsonObject]
     runtime: str
     generates: bool = False
     modules: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import ModelError
 from tunesmith.inference.onnx import OnnxModel
@@ -20,6 +20,9 @@ from tunesmith.models.positions import position_limit
 
 if TYPE_CHECKING:
     import torch
+    from transformers.utils import ModelOutput
+
+    from tunesmith.types import JsonObject, Model, Tokenizer
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _OUTPUTS = ("logits", "start_logits", "end_logits")
@@ -31,7 +34,7 @@ LARGEST_MESSAGE_BYTES = 1_800_000_000
 """Above this, weights go into a file beside model.onnx: a protobuf message ends at 2 GB."""
 
 
-def write_graph(model: Any, tokenizer: Any, file: Path) -> dict[str, Any]:
+def write_graph(model: Model, tokenizer: Tokenizer, file: Path) -> JsonObject:
     """Writes a model's forward pass as ONNX.
 
     Args:
@@ -55,7 +58,7 @@ def write_graph(model: Any, tokenizer: Any, file: Path) -> dict[str, Any]:
     sizes = {0: "batch", 1: "sequence"}
     try:
         with quietly(), torch.no_grad():
-            program: Any = torch.onnx.export(
+            program = torch.onnx.export(
                 module,
                 tuple(example[name] for name in names),
                 input_names=names,
@@ -75,18 +78,18 @@ def write_graph(model: Any, tokenizer: Any, file: Path) -> dict[str, Any]:
     return {"inputs": names, "outputs": outputs, "opset": program.model.opset_imports[""]}
 
 
-def _inputs_of(model: Any, tokenizer: Any) -> list[str]:
+def _inputs_of(model: Model, tokenizer: Tokenizer) -> list[str]:
     """The inputs that the model takes and its tokenizer returns."""
     taken = inspect.signature(model.forward).parameters
     made = {"attention_mask", *tokenizer.model_input_names}
     return [name for name in _INPUTS if name in taken and name in made]
 
 
-def _outputs_of(output: Any) -> list[str]:
+def _outputs_of(output: ModelOutput) -> list[str]:
     return [name for name in _OUTPUTS if getattr(output, name, None) is not None]
 
 
-def _batch(model: Any, rows: int, tokens: int, names: Sequence[str]) -> dict[str, torch.Tensor]:
+def _batch(model: Model, rows: int, tokens: int, names: Sequence[str]) -> dict[str, torch.Tensor]:
     """A batch of arbitrary tokens; from the second row on, the end is padding."""
     import torch
 
@@ -100,7 +103,7 @@ def _batch(model: Any, rows: int, tokens: int, names: Sequence[str]) -> dict[str
     return {name: batch[name] for name in names}
 
 
-def _by_position(model: Any, names: Sequence[str], outputs: Sequence[str]) -> Any:
+def _by_position(model: Model, names: Sequence[str], outputs: Sequence[str]) -> torch.nn.Module:
     """The model as a module that takes and returns plain tensors."""
     import torch
 
@@ -116,7 +119,7 @@ def _by_position(model: Any, names: Sequence[str], outputs: Sequence[str]) -> An
     return ByPosition().eval()
 
 
-def _compare(model: Any, names: Sequence[str], file: Path, *, longest: int) -> None:
+def _compare(model: Model, names: Sequence[str], file: Path, *, longest: int) -> None:
     """Compares the graph with the model on other shapes than that of the trace."""
     import torch
 
@@ -136,7 +139,7 @@ def _compare(model: Any, names: Sequence[str], file: Path, *, longest: int) -> N
                 )
 
 
-def _weights_bytes(model: Any) -> int:
+def _weights_bytes(model: Model) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 

@@ -17,12 +17,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.inference.onnx import OnnxModel
+
+if TYPE_CHECKING:
+    import torch
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+    from tunesmith.types import Config
 
 _SHARE = 0.7
 """Share of an outlier that is moved into the weights. RMS error of the logits of the default model on banking77:
@@ -32,7 +38,7 @@ Peaks = Mapping[str, NDArray[np.float32]]
 """The largest magnitude of each channel [d], by name of the activation."""
 
 
-def products(graph: Any) -> list[Any]:
+def products(graph: GraphProto) -> list[NodeProto]:
     """The nodes of an ONNX graph that multiply with constant weights [d, k], except the last ones.
 
     The last ones are the head: it is small, and its rounding would directly affect the logits.
@@ -48,7 +54,7 @@ def products(graph: Any) -> list[Any]:
 _LINEAR = ("MatMul", "Gemm")
 
 
-def _last_of(graph: Any, linear: Mapping[str, Any]) -> set[str]:
+def _last_of(graph: GraphProto, linear: Mapping[str, NodeProto]) -> set[str]:
     """The nodes with a path to an output that passes no other such node."""
     makers = {name: node for node in graph.node for name in node.output}
     found: set[str] = set()
@@ -67,7 +73,7 @@ def _last_of(graph: Any, linear: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def find_peaks(file: Path, config: Any, batches: Iterable[Mapping[str, Any]]) -> Peaks:
+def find_peaks(file: Path, config: Config, batches: Iterable[Mapping[str, torch.Tensor]]) -> Peaks:
     """Runs calibration rows through a graph and records the inputs of its products.
 
     Args:
@@ -96,7 +102,7 @@ def find_peaks(file: Path, config: Any, batches: Iterable[Mapping[str, Any]]) ->
     return peaks
 
 
-def smooth(model: Any, peaks: Peaks) -> int:
+def smooth(model: ModelProto, peaks: Peaks) -> int:
     """Moves outliers of a loaded graph into its weights, in place.
 
     Args:
@@ -137,7 +143,7 @@ def _factors(peaks: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.maximum(peaks / middle, 1.0) ** _SHARE, dtype=np.float32)
 
 
-def _scale_rows(tensor: Any, factors: NDArray[np.float32]) -> None:
+def _scale_rows(tensor: TensorProto, factors: NDArray[np.float32]) -> None:
     import onnx
 
     scaled = onnx.numpy_helper.to_array(tensor) * factors[:, None]

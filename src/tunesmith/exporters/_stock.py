@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.acceleration import pooling
 from tunesmith.exporters import Source
@@ -14,10 +14,15 @@ from tunesmith.models.quiet import quiet
 from tunesmith.models.resolve import resolve_model
 from tunesmith.models.saving import save_model
 
+if TYPE_CHECKING:
+    import torch
+
+    from tunesmith.types import Model
+
 _CARD = "README.md"
 
 
-def write_merged(source: Source, folder: Path, *, dtype: Any = None) -> None:
+def write_merged(source: Source, folder: Path, *, dtype: torch.dtype | None = None) -> None:
     """Writes a plain folder for transformers, with the model card; in another precision, if given."""
     loaded = load_trained(resolve_model(str(source.model)), source.task, device="cpu")
     if dtype is not None:
@@ -28,7 +33,7 @@ def write_merged(source: Source, folder: Path, *, dtype: Any = None) -> None:
         shutil.copyfile(source.model / _CARD, folder / _CARD)
 
 
-def stock_model(source: Source) -> Any:
+def stock_model(source: Source) -> Model:
     """The model with the code of transformers, in evaluation mode.
 
     Only the pooling layer of a sentence encoder is computed as the mean that it is: the same result with less

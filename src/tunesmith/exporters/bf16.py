@@ -6,15 +6,17 @@ float32. A processor without bfloat16 products multiplies the same weights in fl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.exporters import Exporter, Source
 from tunesmith.exporters._stock import write_merged
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
-def _write(source: Source, folder: Path) -> Mapping[str, Any]:
+
+def _write(source: Source, folder: Path) -> JsonObject:
     import torch
 
     from tunesmith.inference.forward import has_bf16

@@ -6,16 +6,18 @@ peft. The weights are written from the loaded model, so the written weights are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.exporters import Exporter, Source
 from tunesmith.exporters._stock import write_merged
 from tunesmith.models.adapters import is_adapter
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
-def _write(source: Source, folder: Path) -> Mapping[str, Any]:
+
+def _write(source: Source, folder: Path) -> JsonObject:
     write_merged(source, folder)
     return {"merged": is_adapter(source.model)}
 

@@ -5,9 +5,8 @@ The folder holds `model.onnx`, the tokenizer and `config.json`. The graph takes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.exporters import Exporter, Source
 from tunesmith.exporters._graph import write_graph
@@ -16,8 +15,11 @@ from tunesmith.inference.exported import GRAPH_FILE
 from tunesmith.models.resolve import resolve_model
 from tunesmith.models.tokenizer import load_tokenizer
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject, Model, Tokenizer
 
-def write_onnx(source: Source, folder: Path) -> tuple[Any, Any, dict[str, Any]]:
+
+def write_onnx(source: Source, folder: Path) -> tuple[Model, Tokenizer, JsonObject]:
     """Writes graph, tokenizer and config; returns the model, the tokenizer, and facts of the graph."""
     model = stock_model(source)
     tokenizer = load_tokenizer(resolve_model(str(source.model)))
@@ -27,7 +29,7 @@ def write_onnx(source: Source, folder: Path) -> tuple[Any, Any, dict[str, Any]]:
     return model, tokenizer, facts
 
 
-def _write(source: Source, folder: Path) -> Mapping[str, Any]:
+def _write(source: Source, folder: Path) -> JsonObject:
     return write_onnx(source, folder)[2]
 
 

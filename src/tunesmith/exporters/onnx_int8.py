@@ -9,9 +9,9 @@ docs/export.md has the variants that were tried on the default model, with figur
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith._telemetry import import_onnxruntime
 from tunesmith.data.batches import collate, plan_in_order
@@ -22,10 +22,16 @@ from tunesmith.exporters._smoothing import find_peaks, products, smooth
 from tunesmith.exporters.onnx import write_onnx
 from tunesmith.inference.exported import GRAPH_FILE
 
+if TYPE_CHECKING:
+    import torch
+    from onnx import ModelProto
+
+    from tunesmith.types import JsonObject
+
 _CALIBRATION_TOKENS = 512
 
 
-def _write(source: Source, folder: Path) -> Mapping[str, Any]:
+def _write(source: Source, folder: Path) -> JsonObject:
     import onnx
 
     precise = source.scratch / "float32"
@@ -42,12 +48,12 @@ def _write(source: Source, folder: Path) -> Mapping[str, Any]:
     return {**facts, "calibration_rows": len(rows), "int8_products": quantized}
 
 
-def _batches(rows: Encoded, pad_token_id: int) -> Iterator[Mapping[str, Any]]:
+def _batches(rows: Encoded, pad_token_id: int) -> Iterator[dict[str, torch.Tensor]]:
     for sequences in plan_in_order(rows.lengths, _CALIBRATION_TOKENS):
         yield collate(rows.take(sequences), pad_token_id=pad_token_id)
 
 
-def _quantize(graph: Any, scratch: Path, file: Path) -> int:
+def _quantize(graph: ModelProto, scratch: Path, file: Path) -> int:
     """Writes the graph with products in eight bits, and returns their number."""
     import onnx
 

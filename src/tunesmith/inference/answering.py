@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.encoded import Encoded
 from tunesmith.inference.forward import Advance, Outputs, forward
 from tunesmith.inference.generation import generate
 from tunesmith.tasks import EncodeOptions, EvalPredictions, LabelSchema, Task, Values
 
+if TYPE_CHECKING:
+    from tunesmith.types import Model, Tokenizer
+
 
 def score(
     task: Task,
-    model: Any,
-    tokenizer: Any,
+    model: Model,
+    tokenizer: Tokenizer,
     columns: Values,
     encoded: Encoded,
     *,
@@ -47,7 +50,7 @@ def score(
 
 
 def answer(
-    task: Task, model: Any, tokenizer: Any, columns: Values, encoded: Encoded, *, bf16: bool = False
+    task: Task, model: Model, tokenizer: Tokenizer, columns: Values, encoded: Encoded, *, bf16: bool = False
 ) -> EvalPredictions:
     """Predictions for rows without labels, ready to be decoded to answers.
 
@@ -69,8 +72,8 @@ def answer(
 
 def with_samples(
     task: Task,
-    model: Any,
-    tokenizer: Any,
+    model: Model,
+    tokenizer: Tokenizer,
     evaluated: EvalPredictions,
     n: int,
     max_length: int,

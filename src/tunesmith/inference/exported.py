@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.acceleration import accelerated
 from tunesmith.errors import ModelError, UserError
@@ -20,6 +20,9 @@ from tunesmith.models.tokenizer import load_tokenizer
 from tunesmith.run import read_json
 from tunesmith.tasks import TASKS, Task
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
 EXPORT_FILE = "export.json"
 GRAPH_FILE = "model.onnx"
 
@@ -29,7 +32,7 @@ def is_export(path: str | Path) -> bool:
     return (Path(path) / EXPORT_FILE).is_file()
 
 
-def facts_of(path: str | Path) -> dict[str, Any]:
+def facts_of(path: str | Path) -> JsonObject:
     """The content of `export.json`.
 
     Raises:
@@ -38,7 +41,7 @@ def facts_of(path: str | Path) -> dict[str, Any]:
     return read_json(Path(path) / EXPORT_FILE)
 
 
-def load_export(path: str | Path) -> tuple[Task, LoadedModel, int | None, list[dict[str, Any]]]:
+def load_export(path: str | Path) -> tuple[Task, LoadedModel, int | None, list[JsonObject]]:
     """The task, the model, the overlap of windows in tokens (None: the default), and the columns of the run.
 
     Args:

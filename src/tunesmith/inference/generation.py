@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +16,22 @@ from tunesmith.models.device import autocast, to_device
 from tunesmith.models.padding import padding_matters
 from tunesmith.models.trial import is_close, two_texts
 
+if TYPE_CHECKING:
+    import torch
+
+    from tunesmith.types import Model, Tokenizer
+
 _TOKENS_PER_BATCH = 4096
 _SAMPLING_SEED = 0
 _TOLERANCE = 1e-4
 """Tolerance relative to the largest score: wrongly counted positions change 1e-2 of it and more."""
 
-_PADDED: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
+_PADDED: weakref.WeakKeyDictionary[Model, bool] = weakref.WeakKeyDictionary()
 
 
 def generate(
-    model: Any,
-    tokenizer: Any,
+    model: Model,
+    tokenizer: Tokenizer,
     encoded: Encoded,
     *,
     tokens_per_batch: int = _TOKENS_PER_BATCH,
@@ -63,7 +68,7 @@ def generate(
     return texts
 
 
-def _reads_past_padding(model: Any, tokenizer: Any) -> bool:
+def _reads_past_padding(model: Model, tokenizer: Tokenizer) -> bool:
     """Whether a prompt that is padded on the left gives the same result as alone.
 
     Classes that count positions from the first token of a batch, or carry a state through the padding, give
@@ -76,13 +81,13 @@ def _reads_past_padding(model: Any, tokenizer: Any) -> bool:
     return _PADDED[model]
 
 
-def _same_alone(model: Any, tokenizer: Any) -> bool:
+def _same_alone(model: Model, tokenizer: Tokenizer) -> bool:
     """Compares the scores of the first generated token of two prompts, together and alone."""
     texts = two_texts(model)
     rows = [ids[mask.bool()].tolist() for ids, mask in zip(*texts.values(), strict=True)]
     prompts = Encoded.of({"input_ids": rows}, rows=[0, 1], n_rows=2)
 
-    def scores(which: list[int]) -> Any:
+    def scores(which: list[int]) -> tuple[torch.Tensor, ...]:
         batch = collate(
             prompts.take(np.array(which)), pad_token_id=tokenizer.pad_token_id, padding_side="left"
         )
@@ -90,7 +95,8 @@ def _same_alone(model: Any, tokenizer: Any) -> bool:
             **to_device(batch, model), max_new_tokens=1, min_new_tokens=1, num_beams=1, do_sample=False,
             output_logits=True, return_dict_in_generate=True, pad_token_id=tokenizer.pad_token_id,
         )  # fmt: skip
-        return written.logits
+        steps: tuple[torch.Tensor, ...] = written.logits
+        return steps
 
     with evaluating(model):
         together = scores([0, 1])
@@ -98,7 +104,7 @@ def _same_alone(model: Any, tokenizer: Any) -> bool:
     return all(is_close(together[0][row], alone[row][0][0], _TOLERANCE) for row in (0, 1))
 
 
-def _texts(model: Any, tokenizer: Any, prompts: Encoded, sequences: NDArray[np.int64]) -> list[str]:
+def _texts(model: Model, tokenizer: Tokenizer, prompts: Encoded, sequences: NDArray[np.int64]) -> list[str]:
     is_decoder = not model.config.is_encoder_decoder
     batch = collate(
         prompts.take(sequences),
@@ -112,7 +118,7 @@ def _texts(model: Any, tokenizer: Any, prompts: Encoded, sequences: NDArray[np.i
     return list(tokenizer.batch_decode(written, skip_special_tokens=True))
 
 
-def _end_tokens(model: Any) -> set[int]:
+def _end_tokens(model: Model) -> set[int]:
     ends = model.generation_config.eos_token_id
     return set(ends) if isinstance(ends, list) else {ends}
 

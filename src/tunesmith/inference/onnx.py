@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith._telemetry import import_onnxruntime
 
 if TYPE_CHECKING:
     import torch
+
+    from tunesmith.types import Config
 
 
 class OnnxModel:
@@ -27,7 +29,7 @@ class OnnxModel:
 
     training = False
 
-    def __init__(self, file: Path, config: Any) -> None:
+    def __init__(self, file: Path, config: Config) -> None:
         import torch
 
         onnxruntime = import_onnxruntime()

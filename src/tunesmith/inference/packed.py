@@ -7,7 +7,7 @@ text, and some classes ignore where positions restart. A text after another one 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,11 +19,16 @@ from tunesmith.models.out_of_memory import is_out_of_memory
 from tunesmith.models.trial import is_close, trying, two_texts
 from tunesmith.tasks import Task
 
+if TYPE_CHECKING:
+    import torch
+
+    from tunesmith.types import Model
+
 _TOLERANCE = 1e-5
 """Tolerance relative to the largest output: families that work differ by about 1e-7, others by 1e-4 and more."""
 
 
-def keeps_packed_texts_apart(task: Task, model: Any, pad_token_id: int) -> bool:
+def keeps_packed_texts_apart(task: Task, model: Model, pad_token_id: int) -> bool:
     """Whether two packed texts give the same outputs as alone.
 
     Args:
@@ -52,6 +57,6 @@ def keeps_packed_texts_apart(task: Task, model: Any, pad_token_id: int) -> bool:
     )
 
 
-def _outputs(task: Task, model: Any, encoded: Encoded, pad_token_id: int) -> Any:
+def _outputs(task: Task, model: Model, encoded: Encoded, pad_token_id: int) -> torch.Tensor:
     """[b, s, v]."""
     return task.forward(model, to_device(collate(encoded, pad_token_id=pad_token_id), model))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from tunesmith.models.loading import LoadedModel, load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.run import Run
 from tunesmith.tasks import TASKS, EncodeOptions, EvalPredictions, Prediction, RowError, Task, Values
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 CHUNK_ROWS = 2048
 
@@ -44,7 +47,7 @@ class Predictor:
         task: Task,
         loaded: LoadedModel,
         overlap: int | None = None,
-        columns: Sequence[Mapping[str, Any]] = (),
+        columns: Sequence[JsonObject] = (),
     ) -> None:
         self.task, self.model, self.tokenizer = task, loaded.model, loaded.tokenizer
         self.bf16, self.notes = loaded.bf16, loaded.notes
@@ -88,7 +91,7 @@ class Predictor:
         while chunk := list(itertools.islice(rows, chunk_rows)):
             yield from self.predict_rows([self._row(text) for text in chunk])
 
-    def predict_rows(self, rows: list[dict[str, Any]]) -> list[Prediction]:
+    def predict_rows(self, rows: list[JsonObject]) -> list[Prediction]:
         """Answers for rows that `task.read` made."""
         examples = _as_examples(self.task, rows)
         full = self._encode(examples, None)
@@ -141,7 +144,7 @@ class Predictor:
             raise RowError(f"this {self.task.name} model needs more than a text: give a row with {needed}.")
         return self.task.text_column
 
-    def _row(self, text: str | Values) -> dict[str, Any]:
+    def _row(self, text: str | Values) -> JsonObject:
         required = {c.name: None for c in self.task.columns if c.required and not c.target}
         row = text if isinstance(text, Mapping) else {self._text_column(): text}
         unknown = row.keys() - {c.name for c in self.task.columns if not c.target}
@@ -152,14 +155,14 @@ class Predictor:
         return self.task.read({**required, **row})
 
 
-def _needed_inputs(task: Task, columns: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _needed_inputs(task: Task, columns: Sequence[JsonObject]) -> tuple[str, ...]:
     """The inputs that every row must have: the required ones, and the optional ones used in training."""
     trained = set(columns[0]) if columns and not has_alternatives(task) else set()
     inputs = [c for c in task.columns if not c.target and (not c.together or c.required)]
     return tuple(c.name for c in inputs if c.required or c.name in trained)
 
 
-def _as_examples(task: Task, rows: list[dict[str, Any]]) -> Examples:
+def _as_examples(task: Task, rows: list[JsonObject]) -> Examples:
     names = [name for name in task.inputs if any(name in row for row in rows)]
     n = len(rows)
     return Examples(

@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 from tunesmith.data.columns import View, choose_view
 from tunesmith.data.examples import distinct_names
@@ -18,7 +18,10 @@ from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.reading import Row, read_rows, read_sample, source_files, source_name, with_variables
 from tunesmith.errors import DataError
 from tunesmith.inference.predictor import CHUNK_ROWS, Predictor
-from tunesmith.tasks import Prediction, RowError, Task, best_answer
+from tunesmith.tasks import Prediction, RowError, Task, Values, best_answer
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 _SAMPLE_ROWS = 500
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
@@ -80,13 +83,13 @@ def _row_of(number: int, text: str, task: Task, needed: Sequence[str]) -> Row:
 def predict_rows(
     predictor: Predictor,
     rows: Source,
-    named: Mapping[str, Any],
+    named: Mapping[str, str | list[str]],
     *,
     keep_bad_rows: bool,
     top_k: int = 1,
     from_files: bool = True,
     names: Mapping[str, str] | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[JsonObject]:
     """One line of output for each row, in order.
 
     Args:
@@ -108,32 +111,26 @@ def predict_rows(
             "there is no text to predict for.",
             remedy="Give texts, a file with rows, or lines on standard input.",
         )
-    location = head[0][0]
     remembered = predictor.columns if from_files or not _has_own_names(predictor.task, sample) else ()
-    view = (
-        choose_view(
-            predictor.task,
-            sample,
-            ReadOptions(named, remembered=remembered),
-            location=location,
-            need_targets=False,
-        )
-        if sample
-        else _NOTHING
-    )
+    options = ReadOptions(named, remembered=remembered)
+    view = _view_of(predictor.task, sample, options, location=head[0][0])
     rest = itertools.chain(head, source)
     while chunk := list(itertools.islice(rest, CHUNK_ROWS)):
-        for (file, row), line in zip(
-            chunk,
-            _predict_chunk(predictor, chunk, view, keep_bad_rows=keep_bad_rows, top_k=top_k),
-            strict=True,
-        ):
+        lines = _predict_chunk(predictor, chunk, view, keep_bad_rows=keep_bad_rows, top_k=top_k)
+        for (file, row), line in zip(chunk, lines, strict=True):
             yield {"row": f"{(names or {}).get(file) or Path(file).name}:{row.line}", **line}
 
 
-def _has_own_names(task: Task, sample: Sequence[Mapping[str, Any]]) -> bool:
+def _has_own_names(task: Task, sample: Sequence[Values]) -> bool:
     """Whether all columns of the rows have names of the task's columns."""
     return {name for row in sample for name in row} <= {column.name for column in task.columns}
+
+
+def _view_of(task: Task, sample: Sequence[Values], options: ReadOptions, *, location: str) -> View:
+    """How the rows are read; without a sample, every row has a problem of its own."""
+    if not sample:
+        return _NOTHING
+    return choose_view(task, sample, options, location=location, need_targets=False)
 
 
 def _predict_chunk(
@@ -143,8 +140,8 @@ def _predict_chunk(
     *,
     keep_bad_rows: bool,
     top_k: int,
-) -> Iterator[dict[str, Any]]:
-    usable: list[dict[str, Any]] = []
+) -> Iterator[JsonObject]:
+    usable: list[JsonObject] = []
     problems: dict[int, str] = {}
     for position, (file, row) in enumerate(chunk):
         try:
@@ -176,7 +173,7 @@ def _predict_chunk(
         yield {**shown, **answer}
 
 
-def _answers(predictor: Predictor, rows: list[dict[str, Any]]) -> list[Prediction | RowError]:
+def _answers(predictor: Predictor, rows: list[JsonObject]) -> list[Prediction | RowError]:
     """An answer for each row, or the error."""
     try:
         return list(predictor.predict_rows(rows)) if rows else []
@@ -186,11 +183,11 @@ def _answers(predictor: Predictor, rows: list[dict[str, Any]]) -> list[Predictio
         return [answer for row in rows for answer in _answers(predictor, [row])]
 
 
-def _shown(task: Task, row: dict[str, Any]) -> dict[str, Any]:
+def _shown(task: Task, row: JsonObject) -> JsonObject:
     return {name: value for name, value in row.items() if name in task.shown}
 
 
-def _usable(predictor: Predictor, row: Row, view: View) -> dict[str, Any]:
+def _usable(predictor: Predictor, row: Row, view: View) -> JsonObject:
     if row.problem:
         raise RowError(row.problem)
     inputs = {column.name for column in predictor.task.columns if not column.target}
@@ -203,7 +200,7 @@ def _usable(predictor: Predictor, row: Row, view: View) -> dict[str, Any]:
 _NOTHING = View({}, dict)
 
 
-def answer_line(predictor: Predictor, prediction: Prediction, top_k: int) -> dict[str, Any]:
+def answer_line(predictor: Predictor, prediction: Prediction, top_k: int) -> JsonObject:
     """A prediction as JSON holds it: the scores of all labels only as far as they are asked for."""
     line = best_answer(predictor.task, prediction)
     others = predictor.task.alternatives
@@ -212,7 +209,7 @@ def answer_line(predictor: Predictor, prediction: Prediction, top_k: int) -> dic
     return line
 
 
-def write_json_lines(lines: Iterable[dict[str, Any]], handle: IO[str]) -> int:
+def write_json_lines(lines: Iterable[JsonObject], handle: IO[str]) -> int:
     """Writes lines at once, and returns their number."""
     count = 0
     for line in lines:
@@ -221,7 +218,7 @@ def write_json_lines(lines: Iterable[dict[str, Any]], handle: IO[str]) -> int:
     return count
 
 
-def write_csv(lines: Iterable[dict[str, Any]], handle: IO[str]) -> int:
+def write_csv(lines: Iterable[JsonObject], handle: IO[str]) -> int:
     """Writes lines as CSV with one header; nested values as JSON, formulas as text.
 
     A column may first occur in any line, but the header comes first, so the lines wait in an unnamed file.
@@ -257,7 +254,7 @@ class _LineEnds:
         return self._handle.write(row.removesuffix("\r\n") + "\n")
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> object:
     if isinstance(value, (list, dict)):
         return json.dumps(value, ensure_ascii=False)
     return f"'{value}" if isinstance(value, str) and _is_formula(value) else value

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import RecipeError
 from tunesmith.models.heads import find_head
@@ -24,7 +24,11 @@ from tunesmith.models.resolve import ADAPTER_FILE
 from tunesmith.models.trial import is_close, known_texts, outputs, trying
 
 if TYPE_CHECKING:
+    import torch
     from peft import LoraConfig, PeftModel
+    from torch import nn
+
+    from tunesmith.types import Model
 
 _TASK_TYPES = {
     "AutoModelForSequenceClassification": "SEQ_CLS",
@@ -54,8 +58,8 @@ class LoraSettings:
 
 
 def add_lora(
-    model: Any, auto_class: str, settings: LoraSettings, *, base: str, seed: int, whole: Sequence[str] = ()
-) -> Any:
+    model: Model, auto_class: str, settings: LoraSettings, *, base: str, seed: int, whole: Sequence[str] = ()
+) -> PeftModel:
     """Puts an adapter into a model, in place; only the adapter and the modules that learn whole stay trainable.
 
     Args:
@@ -91,7 +95,7 @@ def add_lora(
 
 
 def _lora_config(
-    model: Any, auto_class: str, settings: LoraSettings, *, base: str, whole: Sequence[str]
+    model: Model, auto_class: str, settings: LoraSettings, *, base: str, whole: Sequence[str]
 ) -> LoraConfig:
     import peft
 
@@ -110,7 +114,7 @@ def _lora_config(
     )
 
 
-def _put_in(model: Any, config: LoraConfig, seed: int) -> PeftModel:
+def _put_in(model: Model, config: LoraConfig, seed: int) -> PeftModel:
     """The model with an adapter whose weights are drawn from the seed."""
     import peft
     import torch
@@ -121,7 +125,7 @@ def _put_in(model: Any, config: LoraConfig, seed: int) -> PeftModel:
         return peft.get_peft_model(model, config)
 
 
-def _acts(model: Any) -> bool:
+def _acts(model: Model) -> bool:
     """Whether any adapter has a part in what the model makes of two texts."""
     import torch
 
@@ -134,7 +138,7 @@ def _acts(model: Any) -> bool:
     return any(gradient is not None and bool(gradient.any()) for gradient in found)
 
 
-def whole_modules(model: Any, new_weights: Iterable[str], *, has_head: bool) -> tuple[str, ...]:
+def whole_modules(model: Model, new_weights: Iterable[str], *, has_head: bool) -> tuple[str, ...]:
     """Names of the modules that an adapter trains whole: the head, and what holds weights that the files lack.
 
     Args:
@@ -156,7 +160,7 @@ def whole_modules(model: Any, new_weights: Iterable[str], *, has_head: bool) -> 
     return (*found, *(name for name in new if not f"{name}.".startswith(inside)))
 
 
-def _apart(name: str, module: Any) -> list[str]:
+def _apart(name: str, module: nn.Module) -> list[str]:
     """A head, or its parts where peft would wrap one of them once more by its name."""
     if not any(inner.endswith(_HEADS_OF_PEFT) for inner, _ in module.named_modules() if inner):
         return [name]
@@ -166,7 +170,7 @@ def _apart(name: str, module: Any) -> list[str]:
     ]
 
 
-def _unadaptable(model: Any, targets: Sequence[str] | str) -> tuple[str, ...]:
+def _unadaptable(model: Model, targets: Sequence[str] | str) -> tuple[str, ...]:
     """Linear layers that `auto` leaves as they are: an adapter would not act in them, or do something else.
 
     These are subclasses that compute more than a product (routers of experts), layers whose weights are read by
@@ -191,11 +195,11 @@ def _unadaptable(model: Any, targets: Sequence[str] | str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _called_modules(model: Any) -> dict[str, bool]:
+def _called_modules(model: Model) -> dict[str, bool]:
     """The modules that compute when a few texts are read, and whether one is a linear layer that does more."""
     called: dict[str, bool] = {}
 
-    def note(module: Any, given: Any, output: Any, *, name: str) -> None:
+    def note(module: nn.Module, given: tuple[torch.Tensor, ...], output: object, *, name: str) -> None:
         called[name] = called.get(name, False) or _does_more(module, given, output)
 
     handles = [
@@ -211,7 +215,7 @@ def _called_modules(model: Any) -> dict[str, bool]:
     return called
 
 
-def _does_more(module: Any, given: Any, output: Any) -> bool:
+def _does_more(module: nn.Module, given: tuple[torch.Tensor, ...], output: object) -> bool:
     """Whether a subclass of a linear layer gives something else than the product (routers of experts do)."""
     import torch
     from torch import nn
@@ -224,7 +228,7 @@ def _does_more(module: Any, given: Any, output: Any) -> bool:
     return not is_close(output, F.linear(given[0], module.weight, module.bias), _TOLERANCE)
 
 
-def _is_refused(model: Any, name: str) -> bool:
+def _is_refused(model: Model, name: str) -> bool:
     """Whether peft lets no adapter into this layer of this family."""
     from peft.tuners import tuners_utils
 
@@ -243,7 +247,7 @@ def _below(modules: Sequence[str]) -> str | None:
     return rf"(?:{names})(?:\..*)?" if modules else None
 
 
-def merge_adapter(model: Any, folder: Path) -> Any:
+def merge_adapter(model: Model, folder: Path) -> Model:
     """The base model with a saved adapter added to its weights: a plain model of transformers.
 
     Args:
@@ -264,7 +268,7 @@ def merge_adapter(model: Any, folder: Path) -> Any:
     return merged.requires_grad_(True)
 
 
-def _load_whole(adapted: Any, folder: Path) -> None:
+def _load_whole(adapted: PeftModel, folder: Path) -> None:
     """Loads what peft has left out with no more than a warning: it misses renamed modules of a few families."""
     import torch
     from safetensors import safe_open

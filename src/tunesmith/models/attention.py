@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tunesmith.types import Model
+
 
 SHORT_TEXT_TOKENS = 128
 """Up to so many tokens, `eager` is as fast as `sdpa`."""
 
 
-def choose_attention(model: Any, wanted: str) -> str:
+def choose_attention(model: Model, wanted: str) -> str:
     """Sets an implementation where the model has it; returns the one in use.
 
     Several families have one implementation alone (Gemma 2 and GPT-OSS `eager`, FNet and Mamba no attention).

@@ -6,7 +6,7 @@ transformers suggests: BERT is listed among the models that write, and reads the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import ModelError
 from tunesmith.models.out_of_memory import refuse_too_large
@@ -19,13 +19,15 @@ from tunesmith.tasks import Task
 if TYPE_CHECKING:
     import torch
 
+    from tunesmith.types import Model, Tokenizer
+
 _SHORT, _LONG = 24, 72
 """Tokens of the texts; more than recurrent layers read in one piece where a backward pass is tried."""
 _TOLERANCE = 1e-4
 """Of the largest output: what a later token changes in models that read both ways is 1e-2 and more."""
 
 
-def try_out(files: ModelFiles, model: Any, tokenizer: Any, task: Task, *, learns: bool) -> None:
+def try_out(files: ModelFiles, model: Model, tokenizer: Tokenizer, task: Task, *, learns: bool) -> None:
     """Tries a model on a few texts, and measures whether their padding matters.
 
     Args:
@@ -65,7 +67,7 @@ def try_out(files: ModelFiles, model: Any, tokenizer: Any, task: Task, *, learns
 
 
 def _run(
-    model: Any, tokenizer: Any, task: Task, *, learns: bool
+    model: Model, tokenizer: Tokenizer, task: Task, *, learns: bool
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Everything that a task will ask of the model; the short texts, and what comes out of them."""
     batch = real_texts(model, tokenizer, task, _at_most(model, _SHORT))
@@ -79,17 +81,17 @@ def _run(
     return batch, before
 
 
-def _at_most(model: Any, tokens: int) -> int:
+def _at_most(model: Model, tokens: int) -> int:
     return min(tokens, usable_positions(model) or tokens)
 
 
-def _write_tokens(model: Any, batch: dict[str, torch.Tensor]) -> None:
+def _write_tokens(model: Model, batch: dict[str, torch.Tensor]) -> None:
     """Lets a model write after the first text; the second token is computed from what the first has left."""
     prompt = {name: tensor[:1] for name, tensor in batch.items() if not name.startswith("decoder")}
     model.generate(**prompt, max_new_tokens=2, min_new_tokens=2, num_beams=1, do_sample=False)
 
 
-def _learn(model: Any, batch: dict[str, torch.Tensor]) -> None:
+def _learn(model: Model, batch: dict[str, torch.Tensor]) -> None:
     """A forward pass as in training over a text of a usual length, and a backward pass to the token table."""
     import torch
 
@@ -98,7 +100,7 @@ def _learn(model: Any, batch: dict[str, torch.Tensor]) -> None:
         torch.autograd.grad(outputs(model, batch).sum(), table, allow_unused=True)
 
 
-def _reads_ahead(model: Any, batch: dict[str, torch.Tensor], before: torch.Tensor) -> bool:
+def _reads_ahead(model: Model, batch: dict[str, torch.Tensor], before: torch.Tensor) -> bool:
     """Whether the last token of the first text changes what is predicted before it."""
     last = int(batch["attention_mask"][0].sum()) - 1
     changed = batch["input_ids"].clone()

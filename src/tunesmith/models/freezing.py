@@ -5,13 +5,16 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import RecipeError, did_you_mean
 from tunesmith.models import heads
 
+if TYPE_CHECKING:
+    from tunesmith.types import Model
 
-def freeze_body(model: Any) -> None:
+
+def freeze_body(model: Model) -> None:
     """Keeps everything but the head."""
     head = heads.find_head(model, model.config.num_labels)
     for parameter in model.parameters():
@@ -19,7 +22,7 @@ def freeze_body(model: Any) -> None:
     head.requires_grad_(True)
 
 
-def freeze_bottom(model: Any, n_layers: int) -> None:
+def freeze_bottom(model: Model, n_layers: int) -> None:
     """Keeps the embeddings and the lowest layers.
 
     Args:
@@ -41,13 +44,13 @@ def freeze_bottom(model: Any, n_layers: int) -> None:
         module.requires_grad_(False)
 
 
-def freeze_embeddings(model: Any) -> None:
+def freeze_embeddings(model: Model) -> None:
     """Keeps the embeddings."""
     for module in heads.embeddings(model):
         module.requires_grad_(False)
 
 
-def freeze_named(model: Any, patterns: Sequence[str]) -> None:
+def freeze_named(model: Model, patterns: Sequence[str]) -> None:
     """Keeps the parameters whose names match.
 
     Args:
@@ -74,7 +77,7 @@ def freeze_named(model: Any, patterns: Sequence[str]) -> None:
         )
 
 
-def freeze_unsaved(model: Any) -> None:
+def freeze_unsaved(model: Model) -> None:
     """Keeps what `save_pretrained` leaves out: tables that are computed anew when a model is loaded (Marian).
 
     If they were trained, the saved model would be another one.
@@ -88,7 +91,7 @@ def freeze_unsaved(model: Any) -> None:
             parameter.requires_grad_(False)
 
 
-def keep_frozen_parts_still(model: Any) -> None:
+def keep_frozen_parts_still(model: Model) -> None:
     """Puts modules whose weights are all frozen into evaluation mode: no dropout where nothing learns."""
     for module in model.modules():
         parameters = list(module.parameters())

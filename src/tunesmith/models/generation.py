@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,16 @@ from tunesmith.models.positions import position_limit
 from tunesmith.recipe import Recipe
 from tunesmith.tasks import IGNORED, Task
 
+if TYPE_CHECKING:
+    from tunesmith.types import Model, Tokenizer
+
 _USUAL_NEW_TOKENS = 256
 _BANNED = -100.0
 _ROOM = 1.2
 """Answers to come may be longer than those of the training rows."""
 
 
-def set_generation(model: Any, tokenizer: Any, task: Task, recipe: Recipe, train: Encoded) -> Recipe:
+def set_generation(model: Model, tokenizer: Tokenizer, task: Task, recipe: Recipe, train: Encoded) -> Recipe:
     """Puts the settings into the model, and returns the recipe with `auto` filled in.
 
     Args:
@@ -50,7 +53,7 @@ def set_generation(model: Any, tokenizer: Any, task: Task, recipe: Recipe, train
     return recipe.replace(generate={"max_new_tokens": most})
 
 
-def _longest_answer(model: Any, train: Encoded, limit: int) -> int:
+def _longest_answer(model: Model, train: Encoded, limit: int) -> int:
     if not model.config.is_encoder_decoder:
         return min(_USUAL_NEW_TOKENS, max(limit // 2, 1))
     labels = train.ragged["decoder_labels"]
@@ -58,7 +61,7 @@ def _longest_answer(model: Any, train: Encoded, limit: int) -> int:
     return min(math.ceil(_ROOM * longest) + 1, limit - 1)
 
 
-def allow_tokens(model: Any, tokens: NDArray[np.int64]) -> list[int]:
+def allow_tokens(model: Model, tokens: NDArray[np.int64]) -> list[int]:
     """Lifts the model's ban on tokens that the training texts contain.
 
     Models of BART's family carry a bias on their output; one of -10000 says that a token is never written, and

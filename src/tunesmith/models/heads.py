@@ -18,13 +18,16 @@ their weights stay frozen. Training the dense layer too was tried: banking77 tes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from transformers.models.bert.modeling_bert import BertLayer
+
+    from tunesmith.types import JsonObject, Model
 
 POOLING_KEY = "tunesmith_pooling"
 """Entry of config.json that says the last layer is a pooling layer."""
@@ -42,7 +45,7 @@ def can_pool_mean(model_type: str) -> bool:
     return model_type in _BERT_LIKE
 
 
-def has_head(config: Any) -> bool:
+def has_head(config: JsonObject) -> bool:
     """Whether a task's entries of the config ask for a head of its own."""
     return "num_labels" in config
 
@@ -68,7 +71,7 @@ def make_pooling_layer(model: nn.Module) -> None:
     """Turns the last encoder layer, whatever its weights, into a mean-pooling layer; frozen."""
     import torch
 
-    layer = _layers(model)[-1]
+    layer: BertLayer = _layers(model)[-1]
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.zero_()
@@ -89,18 +92,18 @@ def freeze_pooling_layer(model: nn.Module) -> None:
         module.requires_grad_(False)
 
 
-def has_pooling_layer(model: Any) -> bool:
+def has_pooling_layer(model: Model) -> bool:
     """Whether the model's config says that its last layer pools."""
     return bool(getattr(model.config, POOLING_KEY, None))
 
 
-def pooling_layer(model: nn.Module) -> Any:
+def pooling_layer(model: nn.Module) -> BertLayer:
     """The layer that computes the mean.
 
     Raises:
         ModelError: its weights were changed, and it computes something else.
     """
-    layer = _layers(model)[-1]
+    layer: BertLayer = _layers(model)[-1]
     _refuse_trained(layer)
     return layer
 
@@ -132,7 +135,7 @@ def all_layers(model: nn.Module) -> list[nn.Module]:
     return _layers(model)
 
 
-def depths(model: Any) -> dict[str, int]:
+def depths(model: Model) -> dict[str, int]:
     """How far below the head each parameter lies: 0 in the head, 1 in the top layer, most in the embeddings."""
     layers = encoder_layers(model)
     found = {id(p): len(layers) + 1 for module in embeddings(model) for p in module.parameters()}
@@ -141,7 +144,7 @@ def depths(model: Any) -> dict[str, int]:
     return {name: found.get(id(p), 0) for name, p in model.named_parameters()}
 
 
-def embeddings(model: Any) -> list[nn.Module]:
+def embeddings(model: Model) -> list[nn.Module]:
     """The modules below the first layer: all of BERT's embeddings, or the tables of tokens and positions."""
     body = model.base_model
     if getattr(body, "embeddings", None) is not None:
@@ -151,7 +154,7 @@ def embeddings(model: Any) -> list[nn.Module]:
     return [model.get_input_embeddings(), *(table for table in tables if table is not None)]
 
 
-def embedding_dropouts(model: Any) -> list[nn.Module]:
+def embedding_dropouts(model: Model) -> list[nn.Module]:
     """The dropout between embeddings and first layer, where it is a module beside them, as in GPT-2."""
     dropout = getattr(model.base_model, "drop", None)
     return [] if dropout is None else [dropout]
@@ -162,12 +165,12 @@ def embedding_dropouts(model: Any) -> list[nn.Module]:
 _BELOW_LAYERS = ("wpe", "embed_positions", "layernorm_embedding", "project_in")
 
 
-def _has_both(model: Any) -> bool:
+def _has_both(model: Model) -> bool:
     """Whether an encoder and a decoder stand side by side."""
     return bool(getattr(model.config, "is_encoder_decoder", False))
 
 
-def _refuse_trained(layer: Any) -> None:
+def _refuse_trained(layer: BertLayer) -> None:
     silent = (
         layer.attention.self.query,
         layer.attention.self.key,
@@ -181,7 +184,7 @@ def _refuse_trained(layer: Any) -> None:
         )
 
 
-def _layers(model: Any) -> list[Any]:
+def _layers(model: Model) -> list[nn.Module]:
     """The layers of the body: the longest list of modules in it; an encoder's lie below its decoder's."""
     body = model.base_model
     if _has_both(model) and hasattr(body, "encoder") and hasattr(body, "decoder"):
@@ -189,13 +192,14 @@ def _layers(model: Any) -> list[Any]:
     return _longest_stack(body)
 
 
-def _longest_stack(body: Any) -> list[Any]:
+def _longest_stack(body: nn.Module) -> list[nn.Module]:
     from torch import nn
 
     stacks = [list(m) for m in body.modules() if isinstance(m, nn.ModuleList)]
     return max(stacks, key=len, default=[])
 
 
-def _dense(model: Any) -> Any:
+def _dense(model: Model) -> nn.Linear:
     family = _BERT_LIKE[model.config.model_type]
-    return model.bert.pooler.dense if family == "bert" else model.classifier.dense
+    dense: nn.Linear = model.bert.pooler.dense if family == "bert" else model.classifier.dense
+    return dense

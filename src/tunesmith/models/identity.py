@@ -6,15 +6,17 @@ second, and the weights are read anyhow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import RunError
 from tunesmith.models.adapters import is_adapter
 from tunesmith.models.loading import adapter_base
 from tunesmith.models.resolve import ADAPTED_CONFIG_FILE, ADAPTER_FILE, ModelFiles, resolve_model
 from tunesmith.run import sha256_of
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 # What a model computes is decided by these; a folder may hold more.
 _DECISIVE = (
@@ -23,7 +25,7 @@ _DECISIVE = (
 )  # fmt: skip
 
 
-def identify(files: ModelFiles) -> dict[str, Any]:
+def identify(files: ModelFiles) -> JsonObject:
     """What the manifest says of a base model: `found_in`, `revision` (of the Hub, else None), `sha256` by file."""
     found = {
         "found_in": files.kind,
@@ -35,7 +37,7 @@ def identify(files: ModelFiles) -> dict[str, Any]:
     return found
 
 
-def refuse_changed_model(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def refuse_changed_model(name: str, before: JsonObject, now: JsonObject) -> None:
     """Stops a run that would resume with another base model than the one that it began with.
 
     Args:
@@ -60,7 +62,7 @@ def _decisive(folder: Path) -> list[Path]:
     return sorted({path for pattern in _DECISIVE for path in folder.glob(pattern) if path.is_file()})
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _differences(before: JsonObject, now: JsonObject) -> list[str]:
     then, today = before["sha256"], now["sha256"]
     changed = [f"{file} is another" for file in today if file in then and then[file] != today[file]]
     changed += [f"{file} is gone" for file in then if file not in today]

@@ -11,7 +11,7 @@ import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from tunesmith.errors import ModelError, first_line
 from tunesmith.models import heads
@@ -34,7 +34,9 @@ from tunesmith.models.weights import (
 from tunesmith.tasks import LabelSchema, Task, Values, head_scale, prepare_tokenizer
 
 if TYPE_CHECKING:
-    from torch import nn
+    import torch
+
+    from tunesmith.types import Config, JsonObject, Model, Tokenizer
 
 AS_IT_IS = "as it is"
 """A pooling: whatever the model's own layers do, with nothing added."""
@@ -57,8 +59,8 @@ class LoadedModel:
         new_weights: names of the weights that the files lack; they begin from random numbers.
     """
 
-    model: Any
-    tokenizer: Any
+    model: Model
+    tokenizer: Tokenizer
     head_is_new: bool
     added_tokens: tuple[str, ...] = ()
     needs_trained_head: bool = False
@@ -155,7 +157,7 @@ def _choose_pooling_layer(files: ModelFiles, task: Task, pooling: str, *, keep_h
     return "new" if adds else "none"
 
 
-def _make_pooling_layer(model: Any, layer: PoolingLayer) -> None:
+def _make_pooling_layer(model: Model, layer: PoolingLayer) -> None:
     if layer == "new":
         heads.make_pooling_layer(model)
     elif layer == "kept":
@@ -165,12 +167,12 @@ def _make_pooling_layer(model: Any, layer: PoolingLayer) -> None:
 def _open(
     files: ModelFiles,
     task: Task,
-    config: Any,
-    wanted: dict[str, Any],
-    tokenizer: Any,
+    config: Config,
+    wanted: JsonObject,
+    tokenizer: Tokenizer,
     prepare_tokenizer: Callable[[], Sequence[str]],
     seed: int,
-) -> tuple[Any, set[str], Sequence[str]]:
+) -> tuple[Model, set[str], Sequence[str]]:
     """The model with room for every token, the names of the weights that its files lack, and the added tokens."""
     import torch
 
@@ -186,7 +188,7 @@ def _open(
     return model, missing, added
 
 
-def load_trained(files: ModelFiles, task: Task, *, device: Any = None) -> LoadedModel:
+def load_trained(files: ModelFiles, task: Task, *, device: torch.device | str | None = None) -> LoadedModel:
     """A model that was fine-tuned for the task, ready to predict.
 
     Args:
@@ -213,16 +215,21 @@ def load_trained(files: ModelFiles, task: Task, *, device: Any = None) -> Loaded
     return LoadedModel(model.to(device).eval(), tokenizer, head_is_new=False, notes=_padding_notes(model))
 
 
-def _padding_notes(model: Any) -> tuple[str, ...]:
+def _padding_notes(model: Model) -> tuple[str, ...]:
     return (PADDING_NOTE,) if padding_matters(model) else ()
 
 
 def _config(
-    files: ModelFiles, task: Task, label_schema: LabelSchema | None, tokenizer: Any, *, extra_layers: int = 0
-) -> Any:
+    files: ModelFiles,
+    task: Task,
+    label_schema: LabelSchema | None,
+    tokenizer: Tokenizer | None,
+    *,
+    extra_layers: int = 0,
+) -> Config:
     from transformers import CONFIG_MAPPING, AutoConfig
 
-    changes: dict[str, Any] = task.config(label_schema) if label_schema is not None else {}
+    changes: JsonObject = task.config(label_schema) if label_schema is not None else {}
     try:
         if is_adapter(files.path):
             config_class = CONFIG_MAPPING[files.config()["model_type"]]
@@ -256,7 +263,7 @@ def _config(
     return config
 
 
-def _load(files: ModelFiles, task: Task, config: Any) -> tuple[Any, set[str]]:
+def _load(files: ModelFiles, task: Task, config: Config) -> tuple[Model, set[str]]:
     """The model, and the names of the weights that its files lack; an adapter is merged into its base."""
     if not is_adapter(files.path):
         return _from_pretrained(files, task, config)
@@ -288,13 +295,13 @@ def adapter_base(files: ModelFiles) -> str:
     return str(content["base_model_name_or_path"])
 
 
-def _from_pretrained(files: ModelFiles, task: Task, config: Any) -> tuple[nn.Module, set[str]]:
+def _from_pretrained(files: ModelFiles, task: Task, config: Config) -> tuple[Model, set[str]]:
     import torch
     import transformers
     from safetensors import SafetensorError
 
     auto = getattr(transformers, task.auto_class)
-    how: dict[str, Any] = {
+    how: JsonObject = {
         "config": config,
         "dtype": torch.float32,
         "trust_remote_code": False,
@@ -321,7 +328,7 @@ def _from_pretrained(files: ModelFiles, task: Task, config: Any) -> tuple[nn.Mod
     return model, set(info["missing_keys"]) | mismatched
 
 
-def _same_labels(config: dict[str, Any], wanted: dict[str, Any]) -> bool:
+def _same_labels(config: JsonObject, wanted: JsonObject) -> bool:
     """Whether the head that the model has, if it has one, answers what is wanted."""
     if "id2label" not in wanted:
         return True
@@ -329,7 +336,7 @@ def _same_labels(config: dict[str, Any], wanted: dict[str, Any]) -> bool:
     return [names.get(str(i)) for i in range(len(names))] == list(wanted["id2label"].values())
 
 
-def _wants_pooling_layer(config: dict[str, Any], pooling: str, *, keep_head: bool) -> bool:
+def _wants_pooling_layer(config: JsonObject, pooling: str, *, keep_head: bool) -> bool:
     possible = heads.can_pool_mean(str(config.get("model_type")))
     if pooling == "mean" and not possible:
         raise ModelError(
@@ -339,7 +346,7 @@ def _wants_pooling_layer(config: dict[str, Any], pooling: str, *, keep_head: boo
     return pooling == "mean" or (pooling == "auto" and possible and not keep_head)
 
 
-def _renew_head(model: Any, num_labels: int, seed: int, centre: float, scale: float) -> None:
+def _renew_head(model: Model, num_labels: int, seed: int, centre: float, scale: float) -> None:
     """Draws the head anew: weights of another task's head are no start."""
     import torch
 

@@ -18,13 +18,16 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import torch
+
     from tunesmith.models.tensor_tracker import TensorTracker
+    from tunesmith.types import Config, Model
 
 _SHARE_OF_FREE_MEMORY = 0.5
 _SHARE_FOR_TRAINING = 0.85
@@ -39,7 +42,7 @@ _GAPS = 0.3
 _MOMENTS = 2
 _CGROUP = Path("/sys/fs/cgroup")
 
-Forward = Callable[[int, int], tuple[Any, int, int]]
+Forward = Callable[[int, int], tuple["torch.Tensor", int, int]]
 """From sequences and most tokens of each to the model's output, the padded tokens and the longest there were."""
 
 
@@ -142,7 +145,7 @@ def in_gb(n_bytes: float) -> str:
 
 
 def measure_memory(
-    model: Any,
+    model: Model,
     forward: Forward,
     *,
     longest: int,
@@ -188,7 +191,7 @@ class _Passed:
     rounds: bool
 
 
-def _activations(model: Any, forward: Forward, longest: int, passes: int) -> tuple[Activations, bool]:
+def _activations(model: Model, forward: Forward, longest: int, passes: int) -> tuple[Activations, bool]:
     """The activations, and whether shapes are rounded up in training."""
     n = max(1, min(32, longest // 2))
     with _in_training(model):
@@ -207,7 +210,7 @@ def _activations(model: Any, forward: Forward, longest: int, passes: int) -> tup
 
 
 def _pass(
-    model: Any, forward: Forward, sequences: int, tokens: int, before: frozenset[int] = frozenset()
+    model: Model, forward: Forward, sequences: int, tokens: int, before: frozenset[int] = frozenset()
 ) -> _Passed:
     """Runs forward and backward, and follows what was not there before."""
     from torch.nn import functional as F
@@ -234,7 +237,7 @@ def _pass(
     return _Passed(tracker, padded, longest, rounds)
 
 
-def _has_our_blocks(output: Any) -> bool:
+def _has_our_blocks(output: torch.Tensor) -> bool:
     """Whether the written-out blocks, which round shapes up, are among what made this output."""
     seen, left = set(), [output.grad_fn]
     while left:
@@ -249,7 +252,7 @@ def _has_our_blocks(output: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _in_training(model: Any) -> Iterator[None]:
+def _in_training(model: Model) -> Iterator[None]:
     """Training mode, frozen parts still, and random numbers as they were afterwards."""
     import torch
 
@@ -267,7 +270,7 @@ def _in_training(model: Any) -> Iterator[None]:
             model.train(was_training)
 
 
-def use_checkpointing(model: Any) -> None:
+def use_checkpointing(model: Model) -> None:
     """Keeps the inputs of layers alone for the backward pass, and computes the rest again.
 
     The inputs need no gradient of their own for that, so adapters and frozen embeddings are right as they are.
@@ -291,7 +294,7 @@ def use_checkpointing(model: Any) -> None:
         model.disable_input_require_grads()
 
 
-def free_memory(device: Any = None) -> int:
+def free_memory(device: torch.device | None = None) -> int:
     """Bytes that are left on a device; of the machine, or of what this process's group may have of it."""
     import psutil
 
@@ -312,11 +315,11 @@ def _left_in_group(folder: Path) -> int:
         return 2**63 - 1
 
 
-def _bytes(tensor: Any) -> int:
+def _bytes(tensor: torch.Tensor) -> int:
     return int(tensor.numel() * tensor.element_size())
 
 
-def longest_that_fits(config: Any, free_bytes: int | None = None) -> int:
+def longest_that_fits(config: Config, free_bytes: int | None = None) -> int:
     """Tokens of a single text whose activations fit in half of the free memory.
 
     A layer keeps about n·(34·d + 5·a·n) values of two bytes, n tokens, d features, a heads (Korthikanti et

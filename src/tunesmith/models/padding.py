@@ -8,29 +8,38 @@ so they are given texts of one length at a time. Which classes they are is tried
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tunesmith.models.trial import is_close, trying
+
+if TYPE_CHECKING:
+    import torch
+
+    from tunesmith.models.trial import Batch
+    from tunesmith.types import Model
 
 _TOLERANCE = 2e-5
 """Of the largest output: rounding is 1e-6 of it and less, a mask that is ignored 1e-4 and more."""
 
-_MATTERS: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
+_MATTERS: weakref.WeakKeyDictionary[Model, bool] = weakref.WeakKeyDictionary()
 
 
-def padding_matters(model: Any) -> bool:
+def padding_matters(model: Model) -> bool:
     """What `measure_padding` has found; a model that was never measured is taken for one that heeds its mask."""
     return _MATTERS.get(model, False)
 
 
-def measure_padding(model: Any, batch: dict[str, Any], outputs: Any, compute: Any) -> None:
+def measure_padding(
+    model: Model, batch: Batch, outputs: torch.Tensor, compute: Callable[[Model, Batch], torch.Tensor]
+) -> None:
     """Compares texts in one batch with the same texts alone.
 
     Args:
         model: of transformers.
         batch: `input_ids` and `attention_mask`, [b, s], padded on the right, and what else the model needs.
         outputs: of the model for that batch, [b, …].
-        compute: from a batch to outputs.
+        compute: from a model and a batch to outputs.
     """
     for row, length in enumerate(batch["attention_mask"].sum(1).tolist()):
         alone = {name: tensor[row : row + 1, :length] for name, tensor in batch.items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.models.trial import LONGER, trying, two_texts
@@ -15,13 +16,15 @@ from tunesmith.models.trial import LONGER, trying, two_texts
 if TYPE_CHECKING:
     import torch
 
+    from tunesmith.types import Model, Tokenizer
+
 UNLIMITED = 1_000_000
 """Stands for no limit."""
 
-_MEASURED: weakref.WeakKeyDictionary[Any, int | None] = weakref.WeakKeyDictionary()
+_MEASURED: weakref.WeakKeyDictionary[Model, int | None] = weakref.WeakKeyDictionary()
 
 
-def position_limit(model: Any, tokenizer: Any) -> int:
+def position_limit(model: Model, tokenizer: Tokenizer) -> int:
     """The most tokens the model can read at once: as its tables allow, its config says, or its tokenizer."""
     names = ("max_position_embeddings", "n_positions", "max_seq_len")
     limits = [getattr(model.config, name, None) for name in names]
@@ -32,14 +35,14 @@ def position_limit(model: Any, tokenizer: Any) -> int:
     return min(known) if known else UNLIMITED
 
 
-def usable_positions(model: Any) -> int | None:
+def usable_positions(model: Model) -> int | None:
     """Rows of the model's smallest position table that a text can use; None where it has no such table."""
     if model not in _MEASURED:
         _MEASURED[model] = _measured_positions(model)
     return _MEASURED[model]
 
 
-def _measured_positions(model: Any) -> int | None:
+def _measured_positions(model: Model) -> int | None:
     from torch.nn import functional as F
     from torch.overrides import TorchFunctionMode
 
@@ -48,7 +51,13 @@ def _measured_positions(model: Any) -> int | None:
     class Watch(TorchFunctionMode):
         """Notes the tables that are read at consecutive rows, one for each token."""
 
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_function__(
+            self,
+            func: Callable[..., object],
+            types: object,
+            args: tuple[Any, ...] = (),
+            kwargs: dict[str, Any] | None = None,
+        ) -> object:
             given = {**dict(zip(("input", "weight"), args, strict=False)), **(kwargs or {})}
             if func is F.embedding and _is_consecutive(given["input"]):
                 tables.append(int(given["weight"].shape[0] - given["input"].reshape(-1)[0]))
@@ -60,7 +69,7 @@ def _measured_positions(model: Any) -> int | None:
     return min(tables, default=None)
 
 
-def _one_text(model: Any) -> None:
+def _one_text(model: Model) -> None:
     """The first of the two texts, alone."""
     batch = {name: tensor[:1] for name, tensor in two_texts(model).items()}
     if getattr(model.config, "is_encoder_decoder", False):

@@ -11,11 +11,14 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith._telemetry import import_huggingface_hub
 from tunesmith.errors import ModelError
 from tunesmith.models.packaged import packaged_folder
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 # What a model needs and nothing that can be executed.
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md", "LICENSE*"]
@@ -43,7 +46,7 @@ class ModelFiles:
     origin: str
     kind: str = "folder"
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> JsonObject:
         """What `config.json` says, or what stands for it beside an adapter."""
         return dict(json.loads(config_file(self.path).read_text(encoding="utf-8")))
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.models.quiet import quiet
 from tunesmith.models.resolve import ADAPTED_CONFIG_FILE
 from tunesmith.run.files import give_usual_rights, new_folder
 
+if TYPE_CHECKING:
+    from peft import PeftModel
 
-def save_model(model: Any, tokenizer: Any, folder: Path, *, max_length: int, adapter: Any = None) -> None:
+    from tunesmith.types import Model, Tokenizer
+
+
+def save_model(
+    model: Model, tokenizer: Tokenizer, folder: Path, *, max_length: int, adapter: PeftModel | None = None
+) -> None:
     """Writes config, weights (safetensors) and tokenizer; the folder appears whole or not at all.
 
     Args:
@@ -37,7 +44,7 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, max_length: int, ada
         raise
 
 
-def _write_weights(model: Any, adapter: Any, folder: Path) -> None:
+def _write_weights(model: Model, adapter: PeftModel | None, folder: Path) -> None:
     if adapter is None:
         model.save_pretrained(folder)
         return

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
+
+_Owner = torch.Tensor | torch.UntypedStorage
 
 
 class TensorTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -25,12 +27,18 @@ class TensorTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._before = before
         self._events: list[tuple[int, int]] = []  # (number of the storage, bytes more or less)
-        self._alive: dict[int, tuple[int, Any]] = {}
+        self._alive: dict[int, tuple[int, object]] = {}
         self._gradients: set[int] = set()
         self._read: set[int] = set()
         self._made = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         """Lets an operation run, and notes what it has made."""
         self._read.update(self._note_all((args, kwargs)))
         made = func(*args, **(kwargs or {}))
@@ -62,7 +70,7 @@ class TensorTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Storages that came and are alive still."""
         return frozenset(self._alive)
 
-    def _note_all(self, tree: Any) -> range:
+    def _note_all(self, tree: object) -> range:
         """Notes the storages of all tensors; the numbers that new ones were given."""
         first = self._made
         for tensor in tree_iter(tree):
@@ -70,7 +78,7 @@ class TensorTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._note(*_owner(tensor))
         return range(first, self._made)
 
-    def _note(self, owner: Any, key: int, size: int) -> None:
+    def _note(self, owner: _Owner, key: int, size: int) -> None:
         if key in self._alive or key in self._before:
             return
         number, self._made = self._made, self._made + 1
@@ -82,7 +90,7 @@ class TensorTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive.pop(key, None)
 
 
-def _owner(tensor: torch.Tensor) -> tuple[Any, int, int]:
+def _owner(tensor: torch.Tensor) -> tuple[_Owner, int, int]:
     """What holds a tensor's bytes, a key of it and their number."""
     if tensor.is_mkldnn:  # packed by oneDNN: it shares them with no other
         return tensor, id(tensor), tensor.numel() * tensor.element_size()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import ModelError, first_line
 from tunesmith.models.resolve import ModelFiles
+
+if TYPE_CHECKING:
+    from tunesmith.types import Tokenizer
 
 _VOCABULARIES = (
     "tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
 )  # fmt: skip
 
 
-def load_tokenizer(files: ModelFiles) -> Any:
+def load_tokenizer(files: ModelFiles) -> Tokenizer:
     """The model's tokenizer.
 
     Raises:
@@ -47,13 +50,13 @@ def load_tokenizer(files: ModelFiles) -> Any:
     return tokenizer
 
 
-def _with_unknown_token(tokenizer: Any, files: ModelFiles) -> Any:
+def _with_unknown_token(tokenizer: Tokenizer, files: ModelFiles) -> Tokenizer:
     """The tokenizer with the unknown token that its file states, where transformers has lost it.
 
     Version 5 makes every `LlamaTokenizer` anew, without one: it then drops characters that it does not know,
     and says nothing.
     """
-    from tokenizers import Tokenizer
+    import tokenizers
 
     file = files.path / "tokenizer.json"
     if not file.is_file() or tokenizer.unk_token is None:
@@ -63,5 +66,5 @@ def _with_unknown_token(tokenizer: Any, files: ModelFiles) -> Any:
     if stated is None or built["model"].get("unk_token", stated) is not None:
         return tokenizer
     built["model"]["unk_token"] = stated
-    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(built))
+    tokenizer._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(built))
     return tokenizer

@@ -12,13 +12,15 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.tasks import Task
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from tunesmith.types import Model, Tokenizer
 
     Batch = dict[str, torch.Tensor]
 
@@ -30,11 +32,11 @@ _TEXT = "the old cat is near a red dog, and a small blue bird is here again; it 
 _QUESTION = "where is it"
 _SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "mask_token_id")
 
-_TRIED: weakref.WeakKeyDictionary[Any, Batch] = weakref.WeakKeyDictionary()
+_TRIED: weakref.WeakKeyDictionary[Model, Batch] = weakref.WeakKeyDictionary()
 """The first real texts of each model."""
 
 
-def two_texts(model: Any) -> Batch:
+def two_texts(model: Model) -> Batch:
     """A batch of two texts [2, s] of ordinary tokens, the second one padded; the same ones for the same model."""
     import torch
 
@@ -51,7 +53,7 @@ def two_texts(model: Any) -> Batch:
     return {"input_ids": input_ids.to(device), "attention_mask": mask.to(device)}
 
 
-def real_texts(model: Any, tokenizer: Any, task: Task, most: int) -> Batch:
+def real_texts(model: Model, tokenizer: Tokenizer, task: Task, most: int) -> Batch:
     """Three texts, or questions with contexts; a decoder reads them, too. `known_texts` gives them again.
 
     Args:
@@ -78,12 +80,12 @@ def real_texts(model: Any, tokenizer: Any, task: Task, most: int) -> Batch:
     return batch
 
 
-def known_texts(model: Any) -> Batch:
+def known_texts(model: Model) -> Batch:
     """The first real texts of a model; two of random tokens where it has had none."""
     return _TRIED.get(model) or two_texts(model)
 
 
-def outputs(model: Any, batch: Batch) -> torch.Tensor:
+def outputs(model: Model, batch: Batch) -> torch.Tensor:
     """What the head makes of a batch."""
     made = model(**batch)
     found: torch.Tensor = made.start_logits if hasattr(made, "start_logits") else made.logits

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import ModelError
 from tunesmith.models import heads
 from tunesmith.models.resolve import ModelFiles
 from tunesmith.tasks import Task
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject, Model
 
-def refuse_headless(files: ModelFiles, task: Task, missing: set[str], wanted: dict[str, Any]) -> None:
+
+def refuse_headless(files: ModelFiles, task: Task, missing: set[str], wanted: JsonObject) -> None:
     """A model that was never trained to write would begin with a random vocabulary."""
     if missing and not (task.makes_head or heads.has_head(wanted)):
         raise ModelError(
@@ -20,7 +23,7 @@ def refuse_headless(files: ModelFiles, task: Task, missing: set[str], wanted: di
         )
 
 
-def refuse_holes(files: ModelFiles, model: Any, missing: set[str], pooling_layer: int | None) -> None:
+def refuse_holes(files: ModelFiles, model: Model, missing: set[str], pooling_layer: int | None) -> None:
     """A body with holes would be trained from noise."""
     made_here = f"layer.{pooling_layer}."
     holes = [n for n in missing if not is_head(model, n) and (pooling_layer is None or made_here not in n)]
@@ -32,7 +35,7 @@ def refuse_holes(files: ModelFiles, model: Any, missing: set[str], pooling_layer
         )
 
 
-def refuse_foreign_tokenizer(files: ModelFiles, model: Any, n_tokens: int) -> None:
+def refuse_foreign_tokenizer(files: ModelFiles, model: Model, n_tokens: int) -> None:
     """Ids beyond the model's table could not be read."""
     try:
         rows = int(model.get_input_embeddings().weight.shape[0])
@@ -50,12 +53,12 @@ def refuse_foreign_tokenizer(files: ModelFiles, model: Any, n_tokens: int) -> No
         )
 
 
-def is_head(model: Any, name: str) -> bool:
+def is_head(model: Model, name: str) -> bool:
     """Whether a tensor lies outside the pretrained body; the pooler, which BERT puts inside, does."""
     return not name.startswith(f"{model.base_model_prefix}.") or ".pooler." in name
 
 
-def other_body_name(model: Any, info: dict[str, Any]) -> dict[str, str]:
+def other_body_name(model: Model, info: JsonObject) -> dict[str, str]:
     """What `from_pretrained` must rename where the files call the body otherwise than the task's class.
 
     `LlamaForQuestionAnswering` says `transformer.` to what `LlamaForCausalLM` saves as `model.`.
@@ -69,7 +72,7 @@ def other_body_name(model: Any, info: dict[str, Any]) -> dict[str, str]:
     return {}
 
 
-def save_as_named(model: Any, renamed: dict[str, str]) -> None:
+def save_as_named(model: Model, renamed: dict[str, str]) -> None:
     """Lets a model be saved under the names of its class: transformers would undo the renaming."""
     kept = [c for c in getattr(model, "_weight_conversions", ()) if not set(c.source_patterns) & set(renamed)]
     model._weight_conversions = kept

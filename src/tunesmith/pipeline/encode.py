@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tunesmith.acceleration.hidden_states import FROZEN
 from tunesmith.data.augmenting import augmented
@@ -24,6 +23,9 @@ from tunesmith.pipeline.open_model import OpenedModel
 from tunesmith.pipeline.work import Work
 from tunesmith.run import write_json
 from tunesmith.training.resolving import choose_max_length
+
+if TYPE_CHECKING:
+    from tunesmith.types import Array
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class EncodedData:
         """The file and line of a row of the sequences, for messages."""
         return self.examples[split].location
 
-    def labels_of(self, rows: Examples) -> NDArray[Any]:
+    def labels_of(self, rows: Examples) -> Array:
         """[rows, …], the labels of training rows without their noisy copies, which stand behind them."""
         return self.splits["train"].dense.get("labels", np.empty(0))[: len(rows)]
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith.data.examples import Reading, refuse_invalid_rows
 from tunesmith.data.grouping import group_columns, notice_of_groups
@@ -22,14 +25,17 @@ from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.training.reference import with_reference
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
 
 def evaluate(
     path: str | Path,
     sources: Sequence[str],
     *,
-    columns: Mapping[str, Any] | None = None,
+    columns: Mapping[str, str | list[str]] | None = None,
     listeners: Iterable[Listener] = (),
-) -> dict[str, Any]:
+) -> JsonObject:
     """Scores of a finished run on other data.
 
     Args:
@@ -61,7 +67,7 @@ def _read(
     recipe: Recipe,
     predictor: Predictor,
     sources: Sequence[str],
-    columns: Mapping[str, Any],
+    columns: Mapping[str, str | list[str]],
     events: Events,
 ) -> Reading:
     """The rows, every one of which can be used; what the user should know of them is reported."""
@@ -88,7 +94,7 @@ def _read(
     return reading
 
 
-def _reference_of(recipe: Recipe, predictor: Predictor, encoded: Encoded) -> Any:
+def _reference_of(recipe: Recipe, predictor: Predictor, encoded: Encoded) -> NDArray[np.float32]:
     """The likelihoods of the model that the run began from."""
     base = load_for_training(
         resolve_model(recipe.model),
@@ -98,4 +104,5 @@ def _reference_of(recipe: Recipe, predictor: Predictor, encoded: Encoded) -> Any
         seed=recipe.seed,
         chat_template=recipe.data.chat_template,
     )
-    return forward(predictor.task, base.model, encoded, pad_token_id=predictor.tokenizer.pad_token_id)
+    pad_token_id = predictor.tokenizer.pad_token_id
+    return np.asarray(forward(predictor.task, base.model, encoded, pad_token_id=pad_token_id))

@@ -6,10 +6,13 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith import events
 from tunesmith.run import finite, write_atomically
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 _LOOP = ("step", "validation", "checkpoint")
 
@@ -23,7 +26,7 @@ class EventLog:
 
     def __init__(self) -> None:
         self._path: Path | None = None
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: list[JsonObject] = []
         self._step = 0
 
     def open(self, path: Path, *, resumes: bool) -> None:
@@ -64,13 +67,13 @@ class EventLog:
         kept = [text for text, line in lines if line["kind"] not in _LOOP or 0 < line["step"] <= step]
         write_atomically(self._path, "".join(line + "\n" for line in kept))
 
-    def _append(self, line: dict[str, Any]) -> None:
+    def _append(self, line: JsonObject) -> None:
         assert self._path is not None
         with self._path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def _record(event: events.Event) -> tuple[str, dict[str, Any]] | None:
+def _record(event: events.Event) -> tuple[str, JsonObject] | None:
     """The kind and the values of a line; None for an event that is not kept."""
     match event:
         case events.Step(is_logged=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.encoded import Encoded
 from tunesmith.models.freezing import freeze_body
@@ -17,6 +17,9 @@ from tunesmith.training.checkpoints import Checkpoints, State
 from tunesmith.training.loop import Job, run_loop
 from tunesmith.training.micro_batches import token_ids
 from tunesmith.training.probe import Features
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class FittedModel:
     state: State
     features: Mapping[str, Features] = field(default_factory=dict)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> JsonObject:
         """What metrics.json says of the training."""
         state = self.state
         return {

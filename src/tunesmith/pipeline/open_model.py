@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.acceleration import accelerated
 from tunesmith.data.preparing import PreparedData
@@ -20,7 +19,10 @@ from tunesmith.recipe import Recipe, TrainRecipe
 from tunesmith.tasks import Task
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from torch import nn
+
+    from tunesmith.types import JsonObject, Model, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,16 @@ class OpenedModel:
 
     data: PreparedData
     loaded: LoadedModel
-    adapter: Any
-    base: Mapping[str, Any]
+    adapter: PeftModel | None
+    base: JsonObject
 
     @property
-    def model(self) -> Any:
+    def model(self) -> Model:
         """The model in training."""
         return self.loaded.model
 
     @property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> Tokenizer:
         """The tokenizer of the model."""
         return self.loaded.tokenizer
 
@@ -114,7 +116,7 @@ def _pooling(train: TrainRecipe) -> str:
     return AS_IT_IS
 
 
-def _adapter(recipe: Recipe, task: Task, loaded: LoadedModel, *, base: str) -> Any:
+def _adapter(recipe: Recipe, task: Task, loaded: LoadedModel, *, base: str) -> PeftModel | None:
     if recipe.train.method != "lora":
         return None
     if loaded.head_is_new and loaded.needs_trained_head:

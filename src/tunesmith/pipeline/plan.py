@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.models import heads
 from tunesmith.models.freezing import freeze_bottom, freeze_embeddings, freeze_named
@@ -17,6 +17,9 @@ from tunesmith.recipe import Recipe
 from tunesmith.training.loop import Settings
 from tunesmith.training.plan import Plan
 from tunesmith.training.resolving import balanced_weights, resolve_training
+
+if TYPE_CHECKING:
+    from tunesmith.types import Model
 
 
 def make_plan(work: Work, opened: OpenedModel, encoded: EncodedData) -> TrainingPlan:
@@ -56,7 +59,7 @@ def _resolve(work: Work, opened: OpenedModel, encoded: EncodedData) -> tuple[Rec
     return set_generation(opened.model, opened.tokenizer, task, recipe, train), batches, settings
 
 
-def _freeze(model: Any, recipe: Recipe) -> None:
+def _freeze(model: Model, recipe: Recipe) -> None:
     freeze_bottom(model, recipe.train.freeze_layers)
     if recipe.train.freeze_embeddings:
         freeze_embeddings(model)

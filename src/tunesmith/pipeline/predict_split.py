@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.acceleration.frozen_layers import body_tensors, fingerprint
 from tunesmith.encoded import Encoded
@@ -16,13 +16,16 @@ from tunesmith.pipeline.work import Work
 from tunesmith.tasks import EvalPredictions
 from tunesmith.training.probe import Features, head_outputs
 
+if TYPE_CHECKING:
+    from tunesmith.types import Model
+
 
 def predict_split(
     work: Work,
     plan: TrainingPlan,
     split: str,
     *,
-    model: Any = None,
+    model: Model | None = None,
     features: Mapping[str, Features] | None = None,
     with_texts: bool = True,
     bf16: bool = False,
@@ -57,7 +60,7 @@ def predict_split(
 
 
 @contextmanager
-def reading(work: Work, plan: TrainingPlan, split: str, model: Any = None) -> Iterator[Encoded]:
+def reading(work: Work, plan: TrainingPlan, split: str, model: Model | None = None) -> Iterator[Encoded]:
     """A split's sequences as the model is to be given them while this lasts: see `FrozenCache`."""
     if plan.frozen_cache is None:
         yield plan.splits[split]
@@ -68,7 +71,7 @@ def reading(work: Work, plan: TrainingPlan, split: str, model: Any = None) -> It
         yield encoded
 
 
-def _compute(work: Work, plan: TrainingPlan, split: str, model: Any, *, bf16: bool) -> Outputs:
+def _compute(work: Work, plan: TrainingPlan, split: str, model: Model, *, bf16: bool) -> Outputs:
     with reading(work, plan, split, model) as encoded:
         return forward(
             work.task,
@@ -80,7 +83,7 @@ def _compute(work: Work, plan: TrainingPlan, split: str, model: Any, *, bf16: bo
         )
 
 
-def _has_same_body(trained: Any, model: Any) -> bool:
+def _has_same_body(trained: Model, model: Model) -> bool:
     """Whether a model differs from the one in training by its head alone."""
     if model is trained:
         return True

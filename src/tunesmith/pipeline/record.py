@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.data.examples import list_realigned, set_invalid_rows_aside
 from tunesmith.data.preparing import PreparedData, all_sources, sources_of
@@ -17,6 +16,9 @@ from tunesmith.pipeline.open_model import OpenedModel
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run, request_entries, write_atomically
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 
 def record(work: Work, opened: OpenedModel, data_fingerprint: str, *, prepare_s: float) -> Work:
@@ -71,7 +73,7 @@ def refuse_own_files(work: Work) -> None:
     work.run.refuse_own_files([resolve_model(work.recipe.model).path, *sources])
 
 
-def _describe(data: PreparedData, data_fingerprint: str) -> dict[str, Any]:
+def _describe(data: PreparedData, data_fingerprint: str) -> JsonObject:
     return {
         "fingerprint": data_fingerprint,
         "columns": data.chosen,
@@ -90,7 +92,7 @@ def _write_rows(run: Run, data: PreparedData) -> None:
         list_realigned(data.realigned, run.data / "realigned_answers.jsonl")
 
 
-def _environment(before: Mapping[str, Any], events: Events) -> dict[str, Any]:
+def _environment(before: JsonObject, events: Events) -> JsonObject:
     """Where the run began stays on record; where it resumes is noted beside it."""
     now = describe_environment()
     if "started" not in before:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tunesmith.models.saving import save_model
 from tunesmith.pipeline.fit import FittedModel
@@ -43,7 +42,7 @@ def save(work: Work, plan: TrainingPlan, fitted: FittedModel) -> SavedModel:
     return SavedModel(fitted, label_schema)
 
 
-def _with_thresholds(work: Work, plan: TrainingPlan, fitted: FittedModel) -> Any:
+def _with_thresholds(work: Work, plan: TrainingPlan, fitted: FittedModel) -> LabelSchema:
     if work.task.thresholds is None:
         return plan.data.label_schema
     evaluated = predict_split(work, plan, "validation", features=fitted.features, with_texts=False)

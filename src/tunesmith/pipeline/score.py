@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.acceleration import accelerated
 from tunesmith.evaluation.baselines import TrainingRows
@@ -18,10 +18,13 @@ from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.tasks import EvalPredictions, point_scores
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
 
 def score_saved(
     work: Work, plan: TrainingPlan, saved: SavedModel, baselines: Mapping[str, dict[str, float]]
-) -> dict[str, Any]:
+) -> JsonObject:
     """Scores the saved model in full precision, and the baselines on the same rows.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.acceleration.frozen_cache import FrozenCache
 from tunesmith.data.preparing import PreparedData
@@ -19,6 +19,8 @@ from tunesmith.training.plan import Plan
 
 if TYPE_CHECKING:
     import torch
+
+    from tunesmith.types import Model, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,12 @@ class TrainingPlan:
     frozen_cache: FrozenCache | None
 
     @property
-    def model(self) -> Any:
+    def model(self) -> Model:
         """The model in training."""
         return self.opened.model
 
     @property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> Tokenizer:
         """The tokenizer of the model."""
         return self.opened.tokenizer
 

@@ -7,24 +7,27 @@ the requested one, with every `auto`, or the used one, as in `recipe.yaml`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from tunesmith.masking import masked_values
 from tunesmith.recipe import Recipe
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
 _SOURCES = frozenset({"data.train", "data.validation", "data.test"})
 
 
-def request_entries(requested: Recipe) -> dict[str, Any]:
+def request_entries(requested: Recipe) -> JsonObject:
     """Entries of a manifest that say which recipe was asked for, and which of its keys were set."""
     return {"requested": requested.model_dump(mode="json"), "requested_keys": sorted(_set_keys(requested))}
 
 
-def differing_keys(recipe: Recipe, manifest: Mapping[str, Any], *, has_same_data: bool) -> list[str]:
+def differing_keys(recipe: Recipe, manifest: JsonObject, *, has_same_data: bool) -> list[str]:
     """Dotted keys in which a recipe differs from that of a run; none when it is the same recipe.
 
     A source or a model that is known to have the same content may have moved to another folder.
@@ -46,23 +49,21 @@ def differing_keys(recipe: Recipe, manifest: Mapping[str, Any], *, has_same_data
     return min(found, key=len)
 
 
-def _differences(
-    then: Mapping[str, Any], now: Mapping[str, Any], keys: set[str], movable: frozenset[str]
-) -> list[str]:
+def _differences(then: JsonObject, now: JsonObject, keys: set[str], movable: frozenset[str]) -> list[str]:
     before, after = _by_key(then), _by_key(now)
     defaults = _by_key(_dump(Recipe.model_validate({"data": {"train": ["-"]}})))
     pairs = {key: (before.get(key, defaults[key]), value) for key, value in after.items() if key in keys}
     return [key for key, (a, b) in pairs.items() if a != b and not (key in movable and _has_moved_only(a, b))]
 
 
-def _dump(recipe: Recipe) -> Mapping[str, Any]:
-    dumped: Mapping[str, Any] = masked_values(recipe.model_dump(mode="json"))
+def _dump(recipe: Recipe) -> JsonObject:
+    dumped: JsonObject = masked_values(recipe.model_dump(mode="json"))
     return dumped
 
 
-def _by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def _by_key(recipe: JsonObject) -> JsonObject:
     """Values by dotted key."""
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for name, value in recipe.items():
         found |= (
             {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
@@ -80,7 +81,7 @@ def _set_keys(recipe: Recipe) -> Iterator[str]:
             yield name
 
 
-def _has_moved_only(then: Any, now: Any) -> bool:
+def _has_moved_only(then: object, now: object) -> bool:
     """Whether a path, or each path of a list, has the same name in another folder."""
     if isinstance(then, list) and isinstance(now, list):
         return len(then) == len(now) and all(map(_has_moved_only, then, now))

@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import RunError
 from tunesmith.masking import masked_values
@@ -27,6 +27,9 @@ from tunesmith.run.json_files import read_json, write_json
 from tunesmith.run.locking import LOCK_FILE
 from tunesmith.run.manifest import read_manifest, recipe_in, updated_manifest
 from tunesmith.run.migrations import FORMAT, format_of, migrate
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 _WRITTEN_BY_A_RUN = (
     "recipe.yaml",
@@ -163,7 +166,7 @@ class Run:
         """
         return locking.locked(self.path)
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> JsonObject:
         """What `manifest.json` says, in today's format.
 
         Raises:
@@ -171,7 +174,7 @@ class Run:
         """
         return read_manifest(self.manifest_file)
 
-    def update_manifest(self, **entries: Any) -> None:
+    def update_manifest(self, **entries: object) -> None:
         """Puts entries into `manifest.json`; passwords of sources do not come along."""
         known = self.manifest() if self.manifest_file.is_file() else {}
         write_json(self.manifest_file, updated_manifest(known, entries))
@@ -181,7 +184,7 @@ class Run:
         shown = Recipe.model_validate(masked_values(recipe.model_dump(mode="json")))
         write_atomically(self.recipe_file, shown.to_yaml())
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> JsonObject:
         """What `metrics.json` says, in today's format."""
         found = format_of(read_json(self.manifest_file)) if self.manifest_file.is_file() else FORMAT
         return migrate("metrics", read_json(self.metrics_file), found)
@@ -195,7 +198,7 @@ class Run:
         used = recipe_in(self.manifest(), "used", self.manifest_file)
         return used.model_copy(update={"output_dir": str(self.path)})
 
-    def read_as(self) -> list[dict[str, Any]]:
+    def read_as(self) -> list[JsonObject]:
         """The columns that the run was trained with, as `data.columns`, of each file that differs in them."""
         data = self.manifest()["data"]
         if "read_as" in data:
@@ -204,7 +207,7 @@ class Run:
         columns = data.get("columns", {})
         return [] if "rows" in columns else [{**columns, **self.recipe().data.columns}]
 
-    def events(self) -> list[dict[str, Any]]:
+    def events(self) -> list[JsonObject]:
         """The logged steps, in order."""
         if not self.events_file.is_file():
             return []

@@ -7,10 +7,9 @@ one is refused, because what this version does not know it could only misread.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -20,8 +19,11 @@ from tunesmith.recipe import Recipe
 from tunesmith.run.json_files import read_json
 from tunesmith.run.migrations import FORMAT, format_of, migrate
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
-def read_manifest(path: Path) -> dict[str, Any]:
+
+def read_manifest(path: Path) -> JsonObject:
     """The manifest in a file, in today's format.
 
     Raises:
@@ -35,19 +37,21 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return {"migrated_from": found, **migrated, "format": FORMAT}
 
 
-def updated_manifest(known: Mapping[str, Any], entries: Mapping[str, Any]) -> dict[str, Any]:
+def updated_manifest(known: JsonObject, entries: JsonObject) -> JsonObject:
     """A manifest with new entries; a run without an id gets one, and no password of a source is in it.
 
     Args:
         known: Manifest so far; empty for a new run.
         entries: Entries that replace those of the same name.
     """
-    recipes = {key: masked_values(entries[key]) for key in ("requested", "used") if key in entries}
+    recipes: JsonObject = {
+        key: masked_values(entries[key]) for key in ("requested", "used") if key in entries
+    }
     named = {"format": FORMAT, "run_id": secrets.token_hex(16)}
     return {**named, **known, **entries, **recipes}
 
 
-def recipe_in(manifest: Mapping[str, Any], key: str, path: Path) -> Recipe:
+def recipe_in(manifest: JsonObject, key: str, path: Path) -> Recipe:
     """A recipe of a manifest.
 
     Args:
@@ -69,7 +73,7 @@ def recipe_in(manifest: Mapping[str, Any], key: str, path: Path) -> Recipe:
         ) from None
 
 
-def _known_format(document: dict[str, Any], path: Path) -> int:
+def _known_format(document: JsonObject, path: Path) -> int:
     """The format of a manifest that this version can read."""
     found = format_of(document)
     if not isinstance(found, int) or found < 1:
@@ -83,7 +87,7 @@ def _known_format(document: dict[str, Any], path: Path) -> int:
     return found
 
 
-def _newer(reason: str, manifest: Mapping[str, Any], path: Path) -> RunError:
+def _newer(reason: str, manifest: JsonObject, path: Path) -> RunError:
     this = metadata.version("tunesmith")
     versions = [start.get("versions", {}) for start in (manifest, *manifest.get("continued", []))]
     writer = next((found["tunesmith"] for found in reversed(versions) if "tunesmith" in found), None)

@@ -21,7 +21,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import RunError
 from tunesmith.run import Run, sha256_of, write_json
@@ -31,6 +31,8 @@ from tunesmith.training.tensor_files import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     import torch
+
+    from tunesmith.types import JsonObject
 
 _MODEL, _OPTIMIZER, _STATE, _MANIFEST = (
     "model.safetensors",
@@ -63,7 +65,7 @@ class State:
     best_step: int = -1
     best_value: float = 0.0
     evals_without_improvement: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[JsonObject] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,9 @@ class Checkpoint:
         """Optimizer steps done when it was written."""
         return int(self.path.name.removeprefix("step-"))
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> JsonObject:
         """The checksums of its files, its format, and the id of its run."""
-        found: dict[str, Any] = json.loads((self.path / _MANIFEST).read_text(encoding="utf-8"))
+        found: JsonObject = json.loads((self.path / _MANIFEST).read_text(encoding="utf-8"))
         return found
 
     def problem(self) -> str:

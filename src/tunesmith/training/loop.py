@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,10 @@ from tunesmith.training.schedule import learning_rate_factor
 from tunesmith.training.signals import StopRequest
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from tunesmith.types import Model, Tokenizer
+
     pass
 
 
@@ -84,15 +88,15 @@ class Job:
         head_scale: the unit of its outputs.
     """
 
-    model: Any
+    model: Model
     task: Task
     train: Encoded
     evaluate: Callable[[], dict[str, float]]
     plan: Plan
     settings: Settings
-    tokenizer: Any
+    tokenizer: Tokenizer
     location: Callable[[int], str]
-    head: Any = None
+    head: nn.Linear | None = None
     head_scale: float = 1.0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,11 @@ from tunesmith.recipe import Recipe
 from tunesmith.tasks import Task
 from tunesmith.training.plan import Plan
 
+if TYPE_CHECKING:
+    import torch
+
+    from tunesmith.types import Array, Model
+
 _END_TOKENS = 2
 """The end token of a text, and mBART's language token after it."""
 _BLOCK_TOKENS = 2**20
@@ -32,7 +37,7 @@ _BEST_TOKENS = 2048
 
 def measure_training(
     task: Task,
-    model: Any,
+    model: Model,
     encoded: Encoded,
     *,
     pad_token_id: int,
@@ -70,13 +75,13 @@ def token_ids(task: Task, encoded: Encoded, pad_token_id: int) -> Iterator[NDArr
     return (ids[i : i + _BLOCK_TOKENS] for ids in found for i in range(0, len(ids), _BLOCK_TOKENS))
 
 
-def _forward_on_cuts(task: Task, model: Any, encoded: Encoded, *, pad_token_id: int, bf16: bool) -> Forward:
+def _forward_on_cuts(task: Task, model: Model, encoded: Encoded, *, pad_token_id: int, bf16: bool) -> Forward:
     """Runs the model on beginnings of the longest sequence."""
     from tunesmith.acceleration.encoder_blocks import exact_shapes
 
     longest = int(encoded.lengths.argmax())
 
-    def forward(sequences: int, tokens: int) -> tuple[Any, int, int]:
+    def forward(sequences: int, tokens: int) -> tuple[torch.Tensor, int, int]:
         cut = _beginnings(encoded.take(np.full(sequences, longest)), tokens)
         batch = to_device(collate(cut, pad_token_id=pad_token_id), model)
         with autocast(model, bf16=bf16), exact_shapes():
@@ -91,13 +96,13 @@ def _beginnings(encoded: Encoded, tokens: int) -> Encoded:
     """Every sequence truncated to `tokens`; its end stays, since some classes need it (T5, BART, mBART)."""
     end = min(_END_TOKENS, tokens)
 
-    def cut(sequence: NDArray[Any]) -> NDArray[Any]:
+    def cut(sequence: Array) -> Array:
         if len(sequence) <= tokens:
             return sequence
         return np.concatenate([sequence[: tokens - end], sequence[len(sequence) - end :]])
 
     def begin(ragged: Ragged) -> Ragged:
-        sequences: Any = [cut(ragged[i]) for i in range(len(ragged))]
+        sequences = [cut(ragged[i]) for i in range(len(ragged))]
         return Ragged.of(sequences, dtype=ragged.values.dtype)
 
     return replace(encoded, ragged={name: begin(ragged) for name, ragged in encoded.ragged.items()})

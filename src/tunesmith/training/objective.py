@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import RecipeError
 from tunesmith.models.device import autocast
@@ -19,6 +19,10 @@ from tunesmith.training.randomness import seed_torch
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
+
+    from tunesmith.training.loop import Settings
+    from tunesmith.types import Model
 
 
 class Objective:
@@ -31,7 +35,7 @@ class Objective:
         settings: settings of the loop.
     """
 
-    def __init__(self, task: Task, model: Any, plain: Any, settings: Any) -> None:
+    def __init__(self, task: Task, model: Model, plain: Model, settings: Settings) -> None:
         self.task, self.model, self.plain, self.settings = task, model, plain, settings
 
     def __call__(self, batch: dict[str, torch.Tensor], step: int, part: int) -> torch.Tensor:
@@ -65,7 +69,7 @@ class Objective:
 
 
 @contextlib.contextmanager
-def noisy_embeddings(model: Any, batch: dict[str, torch.Tensor], alpha: float) -> Iterator[None]:
+def noisy_embeddings(model: Model, batch: dict[str, torch.Tensor], alpha: float) -> Iterator[None]:
     """A context in which uniform noise is added to the embeddings of the input.
 
     Raises:
@@ -80,7 +84,7 @@ def noisy_embeddings(model: Any, batch: dict[str, torch.Tensor], alpha: float) -
     tokens = mask.sum(1).clamp(min=1) if mask is not None else None
     added: list[bool] = []
 
-    def add_noise(_: Any, __: Any, embedded: torch.Tensor) -> torch.Tensor:
+    def add_noise(_: nn.Module, __: object, embedded: torch.Tensor) -> torch.Tensor:
         if not isinstance(embedded, torch.Tensor):  # I-BERT's table also returns a scale
             raise _no_noise("whose token table returns more than embeddings")
         added.append(True)
@@ -104,7 +108,7 @@ def _no_noise(why: str) -> RecipeError:
     )
 
 
-def _tables_that_read(model: Any) -> list[Any]:
+def _tables_that_read(model: Model) -> list[nn.Module]:
     """The modules that read a text: all that hold the token table, except those of a decoder.
 
     T5 and BART also hold their table as `shared`, which never computes; an output layer may share it.

@@ -39,7 +39,7 @@ def make_optimizer(
     """
     import torch
 
-    groups: dict[tuple[int, bool, float], list[Any]] = {}
+    groups: dict[tuple[int, bool, float], list[nn.Parameter]] = {}
     depths = heads.depths(model) if layer_lr_decay != 1.0 else {}
     scaled = {id(parameter): head_scale for parameter in head.parameters()} if head is not None else {}
     for name, parameter in model.named_parameters():
@@ -64,20 +64,20 @@ def make_optimizer(
     return optimizer
 
 
-def _count_versions(optimizer: Any, *_: Any) -> None:
+def _count_versions(optimizer: torch.optim.Optimizer, *_: object) -> None:
     """Marks the parameters as changed: the fused update does not, so cached copies would seem current."""
     import torch
 
     torch.autograd.graph.increment_version([p for group in optimizer.param_groups for p in group["params"]])
 
 
-def set_learning_rate(optimizer: Any, rate: float) -> None:
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Sets the learning rate of every group."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr_factor"]
 
 
-def clip_gradient(optimizer: Any, parameters: list[Any], max_norm: float) -> float:
+def clip_gradient(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], max_norm: float) -> float:
     """The norm of the gradient over all parameters; the next step scales the gradient down to `max_norm`.
 
     The fused update itself scales, since it reads every gradient anyway.
@@ -86,12 +86,12 @@ def clip_gradient(optimizer: Any, parameters: list[Any], max_norm: float) -> flo
 
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     excess = norm / max_norm
-    inner = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it
+    inner: Any = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it
     inner.grad_scale = excess.float() if excess > 1 else None
     return float(norm)
 
 
-def optimizer_tensors(model: nn.Module, optimizer: Any) -> dict[str, torch.Tensor]:
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """The optimizer's state by `PARAMETER/MOMENT`."""
     tensors = {}
     for name, parameter in model.named_parameters():
@@ -100,7 +100,9 @@ def optimizer_tensors(model: nn.Module, optimizer: Any) -> dict[str, torch.Tenso
     return tensors
 
 
-def load_optimizer_tensors(model: nn.Module, optimizer: Any, tensors: dict[str, torch.Tensor]) -> None:
+def load_optimizer_tensors(
+    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
+) -> None:
     """Restores the state from `optimizer_tensors`.
 
     Raises:

@@ -31,6 +31,8 @@ from tunesmith.training.guards import require_finite
 if TYPE_CHECKING:
     from torch import nn
 
+    from tunesmith.types import Array
+
 STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 """Inverse regularisation strengths C, as in scikit-learn for three classes or more; the search starts between
 the middle two."""
@@ -82,7 +84,7 @@ class ProbeHead:
         except (SafetensorError, KeyError, TypeError):
             return None
 
-    def _tensors(self) -> dict[str, NDArray[Any]]:
+    def _tensors(self) -> dict[str, Array]:
         return {"weight": self.weight, "bias": self.bias, "strength": np.array([self.strength])}
 
     def _sum(self) -> str:
@@ -197,7 +199,7 @@ def fit_probe(
     return _climb(fit)
 
 
-def _items(features: Features, encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[Any]]:
+def _items(features: Features, encoded: Encoded) -> tuple[NDArray[np.float32], Array]:
     """Features [items, d] and labels [items, …] of the items in the loss."""
     if not isinstance(features, Ragged):
         return features, encoded.dense["labels"]
@@ -220,7 +222,7 @@ Weights = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _solver(
-    task: Task, label_schema: LabelSchema, scaled: NDArray[np.float32], labels: NDArray[Any]
+    task: Task, label_schema: LabelSchema, scaled: NDArray[np.float32], labels: Array
 ) -> Callable[[float], Weights]:
     """L-BFGS over all items, of the task's loss with L2; each strength starts from the result of the last."""
     import torch

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tunesmith.errors import OtherProcessError, RunError, TunesmithError, UserError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import torch
     from accelerate import Accelerator
 
@@ -168,7 +170,7 @@ class Processes:
         if whole is not tensor:
             tensor.copy_(whole)
 
-    def _together(self, act: Callable[[Any], Any]) -> None:
+    def _together(self, act: Callable[[ModuleType], object]) -> None:
         """Calls a collective operation of torch."""
         import torch.distributed as group
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from tunesmith.training.loop import Settings
 from tunesmith.training.plan import BatchSize, Plan
 from tunesmith.training.schedule import METHOD_RATE_FACTORS, auto_learning_rate
 
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject, Model, Tokenizer
+
 _ROWS_PER_BATCH = 32
 _ROWS_PER_SMALL_BATCH = 16
 _SMALL_DATA_ROWS = 1000
@@ -31,8 +34,8 @@ _USUAL_MAX_LENGTH = 512
 
 def choose_max_length(
     asked: int | str,
-    model: Any,
-    tokenizer: Any,
+    model: Model,
+    tokenizer: Tokenizer,
     longest_text: int,
     usual: int | None = None,
     least: int = 4,
@@ -68,7 +71,7 @@ def choose_max_length(
 def resolve_training(
     recipe: Recipe,
     lengths: NDArray[np.int64],
-    model: Any,
+    model: Model,
     task: Task,
     *,
     max_length: int,
@@ -116,7 +119,7 @@ def resolve_training(
     return used, plan, _settings(used, class_weights)
 
 
-def balanced_weights(recipe: Recipe, train: Encoded, config: dict[str, Any]) -> tuple[float, ...] | None:
+def balanced_weights(recipe: Recipe, train: Encoded, config: JsonObject) -> tuple[float, ...] | None:
     """Weights of the labels, 1 / frequency, with a mean of 1 over the training items; None unless requested."""
     if recipe.train.class_weights == "none":
         return None
@@ -129,7 +132,7 @@ def balanced_weights(recipe: Recipe, train: Encoded, config: dict[str, Any]) -> 
     return tuple(float(weight) for weight in weights)
 
 
-def _pooling(model: Any) -> str:
+def _pooling(model: Model) -> str:
     return "mean" if heads.has_pooling_layer(model) else "first"
 
 

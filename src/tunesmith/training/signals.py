@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any
 
 from tunesmith.errors import InterruptedRunError
+
+_Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
 
 
 class StopRequest:
@@ -23,7 +25,7 @@ class StopRequest:
     def __init__(self, *, until_the_end: bool = False) -> None:
         self.until_the_end = until_the_end
         self.signal_name = ""
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, _Handler] = {}
 
     def __bool__(self) -> bool:
         return bool(self.signal_name)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.run.migrations.step import Document, Step, renamed
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 
 def _manifest(document: Document) -> Document:
@@ -35,7 +38,7 @@ def _given(requested: Document) -> Iterator[str]:
 
 
 # As they were: what a later version changes in its recipe does not belong here.
-_DEFAULTS: dict[str, Any] = {
+_DEFAULTS: JsonObject = {
     "task": "text-classification",
     "model": "sentence-transformers/all-MiniLM-L6-v2",
     "seed": 42,

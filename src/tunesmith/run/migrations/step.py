@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
-Document = dict[str, Any]
+from tunesmith.types import JsonObject
+
+Document = JsonObject
 Kind = Literal["manifest", "metrics", "state"]
 Step = Mapping[Kind, Callable[[Document], Document]]
 
