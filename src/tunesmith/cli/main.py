@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,9 @@ def main() -> None:
     try:
         build_app()(standalone_mode=True)
     except TunesmithError as error:
+        if isinstance(error, InterruptedRunError) and not _is_alone():
+            # `torchrun` sends SIGTERM to the others as soon as one has ended; each has an exit code of its own.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         sys.exit(_report(error))
     except KeyboardInterrupt:
         remedy = "No file is half-written. The same command resumes from what was saved, or starts again."
@@ -110,6 +114,10 @@ def _report(error: TunesmithError) -> int:
         print(json.dumps({"error": fields, "exit_code": error.exit_code}, ensure_ascii=False))  # noqa: T201
     typer.echo(f"error: {error}", err=True)
     return error.exit_code
+
+
+def _is_alone() -> bool:
+    return os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 def _is_told_by_another(error: TunesmithError) -> bool:

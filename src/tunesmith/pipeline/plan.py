@@ -14,9 +14,9 @@ from tunesmith.pipeline.open_model import OpenedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
-from tunesmith.training.loop import Settings
 from tunesmith.training.plan import Plan
 from tunesmith.training.resolving import balanced_weights, resolve_training
+from tunesmith.training.settings import Settings
 
 if TYPE_CHECKING:
     from tunesmith.types import Model

@@ -14,8 +14,8 @@ from tunesmith.pipeline.encode import EncodedData
 from tunesmith.pipeline.open_model import OpenedModel
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
-from tunesmith.training.loop import Settings
 from tunesmith.training.plan import Plan
+from tunesmith.training.settings import Settings
 
 if TYPE_CHECKING:
     import torch

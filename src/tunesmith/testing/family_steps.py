@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.testing.family_contract import EQUAL_LENGTHS, NOT_PACKED, Cell
+from tunesmith.testing.family_cell import EQUAL_LENGTHS, NOT_PACKED, Cell
 from tunesmith.testing.family_measures import (
     ALONE_TOLERANCE,
     FAST_TOLERANCE,

@@ -22,7 +22,7 @@ from tunesmith.errors import InterruptedRunError
 from tunesmith.events import Evaluation, Events, Saved, Started, Step
 from tunesmith.models.device import to_device
 from tunesmith.models.freezing import keep_frozen_parts_still
-from tunesmith.tasks import PLAIN_LOSS, LossOptions, Task, best_metric, draw
+from tunesmith.tasks import Task, best_metric, draw
 from tunesmith.training.checkpoints import Checkpoints, State, load_model_tensors, model_tensors
 from tunesmith.training.gradient import Part, accumulate_gradient, sum_gradients
 from tunesmith.training.guards import require_finite
@@ -38,37 +38,13 @@ from tunesmith.training.plan import Plan
 from tunesmith.training.processes import Processes
 from tunesmith.training.randomness import numpy_generator
 from tunesmith.training.schedule import learning_rate_factor
+from tunesmith.training.settings import Settings
 from tunesmith.training.signals import StopRequest
 
 if TYPE_CHECKING:
     from torch import nn
 
     from tunesmith.types import Model, Tokenizer
-
-    pass
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The numbers of the loop; each as in `TrainRecipe`, with every `auto` filled in."""
-
-    seed: int
-    learning_rate: float
-    lr_scheduler_type: str
-    warmup_steps: float
-    weight_decay: float
-    max_grad_norm: float
-    gradient_accumulation_steps: int
-    bf16: bool
-    eval_steps: int
-    save_steps: int
-    logging_steps: int
-    early_stopping_patience: int | None
-    layer_lr_decay: float = 1.0
-    r_drop_alpha: float = 0.0
-    neftune_noise_alpha: float = 0.0
-    loss: LossOptions = PLAIN_LOSS
-    tokens_per_micro_batch: int | None = None
 
 
 @dataclass

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from tunesmith.training.loop import Settings
+    from tunesmith.training.settings import Settings
     from tunesmith.types import Model
 
 

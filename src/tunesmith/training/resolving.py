@@ -16,9 +16,9 @@ from tunesmith.models.memory import longest_that_fits
 from tunesmith.models.positions import position_limit
 from tunesmith.recipe import Recipe
 from tunesmith.tasks import LossOptions, Task
-from tunesmith.training.loop import Settings
 from tunesmith.training.plan import BatchSize, Plan
 from tunesmith.training.schedule import METHOD_RATE_FACTORS, auto_learning_rate
+from tunesmith.training.settings import Settings
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject, Model, Tokenizer
