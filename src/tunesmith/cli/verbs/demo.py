@@ -14,9 +14,10 @@ def verb(
     force: bool = FORCE,
     as_json: bool = JSON,
 ) -> None:
-    """Train and evaluate on the bundled example with the embedded model.
+    """Train and evaluate on the bundled example.
 
-    The example classifies messages to the support desk of a bicycle shop. Nothing is downloaded.
+    The embedded model learns it. The example classifies messages to the support desk of a bicycle shop.
+    Nothing is downloaded.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
     from tunesmith import pipeline

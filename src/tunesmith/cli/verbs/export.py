@@ -29,9 +29,10 @@ def verb(
     force: bool = FORCE,
     as_json: bool = JSON,
 ) -> None:
-    """Write a run in another format, and check it against the run on the validation rows.
+    """Write a run in another format, and check it.
 
-    An export that loses more than the recipe's `export` section allows is refused, and nothing is written.
+    The export is compared with the run on the validation rows. An export that loses more than the recipe's
+    `export` section allows is refused, and nothing is written.
     """
     from tunesmith import exporting
     from tunesmith.cli.output import display, print_json

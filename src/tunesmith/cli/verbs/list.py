@@ -24,9 +24,10 @@ def verb(
     kind: Optional[_Kind] = typer.Argument(None, help="What to list; everything, if it is left out."),
     as_json: bool = JSON,
 ) -> None:
-    """Show what there is: tasks, methods, metrics, baselines, formats, packaged models, verbs.
+    """Show what there is: tasks, metrics, formats, ….
 
-    An entry that an installed package adds is shown with the name and version of the package.
+    KIND names what is shown in detail. An entry that an installed package adds is shown with the name and
+    version of the package.
     """
     from tunesmith.cli.output import print_json, print_line
 

@@ -34,7 +34,7 @@ def verb(
     force: bool = FORCE,
     as_json: bool = JSON,
 ) -> None:
-    """Predict for texts, for a file, or for the lines of standard input.
+    """Predict for texts, a file, or standard input.
 
     Rows are streamed, so a file may be larger than the memory.
     """

@@ -23,9 +23,10 @@ def verb(
     force: bool = FORCE,
     as_json: bool = JSON,
 ) -> None:
-    """Train, evaluate and write a report, from a recipe or from options.
+    """Train, evaluate and write a report.
 
-    The same command on the same run folder resumes a run that was stopped.
+    What to train comes from a recipe, or from options. The same command on the same run folder resumes a run
+    that was stopped.
 
     A trailing section.key=value overrides the recipe: train.learning_rate=1e-4.
     """
