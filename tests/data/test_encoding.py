@@ -160,7 +160,7 @@ def test_survey_counts_what_is_lost(tokenizer):
     assert not cut.is_whole
     share = f"{gone / sum(lengths):.1%}"
     assert str(cut) == (
-        f"at max_length 5, 2 of 3 texts (66.7%) are truncated, {gone} of {sum(lengths)} tokens ({share}) are lost"
+        f"at max_length 5, 2 of 3 texts (66.7%) are cut, {gone} of {sum(lengths)} tokens ({share}) are lost"
     )
     whole = survey(TASK, full, full, 64)
     assert whole.is_whole

@@ -190,5 +190,5 @@ def test_an_option_without_effect_is_refused(tiny_recipe):
 def test_too_long_can_stop_the_run(tiny_recipe):
     from tunesmith.errors import DataError
 
-    with pytest.raises(DataError, match=r"texts .* are truncated"):
+    with pytest.raises(DataError, match=r"texts .* are cut"):
         pipeline.train(tiny_recipe.replace(data={"too_long": "stop", "max_length": 6}))

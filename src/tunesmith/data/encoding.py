@@ -76,7 +76,7 @@ class TruncationReport:
         parts = []
         if self.rows_cut:
             share = self.rows_cut / self.rows
-            parts.append(f"{self.rows_cut} of {self.rows} texts ({share:.1%}) are truncated")
+            parts.append(f"{self.rows_cut} of {self.rows} texts ({share:.1%}) are cut")
         if self.rows_windowed:
             parts.append(f"{self.rows_windowed} of {self.rows} texts are read in windows")
         parts += [
