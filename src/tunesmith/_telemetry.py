@@ -2,7 +2,7 @@
 
 Importing tunesmith changes nothing in the process. So it is done at every door: the command line, the functions of
 the Python interface, and before the Hub or onnxruntime is imported. A library that the program imported earlier
-has read its variables by then, and is told as well.
+has read its variables by then, so its own switch is set too.
 """
 
 from __future__ import annotations

@@ -12,9 +12,17 @@ from safetensors.torch import load_file
 
 from tunesmith import pipeline
 from tunesmith.errors import RunError
+from tunesmith.events import Events
+from tunesmith.models.resolve import resolve_model
+from tunesmith.pipeline.encode import encode
+from tunesmith.pipeline.open_model import open_model
+from tunesmith.pipeline.prepare import prepare_data
+from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
+from tunesmith.tasks import TASKS
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
+from tunesmith.training.processes import Processes
 
 FAMILIES = {"text-classification": "bert", "token-classification": "bert", "chat": "llama"}
 
@@ -126,3 +134,29 @@ def ranks_of(process):
 
     ranks = {int(child.environ()["RANK"]): child.pid for child in psutil.Process(process.pid).children()}
     return [ranks[rank] for rank in sorted(ranks)]
+
+
+@pytest.mark.slow
+def test_an_error_while_the_others_wait_is_said_once(recipe_of, tmp_path):
+    """Only the first process encodes at first; the others hear of its error."""
+    recipe = recipe_of("text-classification", "wrong", 2).replace(data={"max_length": 4096})
+    process = launch(recipe, tmp_path)
+    _, err = process.communicate(timeout=120)
+    assert "exitcode  : 2" in err, err[-3000:]  # torchrun may end the other one before it has ended itself
+    assert err.count("error: ") == 1
+    assert "data.max_length must be at most 64" in err
+
+
+def test_the_first_process_chooses_the_length(tiny_recipe):
+    """Another process has less memory, and would choose another one."""
+
+    class Second(Processes):
+        is_first = False
+        first = staticmethod(lambda act: None)
+        share = staticmethod(lambda value: 24)
+
+    recipe = tiny_recipe
+    run, task = Run(recipe.output_dir), TASKS.get(recipe.task)
+    work = Work(run, task, recipe, recipe, Events(), False, Second(), lambda: False)
+    opened = open_model(work, resolve_model(recipe.model), prepare_data(work))
+    assert encode(work, opened).max_length == 24

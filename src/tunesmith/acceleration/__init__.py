@@ -11,7 +11,7 @@
 
 `accelerated` installs the first four when a model is opened; the last two belong to a training. A trick that does
 not fit a model, or whose operators this torch lacks, leaves the stock arithmetic in place. `train.acceleration:
-false` is the one switch for all of them. `benchmarks/ablation.md` has what each is worth.
+false` is the one switch for all of them. `benchmarks/ablation.py` measures what each is worth.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A forward pass of ours in place of a module's own: for this instance alone, and undone without a trace.
+"""Another forward pass in place of a module's own, for this instance only; it can be removed again.
 
 Every trick of this room that replaces a forward pass goes through here. The stock class, its weights and what is
-saved know nothing of it. `type(module).forward` is the stock way, which a replacement takes where it does not
+saved do not change. `type(module).forward` is the stock way, which a replacement takes where it does not
 apply. A copy of the module has the replacement, too, bound to the copy.
 """
 

@@ -83,7 +83,7 @@ def main() -> None:
     try:
         build_app()(standalone_mode=True)
     except TunesmithError as error:
-        if isinstance(error, InterruptedRunError) and not _is_alone():
+        if isinstance(error, InterruptedRunError) and _is_one_of_several():
             # `torchrun` sends SIGTERM to the others as soon as one has ended; each has an exit code of its own.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         sys.exit(_report(error))
@@ -107,7 +107,7 @@ def _from_system(error: OSError) -> TunesmithError:
 
 
 def _report(error: TunesmithError) -> int:
-    if _is_told_by_another(error):
+    if _is_reported_by_another(error):
         return error.exit_code
     if "--json" in sys.argv:
         fields: JsonObject = {"rule": error.rule, "remedy": error.remedy, "place": error.location}
@@ -116,11 +116,14 @@ def _report(error: TunesmithError) -> int:
     return error.exit_code
 
 
-def _is_alone() -> bool:
-    return os.environ.get("WORLD_SIZE", "1") == "1"
+def _is_one_of_several() -> bool:
+    from tunesmith.training.processes import launched
+
+    return launched()[1] > 1
 
 
-def _is_told_by_another(error: TunesmithError) -> bool:
+def _is_reported_by_another(error: TunesmithError) -> bool:
     """Whether another process of the same training has the same error and reports it."""
-    is_first = os.environ.get("RANK", "0") == "0"
-    return not is_first and not isinstance(error, OtherProcessError)
+    from tunesmith.training.processes import is_first_process
+
+    return not is_first_process() and not isinstance(error, OtherProcessError)

@@ -62,8 +62,9 @@ def encode(work: Work, opened: OpenedModel) -> EncodedData:
     examples = dict(opened.data.splits)
     if recipe.train.augment:
         examples["train"] = augmented(examples["train"], recipe.train.augment, task, recipe.seed)
-    with work.processes.first_goes_first():  # the others find the encodings in the cache
-        encoded = _encode(work, opened, examples)
+    first = work.processes.first(lambda: _encode(work, opened, examples))
+    max_length = work.processes.share(first.max_length if first else 0)
+    encoded = first or _encode(work, opened, examples, max_length)  # which is in the cache
     _report(work, encoded)
     splits = dict(encoded.splits)
     splits["train"] = with_something_to_learn(task, splits["train"])
@@ -73,8 +74,17 @@ def encode(work: Work, opened: OpenedModel) -> EncodedData:
     return EncodedData(splits, examples, encoded.max_length)
 
 
-def _encode(work: Work, opened: OpenedModel, examples: Mapping[str, Examples]) -> EncodedSplits:
-    """Token ids of every split; from the cache where they are there."""
+def _encode(
+    work: Work, opened: OpenedModel, examples: Mapping[str, Examples], max_length: int = 0
+) -> EncodedSplits:
+    """Token ids of every split; from the cache where they are there.
+
+    Args:
+        work: what is to be done.
+        opened: tokenizer and label schema.
+        examples: rows by split.
+        max_length: tokens of a sequence, where another process has chosen it: `auto` asks how much memory is free.
+    """
     began, cache = time.time(), cache_folder()
     task, how = work.task, work.recipe.data
     encoded = encode_splits(
@@ -82,8 +92,11 @@ def _encode(work: Work, opened: OpenedModel, examples: Mapping[str, Examples]) -
         examples,
         opened.tokenizer,
         opened.data.label_schema,
-        choose_max_length=lambda longest: choose_max_length(
-            how.max_length, opened.model, opened.tokenizer, longest, task.length.auto, task.length.least
+        choose_max_length=lambda longest: (
+            max_length
+            or choose_max_length(
+                how.max_length, opened.model, opened.tokenizer, longest, task.length.auto, task.length.least
+            )
         ),
         overlap=None if how.overlap_tokens == "auto" else how.overlap_tokens,
         cache=cache,

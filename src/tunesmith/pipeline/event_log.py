@@ -84,7 +84,9 @@ def _record(event: events.Event) -> tuple[str, JsonObject] | None:
             return "validation", dict(event.scores)
         case events.Saved():
             return "checkpoint", {}
-        case events.Stage() | events.Note() | events.Warning() | events.Finished() | events.Failed():
+        case events.Finished():  # without the path, which may change
+            return "finished", {}
+        case events.Stage() | events.Note() | events.Warning() | events.Failed():
             return type(event).__name__.lower(), asdict(event)
     return None
 

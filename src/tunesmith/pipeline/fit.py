@@ -35,7 +35,7 @@ class FittedModel:
     features: Mapping[str, Features] = field(default_factory=dict)
 
     def summary(self) -> JsonObject:
-        """What metrics.json says of the training."""
+        """The entry of the training in metrics.json."""
         state = self.state
         return {
             "seconds": round(state.seconds, 3),

@@ -9,7 +9,6 @@ from tunesmith.data.examples import list_realigned, set_invalid_rows_aside
 from tunesmith.data.preparing import PreparedData, all_sources, sources_of
 from tunesmith.data.reading import source_files
 from tunesmith.environment import DECISIVE_PACKAGES, describe_environment
-from tunesmith.errors import RunError
 from tunesmith.events import Events
 from tunesmith.models.resolve import resolve_model
 from tunesmith.pipeline.open_model import OpenedModel
@@ -36,8 +35,6 @@ def record(work: Work, opened: OpenedModel, data_fingerprint: str, *, prepare_s:
     """
     run = work.run
     before = run.manifest() if work.resumes else {}
-    if work.resumes:
-        _refuse_other_world(before.get("processes", 1), work)
     if "used" in before:
         moved = {"output_dir": str(run.path), "model": work.recipe.model}
         used = Recipe.model_validate({**before["used"], **moved})
@@ -56,15 +53,6 @@ def record(work: Work, opened: OpenedModel, data_fingerprint: str, *, prepare_s:
     )
     _write_rows(run, opened.data)
     return work
-
-
-def _refuse_other_world(began_with: int, work: Work) -> None:
-    """Raises RunError when the run began with another number of processes: its batches would be others."""
-    if began_with != work.processes.world:
-        raise RunError(
-            f"the run in `{work.run.path}` began with {began_with} processes, and this is {work.processes.world}.",
-            remedy=f"Start {began_with}, or give `--force` to begin anew.",
-        )
 
 
 def refuse_own_files(work: Work) -> None:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 
 from tunesmith.data.examples import fingerprint
 from tunesmith.data.preparing import all_sources, find_splits
-from tunesmith.errors import InterruptedRunError
+from tunesmith.errors import InterruptedRunError, RunError
 from tunesmith.evaluation.result import refuse_undeclared
 from tunesmith.events import Events, Failed, Finished, Listener
 from tunesmith.models.loading import refuse_other_kinds
@@ -115,10 +115,23 @@ def _begin(
     def find_earlier() -> bool:
         if run.recover():
             events.warn(f"the run in {run.path} is there again: the one that should replace it had not begun")
-        return run.begin(requested, fingerprint=data_fingerprint, force=force)
+        resumes = run.begin(requested, fingerprint=data_fingerprint, force=force)
+        if resumes and not run.is_finished:
+            _refuse_other_world(run, processes)
+        return resumes
 
     resumes = bool(processes.share(processes.first(find_earlier)))
     return Work(run, task, requested, recipe, events, resumes, processes, should_stop), data_fingerprint
+
+
+def _refuse_other_world(run: Run, processes: Processes) -> None:
+    """Raises RunError when the run began with another number of processes: its batches would be others."""
+    began_with = run.manifest().get("processes", 1)
+    if began_with != processes.world:
+        raise RunError(
+            f"the run in `{run.path}` began with {began_with} processes, and this is {processes.world}.",
+            remedy=f"Start {began_with}, or give `--force` to replace the run.",
+        )
 
 
 def _open(work: Work) -> OpenedModel:

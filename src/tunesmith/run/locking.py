@@ -50,13 +50,18 @@ def locked(folder: Path) -> Iterator[None]:
 
 def refuse_several_processes() -> None:
     """Raises RunError under a launcher of several processes: each would do the whole work."""
-    for name in _WORLD_SIZES:
-        size = os.environ.get(name, "")
-        if size.isdigit() and int(size) > 1:
-            raise RunError(
-                f"one process does the work, and a launcher has started {size} ({name} is {size}).",
-                remedy="Run the command without `torchrun`, `accelerate launch` or `mpirun`.",
-            )
+    if name := launcher_variable():
+        size = os.environ[name]
+        raise RunError(
+            f"one process does the work, and a launcher has started {size} ({name} is {size}).",
+            remedy="Run the command without `torchrun`, `accelerate launch` or `mpirun`.",
+        )
+
+
+def launcher_variable() -> str:
+    """The variable in which a launcher says that it has started several processes; empty without one."""
+    sizes = {name: os.environ.get(name, "") for name in _WORLD_SIZES}
+    return next((name for name, size in sizes.items() if size.isdigit() and int(size) > 1), "")
 
 
 def _acquire(folder: Path) -> tuple[int, bool]:

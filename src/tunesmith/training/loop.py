@@ -305,8 +305,8 @@ class _Loop:
         )
 
     def _resume(self) -> None:
-        with self.processes.first_goes_first():  # it removes what a killed process has left
-            checkpoint = self.checkpoints.newest()
+        # In turn, because it removes what a killed process has left.
+        checkpoint = self.processes.in_turn(self.checkpoints.newest)
         self._report_notices()
         if checkpoint is None:
             return
@@ -327,4 +327,5 @@ class _Loop:
     def _report_notices(self) -> None:
         for notice in self.checkpoints.notices:
             self.events.warn(notice)
+        self.checkpoints.notices.clear()
         self.checkpoints.notices.clear()

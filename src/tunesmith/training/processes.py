@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from tunesmith.errors import OtherProcessError, RunError, TunesmithError, UserError
+from tunesmith.run.locking import launcher_variable
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -27,7 +27,6 @@ T = TypeVar("T")
 
 _PATIENCE = timedelta(days=7)
 """How long a process waits for another, which may score a large test set meanwhile."""
-_WORLD_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 _SET_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -45,14 +44,12 @@ def refuse_other_launchers() -> None:
     """Raises RunError under a launcher other than `torchrun`: each process would do the whole work."""
     if all(name in os.environ for name in _SET_BY_TORCHRUN):
         return
-    for name in _WORLD_SIZES:
-        size = os.environ.get(name, "")
-        if size.isdigit() and int(size) > 1:
-            raise RunError(
-                f"the launcher must be `torchrun`, and another one has started {size} processes "
-                f"({name} is {size}).",
-                remedy="Use `torchrun --nproc-per-node N -m tunesmith train …`.",
-            )
+    if name := launcher_variable():
+        size = os.environ[name]
+        raise RunError(
+            f"the launcher must be `torchrun`, and another one has started {size} processes ({name} is {size}).",
+            remedy="Use `torchrun --nproc-per-node N -m tunesmith train …`.",
+        )
 
 
 def make_accelerator() -> Accelerator:
@@ -155,14 +152,14 @@ class Processes:
         """Waits for all processes."""
         self.any(False)
 
-    @contextmanager
-    def first_goes_first(self) -> Iterator[None]:
-        """The first process does what follows before the others, which find what it wrote."""
-        if not self.is_first:
-            self.wait()
-        yield
-        if self.is_first:
-            self.wait()
+    def in_turn(self, act: Callable[[], T]) -> T:
+        """Calls a function in the first process, and then in the others, which find what it wrote.
+
+        Raises:
+            TunesmithError: in every process, when the function raised it in the first one.
+        """
+        result = self.first(act)
+        return cast(T, result) if self.is_first else act()
 
     def _broadcast(self, tensor: torch.Tensor) -> None:
         whole = tensor.contiguous()

@@ -25,10 +25,13 @@ def verb(
     from tunesmith.cli.output import display, print_json, print_line, print_metrics
     from tunesmith.examples import example_folder
     from tunesmith.inference.predictor import Predictor
+    from tunesmith.training.processes import is_first_process
 
     recipe = build_recipe(example_folder("support") / "text-classification.yaml", output_dir=output_dir)
     with display() as shown:
         run = pipeline.train(recipe, force=force, listeners=[shown])
+    if not is_first_process():
+        return
     predictor = Predictor.from_run(run.path)
     predictions = dict(zip(_MESSAGES, predictor(_MESSAGES), strict=True))
     if as_json:
