@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # CUDA libraries would be chosen.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check families bench bench-speed bench-quality bench-gpu bench-coverage lock docs clean
+.PHONY: demo test check families stress bench bench-speed bench-quality bench-gpu bench-coverage lock docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/tunesmith demo
@@ -28,6 +28,10 @@ check: $(INSTALLED)
 families: $(INSTALLED)
 	$(BIN)/python tests/families/sweep.py
 	$(BIN)/python docs/generate.py
+
+# Three trainings start in one folder at the same moment, 100 times: about a quarter of an hour.
+stress: $(INSTALLED)
+	$(BIN)/python tests/run/stress_locking.py
 
 bench: bench-speed
 
