@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tunesmith.tasks import IGNORED
-from tunesmith.tasks._units import Units, tags_of, with_width
+from tunesmith.tasks._units import Units, tags_of
 
 O, B, I = 0, 1, 2  # noqa: E741
 IDS = {"O": O, "B-X": B, "I-X": I}
@@ -12,8 +12,7 @@ INSIDE = np.array([O, I, I])
 
 
 def units_of(offsets, bounds):
-    borders = np.array(bounds).reshape(-1, 2)
-    return Units.of(with_width(np.array(offsets).reshape(-1, 2), borders), borders)
+    return Units.of(np.array(offsets).reshape(-1, 2), np.array(bounds).reshape(-1, 2))
 
 
 def deciding(units):
@@ -28,6 +27,9 @@ def deciding(units):
         ([(0, 3), (4, 5), (5, 7)], [(0, 3), (4, 7)], [(0, 0, 0), (1, 1, 1)]),
         # the blank before a word is in its token
         ([(0, 3), (3, 7)], [(0, 3), (4, 7)], [(0, 0, 0), (1, 1, 1)]),
+        # the blank before a word as a token of its own, with its width or without: the token after it decides
+        ([(0, 3), (3, 4), (4, 7)], [(0, 3), (4, 7)], [(0, 0, 0), (2, 1, 1)]),
+        ([(0, 3), (4, 4), (4, 7)], [(0, 3), (4, 7)], [(0, 0, 0), (2, 1, 1)]),
         # it|'s with one token for 's
         ([(0, 2), (2, 4)], [(0, 2), (2, 3), (3, 4)], [(0, 0, 0), (1, 1, 2)]),
         # 南京市 as one token
@@ -70,7 +72,7 @@ def test_what_the_pipeline_takes_for_words_is_labelled():
     offsets = [(0, 1), (0, 1), (2, 2), (2, 3), (2, 3), (3, 4)]
     bounds = [(0, 1), (2, 4)]
     assert labels_of(offsets, bounds, [(0, 4, "X")])[0] == [B, I, I, I, I, IGNORED]
-    assert labels_of(offsets, bounds, [(2, 4, "X")])[0] == [O, O, B, I, I, IGNORED]
+    assert labels_of(offsets, bounds, [(2, 4, "X")])[0] == [O, O, O, B, I, IGNORED]
     assert labels_of(offsets, bounds, [])[0] == [O, O, O, O, O, IGNORED]
     # Within what blanks part, the pipeline takes no token for a word.
     assert labels_of([(0, 1), (1, 2), (1, 2)], [(0, 1), (1, 2)], [(0, 2, "X")])[0] == [B, I, IGNORED]

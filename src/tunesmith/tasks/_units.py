@@ -4,7 +4,9 @@ The label of a word is predicted at its first token. Tokens and words may overla
 for one tokenizer, and `南京` is one token for another. Each word takes its first token that no earlier word has.
 Words that are left without a token share their last token, and so its label. Words that share a token are a unit,
 and an entity consists of whole units. A word without any token (a sign that the tokenizer drops) is in no unit,
-but an entity may cover it between two of its units.
+but an entity may cover it between two of its units. A token of the space before a word alone (`Ġ`) says nothing of
+the word, so the token after it is the word's first: a tiny RoBERTa that was trained on such tokens (case 13, six
+trainings) reached F1 0.90 to 0.95 when they decided, and 1.0 since they do not.
 
 Units are computed over the whole text, even if it is read in windows, so the edge of a window changes no unit.
 """
@@ -81,9 +83,9 @@ class Units:
     def labels(self, tags: Ints, inside: Ints) -> Ints:
         """The tags of the units as labels of tokens; `IGNORED` for tokens without a label.
 
-        The pipeline of transformers takes some other tokens as words of their own, so these are labelled too:
-            tokens
-        that continue the first character after a space (the bytes of an emoji, for example), and single spaces.
+        The pipeline of transformers takes every token after a space for a word, so the tokens that continue the
+        first character of a word (the bytes of an emoji, for example) and those of spaces alone are labelled too.
+        A space is inside an entity if the words on both sides of it are.
 
         Args:
             tags: [units], tag of each unit.
@@ -96,21 +98,6 @@ class Units:
         after = np.append(tags, 0)[np.searchsorted(self.tokens, self.between)]
         labels[self.between] = np.where(after == inside[after], after, 0)
         return labels
-
-
-def with_width(offsets: Ints, bounds: Ints) -> Ints:
-    """The characters of tokens; an empty token at the start of a word gets the first character.
-
-    Byte-level BPE makes such a token from the space before a character that it does not know. The pipeline of
-    transformers takes it as the start of the next word, so it must be the first token of that word.
-    """
-    empty = offsets[:, 0] == offsets[:, 1]
-    if not empty.any():
-        return offsets
-    leads = np.append(empty[:-1] & ~empty[1:] & (offsets[:-1, 0] == offsets[1:, 0]), False)
-    found = offsets.copy()
-    found[leads & np.isin(offsets[:, 0], bounds[:, 0]), 1] += 1
-    return found
 
 
 def _apart(first: Ints, last: Ints) -> Ints:

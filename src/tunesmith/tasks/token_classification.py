@@ -64,15 +64,19 @@ if TYPE_CHECKING:
 
 _ENTITY_COLUMNS = ("entities", "slots", "spans", "annotations", "ner")
 _SPANS = """
-The scores are those of `tunesmith predict`. It takes the most probable sequence of tags that makes sense, and
-reads long texts in windows. The pipeline takes the best tag of each word alone, and cuts a long text.
+The scores are those of `tunesmith predict`, which takes the most probable valid sequence of tags and reads long
+texts in windows. The pipeline takes the best tag of each word alone, and cuts a long text.
 """
 
-_SPANS_BY_BLANKS = """
-The tokenizer of this model does not tell which tokens begin a word, and the pipeline then takes whatever stands
-between blanks for one. Its spans differ where that is no word: a sign that touches a name becomes part of it
-(`Paris,`), a name within such a word gets the tag of the word's first token, and in scripts without blanks a whole
-clause is one word. `tunesmith predict` parts words at signs, and in scripts without blanks at characters.
+_SPANS_BY_SPACES = """
+The tokenizer of this model does not mark the tokens that begin a word, so the pipeline treats everything between two
+spaces as one word. Its spans differ from those of `tunesmith predict` in three cases:
+
+- A sign touches a name (`Paris,`): the pipeline adds it to the name. `tunesmith predict` separates words at signs.
+- A script has no spaces: for the pipeline, a whole clause is one word. For `tunesmith predict`, each character is.
+- The tokenizer makes several tokens of one character, or a token of the space before a word: the pipeline reads a tag
+  from each of them. If these tags differ, its spans are empty or cut the character. `tunesmith predict` reads the
+  first token of the word.
 """
 
 
@@ -97,7 +101,7 @@ def _misplaced(columns: Values) -> list[str]:
 def _pipeline_note(tokenizer: JsonObject) -> str:
     """How the spans that the pipeline finds can differ from ours."""
     marks_words = bool(tokenizer["model"].get("continuing_subword_prefix"))
-    return _SPANS + ("" if marks_words else _SPANS_BY_BLANKS)
+    return _SPANS + ("" if marks_words else _SPANS_BY_SPACES)
 
 
 class TokenClassification(Task):
@@ -190,10 +194,7 @@ class TokenClassification(Task):
         )
         windows = units.Windows.of(encoded, len(batch["text"]), overlap)
         bounds = [np.array(words).reshape(-1, 2) for words in batch["words"]]
-        found = [
-            units.Units.of(units.with_width(*row), row[1])
-            for row in zip(windows.offsets, bounds, strict=True)
-        ]
+        found = [units.Units.of(*row) for row in zip(windows.offsets, bounds, strict=True)]
         fields: JsonObject = {"input_ids": encoded["input_ids"]}
         fields["word_of_token"] = windows.spread([row.on_tokens(row.first + 1) for row in found], 0)
         fields["last_word_of_token"] = windows.spread([row.on_tokens(row.last + 1) for row in found], 0)
