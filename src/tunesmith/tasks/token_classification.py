@@ -69,14 +69,14 @@ texts in windows. The pipeline takes the best tag of each word alone, and cuts a
 """
 
 _SPANS_BY_SPACES = """
-The tokenizer of this model does not mark the tokens that begin a word, so the pipeline treats everything between two
-spaces as one word. Its spans differ from those of `tunesmith predict` in three cases:
+The tokenizer of this model does not mark the tokens that begin a word, so the pipeline treats everything between
+two spaces as one word. Its spans differ from those of `tunesmith predict` in three cases:
 
 - A sign touches a name (`Paris,`): the pipeline adds it to the name. `tunesmith predict` separates words at signs.
 - A script has no spaces: for the pipeline, a whole clause is one word. For `tunesmith predict`, each character is.
-- The tokenizer makes several tokens of one character, or a token of the space before a word: the pipeline reads a tag
-  from each of them. If these tags differ, its spans are empty or cut the character. `tunesmith predict` reads the
-  first token of the word.
+- The tokenizer makes several tokens of one character, or a token of the space before a word: the pipeline reads a
+  tag from each of them. If these tags differ, its spans are empty or cut the character. `tunesmith predict` reads
+  the first token of the word.
 """
 
 
