@@ -3,7 +3,7 @@ import pytest
 
 from tunesmith.encoded import Encoded
 from tunesmith.errors import UnknownNameError
-from tunesmith.evaluation.baselines import BASELINES, TrainingRows, own_scores
+from tunesmith.evaluation.baselines import BASELINES, TrainingRows, own_statistics
 from tunesmith.evaluation.baselines._tfidf import joined_texts
 from tunesmith.tasks import TASKS, EvalPredictions, point_scores
 from tunesmith.testing.tiny import tiny_rows
@@ -138,7 +138,7 @@ def labels():
 def test_each_has_thresholds_of_its_own_whatever_those_of_the_model_are(labels):
     for shift in (-5.0, 0.0, 5.0):
         final, validation = (answered(labels, 1.0, shift, seed) for seed in (2, 3))
-        found = own_scores(MULTI, final, lambda evaluated=validation: evaluated, TARGETS)
+        found = own_statistics(MULTI, final, lambda evaluated=validation: evaluated, TARGETS).scores()
         assert found["f1_micro"] > 0.9
         fitted = MULTI.thresholds.fit(validation, TARGETS)
         assert found == point_scores(MULTI, final, fitted)
@@ -148,14 +148,16 @@ def test_thresholds_never_come_from_the_rows_that_count(labels):
     validation = answered(labels, 1.0, 3.0)
     fitted = MULTI.thresholds.fit(validation, TARGETS)
     other = answered(1 - labels, 1.0, -3.0)
-    assert own_scores(MULTI, other, lambda: validation, TARGETS) == point_scores(MULTI, other, fitted)
+    assert own_statistics(MULTI, other, lambda: validation, TARGETS).scores() == point_scores(
+        MULTI, other, fitted
+    )
 
 
 def test_the_same_answer_for_every_row_is_not_made_worse_by_thresholds():
     rng = np.random.default_rng(0)
     labels = (rng.random((400, 3)) < [0.6, 0.05, 0.05]).astype(np.float32)
     evaluated = answered_by("all_frequent", training(["a"] * 400, labels, 3), answered(labels, 1.0, 0.0))
-    found = own_scores(MULTI, evaluated, lambda: evaluated, TARGETS)
+    found = own_statistics(MULTI, evaluated, lambda: evaluated, TARGETS).scores()
     assert found["recall_micro"] < 1.0  # not each label for each row
     assert found == point_scores(MULTI, evaluated, TARGETS)
 

@@ -56,8 +56,8 @@ def test_baselines_are_scored_on_the_same_rows(scored):
     rows = TrainingRows(scored.examples.columns, scored.evaluated.encoded.dense["labels"], TASK.inputs, 2)
     found = score_baselines(TASK, rows, scored.evaluated, scored.evaluated, TARGETS)
     assert list(found) == ["majority", "tfidf_logistic_regression"]
-    assert found["majority"]["accuracy"] == 0.5
-    assert found["tfidf_logistic_regression"]["accuracy"] == 1.0
+    assert found["majority"].scores()["accuracy"] == 0.5
+    assert found["tfidf_logistic_regression"].scores()["accuracy"] == 1.0
     assert point_scores(TASK, scored.evaluated, TARGETS)["accuracy"] == pytest.approx(5 / 6)
 
 

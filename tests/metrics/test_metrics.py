@@ -5,9 +5,16 @@ from tunesmith.metrics import METRICS, SHARE, Metric, _MetricRegistry, percent, 
 
 
 def test_a_metric_says_direction_unit_and_label():
-    assert METRICS.get("accuracy") == Metric("accuracy", "maximize", SHARE, "accuracy")
+    accuracy = METRICS.get("accuracy")
+    assert (accuracy.direction, accuracy.unit, accuracy.label) == ("maximize", SHARE, "accuracy")
     assert not METRICS.get("bits_per_byte").greater_is_better
     assert METRICS.get("mae") in regression.metrics
+
+
+def test_every_metric_says_what_it_means_in_one_line():
+    for metric in map(METRICS.get, METRICS.names()):
+        assert 20 < len(metric.meaning) < 90, metric.name
+        assert not metric.meaning.endswith("."), metric.name
 
 
 def test_shares_are_read_as_percentages_and_the_rest_as_numbers():

@@ -38,7 +38,10 @@ def test_the_table_is_that_of_scikit_learn(pair):
     table = multi_label.per_label(total(multi_label.statistics(true, predicted)))
     expected = precision_recall_fscore_support(true, predicted, average=None, zero_division=0)
     for name, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
-        assert np.allclose(table[name], values)
+        ours = [0.0 if value is None else value for value in table[name]]
+        assert np.allclose(ours, values)
+        if name in ("recall", "f1"):
+            assert [value is None for value in table[name]] == [not n for n in expected[3]]
 
 
 @settings(max_examples=30, deadline=None)

@@ -45,9 +45,10 @@ def test_scores_are_those_of_nervaluate(seed):
     for name in ("f1", "precision", "recall"):
         assert np.isclose(scores[name], getattr(strict, name))
         for label, found in by_label.items():
-            assert np.isclose(table[name][LABELS.index(label)], getattr(found, name))
+            value = table[name][LABELS.index(label)]
+            assert np.isclose(0.0 if value is None else value, getattr(found, name))
     assert np.isclose(scores["f1_macro"], np.mean([found.f1 for found in by_label.values()]))
-    assert table["support"].tolist() == [sum(label == e[2] for row in gold for e in row) for label in LABELS]
+    assert table["support"] == [sum(label == e[2] for row in gold for e in row) for label in LABELS]
 
 
 entities = st.lists(st.tuples(st.integers(0, 3), st.integers(4, 6), st.sampled_from(LABELS)), max_size=6)
@@ -104,3 +105,30 @@ def test_intervals_of_mostly_empty_rows_are_finite():
     found = intervals(statistics, spans.formula, spans.shares(len(LABELS)), Method(200, 0.95, 0))["f1"]
     assert found.value == found.high == 1.0
     assert 0.0 <= found.low < 0.2  # one entity says next to nothing
+
+
+def test_errors_of_entities_are_of_four_kinds():
+    gold = [(0, 4, "A"), (10, 14, "A"), (20, 24, "A"), (30, 34, "B"), (40, 44, "B")]
+    predicted = [(0, 4, "A"), (10, 16, "A"), (20, 24, "B"), (50, 54, "A")]
+    of_gold, of_predicted = spans.error_kinds(gold, predicted)
+    assert of_gold == {
+        (10, 14, "A"): "boundary",
+        (20, 24, "A"): "type",
+        (30, 34, "B"): "missed",
+        (40, 44, "B"): "missed",
+    }
+    assert of_predicted == {
+        (10, 16, "A"): "boundary",
+        (20, 24, "B"): "type",
+        (50, 54, "A"): "spurious",
+    }
+    counts = spans.count_errors([gold, []], [predicted, [(0, 1, "A")]])
+    assert counts == {"boundary": 1, "type": 1, "missed": 2, "spurious": 2}
+
+
+def test_a_wrong_entity_is_paired_with_one_gold_entity_alone():
+    of_gold, of_predicted = spans.error_kinds([(0, 5, "A"), (6, 20, "A")], [(0, 20, "A")])
+    assert of_predicted == {(0, 20, "A"): "boundary"}
+    assert of_gold == {(0, 5, "A"): "missed", (6, 20, "A"): "boundary"}
+    of_gold, _ = spans.error_kinds([(0, 9, "A")], [(0, 5, "B"), (4, 9, "A")])
+    assert of_gold == {(0, 9, "A"): "boundary"}

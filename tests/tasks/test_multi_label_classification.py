@@ -301,7 +301,9 @@ def test_details_are_a_line_a_label():
     evaluated = seen_of([[9, -9, 9], [9, -9, -9]], [[1, 0, 0], [1, 1, 0]])
     table = TASK.details(evaluated, TARGETS)["per_class"]
     assert table["labels"] == ["a", "b", "c"]
-    assert (table["precision"], table["recall"]) == ([1.0, 0.0, 0.0], [1.0, 0.0, 0.0])
+    assert table["precision"] == [1.0, None, 0.0]  # `b` was never given
+    assert table["recall"] == [1.0, 0.0, None]  # `c` has no row
+    assert table["f1"] == [1.0, 0.0, None]
     assert table["support"] == [2, 1, 0]
 
 

@@ -181,6 +181,8 @@ def memory_gb() -> float:
 
 def print_metrics(metrics: JsonObject) -> None:
     """The table that a training and an evaluation end with."""
+    from tunesmith.evaluation.result import remarks
+
     rows = [
         [split, name, f"{score['value']:.4f}", f"{score['low']:.4f} to {score['high']:.4f}"]
         for split, found in metrics["splits"].items()
@@ -193,6 +195,8 @@ def print_metrics(metrics: JsonObject) -> None:
         result = ["this model", f"{metrics['primary']['value']:.4f}"]
         others = [[baseline, f"{scores[name]:.4f}"] for baseline, scores in metrics["baselines"].items()]
         print_table([f"{name} on {metrics['primary']['split']}", "value"], [*others, result])
+    for sentence in remarks(metrics):
+        print_line(f"\n{sentence}")
 
 
 def _is_95(metrics: JsonObject) -> bool:

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.evaluation.intervals import Interval, Method, paired_drop
+from tunesmith.evaluation.intervals import Interval, Method
+from tunesmith.evaluation.paired import gain
 from tunesmith.evaluation.scoring import Scored
-from tunesmith.metrics import METRICS
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import finite
 
 if TYPE_CHECKING:
-    from tunesmith.metrics import Statistics
     from tunesmith.tasks import Prediction
     from tunesmith.types import JsonObject
 
@@ -75,20 +74,9 @@ def compare(first: Scored, second: Scored, how: EvaluateRecipe, seed: int) -> Ag
         seed: random seed for resampling.
     """
     share, largest = _answers(first, second)
-    task, metric = first.task, first.task.primary_metric
-    drop = paired_drop(
-        _beside(first.statistics, second.statistics),
-        (
-            lambda sums: task.formula(sums, first.label_schema),
-            lambda sums: task.formula(sums, second.label_schema),
-        ),
-        (task.shares(first.label_schema), task.shares(second.label_schema)),
-        metric,
-        Method(how.bootstrap_samples, how.confidence, seed),
-        groups=first.groups,
-    )
-    if not METRICS.get(metric).greater_is_better:
-        drop = Interval(-drop.value, -drop.high, -drop.low)
+    metric = first.task.primary_metric
+    method = Method(how.bootstrap_samples, how.confidence, seed)
+    drop = gain(first, second, method, groups=first.groups)
     ours, theirs = (one.intervals(how, seed)[metric] for one in (first, second))
     return Agreement(len(first.examples), share, largest, metric, ours, theirs, drop)
 
@@ -136,15 +124,6 @@ def _leaves(value: object) -> Iterator[object]:
         yield from map(float, value)
     else:
         yield float(value) if isinstance(value, np.floating) else value
-
-
-def _beside(first: Statistics, second: Statistics) -> Statistics:
-    """[rows, 2s], two statistics [rows, s] side by side, sparse if they are."""
-    from scipy import sparse
-
-    if sparse.issparse(first):
-        return sparse.csr_matrix(sparse.hstack([first, second]))
-    return np.concatenate([first, second], axis=1)
 
 
 def _finite(interval: Interval) -> dict[str, float | None]:

@@ -1,23 +1,28 @@
-"""`metrics.json`: the scores of the saved model on every split, with those of baselines."""
+"""`metrics.json`: the scores of the saved model on every split, and what they are worth."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.evaluation.baselines import BASELINES, TrainingRows, own_scores
+from tunesmith.evaluation.baselines import BASELINES, RowStatistics, TrainingRows, own_statistics
 from tunesmith.evaluation.scoring import Scored, score_slices
+from tunesmith.evaluation.seen import describe_seen, seen_in_training
 from tunesmith.metrics import METRICS
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import Run, write_atomically
 from tunesmith.tasks import EvalPredictions, LabelSchema, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
+    from numpy.typing import NDArray
+
+    from tunesmith.tasks import Values
     from tunesmith.types import JsonObject
 
 
@@ -26,8 +31,21 @@ def final_split(names: Collection[str]) -> str:
     return "test" if "test" in names else "validation"
 
 
-def build_metrics(scored: dict[str, Scored], how: EvaluateRecipe, seed: int) -> JsonObject:
-    """Metrics of every split with intervals, and the primary metric of the final split."""
+def build_metrics(
+    scored: dict[str, Scored],
+    how: EvaluateRecipe,
+    seed: int,
+    *,
+    train_texts: NDArray[np.uint64] | None = None,
+) -> JsonObject:
+    """Metrics of every split with intervals, and the primary metric of the final split.
+
+    Args:
+        scored: Splits with their predictions.
+        how: Number of resamples, and confidence level.
+        seed: Random seed for resampling.
+        train_texts: Hashes of the training texts (`tunesmith.data.train_texts`); None where they are not known.
+    """
     name = final_split(scored)
     final = scored[name]
     splits = {split: s.intervals(how, seed) for split, s in scored.items()}
@@ -42,6 +60,11 @@ def build_metrics(scored: dict[str, Scored], how: EvaluateRecipe, seed: int) -> 
             **({} if final.groups is None else {"groups": len(np.unique(final.groups))}),
             "confidence": how.confidence,
         },
+        **(
+            {}
+            if train_texts is None
+            else {"seen_in_training": seen_in_training(final, train_texts, how, seed)}
+        ),
         "splits": {
             split: {metric: interval.to_json() for metric, interval in found.items()}
             for split, found in splits.items()
@@ -51,14 +74,24 @@ def build_metrics(scored: dict[str, Scored], how: EvaluateRecipe, seed: int) -> 
     }
 
 
+def remarks(metrics: JsonObject) -> list[str]:
+    """What people must read beside the score: the verdict, rows that were trained on, a gap to the validation."""
+    found = [
+        metrics.get("verdict", {}).get("text", ""),
+        describe_seen(metrics),
+        metrics.get("validation_gap", {}).get("text", ""),
+    ]
+    return [sentence for sentence in found if sentence]
+
+
 def score_baselines(
     task: Task,
     train: TrainingRows,
     final: EvalPredictions,
     validation: EvalPredictions,
     label_schema: LabelSchema,
-) -> dict[str, dict[str, float]]:
-    """The metrics of the task's baselines on the rows that count, but for those that need the model.
+) -> dict[str, RowStatistics]:
+    """The task's baselines on the rows that count, but for those that need the model.
 
     Args:
         task: task whose baselines are scored.
@@ -69,10 +102,27 @@ def score_baselines(
     """
     answers = {name: BASELINES.get(name).answer for name in task.baselines}
     return {
-        name: own_scores(task, answer(train, final), partial(answer, train, validation), label_schema)
+        name: own_statistics(task, answer(train, final), partial(answer, train, validation), label_schema)
         for name, answer in answers.items()
         if answer is not None
     }
+
+
+def count_training_rows(
+    task: Task, train: Values, label_schema: LabelSchema, details: JsonObject
+) -> JsonObject:
+    """The details, with how often each label of `per_class` is in the training rows, as `train`."""
+    if "per_class" not in details:
+        return details
+    table = details["per_class"]
+    counts = Counter(label for gold in task.gold(train, label_schema) for label in _labels_of(gold))
+    return {**details, "per_class": {**table, "train": [counts[label] for label in table["labels"]]}}
+
+
+def _labels_of(gold: object) -> list[str]:
+    """The labels of a true answer: a label, several labels, or entities."""
+    found = gold if isinstance(gold, list) else [gold]
+    return [str(item["entity_group"] if isinstance(item, dict) else item) for item in found]
 
 
 def refuse_undeclared(task: Task) -> None:
@@ -88,7 +138,18 @@ def refuse_undeclared(task: Task) -> None:
         BASELINES.get(baseline)
 
 
-def write_predictions(run: Run, name: str, scored: Scored) -> None:
-    """Writes `predictions/NAME.jsonl`, one line per row."""
-    lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in scored.lines())
-    write_atomically(run.predictions / f"{name}.jsonl", lines)
+def write_predictions(run: Run, name: str, scored: Scored) -> int | None:
+    """Writes `predictions/NAME.jsonl`, one line per row.
+
+    Returns:
+        The number of wrong answers; None where answers are neither right nor wrong.
+    """
+    judged: Counter[bool | None] = Counter()
+
+    def lines() -> Iterator[str]:
+        for line in scored.lines():
+            judged[line["correct"]] += 1
+            yield json.dumps(line, ensure_ascii=False) + "\n"
+
+    write_atomically(run.predictions / f"{name}.jsonl", lines())
+    return judged[False] if judged[True] + judged[False] else None

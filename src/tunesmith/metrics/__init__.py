@@ -47,12 +47,16 @@ class Metric:
         direction: Whether greater or smaller values are better.
         unit: What a value counts: `share` is read as a percentage.
         label: Its name for people.
+        meaning: What it measures, in one line for people.
+        hub_name: Its name on the Hub, for the model card; its own if empty.
     """
 
     name: str
     direction: Literal["maximize", "minimize"]
     unit: str
     label: str
+    meaning: str = ""
+    hub_name: str = ""
 
     @property
     def greater_is_better(self) -> bool:

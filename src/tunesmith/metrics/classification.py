@@ -17,9 +17,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 metrics = (
-    Metric("accuracy", "maximize", SHARE, "accuracy"),
-    Metric("f1_macro", "maximize", SHARE, "F1, macro average"),
-    Metric("f1_weighted", "maximize", SHARE, "F1, weighted average"),
+    Metric("accuracy", "maximize", SHARE, "accuracy", "the share of answers that are right"),
+    Metric(
+        "f1_macro",
+        "maximize",
+        SHARE,
+        "F1, macro average",
+        "the mean of the F1 of every label: a rare label counts as much as a frequent one",
+        "f1",
+    ),
+    Metric(
+        "f1_weighted",
+        "maximize",
+        SHARE,
+        "F1, weighted average",
+        "the mean of the F1 of every label, weighted by its number of rows",
+        "f1",
+    ),
 )
 
 
@@ -98,6 +112,22 @@ def per_class_f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """F1 of each class [..., k] from sums [..., 3k]; 0 for a class that never occurs."""
     true, predicted, agreed = np.split(sums, 3, axis=-1)
     return 2 * agreed / np.maximum(true + predicted, 1.0)
+
+
+def label_table(sums: NDArray[np.float64]) -> dict[str, list[float | None]]:
+    """The values of `per_class` as lists, with None for what does not exist.
+
+    A label without rows has neither recall nor F1, and one that was never given has no precision.
+    """
+    true, predicted, _ = np.split(sums, 3, axis=-1)
+    exists = {"precision": predicted > 0, "recall": true > 0, "f1": true > 0}
+    return {
+        name: [
+            float(value) if there else None
+            for value, there in zip(values, exists.get(name, np.ones(len(values))), strict=True)
+        ]
+        for name, values in per_class(sums).items()
+    }
 
 
 def per_class(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -18,10 +18,24 @@ if TYPE_CHECKING:
     from tunesmith.types import Array
 
 metrics = (
-    Metric("loss", "minimize", "nats", "loss"),
-    Metric("perplexity", "minimize", "tokens", "perplexity"),
-    Metric("bits_per_byte", "minimize", "bits per byte", "bits per byte"),
-    Metric("accuracy", "maximize", SHARE, "accuracy"),
+    Metric(
+        "loss", "minimize", "nats", "loss", "how unlikely the model finds the true tokens, in nats per token"
+    ),
+    Metric(
+        "perplexity",
+        "minimize",
+        "tokens",
+        "perplexity",
+        "between how many equally likely tokens the model hesitates",
+    ),
+    Metric(
+        "bits_per_byte",
+        "minimize",
+        "bits per byte",
+        "bits per byte",
+        "bits that the model needs for a byte of text; comparable across tokenizers",
+    ),
+    Metric("accuracy", "maximize", SHARE, "accuracy", "the share of answers that are right"),
 )
 
 _LARGEST_EXPONENT = 700.0

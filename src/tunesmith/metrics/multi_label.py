@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunesmith.metrics import SHARE, Metric, Scores, Share, Shares, Statistics, selected
-from tunesmith.metrics.classification import f1_by_class, micro_shares, per_class, per_class_f1
+from tunesmith.metrics.classification import f1_by_class, label_table, micro_shares, per_class_f1
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,11 +21,39 @@ if TYPE_CHECKING:
     from tunesmith.types import Array
 
 metrics = (
-    Metric("f1_micro", "maximize", SHARE, "F1, micro average"),
-    Metric("f1_macro", "maximize", SHARE, "F1, macro average"),
-    Metric("precision_micro", "maximize", SHARE, "precision, micro average"),
-    Metric("recall_micro", "maximize", SHARE, "recall, micro average"),
-    Metric("exact_match", "maximize", SHARE, "exact match"),
+    Metric(
+        "f1_micro",
+        "maximize",
+        SHARE,
+        "F1, micro average",
+        "precision and recall in one number, over all labels of all rows",
+        "f1",
+    ),
+    Metric(
+        "f1_macro",
+        "maximize",
+        SHARE,
+        "F1, macro average",
+        "the mean of the F1 of every label: a rare label counts as much as a frequent one",
+        "f1",
+    ),
+    Metric(
+        "precision_micro",
+        "maximize",
+        SHARE,
+        "precision, micro average",
+        "the share of the given labels that are right",
+        "precision",
+    ),
+    Metric(
+        "recall_micro",
+        "maximize",
+        SHARE,
+        "recall, micro average",
+        "the share of the true labels that were given",
+        "recall",
+    ),
+    Metric("exact_match", "maximize", SHARE, "exact match", "the share of rows whose whole answer is right"),
 )
 
 MIN_TRUE_ROWS = 10
@@ -79,9 +107,9 @@ def shares(n_labels: int) -> Shares:
     }
 
 
-def per_label(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Precision, recall, F1 and support of each label [k] from sums [3k + 2]; 0.0 if there is nothing to count."""
-    return per_class(sums[..., :-2])
+def per_label(sums: NDArray[np.float64]) -> dict[str, list[float | None]]:
+    """Precision, recall, F1 and support of each label [k] from sums [3k + 2]; None where nothing is counted."""
+    return label_table(sums[..., :-2])
 
 
 def fit_thresholds(

@@ -31,12 +31,32 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.chrf import CHRF
 
 metrics = (
-    Metric("exact_match", "maximize", SHARE, "exact match"),
-    Metric("chrf", "maximize", SHARE, "chrF"),
-    Metric("bleu", "maximize", SHARE, "BLEU"),
-    Metric("rouge1", "maximize", SHARE, "ROUGE-1"),
-    Metric("rouge2", "maximize", SHARE, "ROUGE-2"),
-    Metric("rougeL", "maximize", SHARE, "ROUGE-L"),
+    Metric("exact_match", "maximize", SHARE, "exact match", "the share of rows whose whole answer is right"),
+    Metric(
+        "chrf",
+        "maximize",
+        SHARE,
+        "chrF",
+        "how many characters and short pieces of text are shared with the reference",
+    ),
+    Metric("bleu", "maximize", SHARE, "BLEU", "how many words and phrases are shared with the reference"),
+    Metric("rouge1", "maximize", SHARE, "ROUGE-1", "how many words are shared with the reference", "rouge"),
+    Metric(
+        "rouge2",
+        "maximize",
+        SHARE,
+        "ROUGE-2",
+        "how many pairs of words are shared with the reference",
+        "rouge",
+    ),
+    Metric(
+        "rougeL",
+        "maximize",
+        SHARE,
+        "ROUGE-L",
+        "how many words are shared with the reference in the same order",
+        "rouge",
+    ),
 )
 
 _CHRF_ORDER = 6

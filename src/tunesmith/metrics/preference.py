@@ -18,8 +18,20 @@ if TYPE_CHECKING:
     from tunesmith.types import Array
 
 metrics = (
-    Metric("reward_accuracy", "maximize", SHARE, "reward accuracy"),
-    Metric("reward_margin", "maximize", "reward", "reward margin"),
+    Metric(
+        "reward_accuracy",
+        "maximize",
+        SHARE,
+        "reward accuracy",
+        "the share of pairs in which the model prefers the chosen reply",
+    ),
+    Metric(
+        "reward_margin",
+        "maximize",
+        "reward",
+        "reward margin",
+        "how much more the model prefers the chosen replies than before training, in nats",
+    ),
 )
 
 

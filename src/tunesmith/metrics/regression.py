@@ -19,10 +19,36 @@ if TYPE_CHECKING:
     from tunesmith.types import Array
 
 metrics = (
-    Metric("pearson", "maximize", "correlation", "Pearson correlation"),
-    Metric("spearman", "maximize", "correlation", "Spearman correlation"),
-    Metric("rmse", "minimize", "unit of the numbers", "root mean squared error"),
-    Metric("mae", "minimize", "unit of the numbers", "mean absolute error"),
+    Metric(
+        "pearson",
+        "maximize",
+        "correlation",
+        "Pearson correlation",
+        "how near predicted and true numbers are to a straight line: 1 is perfect, 0 is chance",
+        "pearsonr",
+    ),
+    Metric(
+        "spearman",
+        "maximize",
+        "correlation",
+        "Spearman correlation",
+        "how alike the order of predicted and true numbers is: 1 is perfect, 0 is chance",
+        "spearmanr",
+    ),
+    Metric(
+        "rmse",
+        "minimize",
+        "unit of the numbers",
+        "root mean squared error",
+        "the typical error, in the unit of the numbers; large errors count more",
+    ),
+    Metric(
+        "mae",
+        "minimize",
+        "unit of the numbers",
+        "mean absolute error",
+        "the mean distance between predicted and true numbers, in their unit",
+    ),
 )
 
 _NO_VARIANCE = 1e-12

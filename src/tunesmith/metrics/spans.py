@@ -8,26 +8,81 @@ not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from tunesmith.metrics import SHARE, Metric, Scores, Shares, Statistics
-from tunesmith.metrics.classification import f1_by_class, micro_shares, per_class, per_class_f1
+from tunesmith.metrics.classification import f1_by_class, label_table, micro_shares, per_class_f1
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 metrics = (
-    Metric("f1", "maximize", SHARE, "F1"),
-    Metric("precision", "maximize", SHARE, "precision"),
-    Metric("recall", "maximize", SHARE, "recall"),
-    Metric("f1_macro", "maximize", SHARE, "F1, macro average"),
+    Metric("f1", "maximize", SHARE, "F1", "precision and recall in one number: high only if both are"),
+    Metric("precision", "maximize", SHARE, "precision", "the share of what was found that is right"),
+    Metric("recall", "maximize", SHARE, "recall", "the share of what is there that was found"),
+    Metric(
+        "f1_macro",
+        "maximize",
+        SHARE,
+        "F1, macro average",
+        "the mean of the F1 of every label: a rare label counts as much as a frequent one",
+        "f1",
+    ),
 )
 
 Entity = tuple[int, int, str]
 """Start, end and label."""
+
+
+Kind = Literal["boundary", "type", "missed", "spurious"]
+
+ERROR_KINDS: dict[Kind, str] = {
+    "boundary": "the right label, but another start or end",
+    "type": "another label at the same words, or at some of them",
+    "missed": "in the data, and nothing was found there",
+    "spurious": "found, and nothing is there in the data",
+}
+"""What can be wrong with an entity, and what that means."""
+
+
+def error_kinds(
+    gold: Iterable[Entity], predicted: Iterable[Entity]
+) -> tuple[dict[Entity, Kind], dict[Entity, Kind]]:
+    """The kind of error of each gold entity that was not found, and of each predicted one that is wrong.
+
+    A wrong prediction is paired with the gold entity that it shares most characters with, one with one; at a tie
+    with that of its own label. What is left without a partner is missed or spurious.
+
+    Args:
+        gold: true entities of one example.
+        predicted: predicted entities of the example.
+    """
+    true, guessed = _distinct(gold), _distinct(predicted)
+    wrong, lost = sorted(guessed - true), sorted(true - guessed)
+    shared = [(min(g[1], p[1]) - max(g[0], p[0]), g[2] == p[2], g, p) for g in lost for p in wrong]
+    of_gold: dict[Entity, Kind] = {}
+    of_predicted: dict[Entity, Kind] = {}
+    for _, same, one, other in sorted((s for s in shared if s[0] > 0), key=lambda s: (-s[0], not s[1])):
+        if one not in of_gold and other not in of_predicted:
+            of_gold[one] = of_predicted[other] = "boundary" if same else "type"
+    return (
+        {entity: of_gold.get(entity, "missed") for entity in lost},
+        {entity: of_predicted.get(entity, "spurious") for entity in wrong},
+    )
+
+
+def count_errors(gold: Sequence[Sequence[Entity]], predicted: Sequence[Sequence[Entity]]) -> dict[Kind, int]:
+    """How many errors of each kind there are over all examples; a pair is one error."""
+    counts: Counter[Kind] = Counter()
+    for true, guessed in zip(gold, predicted, strict=True):
+        of_gold, of_predicted = error_kinds(true, guessed)
+        counts.update(of_predicted.values())
+        counts["missed"] += sum(kind == "missed" for kind in of_gold.values())
+    return {kind: counts[kind] for kind in ERROR_KINDS}
 
 
 def statistics(
@@ -56,7 +111,7 @@ def statistics(
     return sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(gold), 3 * len(index)))
 
 
-def _distinct(entities: Sequence[Entity]) -> set[Entity]:
+def _distinct(entities: Iterable[Entity]) -> set[Entity]:
     # An entity from JSON is a list, which cannot be in a set.
     return {(start, end, label) for start, end, label in entities}
 
@@ -84,6 +139,6 @@ def shares(n_labels: int) -> Shares:
     return {"f1": f1, "precision": precision, "recall": recall, "f1_macro": f1_by_class(n_labels)}
 
 
-def per_label(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Precision, recall, F1 and support of each label [k] from sums [3k]; 0.0 if there is nothing to count."""
-    return per_class(sums)
+def per_label(sums: NDArray[np.float64]) -> dict[str, list[float | None]]:
+    """Precision, recall, F1 and support of each label [k] from sums [3k]; None if there is nothing to count."""
+    return label_table(sums)

@@ -23,10 +23,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 metrics = (
-    Metric("f1", "maximize", SHARE, "F1"),
-    Metric("exact_match", "maximize", SHARE, "exact match"),
-    Metric("f1_answerable", "maximize", SHARE, "F1 of answerable questions"),
-    Metric("accuracy_unanswerable", "maximize", SHARE, "accuracy of unanswerable questions"),
+    Metric("f1", "maximize", SHARE, "F1", "precision and recall in one number: high only if both are"),
+    Metric("exact_match", "maximize", SHARE, "exact match", "the share of rows whose whole answer is right"),
+    Metric(
+        "f1_answerable",
+        "maximize",
+        SHARE,
+        "F1 of answerable questions",
+        "F1 of the questions that have an answer in their text",
+        "f1",
+    ),
+    Metric(
+        "accuracy_unanswerable",
+        "maximize",
+        SHARE,
+        "accuracy of unanswerable questions",
+        "the share of the questions without an answer that got none",
+        "accuracy",
+    ),
 )
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tunesmith.errors import RecipeError
+from tunesmith.evaluation.baselines import RowStatistics
+from tunesmith.metrics import Statistics
 from tunesmith.models.generation import allow_tokens
 from tunesmith.pipeline.predict_split import predict_split
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
-from tunesmith.tasks import point_scores
 from tunesmith.training.reference import load_reference, save_reference, with_reference
+
+if TYPE_CHECKING:
+    from tunesmith.types import Array
 
 BASE_MODEL = "base_model"
 """The name of this baseline, and of its entry in the manifest."""
@@ -36,17 +41,24 @@ def with_reference_of_base(work: Work, plan: TrainingPlan) -> TrainingPlan:
     return replace(plan, encoded=replace(plan.encoded, splits=splits))
 
 
-def score_base_model(work: Work, plan: TrainingPlan) -> dict[str, dict[str, float]]:
-    """The scores of the base model, where the task wants them beside the result."""
+def score_base_model(work: Work, plan: TrainingPlan) -> dict[str, RowStatistics]:
+    """The base model on the rows that count, where the task wants it beside the result."""
     is_wanted = BASE_MODEL in work.task.baselines and plan.recipe.evaluate.baselines
     if not is_wanted or not work.processes.is_first:
         return {}
-    known = work.run.manifest().get(BASE_MODEL)
-    if known is None:
+    file, label_schema = work.run.checkpoints / f"{BASE_MODEL}.safetensors", plan.data.label_schema
+    statistics = load_reference(file)
+    if statistics is None:
         evaluated = predict_split(work, plan, plan.final_split)
-        known = point_scores(work.task, evaluated, plan.data.label_schema)
-        work.run.update_manifest(**{BASE_MODEL: known})
+        statistics = _dense(work.task.statistics(evaluated, label_schema))
+        save_reference(file, statistics)
+    known = RowStatistics(work.task, statistics, label_schema)
+    work.run.update_manifest(**{BASE_MODEL: known.scores()})
     return {BASE_MODEL: known}
+
+
+def _dense(statistics: Statistics) -> Array:
+    return np.asarray(statistics.toarray() if hasattr(statistics, "toarray") else statistics)
 
 
 def allow_targets(work: Work, plan: TrainingPlan) -> None:

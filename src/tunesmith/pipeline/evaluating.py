@@ -13,6 +13,7 @@ from tunesmith.data.examples import Reading, refuse_invalid_rows
 from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.preparing import read_checked
 from tunesmith.data.read_options import ReadOptions
+from tunesmith.data.train_texts import read_train_texts
 from tunesmith.encoded import Encoded
 from tunesmith.evaluation.result import build_metrics
 from tunesmith.evaluation.scoring import Scored
@@ -60,7 +61,16 @@ def evaluate(
     evaluated = predictor.score(reading.examples, encoded, advance=events.progress("texts"))
     group_by = recipe.data.group_by
     scored = Scored(predictor.task, predictor.label_schema, reading.examples, evaluated, group_by)
-    return build_metrics({"test": scored}, recipe.evaluate, recipe.seed)
+    return build_metrics(
+        {"test": scored}, recipe.evaluate, recipe.seed, train_texts=_train_texts(run, events)
+    )
+
+
+def _train_texts(run: Run, events: Events) -> NDArray[np.uint64] | None:
+    hashes = read_train_texts(run.data / "train_texts.npy")
+    if hashes is None:
+        events.note("an earlier version made this run: rows that it was trained on are not recognised")
+    return hashes
 
 
 def _read(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tunesmith.evaluation.baselines import own_scores
+from tunesmith.evaluation.baselines import RowStatistics, own_statistics
 from tunesmith.pipeline.predict_split import reading
 from tunesmith.pipeline.training_plan import TrainingPlan, wants_probe
 from tunesmith.pipeline.work import Work
@@ -26,12 +26,12 @@ class Probe:
     """What the probe leaves.
 
     Args:
-        scores: scores of the probe on the rows that count, as a baseline.
+        scores: the probe on the rows that count, as a baseline.
         features: what the head sees, by split, where nothing but the head learns.
         seconds: time that the probe took.
     """
 
-    scores: Mapping[str, dict[str, float]] = field(default_factory=dict)
+    scores: Mapping[str, RowStatistics] = field(default_factory=dict)
     features: Mapping[str, Features] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -102,13 +102,13 @@ def _fitted(work: Work, plan: TrainingPlan, features: _FeaturesOf) -> ProbeHead:
     return probe
 
 
-def _scores_of(probe: ProbeHead, work: Work, plan: TrainingPlan, features: _FeaturesOf) -> dict[str, float]:
-    """Scores on the rows that count, with thresholds of the probe's own from the validation rows."""
+def _scores_of(probe: ProbeHead, work: Work, plan: TrainingPlan, features: _FeaturesOf) -> RowStatistics:
+    """The probe on the rows that count, with thresholds of the probe's own from the validation rows."""
 
     def answered(split: str) -> EvalPredictions:
         rows = EvalPredictions(plan.data.splits[split].columns, plan.splits[split])
         return probe_answers(probe, features[split], rows)
 
-    return own_scores(
+    return own_statistics(
         work.task, answered(plan.final_split), lambda: answered("validation"), plan.data.label_schema
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tunesmith.data.examples import list_realigned, set_invalid_rows_aside
 from tunesmith.data.preparing import PreparedData, all_sources, sources_of
 from tunesmith.data.reading import source_files
+from tunesmith.data.train_texts import write_train_texts
 from tunesmith.environment import DECISIVE_PACKAGES, describe_environment
 from tunesmith.events import Events
 from tunesmith.models.resolve import resolve_model
@@ -74,6 +75,7 @@ def _describe(data: PreparedData, data_fingerprint: str) -> JsonObject:
 
 def _write_rows(run: Run, data: PreparedData) -> None:
     write_atomically(run.data / "splits.json", data.row_ids_as_json())
+    write_train_texts(run.data / "train_texts.npy", data.splits["train"])
     if data.invalid_rows:
         set_invalid_rows_aside(data.invalid_rows, run.data / "bad_rows.jsonl")
     if data.realigned:

@@ -6,9 +6,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tunesmith.acceleration import accelerated
-from tunesmith.evaluation.baselines import TrainingRows
-from tunesmith.evaluation.result import build_metrics, score_baselines, write_predictions
+from tunesmith.data.train_texts import read_train_texts
+from tunesmith.evaluation.baselines import RowStatistics, TrainingRows
+from tunesmith.evaluation.gap import find_gap
+from tunesmith.evaluation.result import (
+    build_metrics,
+    count_training_rows,
+    score_baselines,
+    write_predictions,
+)
 from tunesmith.evaluation.scoring import Scored
+from tunesmith.evaluation.verdict import judge
 from tunesmith.inference.answering import with_samples
 from tunesmith.models.loading import load_trained
 from tunesmith.models.resolve import resolve_model
@@ -23,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def score_saved(
-    work: Work, plan: TrainingPlan, saved: SavedModel, baselines: Mapping[str, dict[str, float]]
+    work: Work, plan: TrainingPlan, saved: SavedModel, baselines: Mapping[str, RowStatistics]
 ) -> JsonObject:
     """Scores the saved model in full precision, and the baselines on the same rows.
 
@@ -31,7 +39,7 @@ def score_saved(
         work: what is to be done.
         plan: data and sequences.
         saved: model that is scored.
-        baselines: scores that are known already, by baseline.
+        baselines: baselines that are scored already, by name.
     """
     how, task, label_schema, name = plan.recipe.evaluate, work.task, saved.label_schema, plan.final_split
     loaded = load_trained(resolve_model(str(work.run.model)), task, device=plan.device)
@@ -41,20 +49,43 @@ def score_saved(
         task, loaded.model, plan.tokenizer, evaluated, how.samples, plan.encoded.max_length, label_schema
     )
     final = Scored(task, label_schema, plan.data.splits[name], evaluated, plan.recipe.data.group_by)
-    write_predictions(work.run, name, final)
-    metrics = build_metrics({name: final}, how, plan.recipe.seed)
+    metrics = _describe(work, plan, saved, final)
     if how.baselines:
         baselines = _score_baselines(work, plan, saved, evaluated) | dict(baselines)
-        if plan.recipe.train.method == "probe":
-            baselines["probe"] = point_scores(task, evaluated, label_schema)
     if plan.frozen_cache is not None:
         plan.frozen_cache.close()
-    return {**metrics, "baselines": baselines}
+    what = "fine-tuning"
+    scores = {baseline: found.scores() for baseline, found in baselines.items()}
+    if plan.recipe.train.method == "probe":
+        what = "the probe"
+        scores |= {"probe": point_scores(task, evaluated, label_schema)} if how.baselines else {}
+    verdict = judge(final, baselines, how, plan.recipe.seed, split=name, what=what)
+    return {**metrics, "baselines": scores, "verdict": verdict}
+
+
+def _describe(work: Work, plan: TrainingPlan, saved: SavedModel, final: Scored) -> JsonObject:
+    """The scores, and what qualifies them; the predictions are written."""
+    name, state = plan.final_split, saved.fitted.state
+    n_wrong = write_predictions(work.run, name, final)
+    metrics = build_metrics(
+        {name: final},
+        plan.recipe.evaluate,
+        plan.recipe.seed,
+        train_texts=read_train_texts(work.run.data / "train_texts.npy"),
+    )
+    train = plan.data.splits["train"].columns
+    metrics["details"] = count_training_rows(work.task, train, saved.label_schema, metrics["details"])
+    gap = find_gap(metrics, state.history, state.best_step, len(plan.data.splits["validation"]))
+    return {
+        **metrics,
+        **({} if n_wrong is None else {"wrong_rows": n_wrong}),
+        **({} if gap is None else {"validation_gap": gap}),
+    }
 
 
 def _score_baselines(
     work: Work, plan: TrainingPlan, saved: SavedModel, evaluated: EvalPredictions
-) -> dict[str, dict[str, float]]:
+) -> dict[str, RowStatistics]:
     rows, task = plan.data.splits["train"], work.task
     train = TrainingRows(
         rows.columns,

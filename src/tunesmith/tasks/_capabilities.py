@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject, Tokenizer
 
 Piece = tuple[str, str, str]
-"""A text, its style (`right`, `missed`, `wrong`, `label`, `soft` or none), and a note."""
+"""A text, its style (`right`, `missed`, `wrong`, `label`, `name`, `soft` or none), and a note."""
 
 Cell = list[Piece]
 """One cell of a table of answers."""
@@ -247,12 +247,14 @@ class Display:
         cells: from a line of `predictions/SPLIT.jsonl` and the names of the inputs to show.
         ranks_unjudged: whether answers that are neither right nor wrong are listed by their error.
         is_shown: whether a line has something to show.
+        legend: styles with a colour that the cells use, each with its meaning.
     """
 
     titles: tuple[str, ...]
     cells: Callable[[JsonObject, Sequence[str]], list[Cell]]
     ranks_unjudged: bool = True
     is_shown: Callable[[JsonObject], bool] = field(default=lambda line: True)
+    legend: Mapping[str, str] = field(default_factory=dict)
 
 
 def best_label_scores(scores: NDArray[np.floating], label_schema: LabelSchema, k: int) -> list[Prediction]:

@@ -6,9 +6,11 @@ the end of this file, or makes its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tunesmith.metrics import percent, spans
 from tunesmith.tasks._capabilities import Cell, Display, Piece
 
 if TYPE_CHECKING:
@@ -30,10 +32,11 @@ def _plainly(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
 
 def _one_label(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
     prediction = line["prediction"]
+    style = "label" if line["correct"] else "wrong"
     return [
         _text(line, inputs),
         [(str(line["gold"]), "label", "")],
-        [(str(prediction["label"]), "label", f"{prediction['score']:.3f}" if "score" in prediction else "")],
+        [(str(prediction["label"]), style, percent(prediction["score"]) if "score" in prediction else "")],
     ]
 
 
@@ -41,8 +44,9 @@ def _several_labels(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
     given = [(item["label"], item["score"]) for item in line["prediction"]["labels"]]
     return [
         _text(line, inputs),
-        [(label, "label", "") for label in line["gold"]],
-        [(label, "label" if label in line["gold"] else "wrong", f"{score:.2f}") for label, score in given],
+        [(label, "label" if label in dict(given) else "missed", "") for label in line["gold"]] or [_NO_LABEL],
+        [(label, "label" if label in line["gold"] else "wrong", percent(score)) for label, score in given]
+        or [_NO_LABEL],
     ]
 
 
@@ -58,10 +62,17 @@ def _entities(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
     text = line["text"]
     gold = {(e["start"], e["end"], e["entity_group"]) for e in line["gold"]}
     found = {(e["start"], e["end"], e["entity_group"]) for e in line["prediction"]["entities"]}
+    lost, wrong = spans.error_kinds(gold, found)
     return [
-        marked(text, [(*span, "right" if span in found else "missed") for span in sorted(gold)]),
-        marked(text, [(*span, "right" if span in gold else "wrong") for span in sorted(found)]),
+        marked(text, [_entity(span, lost.get(span), "missed") for span in sorted(gold)]),
+        marked(text, [_entity(span, wrong.get(span), "wrong") for span in sorted(found)]),
     ]
+
+
+def _entity(span: tuple[int, int, str], kind: str | None, style: str) -> tuple[int, int, str, str]:
+    """A span for `marked`, with its label and what is wrong with it."""
+    start, end, label = span
+    return (start, end, label, "right") if kind is None else (start, end, f"{label}, {kind}", style)
 
 
 def _answers(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
@@ -78,12 +89,34 @@ def _answers(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
 
 
 def _texts(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
+    return [_text(line, inputs), *_reference_and_generated(line)]
+
+
+def texts_after(prompt: Callable[[JsonObject], object]) -> Display:
+    """Texts that were generated after a prompt, which is a part of the row: only this part is shown.
+
+    Args:
+        prompt: from a line of the predictions to what the model was given: a text, or messages.
+    """
+
+    def cells(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
+        given = prompt(line)
+        shown = _cut(_plain(given), keep_end=isinstance(given, list))
+        return [[(shown, "", "")], *_reference_and_generated(line)]
+
+    return replace(TEXTS, cells=cells)
+
+
+def _reference_and_generated(line: JsonObject) -> list[Cell]:
     written = next((v for k, v in line["prediction"].items() if k.endswith("_text") or k == "message"), None)
     gold = line["gold"]
     golds = gold if isinstance(gold, list) else [gold]
     return [
-        _text(line, inputs),
-        [(_cut(_plain(text)), "", "") for text in golds if text],
+        [
+            (_cut(_plain(text)) + "\n" * (number < len(golds)), "", "")
+            for number, text in enumerate(golds, 1)
+            if text
+        ],
         [(_cut(_plain(written)), "right" if line["correct"] else "", "") if written else ("–", "soft", "")],
     ]
 
@@ -129,10 +162,16 @@ def _around(pieces: Cell) -> Cell:
 
 
 def _text(line: JsonObject, inputs: Sequence[str]) -> Cell:
-    values = [line[name] for name in inputs if line.get(name)]
-    is_conversation = any(isinstance(value, list) for value in values)
-    shown = " ⏐ ".join(map(_plain, values))
-    return [(_cut(shown, keep_end=is_conversation), "", "")]
+    """What was read; of several columns each on lines of its own, with its name."""
+    values = {name: line[name] for name in inputs if line.get(name)}
+    cell: Cell = []
+    for name, value in values.items():
+        shown = _cut(_plain(value), keep_end=isinstance(value, list))
+        if len(values) > 1:
+            cell += [(name, "name", ""), (f"{shown}\n", "", "")]
+        else:
+            cell.append((shown, "", ""))
+    return cell
 
 
 def _cut(text: str, *, keep_end: bool = False) -> str:
@@ -153,12 +192,27 @@ def _plain(value: object) -> str:
 
 _LABEL_TITLES = ("text", "true", "predicted")
 
+_NO_LABEL: Piece = ("none", "soft", "")
+_RIGHT = "right"
+_MISSED = "missed: in the data, not given by the model"
+_WRONG = "wrong: given by the model, not in the data"
+
 PLAIN = Display(_LABEL_TITLES, _plainly)
 """Every entry of the prediction with its value; what a task has that declares nothing."""
 ONE_LABEL = Display(_LABEL_TITLES, _one_label)
-SEVERAL_LABELS = Display(_LABEL_TITLES, _several_labels)
+SEVERAL_LABELS = Display(
+    _LABEL_TITLES, _several_labels, legend={"label": _RIGHT, "missed": _MISSED, "wrong": _WRONG}
+)
 NUMBER = Display(_LABEL_TITLES, _number)
-ENTITIES = Display(("true entities", "predicted entities"), _entities)
-ANSWERS = Display(("question", "true answer", "predicted, in its context"), _answers)
+ENTITIES = Display(
+    ("true entities", "predicted entities"),
+    _entities,
+    legend={"right": _RIGHT, "missed": _MISSED, "wrong": _WRONG},
+)
+ANSWERS = Display(
+    ("question", "true answer", "predicted, in its context"),
+    _answers,
+    legend={"right": _RIGHT, "missed": _MISSED, "wrong": _WRONG},
+)
 TEXTS = Display(("read", "reference", "generated"), _texts, ranks_unjudged=False, is_shown=_has_text)
 PAIRS = Display(("prompt", "chosen, and what it gained", "rejected, and what it gained"), _pairs)

@@ -117,7 +117,7 @@ class Chat(Task):
     chat = ChatTemplate(give_template)
     layouts = Layouts(_recognise, lacks=_lacks)
     pipeline = Pipeline("text-generation")
-    display = displays.TEXTS
+    display = displays.texts_after(lambda line: chat_templates.split_reply(line["messages"])[0])
 
     def read(self, row: Values) -> JsonObject:
         """See Task; a plain text is a message of the user."""

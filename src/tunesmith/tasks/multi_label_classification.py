@@ -207,11 +207,14 @@ class MultiLabelClassification(Task):
         """See Task: exactly the right labels."""
         return {item["label"] for item in prediction["labels"]} == set(gold)
 
+    def error_of(self, prediction: Prediction, gold: list[str]) -> float:
+        """See Task: labels that are wrong or missing."""
+        return float(len({item["label"] for item in prediction["labels"]} ^ set(gold)))
+
     def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> JsonObject:
         """See Task: `per_class`."""
         sums = total(self.statistics(evaluated, label_schema))
-        table = {name: values.tolist() for name, values in multi_label.per_label(sums).items()}
-        return {"per_class": {"labels": label_schema["labels"], **table}}
+        return {"per_class": {"labels": label_schema["labels"], **multi_label.per_label(sums)}}
 
     def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task."""

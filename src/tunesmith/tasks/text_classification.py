@@ -131,10 +131,9 @@ class TextClassification(Task):
         names, labels, predicted = label_schema["labels"], _labels(evaluated), evaluated.outputs.argmax(-1)
         k = len(names)
         sums = total(classification.statistics(labels, predicted, k))
-        table = {name: values.tolist() for name, values in classification.per_class(sums).items()}
         counts = np.bincount(labels * k + predicted, minlength=k * k).reshape(k, k)
         return {
-            "per_class": {"labels": names, **table},
+            "per_class": {"labels": names, **classification.label_table(sums)},
             "confusion": {"labels": names, "counts": counts.tolist()},
         }
 

@@ -66,7 +66,7 @@ class TextGeneration(Task):
     packing = Packing()
     generation = Generation(sample_prompts=_sample_prompts)
     pipeline = Pipeline("text-generation")
-    display = displays.TEXTS
+    display = displays.texts_after(lambda line: _beginning(line["text"]))
 
     def read(self, row: Values) -> JsonObject:
         """See Task."""

@@ -238,16 +238,23 @@ class TokenClassification(Task):
         return float(len(set(_spans_of(prediction["entities"])) ^ set(_spans_of(gold))))
 
     def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> JsonObject:
-        """See Task: `per_class`."""
-        sums = total(self.statistics(evaluated, label_schema))
-        table = {name: values.tolist() for name, values in spans.per_label(sums).items()}
-        return {"per_class": {"labels": _types(label_schema), **table}}
+        """See Task: `per_class`, which counts entities, and `entity_errors` by their kind."""
+        table = spans.per_label(total(self.statistics(evaluated, label_schema)))
+        return {
+            "per_class": {"labels": _types(label_schema), **table, "counts": "entities"},
+            "entity_errors": spans.count_errors(*self._gold_and_predicted(evaluated, label_schema)),
+        }
 
     def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task."""
-        gold = [[tuple(span) for span in entities] for entities in evaluated.columns["entities"]]
-        predicted = [_spans_of(answer["entities"]) for answer in self.decode(evaluated, label_schema)]
+        gold, predicted = self._gold_and_predicted(evaluated, label_schema)
         return spans.statistics(gold, predicted, _types(label_schema))
+
+    def _gold_and_predicted(
+        self, evaluated: EvalPredictions, label_schema: LabelSchema
+    ) -> tuple[list[list[Span]], list[list[Span]]]:
+        gold = [[(start, end, label) for start, end, label in row] for row in evaluated.columns["entities"]]
+        return gold, [_spans_of(answer["entities"]) for answer in self.decode(evaluated, label_schema)]
 
     def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """See Task."""

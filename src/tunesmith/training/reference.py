@@ -1,6 +1,6 @@
-"""The reference of a preference loss: likelihoods under the base model.
+"""What the base model says of the rows, kept in the run folder: for a preference loss, and for its scores.
 
-They are computed once with the base model and kept in the run folder. So no second model is in memory during
+It is computed once with the base model. So no second model is in memory during
 training, and a resumed run does not need the base model's weights again.
 """
 
@@ -17,20 +17,20 @@ from tunesmith.encoded import Encoded
 from tunesmith.run import write_atomically
 
 
-def with_reference(encoded: Encoded, reference: NDArray[np.float32]) -> Encoded:
+def with_reference(encoded: Encoded, reference: NDArray[np.floating]) -> Encoded:
     """The sequences with the reference log-likelihoods [sequences, 2], of the chosen and the rejected reply."""
     return replace(encoded, dense={**encoded.dense, "reference": reference})
 
 
-def save_reference(path: Path, reference: NDArray[np.float32]) -> None:
-    """Writes the likelihoods to a safetensors file, with their SHA-256."""
+def save_reference(path: Path, reference: NDArray[np.floating]) -> None:
+    """Writes what the base model says of each row to a safetensors file, with their SHA-256."""
     from safetensors.numpy import save
 
     reference = np.ascontiguousarray(reference)
     write_atomically(path, save({"reference": reference}, metadata={"sha256": _sum(reference)}))
 
 
-def load_reference(path: Path) -> NDArray[np.float32] | None:
+def load_reference(path: Path) -> NDArray[np.floating] | None:
     """Reads the file of `save_reference`; None if it is missing or damaged, and must be computed again."""
     from safetensors import SafetensorError, safe_open
 
@@ -38,11 +38,11 @@ def load_reference(path: Path) -> NDArray[np.float32] | None:
         return None
     try:
         with safe_open(path, framework="np") as file:
-            reference: NDArray[np.float32] = file.get_tensor("reference")
+            reference: NDArray[np.floating] = file.get_tensor("reference")
             return reference if file.metadata()["sha256"] == _sum(reference) else None
     except (SafetensorError, KeyError, TypeError):
         return None
 
 
-def _sum(reference: NDArray[np.float32]) -> str:
+def _sum(reference: NDArray[np.floating]) -> str:
     return hashlib.sha256(reference.tobytes()).hexdigest()

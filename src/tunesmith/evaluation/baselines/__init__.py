@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.metrics import METRICS
+from tunesmith.metrics import METRICS, Statistics, total
 from tunesmith.registry import Registry
 from tunesmith.tasks import EvalPredictions, LabelSchema, Task, Values, point_scores
 
@@ -53,10 +53,17 @@ class Baseline:
     Args:
         label: Its name for people, in the report.
         answer: How it answers; None where it needs the model, so that the pipeline computes its scores.
+        short: Its name within a sentence (`the probe`); the label if empty.
     """
 
     label: str
     answer: Answer | None = None
+    short: str = ""
+
+    @property
+    def name_in_text(self) -> str:
+        """Its name within a sentence."""
+        return self.short or self.label
 
 
 BASELINES: Registry[Baseline] = Registry(
@@ -69,10 +76,35 @@ def with_logits(evaluated: EvalPredictions, logits: Array) -> EvalPredictions:
     return replace(evaluated, outputs=np.tile(logits.astype(np.float32), (len(evaluated.encoded), 1)))
 
 
-def own_scores(
+@dataclass(frozen=True)
+class RowStatistics:
+    """What a baseline's metrics are computed from, row by row, so that it can be compared with the model.
+
+    Args:
+        task: Task whose metrics are computed.
+        statistics: [rows, s], statistics of the rows.
+        label_schema: The task's label schema, with the thresholds of the baseline.
+    """
+
+    task: Task
+    statistics: Statistics
+    label_schema: LabelSchema
+
+    @classmethod
+    def of(cls, task: Task, evaluated: EvalPredictions, label_schema: LabelSchema) -> RowStatistics:
+        """The statistics of answered rows."""
+        return cls(task, task.statistics(evaluated, label_schema), label_schema)
+
+    def scores(self) -> dict[str, float]:
+        """Every metric of the task."""
+        values = self.task.formula(total(self.statistics), self.label_schema)
+        return {METRICS.get(name).name: float(value) for name, value in values.items()}
+
+
+def own_statistics(
     task: Task, final: EvalPredictions, validation: Callable[[], EvalPredictions], label_schema: LabelSchema
-) -> dict[str, float]:
-    """The metrics of a baseline on the rows that count, with thresholds of its own.
+) -> RowStatistics:
+    """The statistics of a baseline on the rows that count, with thresholds of its own.
 
     Fitted thresholds can be worse than none: where the answer is the same for every row, each label's best F1 is
     to give it always. So those that score better on the validation rows are taken; the fitted ones at a tie.
@@ -90,4 +122,4 @@ def own_scores(
             (task.thresholds.fit(evaluated, label_schema), label_schema),
             key=lambda found: sign * point_scores(task, evaluated, found)[task.primary_metric],
         )
-    return point_scores(task, final, label_schema)
+    return RowStatistics.of(task, final, label_schema)

@@ -16,4 +16,4 @@ def _answer(train: TrainingRows, evaluated: EvalPredictions) -> EvalPredictions:
     )
 
 
-baseline = Baseline("always the frequent labels", _answer)
+baseline = Baseline("always the frequent labels", _answer, short="the most frequent labels")

@@ -53,4 +53,6 @@ def _looked_up(
     return found
 
 
-baseline = Baseline("dictionary of the training entities", _answer)
+baseline = Baseline(
+    "dictionary of the training entities", _answer, short="the dictionary of the training entities"
+)

@@ -13,4 +13,4 @@ def _answer(train: TrainingRows, evaluated: EvalPredictions) -> EvalPredictions:
     return with_logits(evaluated, np.log(np.maximum(counts, 1e-9)))
 
 
-baseline = Baseline("always the most frequent label", _answer)
+baseline = Baseline("always the most frequent label", _answer, short="the most frequent label")

@@ -12,4 +12,4 @@ def _answer(train: TrainingRows, evaluated: EvalPredictions) -> EvalPredictions:
     return with_logits(evaluated, np.array([np.asarray(train.labels, dtype=np.float64)[:, 0].mean()]))
 
 
-baseline = Baseline("always the mean", _answer)
+baseline = Baseline("always the mean", _answer, short="the mean of the training rows")

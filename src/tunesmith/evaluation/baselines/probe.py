@@ -2,4 +2,4 @@
 
 from tunesmith.evaluation.baselines import Baseline
 
-baseline = Baseline("probe (frozen model + linear head)")
+baseline = Baseline("probe (frozen model + linear head)", short="the probe")
