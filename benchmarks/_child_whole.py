@@ -146,7 +146,7 @@ def ours(spec: Spec) -> dict[str, Any]:
             test=spec.options["test"],
             output_dir=spec.folder,
         )
-    final = run.metrics()["primary"]["value"]
+    final = run.metrics["primary"]["value"]
     return {"points": points, "seconds": listener.trained_s, "all_s": clock.seconds, "final": final}
 
 

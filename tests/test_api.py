@@ -1,7 +1,6 @@
 import pytest
 
 import tunesmith
-from tunesmith.errors import RecipeError
 
 
 def test_train_load_predict_evaluate(tiny_model, tiny_files, tmp_path):
@@ -13,11 +12,11 @@ def test_train_load_predict_evaluate(tiny_model, tiny_files, tmp_path):
         output_dir=str(tmp_path / "run"),
         overrides={"train.method": "probe", "evaluate.bootstrap_samples": 100},
     )
-    assert run.metrics()["primary"]["n"] == 60
+    assert run.metrics["primary"]["n"] == 60
     answer = tunesmith.predict(run.path, "the cat is red")
     assert answer["label"] == tunesmith.load(run.path)("the cat is red")["label"]
     scores = tunesmith.evaluate(run.path, str(tiny_files["test"]))
-    assert scores["splits"]["test"] == run.metrics()["splits"]["test"]
+    assert scores["splits"]["test"] == run.metrics["splits"]["test"]
 
 
 def test_a_recipe_may_be_a_file_a_mapping_or_a_recipe(tmp_path):
@@ -33,6 +32,17 @@ def test_a_recipe_may_be_a_file_a_mapping_or_a_recipe(tmp_path):
     assert tree["train"]["num_train_epochs"] == 2
 
 
-def test_a_wrong_name_is_an_error():
-    with pytest.raises(RecipeError, match="`learning_rate` is not a key"):
-        tunesmith.train(data=["a.csv"], learning_rate=1e-4)
+@pytest.mark.parametrize(
+    ("name", "suggested"),
+    [
+        ("epoch", "Did you mean `epochs`?"),
+        ("lr", "Write `learning_rate=…`."),
+        ("num_train_epochs", "Write `epochs=…`."),
+        ("warmup_steps", 'Write `overrides={"train.warmup_steps": …}`.'),
+        ("lora_rank", 'Write `overrides={"train.lora_r": …}`.'),
+    ],
+)
+def test_an_unknown_keyword_suggests_the_nearest(name, suggested):
+    with pytest.raises(TypeError) as error:
+        tunesmith.train("a.csv", **{name: 1})
+    assert str(error.value) == f"train() has no keyword `{name}`. {suggested}"

@@ -158,7 +158,7 @@ def test_a_recipe_runs_and_its_run_predicts(task, few_rows, tiny_models, tmp_pat
         overrides |= {"model": tiny_models[family], "data.max_length": 128, "generate.max_new_tokens": 8}
         overrides |= {"evaluate.baselines": False, "evaluate.samples": 2}
     run = tunesmith.train(few_rows / f"{task}.yaml", overrides=overrides)
-    metrics = run.metrics()
+    metrics = run.metrics
     assert metrics["task"] == task
     assert metrics["primary"]["split"] == "test"
     assert metrics["train"]["steps"] == 4

@@ -109,7 +109,7 @@ def test_held_out_rows_are_found_again(own_run, tmp_path):
     run, _ = own_run
     facts = tunesmith.export(run.path, "merged")
     assert facts["check"]["rows"] == 24
-    assert facts["check"]["run"]["value"] == pytest.approx(run.metrics()["primary"]["value"])
+    assert facts["check"]["run"]["value"] == pytest.approx(run.metrics["primary"]["value"])
 
 
 def test_changed_or_missing_data_want_other_rows(own_run, tmp_path):

@@ -109,7 +109,7 @@ def test_in_float32_the_result_is_that_of_not_keeping_them(recipe, tmp_path, lay
     assert losses(kept) == pytest.approx(losses(plain), abs=1e-6)
     assert apart(kept, plain) < 1e-6
     for name in ("splits", "baselines"):
-        assert json.dumps(kept.metrics()[name]) == json.dumps(plain.metrics()[name])
+        assert json.dumps(kept.metrics[name]) == json.dumps(plain.metrics[name])
     assert kept.recipe().train.cache_frozen_layers is True
     assert plain.recipe().train.cache_frozen_layers is False
 
@@ -127,7 +127,7 @@ def test_every_text_goes_through_the_frozen_layers_once(recipe, tmp_path, passes
     run = train(recipe, tmp_path / "kept")
     tried = 2 * CHECKED_SEQUENCES + passes_of_the_memory_estimate(recipe, tmp_path, passes)
     assert passes["texts"] == sum(ROWS.values()) + tried
-    assert run.metrics()["baselines"]["probe"]
+    assert run.metrics["baselines"]["probe"]
     before = passes["texts"]
     again = train(recipe, tmp_path / "again", learning_rate=1e-3)  # as the next trial of a search would
     assert passes["texts"] - before == tried
@@ -139,7 +139,7 @@ def passes_of_the_memory_estimate(recipe, tmp_path, passes):
     before = passes["texts"]
     changed = {"head_start": False, "max_steps": 1, "cache_frozen_layers": False}
     run = train(recipe.replace(evaluate={"baselines": False}), tmp_path / "estimate", **changed)
-    used = run.metrics()["train"]["examples"] + ROWS["validation"] + ROWS["test"]
+    used = run.metrics["train"]["examples"] + ROWS["validation"] + ROWS["test"]
     found = passes["texts"] - before - used
     passes["texts"] = before
     return found
@@ -151,13 +151,13 @@ def test_with_a_probe_every_text_goes_through_the_model_once(recipe, tmp_path, p
     Predictor.from_run(run.path)  # the saved model is tried out before it is scored, too
     tried = passes["texts"] - in_all
     assert in_all == sum(ROWS.values()) + tried
-    assert run.metrics()["primary"]["value"] == run.metrics()["baselines"]["probe"]["accuracy"]
+    assert run.metrics["primary"]["value"] == run.metrics["baselines"]["probe"]["accuracy"]
 
 
 def test_a_probe_is_scored_as_the_saved_model_answers(recipe, tiny_files, tmp_path):
     run = train(recipe.replace(train={"bf16": True}), tmp_path / "probe", method="probe", freeze_layers=0)
     again = pipeline.evaluate(run.path, [str(tiny_files["test"])])
-    ours, theirs = run.metrics()["splits"]["test"], again["splits"]["test"]
+    ours, theirs = run.metrics["splits"]["test"], again["splits"]["test"]
     assert {name: s["value"] for name, s in ours.items()} == {name: s["value"] for name, s in theirs.items()}
 
 
@@ -199,7 +199,7 @@ def test_stopped_and_gone_on_gives_the_same_bits_also_when_the_entries_are_gone(
     gone_on = train(recipe, tmp_path / "stopped", **how)
     a, b = weights(calm), weights(gone_on)
     assert all(torch.equal(a[name], b[name]) for name in a)
-    assert calm.metrics()["splits"] == gone_on.metrics()["splits"]
+    assert calm.metrics["splits"] == gone_on.metrics["splits"]
 
 
 def test_the_need_of_disk_is_told_before_and_too_little_is_a_notice(recipe, tmp_path, monkeypatch):
@@ -273,7 +273,7 @@ def test_other_tasks(tmp_path, task):
     assert losses(kept) == pytest.approx(losses(plain), abs=2e-6)
     assert apart(kept, plain) < 1e-6
     assert len(entries()) >= 2
-    ours, theirs = (run.metrics()["primary"]["value"] for run in (kept, plain))
+    ours, theirs = (run.metrics["primary"]["value"] for run in (kept, plain))
     assert ours == pytest.approx(theirs, abs=1e-4)
 
 

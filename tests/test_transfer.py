@@ -39,7 +39,7 @@ def test_another_task_keeps_the_body_and_leaves_the_pooling_layer(finished_run, 
     assert body
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in body)
     assert not any("layer.2." in name for name in after)
-    assert run.metrics()["task"] == "token-classification"
+    assert run.metrics["task"] == "token-classification"
 
 
 def test_and_back_again_with_a_pooling_layer(finished_run, tmp_path, entity_file, tiny_files):
@@ -55,4 +55,4 @@ def test_the_same_task_goes_on_with_its_head(finished_run, tmp_path, tiny_files)
     run = pipeline.train(recipe(finished_run, tmp_path, "text-classification", data))
     before, after = (load_file(r.model / "model.safetensors") for r in (finished_run, run))
     assert torch.allclose(before["classifier.weight"], after["classifier.weight"], atol=1e-6)
-    assert run.metrics()["primary"]["value"] == pytest.approx(finished_run.metrics()["primary"]["value"])
+    assert run.metrics["primary"]["value"] == pytest.approx(finished_run.metrics["primary"]["value"])

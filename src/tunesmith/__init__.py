@@ -11,21 +11,49 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tunesmith.api import evaluate, export, load, predict, train
+    from tunesmith.api import Run, evaluate, export, load, predict, train
+    from tunesmith.errors import (
+        CheckBlockedError,
+        DataError,
+        InterruptedRunError,
+        ModelError,
+        NonFiniteError,
+        OtherProcessError,
+        PluginError,
+        RecipeError,
+        RunError,
+        TunesmithError,
+        UnknownNameError,
+        UserError,
+    )
+    from tunesmith.inference.predictor import Predictor
     from tunesmith.process import tune_process
     from tunesmith.recipe import Recipe
+    from tunesmith.tasks import RowError
 
-__all__ = ["Recipe", "__version__", "evaluate", "export", "load", "predict", "train", "tune_process"]
+__all__ = [
+    "CheckBlockedError", "DataError", "InterruptedRunError", "ModelError", "NonFiniteError", "OtherProcessError",
+    "PluginError", "Predictor", "Recipe", "RecipeError", "RowError", "Run", "RunError", "TunesmithError",
+    "UnknownNameError", "UserError", "__version__", "evaluate", "export", "load", "predict", "train",
+    "tune_process",
+]  # fmt: skip
 
-_HOMES = {"Recipe": "tunesmith.recipe", "tune_process": "tunesmith.process"}
+_HOMES = {
+    **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "tunesmith.errors"),
+    **dict.fromkeys(("Run", "evaluate", "export", "load", "predict", "train"), "tunesmith.api"),
+    "Predictor": "tunesmith.inference.predictor",
+    "Recipe": "tunesmith.recipe",
+    "RowError": "tunesmith.tasks",
+    "tune_process": "tunesmith.process",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'tunesmith' has no attribute '{name}'")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES.get(name, "tunesmith.api")), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ Both models answer the same rows of the run, through the same predictor. The los
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -50,10 +51,10 @@ _CALIBRATION_ROWS = 512
 
 
 def export(
-    path: str | Path,
+    path: str | os.PathLike[str],
     to: str,
     *,
-    output_dir: str | Path | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
     data: Sequence[str] = (),
     columns: Mapping[str, str | list[str]] | None = None,
     overrides: Mapping[str, object] | Sequence[str] = (),

@@ -90,7 +90,7 @@ def test_evaluate(tunesmith, finished_run, tiny_files, tmp_path):
     done = tunesmith("evaluate", finished_run.path, "--data", tiny_files["test"], "--output", out)
     assert done.code == 0, done.err
     assert "f1_macro" in done.out
-    assert json.loads(out.read_text())["splits"]["test"] == finished_run.metrics()["splits"]["test"]
+    assert json.loads(out.read_text())["splits"]["test"] == finished_run.metrics["splits"]["test"]
     as_json = tunesmith("evaluate", finished_run.path, "--data", tiny_files["test"], "--json")
     assert json.loads(as_json.out)["primary"]["n"] == 60
 

@@ -80,8 +80,8 @@ def test_two_processes_learn_what_one_learns(recipe_of, tmp_path, task):
     printed, err = finished(launch(recipe_of(task, "together", 2), tmp_path))
     together = Run(tmp_path / "together")
     assert largest_difference(alone, together) < 1e-5
-    assert together.metrics()["splits"] == alone.metrics()["splits"]
-    assert printed["splits"] == together.metrics()["splits"], "one process prints"
+    assert together.metrics["splits"] == alone.metrics["splits"]
+    assert printed["splits"] == together.metrics["splits"], "one process prints"
     assert err.count("Writing the report") == 1
     losses = [[e["loss"] for e in run.events() if e["kind"] == "step"] for run in (alone, together)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)

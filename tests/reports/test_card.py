@@ -14,7 +14,7 @@ def test_the_card_says_what_the_model_is_and_how_good(finished_run):
     facts = yaml.safe_load(front)
     assert facts["library_name"] == "transformers"
     assert facts["pipeline_tag"] == "text-classification"
-    primary = finished_run.metrics()["primary"]
+    primary = finished_run.metrics["primary"]
     assert f"| test | accuracy | {primary['value']:.4f} |" in body
     assert "| majority |" in body
     assert "`animal`, `colour`" in body

@@ -20,7 +20,7 @@ def test_one_file_that_loads_nothing(report):
 
 
 def test_it_shows_what_counts(report, finished_run):
-    metrics = finished_run.metrics()
+    metrics = finished_run.metrics
     assert percent(metrics["primary"]["value"]) in report
     for words in ("Was fine-tuning worth it?", "How it learned", "TF-IDF", "The data", "Recipe and machine"):
         assert words in report

@@ -57,7 +57,7 @@ def weights(run: Run) -> bytes:
 def test_a_finished_run_predicts_and_evaluates_where_it_is_now(moved, original):
     run = Run.open(moved / "finished")
     metrics = tunesmith.evaluate(run.path, str(moved / "test.csv"))
-    assert metrics["splits"]["test"] == run.metrics()["splits"]["test"]
+    assert metrics["splits"]["test"] == run.metrics["splits"]["test"]
     assert tunesmith.predict(run.path, "the cat is red")["label"] in ("animal", "colour")
     assert run.recipe().output_dir == str(run.path)
     assert pipeline.train(a_recipe(moved, run.path)).is_finished

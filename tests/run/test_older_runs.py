@@ -71,7 +71,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_finished_run_predicts_and_evaluates_as_before_and_its_files_stay(older, expected):
     before = contents(older / "finished")
-    assert_close(tunesmith.predict(older / "finished", TEXTS), expected["predictions"])
+    assert_close(tunesmith.predict(older / "finished", TEXTS, top_k=None), expected["predictions"])
     assert_close(tunesmith.evaluate(older / "finished", str(older / "test.csv")), expected["evaluation"])
     assert tunesmith.train(the_recipe(older, "finished")).is_finished
     assert contents(older / "finished") == before
@@ -86,7 +86,7 @@ def test_a_finished_run_shows_what_its_report_is_made_from(older):
     from tunesmith.reports import write_card, write_report
 
     run = Run.open(older / "finished")
-    manifest, metrics = run.manifest(), run.metrics()
+    manifest, metrics = run.manifest(), run.metrics
     assert (manifest["format"], manifest["migrated_from"], run.run_id) == (FORMAT, 1, "")
     assert manifest["label_schema"] is not None
     assert manifest["base_model"] == metrics["baselines"]["base_model"]
@@ -108,7 +108,7 @@ def test_an_interrupted_run_resumes_to_the_same_end(older, expected):
     assert (newest.step, newest.state().best_step, newest.state().evals_without_improvement) == (7, 6, 2)
     run = tunesmith.train(the_recipe(older, "interrupted"))
     assert run.is_finished
-    train = run.metrics()["train"]
+    train = run.metrics["train"]
     assert (train["steps"], [entry["step"] for entry in train["history"]]) == (12, [2, 4, 6, 8, 10, 12])
     assert_close(tunesmith.evaluate(run.path, str(older / "test.csv")), expected["resumed"])
     found, there = load_file(run.model / "model.safetensors"), load_file(older / "resumed.safetensors")

@@ -233,7 +233,7 @@ def test_a_damaged_reference_is_computed_again(folder, tmp_path_factory, tmp_pat
     run = pipeline.train(recipe)
     assert file.read_bytes() == before
     assert (run.model / "model.safetensors").read_bytes() == (calm.model / "model.safetensors").read_bytes()
-    assert run.metrics()["splits"] == calm.metrics()["splits"]
+    assert run.metrics["splits"] == calm.metrics["splits"]
 
 
 _RUNS = {}
@@ -246,7 +246,7 @@ def _calm_run(folder, tmp_path_factory):
 
 
 def test_it_learns_what_was_preferred(folder, tmp_path_factory):
-    metrics = _calm_run(folder, tmp_path_factory).metrics()
+    metrics = _calm_run(folder, tmp_path_factory).metrics
     assert metrics["primary"]["name"] == "reward_accuracy"
     assert metrics["primary"]["value"] > 0.8
     assert metrics["splits"]["test"]["reward_margin"]["value"] > 0

@@ -98,7 +98,7 @@ def test_a_batch_of_one_packed_sequence_is_no_exception(folders, tokenizer):
 def test_a_run_learns_the_same_items_packed_or_not(folders, tmp_path, packing):
     recipe = recipe_for(folders["llama"], tmp_path, max_steps=2).replace(data={"packing": packing})
     run = pipeline.train(recipe)
-    metrics = run.metrics()
+    metrics = run.metrics
     assert metrics["primary"]["name"] == "bits_per_byte"
     assert math.isfinite(metrics["primary"]["value"])
     assert metrics["train"]["examples"] > 0

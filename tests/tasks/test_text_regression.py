@@ -162,7 +162,7 @@ def run(make_recipe):
 
 
 def test_a_run_learns_and_says_how_well(run):
-    metrics = run.metrics()
+    metrics = run.metrics
     assert metrics["primary"]["name"] == "pearson"
     assert set(metrics["baselines"]) == {"mean", "tfidf_ridge", "probe"}
     assert metrics["baselines"]["mean"]["pearson"] == 0.0
@@ -180,7 +180,7 @@ def test_metrics_are_those_of_the_answers_and_of_scipy(run):
     rows = rows_with_scores(60, 3)
     answers = [answer["score"] for answer in tunesmith.load(run.path)([row["text"] for row in rows])]
     gold = np.array([row["score"] for row in rows])
-    scores = run.metrics()["splits"]["test"]
+    scores = run.metrics["splits"]["test"]
     assert scores["pearson"]["value"] == pytest.approx(stats.pearsonr(gold, answers)[0], abs=1e-5)
     assert scores["spearman"]["value"] == pytest.approx(stats.spearmanr(gold, answers)[0], abs=1e-3)
     assert scores["mae"]["value"] == pytest.approx(np.abs(gold - answers).mean(), abs=1e-5)
@@ -213,12 +213,12 @@ def test_the_unit_of_the_data_changes_nothing(run, make_recipe, unit, centre):
     ours = [a["score"] for a in tunesmith.load(plain.path)(texts)]
     deviation = plain.manifest()["label_schema"]["deviation"]
     assert np.abs(np.array(in_unit) - ours).max() < 0.05 * deviation
-    assert other.metrics()["primary"]["value"] == pytest.approx(plain.metrics()["primary"]["value"], abs=0.01)
+    assert other.metrics["primary"]["value"] == pytest.approx(plain.metrics["primary"]["value"], abs=0.01)
 
 
 def test_the_probe_alone(make_recipe):
     run = pipeline.train(make_recipe("probe", method="probe"))
-    metrics = run.metrics()
+    metrics = run.metrics
     assert metrics["primary"]["value"] > 0.5
     assert metrics["baselines"]["probe"]["pearson"] == metrics["primary"]["value"]
 
@@ -234,7 +234,7 @@ def test_the_probe_alone(make_recipe):
 )
 def test_every_option_it_heeds_trains(make_recipe, options):
     run = pipeline.train(make_recipe("options", max_steps=12, **options))
-    assert np.isfinite(run.metrics()["primary"]["value"])
+    assert np.isfinite(run.metrics["primary"]["value"])
 
 
 def test_pairs_of_texts(make_recipe, tmp_path):

@@ -22,7 +22,7 @@ def validations(run):
 
 def test_it_counts_rows_tokens_and_steps(tiny_recipe, tiny_files):
     run = trained(tiny_recipe, num_train_epochs=2)
-    train = run.metrics()["train"]
+    train = run.metrics["train"]
     assert train["examples"] == 2 * 160
     assert train["steps"] == 20
     truncation = json.loads((run.data / "supervision.json").read_text())
@@ -33,13 +33,13 @@ def test_it_counts_rows_tokens_and_steps(tiny_recipe, tiny_files):
 def test_early_stopping(tiny_recipe):
     run = trained(tiny_recipe, num_train_epochs=50, learning_rate=1e-9, early_stopping_patience=2)
     assert [event["step"] for event in validations(run)] == [10, 20, 30]
-    assert run.metrics()["train"]["best_step"] == 30
+    assert run.metrics["train"]["best_step"] == 30
 
 
 def test_the_weights_of_the_best_step_are_the_result(tiny_recipe):
     run = trained(tiny_recipe, num_train_epochs=8, learning_rate=3e-2)
     best = max(validations(run), key=lambda event: (event["accuracy"], event["step"]))
-    assert run.metrics()["train"]["best_step"] == best["step"]
+    assert run.metrics["train"]["best_step"] == best["step"]
     kept = load_file(run.checkpoints / f"step-{best['step']:05d}" / "model.safetensors")
     saved = load_file(run.model / "model.safetensors")
     table = next(name for name in saved if name.endswith("word_embeddings.weight"))
@@ -68,7 +68,7 @@ def test_a_damaged_best_checkpoint_does_not_end_the_run(tiny_recipe, monkeypatch
     assert warnings == [
         "the best checkpoint, step-00002, cannot be used: model.safetensors is damaged. Step 6 is used instead"
     ]
-    assert run.metrics()["train"]["best_step"] == 6
+    assert run.metrics["train"]["best_step"] == 6
     kept = load_file(run.checkpoints / "step-00006" / "model.safetensors")
     saved = load_file(run.model / "model.safetensors")
     assert torch.equal(kept["classifier.weight"], saved["classifier.weight"])

@@ -1,7 +1,7 @@
 """Rows of a source, one at a time, each with its location. All formats are read through this module.
 
 A source is a file (a local one or a URL that fsspec knows, compressed or not), a folder of texts, parallel files,
-a database with a query, or a data set of the Hub. `formats/` has a module for each.
+a database with a query, a data set of the Hub, or an object in memory. `formats/` has a module for each.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from tunesmith.masking import is_masked
 if TYPE_CHECKING:
     from tunesmith.tasks import Values
 
-__all__ = ["Row", "fingerprint_of", "read_rows", "read_sample", "source_files", "source_name", "source_parts"]
+__all__ = [
+    "Row", "fingerprint_of", "is_in_memory", "read_rows", "read_sample", "source_files", "source_name",
+    "source_parts",
+]  # fmt: skip
 
 
 def read_rows(source: str, notices: list[str] | None = None) -> Iterator[tuple[str, Row]]:
@@ -86,6 +89,11 @@ def source_name(source: str) -> str:
     """The name of a source in messages, without passwords."""
     entry, source = _found(source)
     return entry.name(source)
+
+
+def is_in_memory(source: str) -> bool:
+    """Whether the rows of a source exist only in the process that names it."""
+    return _found(source)[0].is_in_memory
 
 
 def with_variables(source: str) -> str:

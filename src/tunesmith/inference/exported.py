@@ -7,6 +7,7 @@ thresholds are in `config.json`, as in the model folder of a run.
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,12 +28,12 @@ EXPORT_FILE = "export.json"
 GRAPH_FILE = "model.onnx"
 
 
-def is_export(path: str | Path) -> bool:
+def is_export(path: str | os.PathLike[str]) -> bool:
     """Whether a folder was written by `tunesmith export`."""
     return (Path(path) / EXPORT_FILE).is_file()
 
 
-def facts_of(path: str | Path) -> JsonObject:
+def facts_of(path: str | os.PathLike[str]) -> JsonObject:
     """The content of `export.json`.
 
     Raises:
@@ -41,7 +42,7 @@ def facts_of(path: str | Path) -> JsonObject:
     return read_json(Path(path) / EXPORT_FILE)
 
 
-def load_export(path: str | Path) -> tuple[Task, LoadedModel, int | None, list[JsonObject]]:
+def load_export(path: str | os.PathLike[str]) -> tuple[Task, LoadedModel, int | None, list[JsonObject]]:
     """The task, the model, the overlap of windows in tokens (None: the default), and the columns of the run.
 
     Args:

@@ -1,35 +1,65 @@
-"""The predictor of a run: texts to answers, one chunk at a time, for files of any length.
+"""The predictor of a run: texts to answers, one chunk at a time, for data of any length.
 
-Within a chunk, texts of similar length are computed together and the order is restored. A text longer than the
-model's `max_length` is truncated, and its answer says so.
+Texts come alone or in a list, an array or a Series; rows as mappings, a DataFrame, a data set or a file. Rows are
+read with the columns of the training, as a file of rows would be. Within a chunk, texts of similar length are
+computed together and the order is restored. A text longer than the model's `max_length` is truncated, and its
+answer says so.
 """
 
 from __future__ import annotations
 
+import html
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from tunesmith.acceleration import accelerated
-from tunesmith.data.columns import has_alternatives
+from tunesmith.data.columns import has_alternatives, recognised
 from tunesmith.data.encoding import encode
 from tunesmith.data.examples import Examples
+from tunesmith.data.formats._plain import plain
+from tunesmith.data.formats._tables import is_column, is_columns
+from tunesmith.data.formats.memory import hold, is_table
 from tunesmith.encoded import Encoded
 from tunesmith.inference.answering import answer, score
 from tunesmith.inference.exported import is_export, load_export
 from tunesmith.inference.forward import Advance
+from tunesmith.inference.rows import inputs_of
 from tunesmith.models.loading import LoadedModel, load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.run import Run
-from tunesmith.tasks import TASKS, EncodeOptions, EvalPredictions, Prediction, RowError, Task, Values
+from tunesmith.tasks import (
+    TASKS,
+    EncodeOptions,
+    EvalPredictions,
+    Prediction,
+    RowError,
+    Task,
+    Values,
+    best_answer,
+)
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
 CHUNK_ROWS = 2048
+_SHOWN_LABELS = 12
+_DATA_FILES = (
+    ".csv",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".ndjson",
+    ".parquet",
+    ".arrow",
+    ".feather",
+    ".xlsx",
+    ".txt",
+)
 
 
 class Predictor:
@@ -40,6 +70,7 @@ class Predictor:
         loaded: model and tokenizer.
         overlap: number of tokens that windows share; None takes a quarter of the model's `max_length`.
         columns: `data.columns` of the training files.
+        path: the run folder, or the folder of an export.
     """
 
     def __init__(
@@ -48,17 +79,18 @@ class Predictor:
         loaded: LoadedModel,
         overlap: int | None = None,
         columns: Sequence[JsonObject] = (),
+        path: str | os.PathLike[str] = "",
     ) -> None:
         self.task, self.model, self.tokenizer = task, loaded.model, loaded.tokenizer
         self.bf16, self.notes = loaded.bf16, loaded.notes
-        self.columns = tuple(columns)
+        self.columns, self.path = tuple(columns), os.fspath(path)
         self.needed = _needed_inputs(task, self.columns)
         self.label_schema = task.label_schema_of(loaded.model.config)
         self.max_length = int(loaded.tokenizer.model_max_length)
         self.overlap = self.max_length // 4 if overlap is None else overlap
 
     @classmethod
-    def from_run(cls, path: str | Path) -> Predictor:
+    def from_run(cls, path: str | os.PathLike[str]) -> Predictor:
         """The predictor of a finished run, or of an export.
 
         Raises:
@@ -66,30 +98,74 @@ class Predictor:
             UserError: a package that runs the export is not installed.
         """
         if is_export(path):
-            return cls(*load_export(path))
+            return cls(*load_export(path), path=path)
         run = Run.open(path)
         used = run.recipe()
         task = TASKS.get(used.task)
         overlap = None if used.data.overlap_tokens == "auto" else used.data.overlap_tokens
         loaded = load_trained(resolve_model(str(run.model)), task)
         loaded = accelerated(loaded, wanted=used.train.acceleration)
-        return cls(task, loaded, overlap, run.read_as())
+        return cls(task, loaded, overlap, run.read_as(), path)
 
-    def __call__(self, texts: str | Values | Iterable[str | Values]) -> Any:
-        """One answer for a text (or a row of columns), a list of answers for several.
+    @property
+    def labels(self) -> list[str]:
+        """The names of the labels, in the model's order; none where the task has no labels."""
+        return list(self.label_schema.get("labels", ()))
+
+    def __repr__(self) -> str:
+        labels = f", {len(self.labels)} labels" if self.labels else ""
+        return f"<Predictor {self.path}: {self.task.name}{labels}, up to {self.max_length:,} tokens>"
+
+    def _repr_html_(self) -> str:
+        labels = ", ".join(map(html.escape, self.labels[:_SHOWN_LABELS]))
+        more = f" and {len(self.labels) - _SHOWN_LABELS} more" if len(self.labels) > _SHOWN_LABELS else ""
+        said = f"<br>{len(self.labels)} labels: {labels}{more}" if labels else ""
+        return (
+            f"<b>{html.escape(self.task.name)}</b> model in <code>{html.escape(self.path)}</code>, up to "
+            f"{self.max_length:,} tokens{said}"
+        )
+
+    def __call__(self, data: Any, *, top_k: int | None = 1) -> Any:
+        """One answer for a text or a row, a list of answers for several; each is plain JSON.
+
+        Args:
+            data: a text; a row, as a mapping of columns; a list, an array or a Series of these; a DataFrame, a
+                `datasets.Dataset` or columns; or the `Path` of a file.
+            top_k: with 2 or more, the best K labels (or answers) stand in the entry `top` of each answer; with
+                None, all.
 
         Raises:
-            RowError: a text is empty or not text.
+            RowError: a text or a row cannot be used.
+            DataError: a row of a table or of a file cannot be used.
         """
-        if isinstance(texts, (str, Mapping)):
-            return next(self.stream([texts]))
-        return list(self.stream(texts))
+        is_one = isinstance(data, str) or (isinstance(data, Mapping) and not self._is_table(data))
+        if is_one:
+            return self.answer(self.predict_rows([self._row(data)])[0], top_k)
+        return list(self.stream(data, top_k=top_k))
 
-    def stream(self, texts: Iterable[str | Values], *, chunk_rows: int = CHUNK_ROWS) -> Iterator[Prediction]:
-        """Answers in the order of the texts; reads ahead one chunk."""
-        rows = iter(texts)
+    def stream(
+        self, data: Any, *, chunk_rows: int = CHUNK_ROWS, top_k: int | None = 1
+    ) -> Iterator[Prediction]:
+        """Answers in the order of the rows; reads ahead one chunk.
+
+        Args:
+            data: rows, as in a call; an iterator of texts and rows may be endless.
+            chunk_rows: number of rows that are computed together.
+            top_k: as in a call.
+        """
+        rows = self._rows(data)
         while chunk := list(itertools.islice(rows, chunk_rows)):
-            yield from self.predict_rows([self._row(text) for text in chunk])
+            for prediction in self.predict_rows(chunk):
+                yield self.answer(prediction, top_k)
+
+    def answer(self, prediction: Prediction, top_k: int | None = 1) -> Prediction:
+        """A prediction as plain JSON: the best answer, and the alternatives only as far as they are asked for."""
+        found = best_answer(self.task, prediction)
+        others = self.task.alternatives
+        if top_k != 1 and others is not None and others.key in prediction:
+            most = len(prediction[others.key]) if top_k is None else top_k
+            found["top"] = others.best(prediction[others.key], self.label_schema, most)
+        return cast("Prediction", plain(found))
 
     def predict_rows(self, rows: list[JsonObject]) -> list[Prediction]:
         """Answers for rows that `task.read` made."""
@@ -144,15 +220,65 @@ class Predictor:
             raise RowError(f"this {self.task.name} model needs more than a text: give a row with {needed}.")
         return self.task.text_column
 
-    def _row(self, text: str | Values) -> JsonObject:
+    def _rows(self, data: Any) -> Iterator[JsonObject]:
+        """Every row as the task reads it."""
+        if self._is_table(data) or isinstance(data, os.PathLike):
+            held = None if isinstance(data, os.PathLike) else hold(data)
+            source = os.fspath(data) if held is None else held.source
+            yield from inputs_of(source, self.task, self.needed, self.columns)
+            return
+        if not isinstance(data, Iterable):
+            raise RowError(f"a text, rows or a table is needed, got {type(data).__name__}.")
+        for number, text in enumerate(data):
+            yield from self._read(text, number)
+
+    def _read(self, text: object, number: int) -> Iterator[JsonObject]:
+        """A text or a row of a list; that of a file in a list of files."""
+        if isinstance(text, os.PathLike):
+            yield from self._rows(text)
+            return
+        try:
+            yield self._row(text)
+        except RowError as error:
+            raise RowError(f"row {number} of the list: {error}", hint=error.hint) from None
+
+    def _is_table(self, data: object) -> bool:
+        """Whether an object holds rows and columns; a mapping may be a row whose values are lists."""
+        if not is_columns(data) or is_table(data):
+            return is_table(data)
+        kinds = {column.name: column.kind for column in self.task.columns}
+        lists = {name for name, kind in kinds.items() if kind == "list"}
+        lists |= {theirs for named in self.columns for ours, theirs in named.items() if ours in lists}
+        return all(
+            name not in lists or (len(values) and is_column(values[0])) for name, values in data.items()
+        )
+
+    def _row(self, text: object) -> JsonObject:
         required = {c.name: None for c in self.task.columns if c.required and not c.target}
-        row = text if isinstance(text, Mapping) else {self._text_column(): text}
-        unknown = row.keys() - {c.name for c in self.task.columns if not c.target}
-        if unknown:
-            raise RowError(f"`{sorted(unknown)[0]}` is not a column of {self.task.name}.")
+        row = self._own_names(text) if isinstance(text, Mapping) else {self._text_column(): _as_text(text)}
         if missing := [name for name in self.needed if row.get(name) is None]:
             raise RowError(f"this model needs `{missing[0]}`: give a row with {', '.join(self.needed)}.")
         return self.task.read({**required, **row})
+
+    def _own_names(self, row: Values) -> Values:
+        """A row by the task's columns: its own names, those of the training, or a known format."""
+        own = {c.name for c in self.task.columns if not c.target}
+        if row.keys() <= own:
+            return row
+        for named in self.columns:
+            inputs = {ours: theirs for ours, theirs in named.items() if ours in own and theirs in row}
+            if inputs and set(self.needed) <= inputs.keys():
+                return {ours: row[theirs] for ours, theirs in inputs.items()}
+        if (found := recognised(self.task, list(row), [row])) is not None:
+            return {k: v for k, v in (found.read_inputs or found.convert)(row).items() if k in own}
+        raise RowError(f"`{sorted(map(str, row.keys() - own))[0]}` is not a column of {self.task.name}.")
+
+
+def _as_text(text: object) -> object:
+    """A text of a list; the name of a data file is more likely meant as the file."""
+    if isinstance(text, str) and Path(text).suffix in _DATA_FILES and os.path.isfile(text):
+        raise RowError(f"`{text}` is a file; for its rows, give `Path({text!r})`.")
+    return plain(text)
 
 
 def _needed_inputs(task: Task, columns: Sequence[JsonObject]) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from tunesmith.data.columns import View, choose_view
+from tunesmith.data.columns import View
 from tunesmith.data.examples import distinct_names
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.reading import Row, read_rows, read_sample, source_files, source_name, with_variables
 from tunesmith.errors import DataError
 from tunesmith.inference.predictor import CHUNK_ROWS, Predictor
-from tunesmith.tasks import Prediction, RowError, Task, Values, best_answer
+from tunesmith.inference.rows import read_inputs, view_of
+from tunesmith.tasks import Prediction, RowError, Task, Values
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -113,7 +114,7 @@ def predict_rows(
         )
     remembered = predictor.columns if from_files or not _has_own_names(predictor.task, sample) else ()
     options = ReadOptions(named, remembered=remembered)
-    view = _view_of(predictor.task, sample, options, location=head[0][0])
+    view = view_of(predictor.task, sample, options, location=head[0][0])
     rest = itertools.chain(head, source)
     while chunk := list(itertools.islice(rest, CHUNK_ROWS)):
         lines = _predict_chunk(predictor, chunk, view, keep_bad_rows=keep_bad_rows, top_k=top_k)
@@ -124,13 +125,6 @@ def predict_rows(
 def _has_own_names(task: Task, sample: Sequence[Values]) -> bool:
     """Whether all columns of the rows have names of the task's columns."""
     return {name for row in sample for name in row} <= {column.name for column in task.columns}
-
-
-def _view_of(task: Task, sample: Sequence[Values], options: ReadOptions, *, location: str) -> View:
-    """How the rows are read; without a sample, every row has a problem of its own."""
-    if not sample:
-        return _NOTHING
-    return choose_view(task, sample, options, location=location, need_targets=False)
 
 
 def _predict_chunk(
@@ -145,7 +139,7 @@ def _predict_chunk(
     problems: dict[int, str] = {}
     for position, (file, row) in enumerate(chunk):
         try:
-            usable.append(_usable(predictor, row, view))
+            usable.append(read_inputs(predictor.task, predictor.needed, row, view))
         except RowError as error:
             if not keep_bad_rows:
                 raise DataError(
@@ -167,9 +161,7 @@ def _predict_chunk(
                 location=f"{file}, {row.unit} {row.line}",
                 remedy="Fix it.",
             )
-        answer = (
-            {"error": str(found)} if isinstance(found, RowError) else answer_line(predictor, found, top_k)
-        )
+        answer = {"error": str(found)} if isinstance(found, RowError) else predictor.answer(found, top_k)
         yield {**shown, **answer}
 
 
@@ -185,28 +177,6 @@ def _answers(predictor: Predictor, rows: list[JsonObject]) -> list[Prediction | 
 
 def _shown(task: Task, row: JsonObject) -> JsonObject:
     return {name: value for name, value in row.items() if name in task.shown}
-
-
-def _usable(predictor: Predictor, row: Row, view: View) -> JsonObject:
-    if row.problem:
-        raise RowError(row.problem)
-    inputs = {column.name for column in predictor.task.columns if not column.target}
-    values = {name: value for name, value in view.values(row.values).items() if name in inputs}
-    if missing := [name for name in predictor.needed if name not in values]:
-        raise RowError(f"this model was trained with `{missing[0]}`, and the row has no value for it.")
-    return predictor.task.read(values)
-
-
-_NOTHING = View({}, dict)
-
-
-def answer_line(predictor: Predictor, prediction: Prediction, top_k: int) -> JsonObject:
-    """A prediction as JSON holds it: the scores of all labels only as far as they are asked for."""
-    line = best_answer(predictor.task, prediction)
-    others = predictor.task.alternatives
-    if top_k > 1 and others is not None and others.key in prediction:
-        line["top"] = others.best(prediction[others.key], predictor.label_schema, top_k)
-    return line
 
 
 def write_json_lines(lines: Iterable[JsonObject], handle: IO[str]) -> int:

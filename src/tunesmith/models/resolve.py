@@ -26,6 +26,8 @@ ADAPTER_FILE = "adapter_config.json"
 """Says that a folder holds an adapter for another model's weights."""
 ADAPTED_CONFIG_FILE = "adapted_model_config.json"
 """The config of the adapted model. Under its usual name, tools would look for whole weights beside it."""
+MEMORY_FILE = "from_memory.json"
+"""Says that a folder holds a model that a program had in memory, see `in_memory`."""
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack")
 
@@ -38,7 +40,7 @@ class ModelFiles:
         name: as the user gave it.
         path: the folder.
         origin: where it was found, in words.
-        kind: where it was found, in a word: `run`, `folder`, `cache`, `hub` or `package`.
+        kind: where it was found, in a word: `run`, `folder`, `memory`, `cache`, `hub` or `package`.
     """
 
     name: str
@@ -69,6 +71,8 @@ def resolve_model(name: str) -> ModelFiles:
     local = Path(name).expanduser()
     if (local / "manifest.json").is_file() and (local / "model").is_dir():
         return _checked(ModelFiles(name, local / "model", f"the run {local}", "run"))
+    if (local / MEMORY_FILE).is_file():
+        return _checked(ModelFiles(name, local, f"a model from memory, saved in {local}", "memory"))
     if local.is_dir():
         return _checked(ModelFiles(name, local, f"the folder {local}"))
     tried = [f"the folder {local}: not there"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    path: str | Path,
+    path: str | os.PathLike[str],
     sources: Sequence[str],
     *,
     columns: Mapping[str, str | list[str]] | None = None,

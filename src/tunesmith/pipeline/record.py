@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.data.examples import list_realigned, set_invalid_rows_aside
 from tunesmith.data.preparing import PreparedData, all_sources, sources_of
-from tunesmith.data.reading import source_files
+from tunesmith.data.reading import is_in_memory, source_files
 from tunesmith.data.train_texts import write_train_texts
 from tunesmith.environment import DECISIVE_PACKAGES, describe_environment
 from tunesmith.events import Events
@@ -19,6 +19,8 @@ from tunesmith.run import Run, request_entries, write_atomically
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
+
+_FROM_MEMORY = "the rows came from memory: this run can be made again only with the same objects"
 
 
 def record(work: Work, opened: OpenedModel, data_fingerprint: str, *, prepare_s: float) -> Work:
@@ -42,9 +44,12 @@ def record(work: Work, opened: OpenedModel, data_fingerprint: str, *, prepare_s:
         work = replace(work, recipe=used.replace(data=sources_of(work.recipe.data)))
     if not work.processes.is_first:
         return work
+    from_memory = any(map(is_in_memory, all_sources(work.recipe.data)))
+    if from_memory:
+        work.events.note(_FROM_MEMORY)
     run.update_manifest(
         **({} if "requested" in before else request_entries(work.requested)),
-        data=_describe(opened.data, data_fingerprint),
+        data=_describe(opened.data, data_fingerprint, from_memory=from_memory),
         label_schema=opened.data.label_schema,
         model={**opened.base, "parameters": opened.model.num_parameters()},
         seed=work.requested.seed,
@@ -62,14 +67,15 @@ def refuse_own_files(work: Work) -> None:
     work.run.refuse_own_files([resolve_model(work.recipe.model).path, *sources])
 
 
-def _describe(data: PreparedData, data_fingerprint: str) -> JsonObject:
+def _describe(data: PreparedData, data_fingerprint: str, *, from_memory: bool) -> JsonObject:
     return {
         "fingerprint": data_fingerprint,
         "columns": data.chosen,
         "read_as": data.views,
         "rows": {name: len(examples) for name, examples in data.splits.items()},
         "set_aside": len(data.invalid_rows),
-        "notices": data.notices,
+        "from_memory": from_memory,
+        "notices": [*data.notices, *([_FROM_MEMORY] if from_memory else [])],
     }
 
 

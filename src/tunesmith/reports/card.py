@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def write_card(run: Run) -> None:
     """Writes the card from the files of the run folder."""
-    manifest, metrics = run.manifest(), run.metrics()
+    manifest, metrics = run.manifest(), run.metrics
     primary, used = metrics["primary"], manifest["used"]
     task = TASKS.get(metrics["task"])
     scores = "\n".join(

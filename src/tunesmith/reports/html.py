@@ -53,7 +53,7 @@ def duration(seconds: float) -> str:
 
 
 def _facts(run: Run) -> JsonObject:
-    manifest, metrics = run.manifest(), run.metrics()
+    manifest, metrics = run.manifest(), run.metrics
     primary = metrics["primary"]
     task = TASKS.get(metrics["task"])
     supervision_file = run.data / "supervision.json"

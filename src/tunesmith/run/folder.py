@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from tunesmith.errors import RunError
 from tunesmith.masking import masked_values
@@ -51,7 +52,7 @@ class Run:
         path: Folder of the run.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.recipe_file = self.path / "recipe.yaml"
         self.manifest_file = self.path / "manifest.json"
@@ -63,8 +64,12 @@ class Run:
         self.metrics_file = self.path / "metrics.json"
         self.report_file = self.path / "report.html"
 
+    def __fspath__(self) -> str:
+        """The folder: whatever takes the path of a run takes the run."""
+        return str(self.path)
+
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | os.PathLike[str]) -> Self:
         """A finished run.
 
         Raises:
@@ -149,7 +154,7 @@ class Run:
             )
         if not has_same_data:
             raise RunError(
-                f"the data files have changed since the run in `{self.path}` began.",
+                f"the data have changed since the run in `{self.path}` began.",
                 remedy="Choose another `output_dir`, or give `--force` to clear this run.",
             )
 
@@ -184,6 +189,7 @@ class Run:
         shown = Recipe.model_validate(masked_values(recipe.model_dump(mode="json")))
         write_atomically(self.recipe_file, shown.to_yaml())
 
+    @property
     def metrics(self) -> JsonObject:
         """What `metrics.json` says, in today's format."""
         found = format_of(read_json(self.manifest_file)) if self.manifest_file.is_file() else FORMAT

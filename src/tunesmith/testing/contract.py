@@ -177,7 +177,7 @@ class TaskContract(TaskFixtures):
         """In metrics.json, every value is finite, every metric declared, and the primary one is there."""
         from tunesmith.metrics import METRICS
 
-        task, metrics = _task(self), run.metrics()
+        task, metrics = _task(self), run.metrics
         assert "NaN" not in run.metrics_file.read_text(encoding="utf-8")
         assert not_finite(metrics) == []
         primary = metrics["primary"]
@@ -218,7 +218,7 @@ class TaskContract(TaskFixtures):
         from tunesmith.data.preparing import read_checked
         from tunesmith.evaluation.scoring import Scored
 
-        before = run.metrics()
+        before = run.metrics
         again = tunesmith.evaluate(run.path, str(files["test"]))
         assert are_close(again["splits"], before["splits"])
         assert are_close(again["primary"], before["primary"])
@@ -313,8 +313,8 @@ class TaskContract(TaskFixtures):
         again = pipeline.train(make_recipe())
         one, other = ((r.model / "model.safetensors").read_bytes() for r in (run, again))
         assert one == other
-        assert run.metrics()["splits"] == again.metrics()["splits"]
-        assert run.metrics()["baselines"] == again.metrics()["baselines"]
+        assert run.metrics["splits"] == again.metrics["splits"]
+        assert run.metrics["baselines"] == again.metrics["baselines"]
 
 
 def contract_of(name: str) -> type[TaskContract]:

@@ -59,7 +59,7 @@ def _fast_is_stock(cell: Cell) -> str:
 
 def _trains(cell: Cell) -> str:
     run = _run(cell)
-    metrics = run.metrics()
+    metrics = run.metrics
     must(metrics["train"]["steps"] == 3, f"{metrics['train']['steps']} steps instead of 3")
     cell.__dict__["run"] = run
     return ""

@@ -37,10 +37,10 @@ def verb(
     if as_json:
         answers = [{"text": t, "label": p["label"], "score": p["score"]} for t, p in predictions.items()]
         print_json(
-            {"run": str(run.path), "report": str(run.report_file), "predictions": answers, **run.metrics()}
+            {"run": str(run.path), "report": str(run.report_file), "predictions": answers, **run.metrics}
         )
         return
-    print_metrics(run.metrics())
+    print_metrics(run.metrics)
     print_line()
     for text, prediction in predictions.items():
         print_line(f"{prediction['label']:<20} {prediction['score']:.2f}  {text}")

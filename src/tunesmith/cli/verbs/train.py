@@ -54,7 +54,7 @@ def verb(
     if not is_first_process():
         return
     if as_json:
-        print_json({"run": str(run.path), "report": str(run.report_file), **run.metrics()})
+        print_json({"run": str(run.path), "report": str(run.report_file), **run.metrics})
         return
-    print_metrics(run.metrics())
+    print_metrics(run.metrics)
     print_line(f"\nmodel   {run.model}\nreport  {run.report_file}")

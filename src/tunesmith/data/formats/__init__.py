@@ -96,6 +96,7 @@ class SourceFormat:
         name: function that returns the name of a source in messages, without passwords.
         parts: function that lists the parts of a source: the name of each, and how it is written as a source.
         is_general: whether other formats that claim the same source come first.
+        is_in_memory: whether the rows exist only in the process that names them.
     """
 
     summary: str
@@ -106,6 +107,7 @@ class SourceFormat:
     name: Callable[[str], str] = str
     parts: Callable[[str], list[tuple[str, str]]] = _no_parts
     is_general: bool = False
+    is_in_memory: bool = False
 
 
 FORMATS: Registry[FileFormat | SourceFormat] = Registry(

@@ -1,0 +1,15 @@
+"""The Python interface: `tunesmith.train(...)`, `tunesmith.load(run)`, and a function for each other verb.
+
+recipes   what a caller gives becomes a recipe
+training  `train`
+using     `load`, `predict`, `evaluate`, `export` of a run
+run       `Run`, as `train` returns it: its metrics, its report, its predictions
+shown     how metrics and reports are shown in a terminal and in a notebook
+"""
+
+from tunesmith.api.recipes import build_recipe
+from tunesmith.api.run import Run
+from tunesmith.api.training import train
+from tunesmith.api.using import evaluate, export, load, predict
+
+__all__ = ["Run", "build_recipe", "evaluate", "export", "load", "predict", "train"]

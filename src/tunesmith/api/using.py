@@ -1,0 +1,168 @@
+"""What is done with a finished run: `load`, `predict`, `evaluate`, `export`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tunesmith._telemetry import switch_off_telemetry
+from tunesmith.api.keywords import suggesting
+from tunesmith.api.recipes import as_sources, named_columns
+from tunesmith.api.shown import Metrics
+from tunesmith.recipe import RecipeDraft
+
+if TYPE_CHECKING:
+    from tunesmith.events import Listener
+    from tunesmith.inference.predictor import Predictor
+    from tunesmith.types import JsonObject
+
+Folder = str | os.PathLike[str]
+"""A run: its folder, or the `Run` that `train` returned."""
+
+
+@suggesting
+def load(run: Folder) -> Predictor:
+    """The predictor of a finished run, or of an export: `load("runs/reviews")("a text")`.
+
+    Args:
+        run: the run, or its folder.
+
+    Raises:
+        RunError: there is no finished run in the folder.
+    """
+    from tunesmith.inference.predictor import Predictor
+
+    switch_off_telemetry()
+    return Predictor.from_run(run)
+
+
+@suggesting
+def predict(run: Folder, data: Any, *, top_k: int | None = 1) -> Any:
+    """Answers of a run: one for a text or a row, a list for several; each is plain JSON.
+
+    Args:
+        run: the run, or its folder. `load` keeps the model in memory for more than one call.
+        data: a text; a row, as a mapping of columns; a list, an array or a Series of these; a DataFrame, a
+            `datasets.Dataset` or columns; or the `Path` of a file.
+        top_k: with 2 or more, the best K labels (or answers) stand in the entry `top` of each answer; with None,
+            all.
+
+    Raises:
+        RunError: there is no finished run in the folder.
+        RowError: a text or a row cannot be used.
+        DataError: a row of a table or of a file cannot be used.
+    """
+    return load(run)(data, top_k=top_k)
+
+
+@suggesting
+def evaluate(
+    run: Folder,
+    data: Any,
+    *,
+    labels: Any = None,
+    label: str | None = None,
+    text: str | None = None,
+    columns: Mapping[str, str | list[str]] | None = None,
+    progress: bool = True,
+    listeners: Iterable[Listener] = (),
+) -> Metrics:
+    """Scores of a run on other data, as in `metrics.json`.
+
+    Args:
+        run: the run, or its folder.
+        data: a file, or several; rows in memory, as for `train`; or texts, with `labels`.
+        labels: what is right for each of the texts.
+        label: the column of what is to be predicted, if it is not that of the training.
+        text: the column of the text, if it is not that of the training.
+        columns: the data's column for each of the task's; those of the run when None.
+        progress: whether to show what happens.
+        listeners: called with every event (`tunesmith.events`).
+
+    Raises:
+        UserError: the run or the data cannot be used.
+    """
+    from tunesmith import pipeline
+
+    switch_off_telemetry()
+    sources, held = as_sources(_draft(run), data, "", labels)
+    columns = named_columns(_draft(run), columns or {}, label=label, text=text) or None
+    with showing(progress, listeners) as shown:
+        found = pipeline.evaluate(run, sources, columns=columns, listeners=shown)
+    del held  # the objects were sources until here
+    return Metrics(found)
+
+
+@suggesting
+def export(
+    run: Folder,
+    to: str,
+    *,
+    output_dir: str | os.PathLike[str] | None = None,
+    data: Any = None,
+    columns: Mapping[str, str | list[str]] | None = None,
+    overrides: Mapping[str, object] | Sequence[str] = (),
+    force: bool = False,
+    progress: bool = True,
+    listeners: Iterable[Listener] = (),
+) -> JsonObject:
+    """A run in another format, checked against the run; `load` opens its folder as that of a run.
+
+    Args:
+        run: the run, or its folder.
+        to: the format: `merged`, `bf16`, `onnx`, `onnx-int8`.
+        output_dir: the folder to write; beside the run, with the format's name after its own, when None.
+        data: rows to check with, as for `evaluate`, where those of the run are gone. Rows that the run was trained
+            with, given again, count as its own.
+        columns: the data's column for each of the task's; those of the run when None.
+        overrides: what the export may lose: `{"export.max_metric_drop": 0.02}`.
+        force: replace an earlier export.
+        progress: whether to show what happens.
+        listeners: called with every event (`tunesmith.events`).
+
+    Returns:
+        The content of the folder's `export.json`, and `path`.
+
+    Raises:
+        UserError: the run or its data cannot be used, or the export loses more than is allowed.
+    """
+    from tunesmith import exporting
+
+    switch_off_telemetry()
+    sources, held = ([], []) if data is None else as_sources(_draft(run), data, "")
+    with showing(progress, listeners) as shown:
+        found = exporting.export(
+            run,
+            to,
+            output_dir=output_dir,
+            data=sources,
+            columns=columns,
+            overrides=overrides,
+            force=force,
+            listeners=shown,
+        )
+    del held
+    return found
+
+
+@contextmanager
+def showing(progress: bool, listeners: Iterable[Listener]) -> Iterator[list[Listener]]:
+    """The caller's listeners, and the display that suits where the program runs."""
+    if not progress:
+        yield list(listeners)
+        return
+    from tunesmith.progress import display
+
+    with display() as shown:
+        yield [*listeners, shown]
+
+
+def _draft(run: Folder) -> RecipeDraft:
+    """The task of a run, and the columns that it was trained with."""
+    from tunesmith.run import Run
+
+    opened = Run.open(run)
+    columns = next(iter(opened.read_as()), {})
+    return RecipeDraft(tree={"task": opened.recipe().task, "data": {"columns": columns}})
