@@ -22,6 +22,9 @@ def build_recipe(
     *,
     overrides: Mapping[str, object] | Sequence[str] = (),
     notices: list[str] | None = None,
+    label: str | None = None,
+    text: str | None = None,
+    replaces: bool = False,
     **values: object,
 ) -> Recipe:
     """A recipe from a file, a mapping or nothing, with values that override it.
@@ -32,11 +35,16 @@ def build_recipe(
         recipe: a recipe, a YAML file, a plain mapping, or nothing.
         overrides: `{"train.learning_rate": 1e-4}`, or `["train.learning_rate=1e-4"]`; they win.
         notices: list to which keys that were given under another name are appended.
+        label: the file's column of what is learned, whatever the task calls it.
+        text: the file's column of the text, whatever the task calls it.
+        replaces: whether the run may take the folder of another one.
         values: `task`, `model`, `data`, `validation`, `test`, `columns`, `output_dir`; None sets nothing.
 
     Raises:
         RecipeError: a key is unknown, or a value is wrong.
+        DataError: the task is not named, and the data do not say which one they are for.
     """
+    from tunesmith.defaults import complete
     from tunesmith.run import is_recipe_of_run
 
     if isinstance(recipe, Recipe):
@@ -55,6 +63,7 @@ def build_recipe(
         if value is not None:
             draft.set(_DOTTED.get(name, name), value, f"argument {name}")
     draft.override_all(overrides)
+    complete(draft, label=label, text=text, is_open=recipe is None, replaces=replaces)
     built = draft.validate()
     if notices is not None:
         notices += draft.notices

@@ -6,6 +6,7 @@ Progress goes to standard error, results to standard output.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tunesmith.events import Listener
+    from tunesmith.run import Run
     from tunesmith.types import JsonObject
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -193,6 +195,18 @@ def print_metrics(metrics: JsonObject) -> None:
         result = ["this model", f"{metrics['primary']['value']:.4f}"]
         others = [[baseline, f"{scores[name]:.4f}"] for baseline, scores in metrics["baselines"].items()]
         print_table([f"{name} on {metrics['primary']['split']}", "value"], [*others, result])
+
+
+def next_command(run: Run) -> str:
+    """The command that predicts with a run: for a text, or a file where a row needs more than a text."""
+    from tunesmith.tasks import TASKS
+
+    task = TASKS.get(run.recipe().task)
+    columns = {name for read in run.read_as() for name in read}
+    inputs = [column for column in task.columns if not column.target and not column.together]
+    needed = [c for c in inputs if c.required or (c.name in columns and c.kind == "text")]
+    is_text = bool(task.text_column) and len(needed) <= 1
+    return f"tunesmith predict {shlex.quote(str(run.path))} " + ('"a text"' if is_text else "--data FILE")
 
 
 def _is_95(metrics: JsonObject) -> bool:
