@@ -10,8 +10,9 @@ from typing import Any
 
 from tunesmith.cli import VERBS
 from tunesmith.cli.main import build_app
+from tunesmith.data.recipe_template import schema_text
 from tunesmith.metrics import METRICS
-from tunesmith.recipe import SYNONYMS, Recipe, describe_fields
+from tunesmith.recipe import METHOD_ALIASES, SYNONYMS, describe_fields
 from tunesmith.tasks import TASKS, Column, Task, best_metric
 
 HERE = Path(__file__).parent
@@ -29,8 +30,20 @@ def recipe_page() -> str:
         "editors is [recipe.schema.json](recipe.schema.json). `make docs` generates this page.\n\n"
         f"| key | default | meaning |\n|---|---|---|\n{rows}\n\n"
         "## Names from other tools\n\nThese names are also accepted, and a notice gives the name used here.\n\n"
-        f"| name | key |\n|---|---|\n{names}\n"
+        f"| name | key |\n|---|---|\n{names}\n\n"
+        "These names of tasks and methods are accepted, too.\n\n"
+        f"| key | value | also |\n|---|---|---|\n{_aliases()}\n"
     )
+
+
+def _aliases() -> str:
+    """Other names of tasks and methods."""
+    methods: dict[str, list[str]] = {}
+    for theirs, ours in METHOD_ALIASES.items():
+        methods.setdefault(ours, []).append(theirs)
+    rows = [("task", name, TASKS.get(name).aliases) for name in TASKS.built_in()]
+    rows += [("train.method", name, tuple(others)) for name, others in methods.items()]
+    return "\n".join(f"| `{key}` | `{name}` | {_marked(others)} |" for key, name, others in rows)
 
 
 def facts_page() -> str:
@@ -160,13 +173,12 @@ def _family_notes(tasks: dict[str, Any]) -> str:
 
 def pages() -> dict[str, str]:
     """The text of every generated page, by file name."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
     return {
         "recipe.md": recipe_page(),
         "task-facts.md": facts_page(),
         "commands.md": commands_page(),
         "models.md": models_page(),
-        "recipe.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
+        "recipe.schema.json": schema_text(),
     }
 
 

@@ -24,6 +24,10 @@ from collections.abc import Iterable
 
 from tunesmith.masking import masked_text
 
+_NEAR = 0.7
+"""Least share of letters in common, as `difflib` counts them; at 0.6, `batch` would be near `path`."""
+_MOST_LISTED = 25
+
 
 class TunesmithError(Exception):
     """Root of the tree.
@@ -99,12 +103,30 @@ class InterruptedRunError(TunesmithError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """One sentence that names the closest of `known`, or all of them if none is close."""
+    """One sentence that names the nearest of `known`; where none is near, all of them, unless they are many."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean `{close[0]}`?"
+    if near := nearest(name, names):
+        return f"Did you mean `{near}`?"
+    if len(names) > _MOST_LISTED:
+        return ""
     return "Known: " + ", ".join(f"`{known_name}`" for known_name in names) + "."
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is spelled nearly as `name`; empty where none is near.
+
+    What all names have in common before their last dot, such as the section of a recipe's keys, is no likeness.
+    Neither are hyphens, underscores and capitals a difference.
+    """
+    by_spelling = {_spelling(known_name, name): known_name for known_name in known}
+    close = difflib.get_close_matches(_spelling(name, name), by_spelling, n=1, cutoff=_NEAR)
+    return by_spelling[close[0]] if close else ""
+
+
+def _spelling(known_name: str, asked: str) -> str:
+    """A name as it is compared: without the section that it shares with what was asked for."""
+    section, dot, _ = asked.rpartition(".")
+    return known_name.removeprefix(section + dot).lower().replace("-", "_")
 
 
 def first_line(error: BaseException) -> str:

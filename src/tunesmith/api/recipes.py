@@ -41,6 +41,7 @@ def build_recipe(
     label: Any = None,
     text: Any = None,
     labels: object = None,
+    replaces: bool = False,
     **values: object,
 ) -> Recipe:
     """A recipe from a file, a mapping or nothing, with values that override it.
@@ -55,25 +56,27 @@ def build_recipe(
         label: the file's column of what is to be predicted, whatever the task calls it.
         text: the file's column of the text, whatever the task calls it.
         labels: what is to be predicted for each of the texts that `data` is.
+        replaces: whether the run may take the folder of another one.
         values: `task`, `model`, `data`, `validation`, `test`, `columns`, `output_dir`, and the other names in
             `KEYS`; None sets nothing.
 
     Raises:
         RecipeError: a key is unknown, or a value is wrong.
-        DataError: an object in memory holds no rows.
+        DataError: an object in memory holds no rows; or the task is not named, and the data do not say which one
+            they are for.
     """
+    from tunesmith.defaults import complete
+
     draft = _draft_of(recipe)
     for name, value in values.items():
         if value is not None:
             draft.set(KEYS.get(name, name), value, f"argument {name}")
     draft.override_all(overrides)
-    if label is not None or text is not None:
-        columns = named_columns(draft, _data(draft).get("columns") or {}, label=label, text=text)
-        draft.set("data.columns", columns, "argument label" if text is None else "argument text")
     objects = _hold_data(draft, labels)
     for key in ("model", "output_dir"):
         if isinstance(path := draft.tree.get(key), os.PathLike):
             draft.tree[key] = os.fspath(path)
+    complete(draft, label=label, text=text, is_open=recipe is None, replaces=replaces)
     built = draft.validate()
     if notices is not None:
         notices += draft.notices

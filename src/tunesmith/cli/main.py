@@ -9,19 +9,23 @@ import json
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.cli import VERBS
+from tunesmith.cli.help import GroupedCommand
+from tunesmith.cli.usage import USAGE_ERRORS, explained
 from tunesmith.errors import InterruptedRunError, OtherProcessError, TunesmithError, UserError
 from tunesmith.process import set_process_options
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
-_ORDER = ("demo", "init", "train", "evaluate", "predict", "export", "list", "env")
+_ORDER = ("demo", "init", "train", "evaluate", "predict", "export", "list", "env", "help", "version")
+_INTERRUPTED = 130
+"""Exit code with which typer answers Ctrl-C."""
 
 
 def build_app() -> typer.Typer:
@@ -29,7 +33,6 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         help="Fine-tune a pretrained language model on your own data, and know honestly how good it is.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -38,7 +41,7 @@ def build_app() -> typer.Typer:
         if origin := VERBS.origin(name):
             _add_unloaded(app, name, origin)
         else:
-            app.command(name)(VERBS.get(name))
+            app.command(name, cls=GroupedCommand)(VERBS.get(name))
     app.callback(invoke_without_command=False)(_root)
     return app
 
@@ -51,8 +54,8 @@ def _add_unloaded(app: typer.Typer, name: str, origin: str) -> None:
             add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
             context_settings={"help_option_names": ["-h", "--help"]},
         )  # fmt: skip
-        one.command(name)(VERBS.get(name))
-        one(args=context.args, prog_name=context.command_path)
+        one.command(name, cls=GroupedCommand)(VERBS.get(name))
+        _run(one, args=context.args, prog_name=context.command_path)
 
     takes_all = {"ignore_unknown_options": True, "allow_extra_args": True}
     app.command(name, help=f"Added by {origin}.", add_help_option=False, context_settings=takes_all)(forward)
@@ -81,17 +84,36 @@ def main() -> None:
     # Threads of the tokenizer and of torch would fight over the same cores in forked workers.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
-        build_app()(standalone_mode=True)
+        sys.exit(_run(build_app()))
     except TunesmithError as error:
         if isinstance(error, InterruptedRunError) and _is_one_of_several():
             # `torchrun` sends SIGTERM to the others as soon as one has ended; each has an exit code of its own.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         sys.exit(_report(error))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         remedy = "No file is half-written. The same command resumes from what was saved, or starts again."
         sys.exit(_report(InterruptedRunError("stopped.", remedy=remedy)))
     except OSError as error:
         sys.exit(_report(_from_system(error)))
+
+
+def _run(app: typer.Typer, **arguments: Any) -> int:
+    """Runs a command, and returns its exit code.
+
+    Raises:
+        TunesmithError: the command line is wrong, or the command fails.
+        KeyboardInterrupt: Ctrl-C was pressed.
+    """
+    try:
+        code = app(standalone_mode=False, **arguments)
+    except USAGE_ERRORS as error:
+        if type(error).__name__ == "NoArgsIsHelpError" and "--json" not in sys.argv:
+            typer.echo(str(error), err=True)
+            return UserError.exit_code
+        raise explained(error) from None
+    if code == _INTERRUPTED:
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else 0
 
 
 def _from_system(error: OSError) -> TunesmithError:

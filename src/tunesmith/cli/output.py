@@ -6,12 +6,14 @@ Results go to standard output; progress goes to standard error (`tunesmith.progr
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tunesmith.progress import display
 
 if TYPE_CHECKING:
+    from tunesmith.run import Run
     from tunesmith.types import JsonObject
 
 __all__ = ["display", "print_json", "print_line", "print_metrics", "print_table"]
@@ -60,6 +62,18 @@ def print_metrics(metrics: JsonObject) -> None:
         print_table([f"{name} on {metrics['primary']['split']}", "value"], [*others, result])
     for sentence in remarks(metrics):
         print_line(f"\n{sentence}")
+
+
+def next_command(run: Run) -> str:
+    """The command that predicts with a run: for a text, or a file where a row needs more than a text."""
+    from tunesmith.tasks import TASKS
+
+    task = TASKS.get(run.recipe().task)
+    columns = {name for read in run.read_as() for name in read}
+    inputs = [column for column in task.columns if not column.target and not column.together]
+    needed = [c for c in inputs if c.required or (c.name in columns and c.kind == "text")]
+    is_text = bool(task.text_column) and len(needed) <= 1
+    return f"tunesmith predict {shlex.quote(str(run.path))} " + ('"a text"' if is_text else "--data FILE")
 
 
 def _is_95(metrics: JsonObject) -> bool:

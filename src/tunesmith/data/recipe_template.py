@@ -1,28 +1,40 @@
-"""A commented recipe for a data file: every key with its default and a one-line description."""
+"""A commented recipe for a data file: the keys that its task supports, with defaults and one-line descriptions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from tunesmith.data.columns import choose_view
 from tunesmith.data.preparing import find_splits
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.reading import read_rows, read_sample, source_name
+from tunesmith.effects import not_for_task
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe, describe_fields, yaml_value
 from tunesmith.tasks import TASKS
 
 _SAMPLE_ROWS = 500
+_SCHEMES = ("hub", "parallel")
+"""What stands before the name in a source that is no file and no URL."""
 
 
-def starting_recipe(task_name: str, source: str, named: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+SCHEMA_FILE = "recipe.schema.json"
+"""The JSON Schema of recipes, which `init` writes beside the recipe for editors."""
+
+
+def starting_recipe(
+    task_name: str, source: str, named: Mapping[str, str], *, with_schema: bool = False
+) -> tuple[str, dict[str, str]]:
     """The text of a recipe for a data file, and the columns that were chosen.
 
     Args:
         task_name: name of the task.
         source: a data file, or a folder with train, validation and test files.
         named: columns that the user named, by column of the task.
+        with_schema: whether the first line leads editors to `SCHEMA_FILE`, beside the recipe.
 
     Raises:
         DataError: the source cannot be read, or the choice of columns is ambiguous.
@@ -40,19 +52,38 @@ def starting_recipe(task_name: str, source: str, named: Mapping[str, str]) -> tu
     given = {
         "task": task_name,
         "model": task.suggested_model,
-        "output_dir": f"runs/{Path(source_name(source)).stem or 'run'}",
+        "output_dir": f"runs/{run_name(source)}",
         "data.train": data.train[0] if len(data.train) == 1 else data.train,
         "data.validation": data.validation,
         "data.test": data.test,
         "data.columns": chosen,
     }
-    return _render(given), view.chosen
+    first = f"# yaml-language-server: $schema={SCHEMA_FILE}\n" if with_schema else ""
+    return first + _render(given, not_for_task(task)), view.chosen
 
 
-def _render(given: Mapping[str, object]) -> str:
-    lines = ["# Every key with its default. A key that is left out has its default.", ""]
+def schema_text() -> str:
+    """The JSON Schema of recipes."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def run_name(source: str) -> str:
+    """The name that a run of a source gets: `reviews` for `data/reviews.csv.gz`, `imdb` for `hub:imdb:train`."""
+    source = source.partition("#")[0]
+    scheme, colon, rest = source.partition(":")
+    if colon and scheme in _SCHEMES:
+        source = rest.partition(":")[0]
+    name = Path(source_name(source)).name.lstrip(".").partition(".")[0]
+    return re.sub(r"[^\w-]+", "-", name).strip("-") or "run"
+
+
+def _render(given: Mapping[str, object], left_out: Collection[str]) -> str:
+    lines = ["# Every key that this task supports. A key that is left out has its default.", ""]
     section = ""
     for key, default, description in describe_fields():
+        if key in left_out:
+            continue
         parent, _, name = key.rpartition(".")
         if parent != section:
             lines += ["", f"{parent}:"]

@@ -19,6 +19,8 @@ def choose_frozen_cache(work: Work, plan: TrainingPlan) -> TrainingPlan:
         RecipeError: it is asked for and cannot be.
     """
     train, cache = plan.recipe.train, None
+    if train.method == "probe":
+        return plan  # it reads each text only once
     if train.cache_frozen_layers is not False:
         cache, reason = _find_cache(work, plan)
         if reason and train.cache_frozen_layers is True:
@@ -34,8 +36,6 @@ def choose_frozen_cache(work: Work, plan: TrainingPlan) -> TrainingPlan:
 
 def _find_cache(work: Work, plan: TrainingPlan) -> tuple[FrozenCache | None, str]:
     """What the frozen layers compute, to be kept; or why it is not."""
-    if plan.recipe.train.method == "probe":
-        return None, "a probe reads each text only once"
     if work.processes.world > 1:
         return None, "several processes train together"
     if not plan.recipe.train.acceleration:

@@ -137,7 +137,8 @@ def _refuse_other_world(run: Run, processes: Processes) -> None:
 def _open(work: Work) -> OpenedModel:
     """The data and the model; nothing is written before both are right."""
     refuse_undeclared(work.task)
-    refuse_options_without_effect(work.task, work.recipe)
+    if not work.resumes:  # what an earlier version has begun, this one finishes
+        refuse_options_without_effect(work.task, work.recipe)
     files = resolve_model(work.recipe.model)
     refuse_other_kinds(files, work.task)
     opened = open_model(work, files, prepare_data(work))

@@ -2,6 +2,7 @@
 
 from tunesmith.recipe.draft import SYNONYMS, RecipeDraft
 from tunesmith.recipe.schema import (
+    METHOD_ALIASES,
     METHODS,
     DataRecipe,
     EvaluateRecipe,
@@ -16,6 +17,7 @@ from tunesmith.recipe.schema import (
 
 __all__ = [
     "METHODS",
+    "METHOD_ALIASES",
     "SYNONYMS",
     "DataRecipe",
     "EvaluateRecipe",

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, cast
 import yaml
 from pydantic import ValidationError
 
-from tunesmith.errors import RecipeError, did_you_mean
-from tunesmith.recipe.expectations import expectation
+from tunesmith.errors import RecipeError, nearest
+from tunesmith.recipe.expectations import choices, expectation
 from tunesmith.recipe.loader import Loader
-from tunesmith.recipe.schema import Recipe, recipe_keys, yaml_value
+from tunesmith.recipe.schema import METHOD_ALIASES, Recipe, recipe_keys, yaml_value
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -67,6 +67,8 @@ SYNONYMS: dict[str, str] = {
     "patience": "train.early_stopping_patience",
     "random_seed": "seed",
 }
+
+_ALL_KEYS = "`docs/recipe.md` lists every key and its values."
 
 
 @dataclass
@@ -189,6 +191,7 @@ class RecipeDraft:
             RecipeError: a key is unknown or missing, or a value is wrong; all problems are named at once.
         """
         self._rename_synonyms()
+        self._rename_method()
         try:
             return Recipe.model_validate(self.tree)
         except ValidationError as error:
@@ -207,19 +210,40 @@ class RecipeDraft:
                     location=location,
                     remedy=f"Keep `{today}`.",
                 )
+            self.rename(dotted, today, location)
             self.set(today, _pop(self.tree, dotted), location)
-            self.notices.append(f"{location + ': ' if location else ''}`{dotted}` is called `{today}` here")
+
+    def _rename_method(self) -> None:
+        """Gives `train.method` the name that it has here."""
+        asked = _lookup(self.tree, "train.method")
+        today = METHOD_ALIASES.get(asked.lower().replace("_", "-")) if isinstance(asked, str) else None
+        if today is not None:
+            location = self.places.get("train.method", "")
+            self.rename(str(asked), today, location)
+            self.set("train.method", today, location)
+
+    def rename(self, name: str, today: str, location: str) -> None:
+        """Notes that something is called otherwise here."""
+        self.notices.append(f"{location + ': ' if location else ''}`{name}` is called `{today}` here")
+
+    def get(self, dotted: str) -> object:
+        """The value at a dotted key; None where there is none."""
+        return _lookup(self.tree, dotted)
 
     def _explain(self, error: ValidationError) -> RecipeError:
-        problems = error.errors()
-        lines = list(dict.fromkeys(self._fault(problem) for problem in problems))
-        remedies = [_suggestion(_dotted(f["loc"])) for f in problems if f["type"] == "extra_forbidden"]
-        remedy = " ".join(dict.fromkeys(remedies)) or "`docs/recipe.md` lists every key and its values."
-        location = "" if len(lines) > 1 else self._place(_dotted(problems[0]["loc"]))
-        if len(lines) == 1:
-            return RecipeError(lines[0], location=location, remedy=remedy)
-        listed = "\n".join(f"  - {line}" for line in lines)
-        return RecipeError(f"{len(lines)} values of the recipe are wrong:\n{listed}", remedy=remedy)
+        """The error for the user: every problem with its line and what to do about it."""
+        found: dict[str, tuple[str, str]] = {}
+        for problem in error.errors():
+            key = _dotted(problem["loc"])
+            found.setdefault(self._fault(problem), (self._place(key), self._remedy(problem)))
+        if len(found) == 1:
+            [(fault, (location, remedy))] = found.items()
+            return RecipeError(fault, location=location, remedy=remedy or _ALL_KEYS)
+        listed = "\n".join(
+            f"  - {f'{location}: ' if location else ''}{fault}{f' {remedy}' if remedy else ''}"
+            for fault, (location, remedy) in found.items()
+        )
+        return RecipeError(f"{len(found)} values of the recipe are wrong:\n{listed}", remedy=_ALL_KEYS)
 
     def _fault(self, problem: ErrorDetails) -> str:
         key = _dotted(problem["loc"])
@@ -231,6 +255,14 @@ class RecipeDraft:
             return f"{key}: {problem['ctx']['error']}."
         expected = expectation(key) or str(problem["msg"])
         return f"{key} must be {expected}, got {yaml_value(_lookup(self.tree, key))}."
+
+    def _remedy(self, problem: ErrorDetails) -> str:
+        """What to write instead; empty where nothing is near."""
+        key = _dotted(problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            return _suggestion(key)
+        near = nearest(str(_lookup(self.tree, key)), choices(key))
+        return f"Did you mean `{near}`?" if near else ""
 
     def _place(self, key: str) -> str:
         while key and key not in self.places:
@@ -286,9 +318,11 @@ def _dotted(loc: Sequence[str | int]) -> str:
 
 
 def _suggestion(key: str) -> str:
+    """The key that was meant: of that name in another section, or nearly of that name in this one."""
     section, _, name = key.rpartition(".")
-    siblings = [k for k in recipe_keys() if k.rpartition(".")[0] == section]
-    elsewhere = [k for k in recipe_keys() if k.rpartition(".")[2] == name]
-    if elsewhere:
-        return f"Did you mean `{elsewhere[0]}`?"
-    return did_you_mean(key, siblings or recipe_keys())
+    keys = recipe_keys()
+    elsewhere = [known for known in keys if known.rpartition(".")[2] == name]
+    siblings = [known for known in keys if known.rpartition(".")[0] == section]
+    theirs = nearest(name, SYNONYMS)
+    meant = elsewhere[0] if elsewhere else nearest(key, siblings or keys) or SYNONYMS.get(theirs, "")
+    return f"Did you mean `{meant}`?" if meant else ""

@@ -21,6 +21,18 @@ def expectation(key: str) -> str:
     return " ".join(part for part in parts if part) + (f" ({info.description})" if info.description else "")
 
 
+def choices(key: str) -> list[str]:
+    """The words among which a field of the recipe is one; empty if the key is no such field."""
+    info = recipe_fields(Recipe).get(key)
+    return [] if info is None else _words_of(info.annotation)
+
+
+def _words_of(annotation: Any) -> list[str]:
+    if typing.get_origin(annotation) is Literal:
+        return [value for value in typing.get_args(annotation) if isinstance(value, str)]
+    return [word for part in typing.get_args(annotation) for word in _words_of(part)]
+
+
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 

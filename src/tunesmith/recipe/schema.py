@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 Auto = Literal["auto"]
 Method = Literal["probe", "full", "lora"]
 METHODS: tuple[str, ...] = get_args(Method)
+METHOD_ALIASES: dict[str, str] = {
+    **dict.fromkeys(("linear-probe", "linear-probing", "head", "head-only"), "probe"),
+    **dict.fromkeys(("finetune", "fine-tune", "finetuning", "fine-tuning", "full-finetuning"), "full"),
+    **dict.fromkeys(("adapter", "peft"), "lora"),
+}
+"""Other names of the methods, in lower case and with hyphens."""
 Noise = Literal["word_dropout", "typos", "casing"]
 
 

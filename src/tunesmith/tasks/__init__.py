@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tunesmith.encoded import Encoded, Ragged
+from tunesmith.errors import UnknownNameError, did_you_mean, nearest
 from tunesmith.metrics import METRICS, total
 from tunesmith.registry import Registry
 from tunesmith.tasks import _display as displays
@@ -83,6 +84,8 @@ class Task:
     summary: str
     """What it learns, in a few words without a full stop."""
     columns: tuple[Column, ...]
+    aliases: tuple[str, ...] = ()
+    """Other names that people use for it, in lower case with hyphens: `ner`."""
     auto_class: str
     """The class of transformers that loads the model: `AutoModelForSequenceClassification`."""
     primary_metric: str
@@ -162,6 +165,10 @@ class Task:
     def read(self, row: Values) -> JsonObject:
         """One row's values, cleaned, by column name; raises RowError where it cannot be used."""
         raise NotImplementedError
+
+    def resembles(self, columns: Values) -> bool:
+        """Whether sample rows, as `read` gives them, look like this task's; asked where the task is guessed."""
+        return True
 
     def learn_label_schema(self, train: Values) -> LabelSchema:
         """What the model's head needs to know of the training columns; raises DataError if unfit."""
@@ -279,6 +286,24 @@ CAPABILITIES: Mapping[str, type] = {
 TASKS: Registry[Task] = Registry("tunesmith.tasks", "task", Task)
 
 
+def task_name(asked: str) -> str:
+    """The name of the task that people call so: `ner` is `token-classification`.
+
+    Raises:
+        UnknownNameError: No task has that name.
+    """
+    spelled = asked.strip().lower().replace("_", "-").replace(" ", "-")
+    if spelled in TASKS.names():
+        return spelled
+    entries, _ = TASKS.loadable()
+    by_alias = {alias: name for name, entry in entries.items() for alias in entry.aliases}
+    if spelled in by_alias:
+        return by_alias[spelled]
+    near = nearest(spelled, [*TASKS.names(), *by_alias])
+    remedy = f"Did you mean `{by_alias.get(near, near)}`?" if near else did_you_mean(asked, TASKS.names())
+    raise UnknownNameError(f"`{asked}` is not a task.", remedy=remedy)
+
+
 def point_scores(task: Task, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, float]:
     """Every metric of the task, without intervals.
 
@@ -341,5 +366,5 @@ __all__ = [
     "EvalPredictions", "Generation", "LabelSchema", "Layouts", "Length", "LinearProbe", "LossOptions", "Masking",
     "Offsets", "Packing", "Pipeline", "Pooling", "Prediction", "Ragged", "Realigned", "Recognised", "Reference",
     "RowError", "Schedule", "Task", "Thresholds", "Values", "Vocabulary", "Windows", "best_answer", "best_metric",
-    "displays", "draw", "head_scale", "point_scores", "prepare_tokenizer",
+    "displays", "draw", "head_scale", "point_scores", "prepare_tokenizer", "task_name",
 ]  # fmt: skip

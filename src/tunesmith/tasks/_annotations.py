@@ -113,7 +113,8 @@ def _only_text(row: Row) -> JsonObject:
 
 
 def _has_answers(rows: Sequence[Row]) -> bool:
-    return all(row.get("answer") in _ANSWERS for row in rows)
+    answers = [row.get("answer") for row in rows]
+    return all(isinstance(answer, str) and answer in _ANSWERS for answer in answers)
 
 
 def _refuse_answer(row: Row) -> None:

@@ -86,6 +86,15 @@ def label_splitter(values: Sequence[object], known: Collection[str] | None) -> C
     return split
 
 
+def have_several(cells: Sequence[str]) -> bool:
+    """Whether cells hold several labels: a separator is in some, and their parts occur again and again."""
+    separator = _separator_of(cells, None)
+    with_it = [cell for cell in cells if separator in cell]
+    parts = [part.strip() for cell in cells for part in cell.split(separator)]
+    distinct_cells, distinct_parts = len(set(cells)), len(set(parts))
+    return bool(with_it) and distinct_parts < distinct_cells and distinct_parts <= len(parts) / 2
+
+
 def _separator_of(texts: Sequence[str], known: Collection[str] | None) -> str:
     if known:
         return max(("", *SEPARATORS), key=lambda mark: _share_known(texts, mark, known))

@@ -31,7 +31,7 @@ from tunesmith.tasks import (
 )
 from tunesmith.tasks import _language as language
 from tunesmith.tasks import _texts as texts
-from tunesmith.tasks._values import is_missing, text_of
+from tunesmith.tasks._values import are_labels, is_missing, text_of
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +66,15 @@ class SequenceToSequence(Task, abstract=True):
         source, target = self.inputs[0], self.outputs[0]
         example: JsonObject = {source: text_of(row[source], source)}
         return {**example, target: _references(row[target], target)} if target in row else example
+
+    def resembles(self, columns: Values) -> bool:
+        """See Task: nearly every source has a target of its own."""
+        return not are_labels([references[0] for references in columns[self.outputs[0]]])
+
+    def _relative_length(self, columns: Values) -> float:
+        """Characters of the targets for each character of the sources."""
+        sources, targets = columns[self.inputs[0]], columns[self.outputs[0]]
+        return sum(len(texts[0]) for texts in targets) / max(sum(map(len, sources)), 1)
 
     def encode(
         self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema

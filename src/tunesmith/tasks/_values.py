@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from tunesmith.types import Config, JsonObject
 
 
+_FEW_ROWS = 20
+"""With fewer rows, it is not known whether labels repeat."""
+
+
 def is_missing(value: object) -> bool:
     """Whether a value is None, or the NaN that tables use for a missing value."""
     return value is None or (isinstance(value, float) and math.isnan(value))
@@ -90,6 +94,28 @@ def _comma_in(value: object) -> str:
         if value.count(",") == 1 and "." not in value.partition(",")[2]
         else ", with separators of thousands"
     )
+
+
+_MOST_NUMBERED_LABELS = 20
+_MOST_LABEL_WORDS = 5
+
+
+def are_labels(values: Sequence[str]) -> bool:
+    """Whether texts repeat as labels do, are short, and do not measure something."""
+    if are_quantities(values):
+        return False
+    n_words = sum(len(value.split()) for value in values)
+    is_short = n_words <= _MOST_LABEL_WORDS * len(values)
+    return is_short and (len(values) < _FEW_ROWS or len(set(values)) <= len(values) / 2)
+
+
+def are_quantities(values: Sequence[str | float]) -> bool:
+    """Whether all values are numbers, and too many different ones, or fractions, for labels."""
+    try:
+        numbers = {float(value) for value in values}
+    except ValueError:
+        return False
+    return len(numbers) > _MOST_NUMBERED_LABELS or not all(number.is_integer() for number in numbers)
 
 
 def list_of(value: object, column: str) -> list[Any]:

@@ -90,6 +90,7 @@ class Chat(Task):
 
     name = "chat"
     summary = "replies in a conversation"
+    aliases = ("sft", "instruction-tuning", "conversational")
     columns = (
         Column(
             "messages",

@@ -76,6 +76,7 @@ class FillMask(Task):
 
     name = "fill-mask"
     summary = "masked words: adapts an encoder to the language of a field"
+    aliases = ("mlm", "masked-lm", "masked-language-modeling")
     columns = (Column("text", "text", ("text", "content", "document", "body", "sentence")),)
     makes_head = True
     suggested_model = "distilbert/distilbert-base-uncased"

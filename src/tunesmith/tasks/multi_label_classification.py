@@ -97,6 +97,7 @@ class MultiLabelClassification(Task):
 
     name = "multi-label-classification"
     summary = "any number of labels for each text"
+    aliases = ("multi-label", "multilabel", "multilabel-classification")
     columns = (texts.TEXT, texts.TEXT_PAIR, Column("labels", "list", _LABELS, target=True))
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "f1_micro"
@@ -114,6 +115,11 @@ class MultiLabelClassification(Task):
         """See Task; an empty list of labels is valid."""
         example = texts.read_texts(row)
         return {**example, "labels": _labels_of(row["labels"])} if "labels" in row else example
+
+    def resembles(self, columns: Values) -> bool:
+        """See Task: some texts have several labels, and the labels repeat."""
+        names = [name for labels in columns["labels"] for name in labels]
+        return any(len(labels) > 1 for labels in columns["labels"]) and len(set(names)) <= len(names) / 2
 
     def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task."""

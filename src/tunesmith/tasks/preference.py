@@ -61,6 +61,7 @@ class Preference(Task):
 
     name = "preference"
     summary = "the better of two replies, learned from the choices of people"
+    aliases = ("dpo", "preference-optimization")
     columns = (
         Column("prompt", "text", ("prompt", "question", "instruction", "input", "query")),
         Column("chosen", "text", ("chosen", "preferred", "accepted", "winner"), target=True),

@@ -96,6 +96,7 @@ class QuestionAnswering(Task):
 
     name = "question-answering"
     summary = "the passage of a text that answers a question, if there is one"
+    aliases = ("qa", "extractive-qa", "reading-comprehension")
     columns = (
         Column("question", "text", ("question", "query")),
         Column("context", "text", ("context", "passage", "document", "text"), together=True),
@@ -120,6 +121,10 @@ class QuestionAnswering(Task):
         if "answers" not in row:
             return example
         return {**example, "answers": _answers(row["answers"], example["context"])}
+
+    def resembles(self, columns: Values) -> bool:
+        """See Task: some question has an answer."""
+        return any(columns["answers"])
 
     def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task: whether some questions have no answer, and the longest answer allowed."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from tunesmith.tasks import Column
+from tunesmith.tasks import Column, Values
 from tunesmith.tasks._seq2seq import SequenceToSequence
+
+_SHORTER = 0.6
+"""Most characters of a summary for each of its document, where the task is guessed."""
 
 
 class Summarization(SequenceToSequence):
@@ -11,6 +14,7 @@ class Summarization(SequenceToSequence):
 
     name = "summarization"
     summary = "what a document says, in a few words"
+    aliases = ("summarisation", "summarize")
     columns = (
         Column("document", "text", ("document", "text", "article", "dialogue", "body", "source", "content")),
         Column(
@@ -24,6 +28,10 @@ class Summarization(SequenceToSequence):
     measures = ("rougeL", "rouge1", "rouge2", "chrf")
     answer_key = "summary_text"
     baselines = ("first_sentence", "base_model")
+
+    def resembles(self, columns: Values) -> bool:
+        """See Task: a summary is shorter than its document."""
+        return super().resembles(columns) and self._relative_length(columns) <= _SHORTER
 
 
 task = Summarization()

@@ -11,6 +11,7 @@ class Text2TextGeneration(SequenceToSequence):
 
     name = "text2text-generation"
     summary = "one text from another: corrections, transcriptions, queries"
+    aliases = ("seq2seq", "text2text", "sequence-to-sequence")
     columns = (
         Column("source", "text", ("source", "input", "input_text", "text", "question", "word")),
         Column(

@@ -35,8 +35,16 @@ from tunesmith.tasks import (
 )
 from tunesmith.tasks import _texts as texts
 from tunesmith.tasks._annotations import recognise_labels
+from tunesmith.tasks._cells import have_several
 from tunesmith.tasks._labels import refuse_unknown_label, spelling_notices
-from tunesmith.tasks._values import in_label_order, label_config, label_of, labels_in, refuse_one_label
+from tunesmith.tasks._values import (
+    are_labels,
+    in_label_order,
+    label_config,
+    label_of,
+    labels_in,
+    refuse_one_label,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +63,13 @@ class TextClassification(Task):
 
     name = "text-classification"
     summary = "one label for each text, or pair of texts"
+    aliases = (
+        "classification",
+        "sentiment-analysis",
+        "sentiment",
+        "sequence-classification",
+        "intent-classification",
+    )
     columns = (texts.TEXT, texts.TEXT_PAIR, Column("label", "category", _LABEL, target=True))
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "accuracy"
@@ -71,6 +86,11 @@ class TextClassification(Task):
         """See Task."""
         example = texts.read_texts(row)
         return {**example, "label": label_of(row["label"])} if "label" in row else example
+
+    def resembles(self, columns: Values) -> bool:
+        """See Task: labels that repeat, not numbers that measure something, nor several labels in one cell."""
+        labels = columns["label"]
+        return are_labels(labels) and not have_several(labels)
 
     def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task."""

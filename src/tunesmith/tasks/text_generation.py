@@ -55,6 +55,7 @@ class TextGeneration(Task):
 
     name = "text-generation"
     summary = "the continuation of a text, in the style of the training texts"
+    aliases = ("clm", "causal-lm", "language-modeling", "language-modelling")
     columns = (Column("text", "text", ("text", "content", "document", "body", "story")),)
     suggested_model = "HuggingFaceTB/SmolLM2-135M"
     auto_class = "AutoModelForCausalLM"

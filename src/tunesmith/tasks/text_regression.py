@@ -30,7 +30,7 @@ from tunesmith.tasks import (
     displays,
 )
 from tunesmith.tasks import _texts as texts
-from tunesmith.tasks._values import number_of
+from tunesmith.tasks._values import are_quantities, number_of
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +53,7 @@ class TextRegression(Task):
 
     name = "text-regression"
     summary = "a number for each text, or pair of texts"
+    aliases = ("regression", "sts")
     columns = (texts.TEXT, texts.TEXT_PAIR, Column("score", "number", _SCORE, target=True))
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "pearson"
@@ -67,6 +68,10 @@ class TextRegression(Task):
         """See Task."""
         example = texts.read_texts(row)
         return {**example, "score": number_of(row["score"], "score")} if "score" in row else example
+
+    def resembles(self, columns: Values) -> bool:
+        """See Task: fractions, or many different numbers; few whole numbers are labels."""
+        return are_quantities(columns["score"])
 
     def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task: the mean and deviation of the targets."""

@@ -109,6 +109,7 @@ class TokenClassification(Task):
 
     name = "token-classification"
     summary = "entities in a text: names, places, products, slots"
+    aliases = ("ner", "named-entity-recognition", "slot-filling")
     columns = (
         Column("tokens", "list", ("tokens", "words"), required=False),
         Column("text", "text", ("text", "sentence", "content", "utterance", "query"), required=False),
@@ -140,6 +141,10 @@ class TokenClassification(Task):
         if row.get("text") is not None:
             return _read_text(row)
         raise RowError("neither `tokens` nor `text`: name one with `--column tokens=COLUMN`.")
+
+    def resembles(self, columns: Values) -> bool:
+        """See Task: some row has an entity."""
+        return any(columns["entities"])
 
     def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task."""

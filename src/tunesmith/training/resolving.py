@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.batches import tokens_for_rows
+from tunesmith.effects import not_for_method
 from tunesmith.encoded import Encoded
 from tunesmith.errors import RecipeError
 from tunesmith.inference.forward import has_bf16
@@ -98,25 +99,26 @@ def resolve_training(
     rows_per_batch = len(lengths) / plan.first_epoch_steps
     eval_steps = _steps(train.eval_steps, min(plan.first_epoch_steps, _MOST_STEPS_BETWEEN_LOOKS))
     rate = train.learning_rate
-    used = recipe.replace(
-        data={"max_length": max_length},
-        train={
-            "pooling": _pooling(model) if task.pooling and train.method != "lora" else train.pooling,
-            "num_train_epochs": epochs,
-            "learning_rate": auto_learning_rate(
-                model.num_parameters(),
-                rows_per_batch,
-                task.schedule.rate_factor * METHOD_RATE_FACTORS[train.method],
-            )
-            if rate == "auto"
-            else rate,
-            "tokens_per_batch": tokens_per_batch,
-            "bf16": has_bf16(device) if train.bf16 == "auto" else train.bf16,
-            "eval_steps": eval_steps,
-            "save_steps": _steps(train.save_steps, eval_steps),
-        },
-    )
-    return used, plan, _settings(used, class_weights)
+    values: JsonObject = {
+        "pooling": _pooling(model) if task.pooling and train.method != "lora" else train.pooling,
+        "num_train_epochs": epochs,
+        "learning_rate": auto_learning_rate(
+            model.num_parameters(),
+            rows_per_batch,
+            task.schedule.rate_factor * METHOD_RATE_FACTORS[train.method],
+        )
+        if rate == "auto"
+        else rate,
+        "tokens_per_batch": tokens_per_batch,
+        "bf16": has_bf16(device) if train.bf16 == "auto" else train.bf16,
+        "eval_steps": eval_steps,
+        "save_steps": _steps(train.save_steps, eval_steps),
+    }
+    data = {"max_length": max_length}
+    settings = _settings(recipe.replace(data=data, train=values), class_weights)
+    # A value that has no effect is not written, for a recipe that holds it would be refused.
+    used = {key: value for key, value in values.items() if f"train.{key}" not in not_for_method(train.method)}
+    return recipe.replace(data=data, train=used), plan, settings
 
 
 def balanced_weights(recipe: Recipe, train: Encoded, config: JsonObject) -> tuple[float, ...] | None:

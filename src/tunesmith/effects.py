@@ -1,0 +1,77 @@
+"""Which keys of a recipe have an effect: for which methods, for which tasks, and beside which other values.
+
+The tables are complete for `train`: a key that they do not name fails a test. A key without effect is refused
+(`pipeline.options`), and `init` does not write it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tunesmith.recipe import METHODS, GenerateRecipe, Recipe
+from tunesmith.tasks import Task
+
+_ALL = METHODS
+_LOOP = ("full", "lora")
+_ADAPTER = ("lora",)
+
+METHODS_OF: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("method", "pooling", "bf16", "acceleration"), _ALL),
+    # A probe fits the head alone, from features that are computed once: no layer is trained, and there is no loop.
+    **dict.fromkeys((
+        "head_start", "freeze_layers", "cache_frozen_layers", "freeze_embeddings", "freeze", "layer_lr_decay",
+        "num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay",
+        "max_grad_norm", "tokens_per_batch", "per_device_train_batch_size", "gradient_accumulation_steps",
+        "tokens_per_micro_batch", "gradient_checkpointing", "class_weights", "focal_gamma",
+        "label_smoothing_factor", "r_drop_alpha", "neftune_noise_alpha", "augment", "mlm_probability",
+        "whole_word_masking", "dpo_beta", "eval_steps", "save_steps", "logging_steps", "early_stopping_patience",
+    ), _LOOP),
+    **dict.fromkeys((
+        "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_dora", "use_rslora",
+    ), _ADAPTER),
+}  # fmt: skip
+"""The methods for which each key of `train` has an effect."""
+
+OPTIONAL = (
+    "class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha", "augment", "mlm_probability",
+    "whole_word_masking", "dpo_beta",
+)  # fmt: skip
+"""Keys of `train` that only some tasks support, as their `supported_options`."""
+
+_NEEDS: Mapping[str, Callable[[Task], object]] = {
+    "train.pooling": lambda task: task.pooling,
+    "train.head_start": lambda task: task.probe,
+    "data.overlap_tokens": lambda task: task.windows,
+    "data.align_answers": lambda task: task.alignment,
+    "data.chat_template": lambda task: task.chat,
+    "evaluate.samples": lambda task: task.generation and not task.generation.scores_texts,
+    **dict.fromkeys((f"generate.{key}" for key in GenerateRecipe.model_fields), lambda task: task.generation),
+}
+"""What a task must have for a key to have an effect."""
+
+_SAMPLING = ("generate.temperature", "generate.top_p")
+
+
+def without_effect(task: Task, recipe: Recipe) -> dict[str, str]:
+    """The keys that have no effect in a recipe, each with what it has none on."""
+    found = dict.fromkeys(not_for_task(task), f"`{task.name}`")
+    method = recipe.train.method
+    found |= dict.fromkeys(not_for_method(method), _method_in_words(method))
+    if not recipe.generate.do_sample:
+        found |= dict.fromkeys(_SAMPLING, "answers without `do_sample`")
+    return found
+
+
+def not_for_task(task: Task) -> list[str]:
+    """The keys that have no effect on a task, whatever the method."""
+    missing = [f"train.{key}" for key in OPTIONAL if key not in task.supported_options]
+    return missing + [key for key, has in _NEEDS.items() if not has(task)]
+
+
+def not_for_method(method: str) -> list[str]:
+    """The keys of `train` that have no effect with a method."""
+    return [f"train.{key}" for key, methods in METHODS_OF.items() if method not in methods]
+
+
+def _method_in_words(method: str) -> str:
+    return "a probe, which fits the head alone" if method == "probe" else f"method `{method}`"
