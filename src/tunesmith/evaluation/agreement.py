@@ -75,7 +75,7 @@ def compare(first: Scored, second: Scored, how: EvaluateRecipe, seed: int) -> Ag
         seed: random seed for resampling.
     """
     share, largest = _answers(first, second)
-    task, metric = first.task, first.task.primary_metric
+    task, metric = first.task, first.task.primary_for(first.label_schema)
     drop = paired_drop(
         _beside(first.statistics, second.statistics),
         (

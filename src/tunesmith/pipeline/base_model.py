@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from tunesmith.errors import RecipeError
+from tunesmith.evaluation.baselines import own_scores
 from tunesmith.models.generation import allow_tokens
 from tunesmith.pipeline.predict_split import predict_split
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
-from tunesmith.tasks import point_scores
 from tunesmith.training.reference import load_reference, save_reference, with_reference
 
 BASE_MODEL = "base_model"
@@ -44,7 +44,9 @@ def score_base_model(work: Work, plan: TrainingPlan) -> dict[str, dict[str, floa
     known = work.run.manifest().get(BASE_MODEL)
     if known is None:
         evaluated = predict_split(work, plan, plan.final_split)
-        known = point_scores(work.task, evaluated, plan.data.label_schema)
+        known = own_scores(
+            work.task, evaluated, lambda: predict_split(work, plan, "validation"), plan.data.label_schema
+        )
         work.run.update_manifest(**{BASE_MODEL: known})
     return {BASE_MODEL: known}
 
