@@ -51,7 +51,7 @@ def facts_page() -> str:
     rows = "\n".join(
         f"| {_marked([name])} | {_marked(_column(column) for column in task.columns)} "
         f"| {_length(task)} | {_marked(task.supported_options)} | {_marked(task.baselines)} "
-        f"| {_marked([task.primary_metric])} | {_marked([best_metric(task)[0]])} |"
+        f"| {_marked([task.primary_metric])} | {_marked([best_metric(task, {})[0]])} |"
         for name in TASKS.built_in()
         for task in [TASKS.get(name)]
     )

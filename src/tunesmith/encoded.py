@@ -141,6 +141,12 @@ class Encoded:
         computed = [ragged.lengths for name, ragged in self.ragged.items() if name in _COMPUTED]
         return np.asarray(sum(computed))
 
+    @cached_property
+    def longest_read(self) -> NDArray[np.int64]:
+        """[sequences], tokens of the longest part that the model reads at once."""
+        read = [ragged.lengths for name, ragged in self.ragged.items() if name.endswith("input_ids")]
+        return np.asarray(np.max(read, axis=0))
+
     def take(self, sequences: NDArray[np.int64]) -> Encoded:
         """The given sequences, in the given order, with their rows."""
         return replace(
@@ -166,7 +172,7 @@ def add_losses(one: Lost, other: Lost) -> Lost:
     return both
 
 
-_COMPUTED = ("input_ids", "decoder_labels", "rejected_input_ids")
+_COMPUTED = ("input_ids", "decoder_labels", "rejected_input_ids", "pair_input_ids", "negative_input_ids")
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -122,7 +122,14 @@ def collate(encoded: Encoded, *, pad_token_id: int, padding_side: str = "right")
         padded = np.full(mask.shape, _padding(name, pad_token_id), dtype=np.int64)
         padded[mask] = ragged.values
         batch[name] = torch.from_numpy(padded)
-    return batch | {name: torch.from_numpy(np.asarray(values)) for name, values in encoded.dense.items()}
+    return batch | dense_fields(encoded)
+
+
+def dense_fields(encoded: Encoded) -> dict[str, torch.Tensor]:
+    """The fields of fixed length, [sequences, …]."""
+    import torch
+
+    return {name: torch.from_numpy(np.asarray(values)) for name, values in encoded.dense.items()}
 
 
 def _mask(lengths: NDArray[np.int64], padding_side: str) -> NDArray[np.bool_]:

@@ -74,7 +74,7 @@ def compare(first: Scored, second: Scored, how: EvaluateRecipe, seed: int) -> Ag
         seed: random seed for resampling.
     """
     share, largest = _answers(first, second)
-    metric = first.task.primary_metric
+    metric = first.task.primary_for(first.label_schema)
     method = Method(how.bootstrap_samples, how.confidence, seed)
     drop = gain(first, second, method, groups=first.groups)
     ours, theirs = (one.intervals(how, seed)[metric] for one in (first, second))

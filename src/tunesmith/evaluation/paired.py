@@ -40,7 +40,7 @@ def gain(first: Rows, second: Rows, method: Method, *, groups: NDArray[np.int64]
         method: confidence level, number of resamples and seed.
         groups: [rows], number of each row's group; None if every row is a group of its own.
     """
-    task, metric = first.task, first.task.primary_metric
+    task, metric = first.task, first.task.primary_for(first.label_schema)
     found = paired_drop(
         _beside(first.statistics, second.statistics),
         (

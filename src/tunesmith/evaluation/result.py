@@ -49,7 +49,7 @@ def build_metrics(
     name = final_split(scored)
     final = scored[name]
     splits = {split: s.intervals(how, seed) for split, s in scored.items()}
-    metric = final.task.primary_metric
+    metric = final.task.primary_for(final.label_schema)
     return {
         "task": final.task.name,
         "primary": {

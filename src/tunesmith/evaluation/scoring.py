@@ -101,5 +101,6 @@ def score_slices(scored: Scored, how: EvaluateRecipe, seed: int) -> JsonObject:
 
 
 def _score_slice(scored: Scored, how: EvaluateRecipe, seed: int, rows: NDArray[np.bool_]) -> JsonObject:
-    interval = scored.intervals(how, seed, np.flatnonzero(rows))[scored.task.primary_metric]
+    primary = scored.task.primary_for(scored.label_schema)
+    interval = scored.intervals(how, seed, np.flatnonzero(rows))[primary]
     return {**interval.to_json(), "n": int(rows.sum())}

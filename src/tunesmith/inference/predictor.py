@@ -171,14 +171,14 @@ class Predictor:
         """Answers for rows that `task.read` made."""
         examples = _as_examples(self.task, rows)
         full = self._encode(examples, None)
-        lengths = full.ragged["input_ids"].lengths
+        lengths = full.longest_read
         # A prompt must leave room for the answer, so the task sets its limit.
         is_long = bool((lengths > self.max_length).any())
         encoded = self._encode(examples, self.max_length) if is_long or self.task.generation else full
         evaluated = answer(self.task, self.model, self.tokenizer, examples.columns, encoded, bf16=self.bf16)
         predictions = self.task.decode(evaluated, self.label_schema)
         if self.task.generation or not self.task.windows:
-            for sequence in np.flatnonzero(lengths > encoded.ragged["input_ids"].lengths):
+            for sequence in np.flatnonzero(lengths > encoded.longest_read):
                 predictions[full.rows[sequence]]["truncated"] = True
         return predictions
 

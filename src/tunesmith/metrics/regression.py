@@ -97,10 +97,18 @@ def formula(sums: NDArray[np.float64]) -> Scores:
     """
     n = sums[..., 0]
     return {
-        "pearson": _correlation(n, sums[..., 1:6]),
-        "spearman": _correlation(n, sums[..., 6:11]),
+        **correlations(sums),
         "rmse": np.sqrt(sums[..., 11] / np.maximum(n, 1.0)),
         "mae": sums[..., 12] / np.maximum(n, 1.0),
+    }
+
+
+def correlations(sums: NDArray[np.float64]) -> Scores:
+    """Pearson and Spearman alone, from the first eleven sums [..., 11 or more]."""
+    n = sums[..., 0]
+    return {
+        "pearson": _correlation(n, sums[..., 1:6]),
+        "spearman": _correlation(n, sums[..., 6:11]),
     }
 
 

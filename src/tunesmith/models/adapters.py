@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tunesmith.types import Model
 
 _TASK_TYPES = {
+    "AutoModel": "FEATURE_EXTRACTION",
     "AutoModelForSequenceClassification": "SEQ_CLS",
     "AutoModelForTokenClassification": "TOKEN_CLS",
     "AutoModelForQuestionAnswering": "QUESTION_ANS",

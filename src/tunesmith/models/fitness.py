@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.errors import ModelError
 from tunesmith.models.out_of_memory import refuse_too_large
-from tunesmith.models.padding import measure_padding
+from tunesmith.models.padding import measure_padding, padding_matters
 from tunesmith.models.positions import usable_positions
 from tunesmith.models.resolve import ModelFiles
 from tunesmith.models.trial import is_close, outputs, real_texts, trying
@@ -55,6 +55,13 @@ def try_out(files: ModelFiles, model: Model, tokenizer: Tokenizer, task: Task, *
     if versions != [parameter._version for parameter in model.parameters()]:
         raise ModelError(
             f"`{type(model).__name__}` changes its weights while it reads: what is saved would be another model.",
+            remedy=f"Choose another model, for example `{task.suggested_model}`.",
+            location=str(files.path),
+        )
+    if task.vectors is not None and padding_matters(model):
+        raise ModelError(
+            f"padding changes what `{type(model).__name__}` makes of a text: its vector would depend on the texts "
+            "beside it.",
             remedy=f"Choose another model, for example `{task.suggested_model}`.",
             location=str(files.path),
         )

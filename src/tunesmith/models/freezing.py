@@ -50,6 +50,13 @@ def freeze_embeddings(model: Model) -> None:
         module.requires_grad_(False)
 
 
+def freeze_pooler(model: Model) -> None:
+    """Keeps the pooler of a model whose vectors are not taken from it."""
+    pooler = getattr(model, "pooler", None)
+    if pooler is not None:
+        pooler.requires_grad_(False)
+
+
 def freeze_named(model: Model, patterns: Sequence[str]) -> None:
     """Keeps the parameters whose names match.
 

@@ -17,11 +17,12 @@ from tunesmith.errors import ModelError, first_line
 from tunesmith.models import heads
 from tunesmith.models.adapters import adapter_modules, is_adapter, merge_adapter
 from tunesmith.models.fitness import try_out
-from tunesmith.models.freezing import freeze_unsaved
+from tunesmith.models.freezing import freeze_pooler, freeze_unsaved
 from tunesmith.models.out_of_memory import refuse_too_large
 from tunesmith.models.padding import PADDING_NOTE, padding_matters
 from tunesmith.models.quiet import quiet
 from tunesmith.models.resolve import ADAPTER_FILE, ModelFiles, config_file, resolve_model
+from tunesmith.models.sentence_folder import describe_vectors
 from tunesmith.models.tokenizer import load_tokenizer
 from tunesmith.models.weights import (
     is_head,
@@ -129,6 +130,8 @@ def load_for_training(
     if head_is_new and heads.has_head(wanted):
         _renew_head(model, wanted["num_labels"], seed, *head_scale(task, label_schema))
     freeze_unsaved(model)
+    if task.vectors is not None:
+        freeze_pooler(model)
     try_out(files, model, tokenizer, task, learns=True)
     return LoadedModel(
         model,
@@ -258,6 +261,8 @@ def _config(
         # The body of a run goes on without the layer that only served the old head.
         config.num_hidden_layers -= 1
         delattr(config, heads.POOLING_KEY)
+    if task.vectors is not None:
+        describe_vectors(config, files.path)
     if tokenizer is not None and getattr(config, "pad_token_id", None) is None:
         config.pad_token_id = tokenizer.pad_token_id
     return config
@@ -325,7 +330,10 @@ def _from_pretrained(files: ModelFiles, task: Task, config: Config) -> tuple[Mod
             location=str(files.path),
         ) from None
     mismatched = {key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]}
-    return model, set(info["missing_keys"]) | mismatched
+    missing = set(info["missing_keys"]) | mismatched
+    if task.vectors is not None:  # which are not taken from the pooler
+        missing = {name for name in missing if not is_head(model, name)}
+    return model, missing
 
 
 def _same_labels(config: JsonObject, wanted: JsonObject) -> bool:

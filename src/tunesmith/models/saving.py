@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.models.quiet import quiet
 from tunesmith.models.resolve import ADAPTED_CONFIG_FILE
+from tunesmith.models.sentence_folder import write_sentence_files
 from tunesmith.run.files import give_usual_rights, new_folder
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def save_model(
             _write_weights(model, adapter, aside)
         tokenizer.model_max_length = max_length
         tokenizer.save_pretrained(aside)
+        write_sentence_files(aside, model.config, max_length=max_length)
         give_usual_rights(aside)
         if folder.is_dir():
             shutil.rmtree(folder)

@@ -86,9 +86,10 @@ def known_texts(model: Model) -> Batch:
 
 
 def outputs(model: Model, batch: Batch) -> torch.Tensor:
-    """What the head makes of a batch."""
+    """What the head makes of a batch; the last hidden states where there is no head."""
     made = model(**batch)
-    found: torch.Tensor = made.start_logits if hasattr(made, "start_logits") else made.logits
+    names = ("start_logits", "logits", "last_hidden_state")
+    found: torch.Tensor = next(getattr(made, name) for name in names if hasattr(made, name))
     return found
 
 

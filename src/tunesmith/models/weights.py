@@ -55,6 +55,8 @@ def refuse_foreign_tokenizer(files: ModelFiles, model: Model, n_tokens: int) -> 
 
 def is_head(model: Model, name: str) -> bool:
     """Whether a tensor lies outside the pretrained body; the pooler, which BERT puts inside, does."""
+    if model.base_model is model:
+        return name.startswith("pooler.")
     return not name.startswith(f"{model.base_model_prefix}.") or ".pooler." in name
 
 

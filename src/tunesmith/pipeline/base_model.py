@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunesmith.errors import RecipeError
-from tunesmith.evaluation.baselines import RowStatistics
+from tunesmith.evaluation.baselines import RowStatistics, own_statistics
 from tunesmith.metrics import Statistics
 from tunesmith.models.generation import allow_tokens
 from tunesmith.pipeline.predict_split import predict_split
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BASE_MODEL = "base_model"
 """The name of this baseline, and of its entry in the manifest."""
+_LABEL_SCHEMA = "base_model_label_schema"
 
 
 def with_reference_of_base(work: Work, plan: TrainingPlan) -> TrainingPlan:
@@ -46,14 +47,17 @@ def score_base_model(work: Work, plan: TrainingPlan) -> dict[str, RowStatistics]
     is_wanted = BASE_MODEL in work.task.baselines and plan.recipe.evaluate.baselines
     if not is_wanted or not work.processes.is_first:
         return {}
-    file, label_schema = work.run.checkpoints / f"{BASE_MODEL}.safetensors", plan.data.label_schema
+    file = work.run.checkpoints / f"{BASE_MODEL}.safetensors"
     statistics = load_reference(file)
     if statistics is None:
-        evaluated = predict_split(work, plan, plan.final_split)
-        statistics = _dense(work.task.statistics(evaluated, label_schema))
-        save_reference(file, statistics)
-    known = RowStatistics(work.task, statistics, label_schema)
-    work.run.update_manifest(**{BASE_MODEL: known.scores()})
+        final = predict_split(work, plan, plan.final_split)
+        found = own_statistics(
+            work.task, final, lambda: predict_split(work, plan, "validation"), plan.data.label_schema
+        )
+        statistics = _dense(found.statistics)
+        work.run.update_manifest(**{BASE_MODEL: found.scores(), _LABEL_SCHEMA: found.label_schema})
+        save_reference(file, statistics)  # last: who finds it finds the other entries, too
+    known = RowStatistics(work.task, statistics, work.run.manifest()[_LABEL_SCHEMA])
     return {BASE_MODEL: known}
 
 

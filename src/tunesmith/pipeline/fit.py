@@ -85,6 +85,7 @@ def _loop(work: Work, plan: TrainingPlan, train: Encoded) -> State:
         settings=plan.settings,
         tokenizer=plan.tokenizer,
         location=plan.encoded.location("train"),
+        label_schema=label_schema,
         head=plan.opened.head(task),
         head_scale=head_scale(task, label_schema)[1],
     )

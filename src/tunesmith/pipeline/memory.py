@@ -31,7 +31,12 @@ def within_memory(work: Work, plan: TrainingPlan) -> TrainingPlan:
         acceleration=train.acceleration,
     )
     tokens, notices = choose_micro_batch(
-        plan.recipe, plan.batches, memory, world=world, device=plan.device.type
+        plan.recipe,
+        plan.batches,
+        memory,
+        world=world,
+        device=plan.device.type,
+        prefer_whole=work.task.compares_rows,
     )
     tokens, longest = work.processes.share(tokens), plan.batches.longest
     largest = min(tokens, plan.batches.most_tokens(train.gradient_accumulation_steps * world))

@@ -41,6 +41,7 @@ from tunesmith.tasks._capabilities import (
     Pooling,
     Reference,
     Schedule,
+    SentenceVectors,
     Thresholds,
     Vocabulary,
     Windows,
@@ -100,6 +101,10 @@ class Task:
     """Keys of `train` that only some tasks support, and this one does."""
     makes_head: bool = False
     """Whether a head that the model lacks may be new; else its absence means that the model is unfit."""
+    compares_rows: bool = False
+    """Whether the loss compares the rows of a batch with each other, so that it is no sum over parts of the batch.
+
+    `loss` then gets the outputs of the whole batch, and of the batch the dense fields alone."""
     outputs_per_token: bool = False
     """Whether `select_outputs` gives one entry a token, [b, s, …], instead of one a sequence."""
     item: str = ""
@@ -111,6 +116,7 @@ class Task:
 
     probe: LinearProbe | None = None
     pooling: Pooling | None = None
+    vectors: SentenceVectors | None = None
     windows: Windows | None = None
     packing: Packing | None = None
     generation: Generation | None = None
@@ -188,6 +194,10 @@ class Task:
     def label_schema_of(self, config: Config) -> LabelSchema:
         """The label schema that a saved model's config holds."""
         return {}
+
+    def primary_for(self, label_schema: LabelSchema) -> str:
+        """The primary metric, where it depends on what the training rows hold."""
+        return self.primary_metric
 
     # ---- the model ----
 
@@ -275,8 +285,8 @@ class Task:
 
 
 CAPABILITIES: Mapping[str, type] = {
-    "length": Length, "schedule": Schedule, "probe": LinearProbe, "pooling": Pooling, "windows": Windows,
-    "packing": Packing, "generation": Generation, "chat": ChatTemplate, "vocabulary": Vocabulary,
+    "length": Length, "schedule": Schedule, "probe": LinearProbe, "pooling": Pooling, "vectors": SentenceVectors,
+    "windows": Windows, "packing": Packing, "generation": Generation, "chat": ChatTemplate, "vocabulary": Vocabulary,
     "reference": Reference, "thresholds": Thresholds, "masking": Masking, "alignment": Alignment,
     "offsets": Offsets, "layouts": Layouts, "alternatives": Alternatives, "pipeline": Pipeline,
     "display": Display,
@@ -314,9 +324,9 @@ def point_scores(task: Task, evaluated: EvalPredictions, label_schema: LabelSche
     return {METRICS.get(name).name: float(value) for name, value in task.formula(sums, label_schema).items()}
 
 
-def best_metric(task: Task) -> tuple[str, bool]:
+def best_metric(task: Task, label_schema: LabelSchema) -> tuple[str, bool]:
     """The metric that chooses the best step, and whether greater is better."""
-    name = task.selection_metric or task.primary_metric
+    name = task.selection_metric or task.primary_for(label_schema)
     return name, METRICS.get(name).greater_is_better
 
 
@@ -365,6 +375,6 @@ __all__ = [
     "Alignment", "Alternatives", "Batch", "ChatTemplate", "Column", "Display", "EncodeOptions", "Encoded",
     "EvalPredictions", "Generation", "LabelSchema", "Layouts", "Length", "LinearProbe", "LossOptions", "Masking",
     "Offsets", "Packing", "Pipeline", "Pooling", "Prediction", "Ragged", "Realigned", "Recognised", "Reference",
-    "RowError", "Schedule", "Task", "Thresholds", "Values", "Vocabulary", "Windows", "best_answer", "best_metric",
+    "RowError", "Schedule", "SentenceVectors", "Task", "Thresholds", "Values", "Vocabulary", "Windows", "best_answer", "best_metric",
     "displays", "draw", "head_scale", "point_scores", "prepare_tokenizer", "task_name",
 ]  # fmt: skip

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tunesmith.encoded import Encoded
+    from tunesmith.tasks import Task
     from tunesmith.types import JsonObject, Tokenizer
 
 Piece = tuple[str, str, str]
@@ -103,6 +104,17 @@ class Windows:
 @dataclass(frozen=True)
 class Packing:
     """Several short texts can share one sequence."""
+
+
+@dataclass(frozen=True)
+class SentenceVectors:
+    """A text becomes one vector, pooled from what the body makes of its tokens; sentence-transformers loads the model.
+
+    Args:
+        reader: gives the task that reads single texts, for their vectors.
+    """
+
+    reader: Callable[[], Task]
 
 
 @dataclass(frozen=True)
@@ -231,11 +243,13 @@ class Pipeline:
         tag: its name, which is the Hub's for models of this kind.
         arguments: what a call needs besides the text.
         note: how its answers differ from ours, from the contents of tokenizer.json; for the model card.
+        code: what loads the model and calls it, where that is another library; for the model card.
     """
 
     tag: str
     arguments: str = ""
     note: Callable[[JsonObject], str] | None = None
+    code: str = ""
 
 
 @dataclass(frozen=True)

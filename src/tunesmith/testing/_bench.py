@@ -9,6 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
     from tunesmith.encoded import Encoded
     from tunesmith.recipe import Recipe
@@ -86,9 +87,39 @@ class Bench:
         loss = self.task.loss(self.task.forward(self.model, batch), batch, PLAIN_LOSS)
         assert loss.ndim == 0
         loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach()), self._gradient()
+
+    def loss_and_gradient_over_rows(
+        self, encoded: Encoded, positions: Sequence[NDArray[np.int64]]
+    ) -> tuple[float, Array]:
+        """The same of a loss that compares rows, as the training loop computes it in several passes.
+
+        Args:
+            encoded: sequences of a batch.
+            positions: rows of the batch in each pass.
+        """
+        from tunesmith.data.batches import dense_fields
+        from tunesmith.tasks import PLAIN_LOSS
+        from tunesmith.training.gradient import Part, accumulate_over_rows
+        from tunesmith.training.processes import Processes
+
+        self.model.zero_grad(set_to_none=True)
+        loss = accumulate_over_rows(
+            Processes(),
+            [Part(self.batch(encoded.take(part))) for part in positions],
+            positions,
+            lambda _, batch: self.task.forward(self.model, batch),
+            lambda outputs: self.task.loss(outputs, dense_fields(encoded), PLAIN_LOSS),
+            n_rows=len(encoded),
+        )
+        return loss, self._gradient()
+
+    def _gradient(self) -> Array:
+        import torch
+
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         zeros = (torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
-        return float(loss.detach()), torch.cat([gradient.flatten() for gradient in zeros]).numpy()
+        return torch.cat([gradient.flatten() for gradient in zeros]).numpy()
 
 
 def _without_gradient() -> torch.no_grad:

@@ -131,6 +131,8 @@ class TaskContract(TaskFixtures):
 
     def test_the_loss_is_a_sum_and_so_is_its_gradient(self, bench: Bench) -> None:
         """However a batch is cut, its parts add up to the whole, in float64 to ten digits."""
+        if bench.task.compares_rows:
+            pytest.skip("it compares the rows of a batch with each other")
         encoded = bench.varied(range(9))
         n = len(encoded)
         whole, gradient = bench.loss_and_gradient(encoded)
@@ -146,6 +148,18 @@ class TaskContract(TaskFixtures):
             assert np.average(means, weights=[c for c in items if c]) * sum(items) == pytest.approx(
                 whole, rel=_EXACT
             )
+
+    def test_a_loss_that_compares_rows_has_one_gradient(self, bench: Bench) -> None:
+        """However a batch is cut into passes, loss and gradient are those of the whole, to ten digits."""
+        if not bench.task.compares_rows:
+            pytest.skip("it is a sum over parts of a batch")
+        encoded = bench.varied(range(9))
+        whole, gradient = bench.loss_and_gradient(encoded)
+        assert whole > 0
+        for parts in (1, 2, 4, 9):
+            loss, found = bench.loss_and_gradient_over_rows(encoded, np.array_split(np.arange(9), parts))
+            assert loss == pytest.approx(whole, rel=_EXACT)
+            assert np.abs(found - gradient).max() <= _EXACT * np.abs(gradient).max()
 
     def test_it_is_the_items_times_the_mean_of_transformers(self, bench: Bench) -> None:
         """Where the stock model has the same loss, as a mean."""

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 from tunesmith.training.processes import Processes
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from accelerate import Accelerator
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,47 @@ def accumulate_gradient(
         accelerator.backward(share)
         total += float(share.detach())
     return total
+
+
+def accumulate_over_rows(
+    processes: Processes,
+    parts: Sequence[Part],
+    positions: Sequence[NDArray[np.int64]],
+    forward: Callable[[int, dict[str, torch.Tensor]], torch.Tensor],
+    loss: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    n_rows: int,
+) -> float:
+    """Adds the gradient of a loss that compares the rows of a batch with each other; returns a share of the loss.
+
+    Such a loss is no sum over parts: cut into passes that are compared within themselves, the batch would learn
+    another thing on a machine with less memory. So the outputs of all rows are computed first, in all processes
+    together; then the gradient of the loss by the outputs; then each part once more, with its part of that gradient
+    (gradient caching: Gao et al. 2021, arXiv 2101.06983). That costs a second forward pass.
+
+    Args:
+        processes: processes that train together.
+        parts: forward passes of this process.
+        positions: rows of the batch in each part.
+        forward: function from the number of a part and its batch to outputs [b, …]; the same ones each time.
+        loss: function from the outputs [n_rows, …] of the batch to its loss.
+        n_rows: number of rows in the global batch.
+    """
+    import torch
+
+    # With a graph that is thrown away at once, so that the arithmetic is that of the second time.
+    first = [forward(number, part.batch).detach() for number, part in enumerate(parts)]
+    whole = first[0].new_zeros(n_rows, *first[0].shape[1:])
+    for at, outputs in zip(positions, first, strict=True):
+        whole[at] = outputs[: len(at)]
+    if processes.world > 1:
+        processes.sum_([whole])
+    value = loss(whole.requires_grad_())
+    (gradient,) = torch.autograd.grad(value, whole)
+    for number, (part, at) in enumerate(zip(parts, positions, strict=True)):
+        if len(at):
+            processes.accelerator.backward((forward(number, part.batch) * gradient[at]).sum())
+    return float(value.detach()) if processes.is_first else 0.0
 
 
 def sum_gradients(processes: Processes, parameters: Iterable[torch.nn.Parameter]) -> None:

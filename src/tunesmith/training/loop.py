@@ -9,22 +9,22 @@ checkpoints keep it and the newest.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.batches import collate, cut_to_fit
+from tunesmith.data.batches import collate, cut_to_fit, dense_fields
 from tunesmith.encoded import Encoded
 from tunesmith.errors import InterruptedRunError
 from tunesmith.events import Evaluation, Events, Saved, Started, Step
 from tunesmith.models.device import to_device
 from tunesmith.models.freezing import keep_frozen_parts_still
-from tunesmith.tasks import Task, best_metric, draw
+from tunesmith.tasks import LabelSchema, Task, best_metric, draw
 from tunesmith.training.checkpoints import Checkpoints, State, load_model_tensors, model_tensors
-from tunesmith.training.gradient import Part, accumulate_gradient, sum_gradients
+from tunesmith.training.gradient import Part, accumulate_gradient, accumulate_over_rows, sum_gradients
 from tunesmith.training.guards import require_finite
 from tunesmith.training.objective import Objective
 from tunesmith.training.optimizer import (
@@ -60,6 +60,7 @@ class Job:
         settings: the numbers.
         tokenizer: of the model.
         location: a row's file and line, for messages.
+        label_schema: what the task learned of the training rows.
         head: the task's linear head, if it has one.
         head_scale: the unit of its outputs.
     """
@@ -72,6 +73,7 @@ class Job:
     settings: Settings
     tokenizer: Tokenizer
     location: Callable[[int], str]
+    label_schema: LabelSchema = field(default_factory=dict)
     head: nn.Linear | None = None
     head_scale: float = 1.0
 
@@ -217,15 +219,40 @@ class _Loop:
             self.settings.gradient_accumulation_steps * world,
             self.settings.tokens_per_micro_batch,
         )
-        loss = accumulate_gradient(
-            self.processes.accelerator,
-            [self._part(drawn, positions) for positions in cut[rank::world]],
-            # A pass has the same dropout masks, whichever process it falls to.
-            lambda part, inputs: self._objective(inputs, step, rank + part * world),
-            n_items=int(self.job.task.num_items(drawn).sum()),
-        )
+        parts = [self._part(drawn, positions) for positions in cut[rank::world]]
+        n_items = int(self.job.task.num_items(drawn).sum())
+        if self.job.task.compares_rows and len(cut) > 1:
+            loss = self._gradient_over_rows(drawn, parts, cut[rank::world], step, n_items)
+        else:
+            loss = accumulate_gradient(
+                self.processes.accelerator,
+                parts,
+                # A pass has the same dropout masks, whichever process it falls to.
+                lambda part, inputs: self._objective(inputs, step, rank + part * world),
+                n_items=n_items,
+            )
         sum_gradients(self.processes, self.trainable)
         return self._summed(loss)
+
+    def _gradient_over_rows(
+        self,
+        drawn: Encoded,
+        parts: Sequence[Part],
+        positions: Sequence[NDArray[np.int64]],
+        step: int,
+        n_items: int,
+    ) -> float:
+        """The gradient of a loss that compares all rows of the batch; this process's share of the loss."""
+        world, rank = self.processes.world, self.processes.rank
+        batch = to_device(dense_fields(drawn), self.job.model)
+        return accumulate_over_rows(
+            self.processes,
+            parts,
+            positions,
+            lambda part, inputs: self._objective.outputs(inputs, step, rank + part * world),
+            lambda outputs: self.job.task.loss(outputs, batch, self.settings.loss) / n_items,
+            n_rows=len(drawn),
+        )
 
     def _part(self, drawn: Encoded, positions: NDArray[np.int64]) -> Part:
         used = drawn.take(positions if len(positions) else np.arange(1))
@@ -270,7 +297,7 @@ class _Loop:
         """Scores the validation rows and remembers the best step."""
         scores = self.processes.share(self.job.evaluate())
         state = self.state
-        name, greater_is_better = best_metric(self.job.task)
+        name, greater_is_better = best_metric(self.job.task, self.job.label_schema)
         state.seconds = self._start_seconds + time.perf_counter() - self._started
         value = scores[name]
         sign = 1 if greater_is_better else -1
@@ -317,7 +344,7 @@ class _Loop:
         self.events.note(f"resuming from step {self.state.step} of {self.job.plan.total_steps}")
 
     def _load_best(self) -> None:
-        name, greater_is_better = best_metric(self.job.task)
+        name, greater_is_better = best_metric(self.job.task, self.job.label_schema)
         best = self.checkpoints.best(self.state, name, greater_is_better=greater_is_better)
         self._report_notices()
         if best is not None:

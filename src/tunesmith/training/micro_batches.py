@@ -109,7 +109,7 @@ def _beginnings(encoded: Encoded, tokens: int) -> Encoded:
 
 
 def choose_micro_batch(
-    recipe: Recipe, plan: Plan, memory: Memory, *, world: int, device: str = "cpu"
+    recipe: Recipe, plan: Plan, memory: Memory, *, world: int, device: str = "cpu", prefer_whole: bool = False
 ) -> tuple[int, list[str]]:
     """The most padded tokens in one forward pass, and notices for the user.
 
@@ -119,6 +119,7 @@ def choose_micro_batch(
         memory: memory that training takes.
         world: number of training processes.
         device: `cpu`, `cuda`, ….
+        prefer_whole: whether a batch in several passes costs a second forward pass.
 
     Raises:
         RecipeError: not even the longest sequence fits.
@@ -132,7 +133,7 @@ def choose_micro_batch(
         return int(asked), [_too_little(memory, longest)] if too_much else []
     if memory.to_come(longest, longest) > memory.free:
         raise RecipeError(_too_little(memory, longest), remedy=_remedy(recipe))
-    best = min(max(_BEST_TOKENS, longest), whole) if device == "cpu" else whole
+    best = whole if prefer_whole or device != "cpu" else min(max(_BEST_TOKENS, longest), whole)
     if fits >= best:
         return best, []
     chosen = max(fits, longest)

@@ -57,6 +57,10 @@ class Objective:
         )
         return regularised
 
+    def outputs(self, batch: dict[str, torch.Tensor], step: int, part: int) -> torch.Tensor:
+        """The outputs that the loss is computed from; the same each time, see `__call__` for the arguments."""
+        return self._forward(batch, step, part, 0)
+
     def _forward(self, batch: dict[str, torch.Tensor], step: int, part: int, draw: int) -> torch.Tensor:
         """The output, with the dropout masks of this step and pass."""
         seed_torch(self.settings.seed, "dropout", step, part, 0, draw)

@@ -117,9 +117,10 @@ def own_statistics(
     """
     if task.thresholds:
         evaluated = validation()
-        sign = 1 if METRICS.get(task.primary_metric).greater_is_better else -1
+        primary = task.primary_for(label_schema)
+        sign = 1 if METRICS.get(primary).greater_is_better else -1
         label_schema = max(
             (task.thresholds.fit(evaluated, label_schema), label_schema),
-            key=lambda found: sign * point_scores(task, evaluated, found)[task.primary_metric],
+            key=lambda found: sign * point_scores(task, evaluated, found)[primary],
         )
     return RowStatistics.of(task, final, label_schema)

@@ -49,22 +49,27 @@ def joined_texts(columns: Values, inputs: Sequence[str]) -> list[str]:
     return ["\n".join(map(str, texts)) for texts in zip(*parts, strict=True)]
 
 
-def _fit_tfidf(
-    train: TrainingRows, make_model: Callable[[], BaseEstimator]
-) -> tuple[TfidfVectorizer, _Predict]:
+def new_vectorizer(n_texts: int) -> TfidfVectorizer:
+    """A vectorizer of words and pairs of words; of many texts, without words that occur once."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    rows = np.arange(len(train.labels))
-    if len(rows) > _MOST_ROWS:
-        rows = np.sort(np.random.default_rng(0).choice(rows, _MOST_ROWS, replace=False))
-    vectorizer = TfidfVectorizer(
-        min_df=2 if len(rows) > _MANY_ROWS else 1,
+    return TfidfVectorizer(
+        min_df=2 if n_texts > _MANY_ROWS else 1,
         ngram_range=(1, 2),
         sublinear_tf=True,
         tokenizer=segmentation.words,
         token_pattern=None,
         dtype=np.float32,
     )
+
+
+def _fit_tfidf(
+    train: TrainingRows, make_model: Callable[[], BaseEstimator]
+) -> tuple[TfidfVectorizer, _Predict]:
+    rows = np.arange(len(train.labels))
+    if len(rows) > _MOST_ROWS:
+        rows = np.sort(np.random.default_rng(0).choice(rows, _MOST_ROWS, replace=False))
+    vectorizer = new_vectorizer(len(rows))
     texts = joined_texts(train.columns, train.inputs)
     known = vectorizer.fit_transform([texts[i] for i in rows])
     return vectorizer, _fit(make_model, known, np.asarray(train.labels)[rows], train.n_outputs)
