@@ -4,10 +4,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # torch is asked for by its exact version in the same command: on its own, a later build with gigabytes of
-# CUDA libraries would be chosen.
+# CUDA libraries would be chosen. `make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu` adds the index with
+# the build for CPUs, which PyPI does not have for Linux.
+TORCH_INDEX ?=
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch==2.13.0 --editable
+# What users install, and what developers install in addition.
 INSTALLED := $(VENV)/.installed
+DEVELOPED := $(VENV)/.developed
 
-.PHONY: demo test check families stress bench bench-speed bench-quality bench-gpu bench-coverage lock docs clean
+.PHONY: demo test check coverage site pictures families stress bench bench-speed bench-quality bench-gpu bench-coverage \
+	lock docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/tunesmith demo
@@ -17,15 +24,16 @@ demo: $(INSTALLED)
 test: check
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
-check: $(INSTALLED)
+check: $(DEVELOPED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/mkdocs build --strict --quiet
 
 # Every family of models that transformers knows, about 15 minutes; writes docs/models.md.
-families: $(INSTALLED)
+families: $(DEVELOPED)
 	$(BIN)/python tests/families/sweep.py
 	$(BIN)/python docs/generate.py
 
@@ -36,31 +44,43 @@ stress: $(INSTALLED)
 bench: bench-speed
 
 # Alone on the machine, about 25 minutes; needs the data sets beside the checkout (docs/performance.md).
-bench-speed: $(INSTALLED)
+bench-speed: $(DEVELOPED)
 	$(BIN)/python benchmarks/speed.py
 
 # Skips where there is no CUDA device.
-bench-gpu: $(INSTALLED)
+bench-gpu: $(DEVELOPED)
 	$(BIN)/python benchmarks/speed_gpu.py
 
 # About ten minutes: how often the intervals hold the true value (benchmarks/coverage.md).
-bench-coverage: $(INSTALLED)
+bench-coverage: $(DEVELOPED)
 	$(BIN)/python benchmarks/coverage.py
 
-bench-quality: $(INSTALLED)
+bench-quality: $(DEVELOPED)
 	$(BIN)/python benchmarks/quality.py
 
-docs: $(INSTALLED)
+docs: $(DEVELOPED)
 	$(BIN)/python docs/generate.py
 
+# Writes the pages of the documentation as a web site into site/; open site/index.html.
+site: $(DEVELOPED)
+	$(BIN)/mkdocs build --strict --quiet
+
+# Draws the pictures of the docs again, from a real run; needs Chromium.
+pictures: $(DEVELOPED)
+	$(BIN)/python docs/pictures.py
+
 # Writes the versions of the environment at hand into constraints.txt.
-lock: $(INSTALLED)
+lock: $(DEVELOPED)
 	$(BIN)/pip freeze --exclude-editable | grep -v '^tunesmith' | sed 's/+cpu$$//' > constraints.txt
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tunesmith needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0 --editable '.[dev]'
+	$(INSTALL) '.[demo]'
+	touch $@
+
+$(DEVELOPED): $(INSTALLED)
+	$(INSTALL) '.[dev]'
 	touch $@
 
 clean:

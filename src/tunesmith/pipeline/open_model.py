@@ -12,6 +12,7 @@ from tunesmith.errors import RecipeError
 from tunesmith.models import heads
 from tunesmith.models.adapters import LoraSettings, add_lora, whole_modules
 from tunesmith.models.identity import identify, refuse_changed_model
+from tunesmith.models.languages import card_languages, language_problem, strings
 from tunesmith.models.loading import AS_IT_IS, LoadedModel, load_for_training
 from tunesmith.models.resolve import ModelFiles
 from tunesmith.pipeline.work import Work
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tunesmith.types import JsonObject, Model, Tokenizer
+
+_SAMPLED_ROWS = 500
+"""Rows whose words are compared with the model's language."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ def open_model(work: Work, files: ModelFiles, data: PreparedData) -> OpenedModel
     )
     events.note(f"{files.origin}; {loaded.model.num_parameters():,} parameters")
     _report_added_tokens(work, loaded)
+    _report_other_language(work, files, data, loaded)
     if loaded.head_is_new and loaded.needs_trained_head:
         events.warn(f"{files.name} was not trained for {task.name}: its head begins from random weights")
     loaded = accelerated(loaded, wanted=recipe.train.acceleration)
@@ -103,6 +108,23 @@ def _report_added_tokens(work: Work, loaded: LoadedModel) -> None:
     work.events.warn(
         f"{len(loaded.added_tokens)} tokens that the model does not know are added to it: {named}"
     )
+
+
+def _report_other_language(work: Work, files: ModelFiles, data: PreparedData, loaded: LoadedModel) -> None:
+    languages = card_languages(files.path)
+    for column in work.task.columns:
+        if column.name not in data.splits["train"].columns or (column.target and column.kind != "text"):
+            continue
+        values = data.splits["train"].columns[column.name]
+        sample = (values[row] for row in range(0, len(values), max(1, len(values) // _SAMPLED_ROWS)))
+        problem = language_problem(
+            loaded.tokenizer, (text for value in sample for text in strings(value)), languages
+        )
+        if problem:
+            work.events.warn(
+                f"{files.name} was probably not made for the language of `{column.name}`: {problem}. A model that "
+                "was, or a multilingual one, may be much better (docs/faq.md#other-languages)"
+            )
 
 
 def _pooling(train: TrainRecipe) -> str:

@@ -116,9 +116,9 @@ def test_a_driver_that_is_missing_is_named_with_its_package(monkeypatch):
     assert "s3cret" not in said
 
 
-def test_without_sqlalchemy_the_remedy_is_its_package(monkeypatch):
+def test_without_sqlalchemy_the_remedy_is_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
-    assert "`pip install sqlalchemy`" in refusal(f"shop.db#{QUERY}")
+    assert "`pip install 'tunesmith[sql]'`" in refusal(f"shop.db#{QUERY}")
 
 
 def test_variables_of_the_environment_stand_in_the_url(monkeypatch, shop):

@@ -134,12 +134,20 @@ def test_the_network_may_be_forbidden(online, monkeypatch, memory, variable, url
     assert values(memory("a.csv", CSV)) == ROWS
 
 
-@pytest.mark.parametrize(("scheme", "package"), [("s3", "s3fs"), ("gs", "gcsfs"), ("abfs", "adlfs")])
-def test_a_missing_package_is_named_with_its_command(online, monkeypatch, scheme, package):
+@pytest.mark.parametrize(
+    ("scheme", "package", "named"),
+    [
+        ("s3", "s3fs", r"'tunesmith\[s3\]'"),
+        ("gs", "gcsfs", r"'tunesmith\[gs\]'"),
+        ("abfs", "adlfs", r"'tunesmith\[azure\]'"),
+        ("sftp", "paramiko", "paramiko"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_command(online, monkeypatch, scheme, package, named):
     import sys
 
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(DataError, match=f"`pip install {package}`"):
+    with pytest.raises(DataError, match=f"`pip install {named}`"):
         values(f"{scheme}://bucket/a.csv")
 
 

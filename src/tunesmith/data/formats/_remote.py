@@ -12,6 +12,7 @@ from tunesmith.masking import fill_variables, hide_secrets, shown_url
 _SCHEME = re.compile(r"([A-Za-z][\w+.-]*)://")
 _WITHOUT_NETWORK = ("file", "local", "memory")
 _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+_EXTRAS = {"s3fs": "'tunesmith[s3]'", "gcsfs": "'tunesmith[gs]'", "adlfs": "'tunesmith[azure]'"}
 _TRUE = ("1", "ON", "YES", "TRUE")  # the values that huggingface_hub takes as true
 
 
@@ -90,6 +91,7 @@ def _refuse_offline(url: str) -> None:
 def _missing_package(url: str, error: ImportError) -> DataError:
     scheme = scheme_of(url)
     package = getattr(error.__cause__, "name", None) or f"'fsspec[{scheme}]'"
+    package = _EXTRAS.get(package, package)
     return DataError(
         f"`{scheme}://` needs a package that is not installed: {error}.", remedy=f"`pip install {package}`"
     )

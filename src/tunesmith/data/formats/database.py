@@ -120,7 +120,7 @@ def _url(source: str) -> URL:
         from sqlalchemy.exc import ArgumentError
     except ImportError:
         raise DataError(
-            "a database needs SQLAlchemy, which is not installed.", remedy="`pip install sqlalchemy`"
+            "a database needs SQLAlchemy, which is not installed.", remedy="`pip install 'tunesmith[sql]'`"
         ) from None
     head = source.partition("#")[0]
     written = filled(head)
