@@ -21,11 +21,41 @@ if TYPE_CHECKING:
     from tunesmith.types import Array
 
 metrics = (
-    Metric("ndcg_at_10", "maximize", SHARE, "nDCG at 10"),
-    Metric("mrr_at_10", "maximize", SHARE, "mean reciprocal rank at 10"),
-    Metric("recall_at_1", "maximize", SHARE, "recall at 1"),
-    Metric("recall_at_10", "maximize", SHARE, "recall at 10"),
-    Metric("triplet_accuracy", "maximize", SHARE, "triplet accuracy"),
+    Metric(
+        "ndcg_at_10",
+        "maximize",
+        SHARE,
+        "nDCG at 10",
+        "how high the right text ranks among the first ten; the ranks further down count less",
+    ),
+    Metric(
+        "mrr_at_10",
+        "maximize",
+        SHARE,
+        "mean reciprocal rank at 10",
+        "1 divided by the rank of the right text, 0 below rank ten",
+    ),
+    Metric(
+        "recall_at_1",
+        "maximize",
+        SHARE,
+        "recall at 1",
+        "the share of texts whose partner is the most similar of all",
+    ),
+    Metric(
+        "recall_at_10",
+        "maximize",
+        SHARE,
+        "recall at 10",
+        "the share of texts whose partner is among the ten most similar",
+    ),
+    Metric(
+        "triplet_accuracy",
+        "maximize",
+        SHARE,
+        "triplet accuracy",
+        "the share of triplets whose positive is more similar than the negative",
+    ),
 )
 
 _NAMES = ("ndcg_at_10", "mrr_at_10", "recall_at_1", "recall_at_10")
@@ -44,7 +74,10 @@ def ranks(vectors: Any, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDA
         [rows], the rank of the row's second text, from 1; and [rows, 2], row and position (1 or 2) of the text that
         is ranked first.
     """
-    queries, of_query = np.unique(keys[:, 0], return_index=True)[1], np.unique(keys[:, 0], return_inverse=True)[1]
+    queries, of_query = (
+        np.unique(keys[:, 0], return_index=True)[1],
+        np.unique(keys[:, 0], return_inverse=True)[1],
+    )
     documents, places = _documents(keys)
     own = np.searchsorted(documents, keys[:, 1])
     texts = _rows_of(vectors, places)
@@ -81,7 +114,9 @@ def _rows_of(vectors: Any, places: NDArray[np.int64]) -> Any:
     return chosen[(places[:, 1] - 1) * n + places[:, 0]]
 
 
-def _scored(vectors: Any, queries: NDArray[np.int64], texts: Any) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _scored(
+    vectors: Any, queries: NDArray[np.int64], texts: Any
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """The number of each query, and its cosines with all documents; a block at a time."""
     for start in range(0, len(queries), _BLOCK):
         product = vectors[queries[start : start + _BLOCK]] @ texts.T
@@ -146,7 +181,9 @@ def formula(sums: NDArray[np.float64]) -> Scores:
 def shares(*, has_third: bool) -> Shares:
     """All as shares, for statistics of 5 or 7 columns."""
     width = 7 if has_third else 5
-    found = {name: Share(of=selected(width, [0]), right=selected(width, [1 + i])) for i, name in enumerate(_NAMES)}
+    found = {
+        name: Share(of=selected(width, [0]), right=selected(width, [1 + i])) for i, name in enumerate(_NAMES)
+    }
     if has_third:
         found["triplet_accuracy"] = Share(of=selected(width, [5]), right=selected(width, [6]))
     return found

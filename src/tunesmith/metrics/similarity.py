@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     from tunesmith.types import Array
 
 metrics = (
-    Metric("average_precision", "maximize", SHARE, "average precision"),
-    Metric("accuracy", "maximize", SHARE, "accuracy"),
+    Metric(
+        "average_precision",
+        "maximize",
+        SHARE,
+        "average precision",
+        "the precision, on average over the similar pairs, of all pairs at least as similar",
+    ),
+    Metric("accuracy", "maximize", SHARE, "accuracy", "the share of answers that are right"),
 )
 
 RANKS = 2000
