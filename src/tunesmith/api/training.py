@@ -13,6 +13,7 @@ from tunesmith.api.run import Run
 from tunesmith.api.using import showing
 from tunesmith.errors import RecipeError
 from tunesmith.events import Events, Listener
+from tunesmith.process import lacks_tuning
 from tunesmith.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def train(
     )
     stop = {} if should_stop is None else {"should_stop": should_stop}
     with showing(progress, listeners) as shown:
-        for notice in notices:
+        for notice in [*notices, *filter(None, [lacks_tuning()])]:
             Events(shown).note(notice)
         run = pipeline.train(built, force=force, listeners=shown, **stop)
     return Run(run, held)
