@@ -6,11 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.api.keywords import suggesting
 from tunesmith.api.recipes import build_recipe, is_recipe
 from tunesmith.api.run import Run
-from tunesmith.api.using import showing
+from tunesmith.api.using import open_door, showing
 from tunesmith.errors import RecipeError
 from tunesmith.events import Events, Listener
 from tunesmith.process import lacks_tuning
@@ -88,7 +87,7 @@ def train(
     """
     from tunesmith import pipeline
 
-    switch_off_telemetry()
+    open_door()
     if is_recipe(data):
         data, recipe = None, _only_one(data, recipe)
     held: list[Held] = []

@@ -11,6 +11,7 @@ from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.api.keywords import suggesting
 from tunesmith.api.recipes import as_sources, named_columns
 from tunesmith.api.shown import Metrics
+from tunesmith.progress import display, leave_out_widgets
 from tunesmith.recipe import RecipeDraft
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def load(run: Folder) -> Predictor:
     """
     from tunesmith.inference.predictor import Predictor
 
-    switch_off_telemetry()
+    open_door()
     return Predictor.from_run(run)
 
 
@@ -87,7 +88,7 @@ def evaluate(
     """
     from tunesmith import pipeline
 
-    switch_off_telemetry()
+    open_door()
     sources, _held = as_sources(_draft(run), data, "", labels)  # held until the scores are there
     columns = named_columns(_draft(run), columns or {}, label=label, text=text) or None
     with showing(progress, listeners) as shown:
@@ -129,7 +130,7 @@ def export(
     """
     from tunesmith import exporting
 
-    switch_off_telemetry()
+    open_door()
     sources, _held = ([], []) if data is None else as_sources(_draft(run), data, "")
     own = _own_rows(run, _held)  # held, as `_held`, until the export is done
     if own:
@@ -147,14 +148,18 @@ def export(
         )
 
 
+def open_door() -> None:
+    """What comes before all that other libraries do for a caller."""
+    switch_off_telemetry()
+    leave_out_widgets()
+
+
 @contextmanager
 def showing(progress: bool, listeners: Iterable[Listener]) -> Iterator[list[Listener]]:
     """The caller's listeners, and the display that suits where the program runs."""
     if not progress:
         yield list(listeners)
         return
-    from tunesmith.progress import display
-
     with display() as shown:
         yield [*listeners, shown]
 
