@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from typing import Any
 
 _SILENT = {
@@ -23,8 +24,20 @@ _SILENT = {
 
 
 def switch_off_telemetry() -> None:
-    """Sets the variables of the environment that the libraries ask, whatever they were before."""
+    """Sets the variables of the environment that the libraries ask, whatever they were before.
+
+    Warns:
+        RuntimeWarning: the program imported onnxruntime earlier, which may have reported to its vendor by then.
+    """
+    was_silent = os.environ.get("ORT_DISABLE_TELEMETRY") == "1"
     os.environ.update(_SILENT)
+    if "onnxruntime" in sys.modules and not was_silent:
+        warnings.warn(
+            "onnxruntime is imported already, and may have reported to its vendor then: set the variable "
+            "ORT_DISABLE_TELEMETRY=1 before the program starts.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     constants: Any = sys.modules.get("huggingface_hub.constants")
     if constants is not None:  # which asks this name whenever it sends something
         constants.HF_HUB_DISABLE_TELEMETRY = True

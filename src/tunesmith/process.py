@@ -39,6 +39,16 @@ def tune_process() -> None:
     set_process_options()
 
 
+def lacks_tuning() -> str:
+    """A sentence for a program whose process is not tuned, and how it would be; empty where it is."""
+    if not _threads_spin() or not sys.platform.startswith("linux"):
+        return ""
+    return (
+        "this process is not tuned, and trains slower than the command line: call `tunesmith.tune_process()` at "
+        "the top of the program, before torch is imported"
+    )
+
+
 def set_process_options() -> None:
     """The same without a warning, for the command line."""
     if _threads_spin():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import sys
 import time
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,12 @@ def is_notebook() -> bool:
     ipython: Any = sys.modules.get("IPython")  # a notebook has imported it
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None
+
+
+def leave_out_widgets() -> None:
+    """In a notebook without widgets, tqdm shows its bars as text without a warning; elsewhere nothing changes."""
+    if is_notebook():
+        warnings.filterwarnings("ignore", message="IProgress not found")
 
 
 class Lines:

@@ -209,7 +209,7 @@ def as_sources(
     if labels is None and isinstance(value, str | os.PathLike):
         return [_file(value)], []
     if labels is None and (items := _several(value)):
-        parts = [as_sources(draft, item, f"{role}-{i}") for i, item in enumerate(items, start=1)]
+        parts = [as_sources(draft, item, f"{role or 'data'}-{i}") for i, item in enumerate(items, start=1)]
         return [source for sources, _ in parts for source in sources], [
             one for _, held in parts for one in held
         ]
@@ -246,9 +246,14 @@ def _several(value: object) -> Sequence[object]:
 
 def _names_of_columns(draft: RecipeDraft) -> tuple[str, str]:
     """The columns that texts and labels without names get: those that the recipe names, else the task's own."""
-    task, named = task_of(draft), _data(draft).get("columns") or {}
+    task, named = task_of(draft), _columns(draft)
     text, target = text_column(task), next((c.name for c in task.columns if c.target), "label")
     return str(named.get(text, text)), str(named.get(target, target))
+
+
+def _columns(draft: RecipeDraft) -> Mapping[str, str | list[str]]:
+    columns = _data(draft).get("columns")
+    return columns if isinstance(columns, Mapping) else {}
 
 
 def _data(draft: RecipeDraft) -> JsonObject:

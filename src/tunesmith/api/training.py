@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.api.keywords import suggesting
 from tunesmith.api.recipes import build_recipe, is_recipe
 from tunesmith.api.run import Run
-from tunesmith.api.using import showing
+from tunesmith.api.using import open_door, showing
 from tunesmith.errors import RecipeError
 from tunesmith.events import Events, Listener
+from tunesmith.process import lacks_tuning
 from tunesmith.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def train(
     """
     from tunesmith import pipeline
 
-    switch_off_telemetry()
+    open_door()
     if is_recipe(data):
         data, recipe = None, _only_one(data, recipe)
     held: list[Held] = []
@@ -116,7 +116,7 @@ def train(
     )
     stop = {} if should_stop is None else {"should_stop": should_stop}
     with showing(progress, listeners) as shown:
-        for notice in notices:
+        for notice in [*notices, *filter(None, [lacks_tuning()])]:
             Events(shown).note(notice)
         run = pipeline.train(built, force=force, listeners=shown, **stop)
     return Run(run, held)

@@ -11,9 +11,11 @@ from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.api.keywords import suggesting
 from tunesmith.api.recipes import as_sources, named_columns
 from tunesmith.api.shown import Metrics
+from tunesmith.progress import display, leave_out_widgets
 from tunesmith.recipe import RecipeDraft
 
 if TYPE_CHECKING:
+    from tunesmith.data.formats.memory import Held
     from tunesmith.events import Listener
     from tunesmith.inference.predictor import Predictor
     from tunesmith.types import JsonObject
@@ -34,7 +36,7 @@ def load(run: Folder) -> Predictor:
     """
     from tunesmith.inference.predictor import Predictor
 
-    switch_off_telemetry()
+    open_door()
     return Predictor.from_run(run)
 
 
@@ -86,13 +88,11 @@ def evaluate(
     """
     from tunesmith import pipeline
 
-    switch_off_telemetry()
-    sources, held = as_sources(_draft(run), data, "", labels)
+    open_door()
+    sources, _held = as_sources(_draft(run), data, "", labels)  # held until the scores are there
     columns = named_columns(_draft(run), columns or {}, label=label, text=text) or None
     with showing(progress, listeners) as shown:
-        found = pipeline.evaluate(run, sources, columns=columns, listeners=shown)
-    del held  # the objects were sources until here
-    return Metrics(found)
+        return Metrics(pipeline.evaluate(run, sources, columns=columns, listeners=shown))
 
 
 @suggesting
@@ -130,10 +130,13 @@ def export(
     """
     from tunesmith import exporting
 
-    switch_off_telemetry()
-    sources, held = ([], []) if data is None else as_sources(_draft(run), data, "")
+    open_door()
+    sources, _held = ([], []) if data is None else as_sources(_draft(run), data, "")
+    own = _own_rows(run, _held)  # held, as `_held`, until the export is done
+    if own:
+        sources = []
     with showing(progress, listeners) as shown:
-        found = exporting.export(
+        return exporting.export(
             run,
             to,
             output_dir=output_dir,
@@ -143,8 +146,12 @@ def export(
             force=force,
             listeners=shown,
         )
-    del held
-    return found
+
+
+def open_door() -> None:
+    """What comes before all that other libraries do for a caller."""
+    switch_off_telemetry()
+    leave_out_widgets()
 
 
 @contextmanager
@@ -153,10 +160,19 @@ def showing(progress: bool, listeners: Iterable[Listener]) -> Iterator[list[List
     if not progress:
         yield list(listeners)
         return
-    from tunesmith.progress import display
-
     with display() as shown:
         yield [*listeners, shown]
+
+
+def _own_rows(run: Folder, held: list[Held]) -> list[Held]:
+    """The objects as the sources of a run, where they are all of its sources; none where they are others."""
+    from tunesmith.data.formats.memory import hold_again
+    from tunesmith.data.preparing import all_sources
+    from tunesmith.run import Run
+
+    sources = all_sources(Run.open(run).recipe().data)
+    found = [again for one in held for again in hold_again(one, sources)]
+    return found if {again.source for again in found} >= set(sources) else []
 
 
 def _draft(run: Folder) -> RecipeDraft:

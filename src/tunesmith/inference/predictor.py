@@ -153,10 +153,25 @@ class Predictor:
             chunk_rows: number of rows that are computed together.
             top_k: as in a call.
         """
-        rows = self._rows(data)
+        rows, done = self._rows(data), 0
         while chunk := list(itertools.islice(rows, chunk_rows)):
-            for prediction in self.predict_rows(chunk):
+            try:
+                predictions = self.predict_rows(chunk)
+            except RowError as error:
+                number = done + self._first_refused(chunk)
+                raise RowError(f"{_location(data, number)}: {error}", hint=error.hint) from None
+            done += len(chunk)
+            for prediction in predictions:
                 yield self.answer(prediction, top_k)
+
+    def _first_refused(self, rows: list[JsonObject]) -> int:
+        """The first of some rows for which there is no answer, though each could be read."""
+        for number, row in enumerate(rows):
+            try:
+                self.predict_rows([row])
+            except RowError:
+                return number
+        return 0
 
     def answer(self, prediction: Prediction, top_k: int | None = 1) -> Prediction:
         """A prediction as plain JSON: the best answer, and the alternatives only as far as they are asked for."""
@@ -230,24 +245,19 @@ class Predictor:
         if not isinstance(data, Iterable):
             raise RowError(f"a text, rows or a table is needed, got {type(data).__name__}.")
         for number, text in enumerate(data):
-            yield from self._read(text, number)
-
-    def _read(self, text: object, number: int) -> Iterator[JsonObject]:
-        """A text or a row of a list; that of a file in a list of files."""
-        if isinstance(text, os.PathLike):
-            yield from self._rows(text)
-            return
-        try:
-            yield self._row(text)
-        except RowError as error:
-            raise RowError(f"row {number} of the list: {error}", hint=error.hint) from None
+            if isinstance(text, os.PathLike):
+                yield from self._rows(text)
+                continue
+            try:
+                yield self._row(text)
+            except RowError as error:
+                raise RowError(f"{_location(data, number)}: {error}", hint=error.hint) from None
 
     def _is_table(self, data: object) -> bool:
         """Whether an object holds rows and columns; a mapping may be a row whose values are lists."""
         if not is_columns(data) or is_table(data):
             return is_table(data)
-        kinds = {column.name: column.kind for column in self.task.columns}
-        lists = {name for name, kind in kinds.items() if kind == "list"}
+        lists = {column.name for column in self.task.columns if column.kind == "list" and not column.target}
         lists |= {theirs for named in self.columns for ours, theirs in named.items() if ours in lists}
         return all(
             name not in lists or (len(values) and is_column(values[0])) for name, values in data.items()
@@ -255,7 +265,9 @@ class Predictor:
 
     def _row(self, text: object) -> JsonObject:
         required = {c.name: None for c in self.task.columns if c.required and not c.target}
-        row = self._own_names(text) if isinstance(text, Mapping) else {self._text_column(): _as_text(text)}
+        if not isinstance(text, Mapping):
+            return self.task.read({**required, self._text_column(): _as_text(text)})
+        row = self._own_names(text)
         if missing := [name for name in self.needed if row.get(name) is None]:
             raise RowError(f"this model needs `{missing[0]}`: give a row with {', '.join(self.needed)}.")
         return self.task.read({**required, **row})
@@ -272,6 +284,11 @@ class Predictor:
         if (found := recognised(self.task, list(row), [row])) is not None:
             return {k: v for k, v in (found.read_inputs or found.convert)(row).items() if k in own}
         raise RowError(f"`{sorted(map(str, row.keys() - own))[0]}` is not a column of {self.task.name}.")
+
+
+def _location(data: object, number: int) -> str:
+    name = f"`{os.fspath(data)}`" if isinstance(data, os.PathLike) else f"the {type(data).__name__}"
+    return f"row {number} of {name}"
 
 
 def _as_text(text: object) -> object:

@@ -67,6 +67,7 @@ SYNONYMS: dict[str, str] = {
     "patience": "train.early_stopping_patience",
     "random_seed": "seed",
 }
+_SHOWN_CHARACTERS = 100
 
 _ALL_KEYS = "`docs/recipe.md` lists every key and its values."
 
@@ -254,7 +255,10 @@ class RecipeDraft:
         if problem["type"] == "value_error":
             return f"{key}: {problem['ctx']['error']}."
         expected = expectation(key) or str(problem["msg"])
-        return f"{key} must be {expected}, got {yaml_value(_lookup(self.tree, key))}."
+        got = yaml_value(_lookup(self.tree, key))
+        return (
+            f"{key} must be {expected}, got {got[:_SHOWN_CHARACTERS]}{'…' * (len(got) > _SHOWN_CHARACTERS)}."
+        )
 
     def _remedy(self, problem: ErrorDetails) -> str:
         """What to write instead; empty where nothing is near."""

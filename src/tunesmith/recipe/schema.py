@@ -304,7 +304,10 @@ def describe_fields() -> list[tuple[str, str, str]]:
 
 def yaml_value(value: object) -> str:
     """One value as YAML writes it, on one line."""
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    try:
+        text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    except yaml.representer.RepresenterError:  # an object of Python's
+        return f"a {type(value).__name__}"
     return text.removesuffix("\n").removesuffix("\n...")
 
 

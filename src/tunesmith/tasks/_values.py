@@ -33,7 +33,7 @@ def text_of(value: object, column: str) -> str:
     if is_missing(value):
         raise RowError(f"no {column}.")
     if not isinstance(value, str):
-        raise RowError(f"{column} is {type(value).__name__} `{value}`, not text.")
+        raise RowError(f"{column} is {type(value).__name__} `{str(value)[:60]}`, not text.")
     if not value.strip():
         raise RowError(f"{column} is empty.")
     refuse_surrogates(value, column)

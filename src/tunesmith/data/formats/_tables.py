@@ -178,9 +178,8 @@ def _described(data: object) -> str:
     if isinstance(data, str):
         return f"the text `{data[:_SHOWN_CHARACTERS]}{'…' if len(data) > _SHOWN_CHARACTERS else ''}`"
     if isinstance(data, list | tuple):
-        inside = f" of {type(data[0]).__name__}" if data else ", which is empty"
-        return f"a {type(data).__name__}{inside}"
-    return f"a {type(data).__name__}"
+        return f"`{type(data).__name__}` of `{type(data[0]).__name__}`" if data else "an empty list"
+    return f"`{type(data).__name__}`"
 
 
 def _is_of(library: str, name: str, data: object) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeGuard
 from weakref import WeakValueDictionary
@@ -88,6 +88,27 @@ def is_table(data: object) -> bool:
     return is_frame(data) or is_data_set(data) or is_arrow(data) or bool(parts_of(data))
 
 
+def hold_again(held: Held, sources: Iterable[str]) -> list[Held]:
+    """Makes an object the sources that have its rows, whatever they were for: it is given again.
+
+    Args:
+        held: object as it is held now.
+        sources: sources of a run.
+
+    Returns:
+        What must be held, for those of the sources that are this object.
+    """
+    own = {held.source, *(part.source for part in held.parts.values())}
+    digests = {source.rpartition("-")[2]: source for source in own}
+    found = []
+    for source in sources:
+        stem, _, digest = source.removeprefix(_PREFIX).rpartition("-")
+        if source.startswith(_PREFIX) and digest in digests:
+            known = _held(digests[digest])
+            found.append(_known(Held(source, stem, known.table, known.parts)))
+    return found
+
+
 def is_held(source: str) -> bool:
     """Whether a source is an object that this process holds."""
     return source in _HELD
@@ -138,8 +159,9 @@ def _held(source: str) -> Held:
 def _rows(source: str, notices: list[str]) -> Iterator[tuple[str, Row]]:
     held = _held(source)
     if held.parts:
+        lacks = "" if "train" in held.parts else ", and none of them is called `train`"
         raise DataError(
-            f"the {held.name} holds {len(held.parts)} tables, and none of them is called `train`.",
+            f"the {held.name} holds {len(held.parts)} tables{lacks}.",
             remedy=f"Give one: {', '.join(f'`data[{name!r}]`' for name in held.parts)}.",
         )
     for number, values in enumerate(held.table.rows()):
