@@ -2,7 +2,6 @@ import re
 
 import pytest
 
-from tunesmith.reports.charts import curves, smoothed
 from tunesmith.reports.html import duration, percent
 from tunesmith.tasks import displays
 
@@ -24,7 +23,7 @@ def test_it_shows_what_counts(report, finished_run):
     assert percent(metrics["primary"]["value"]) in report
     for words in ("Was fine-tuning worth it?", "How it learned", "TF-IDF", "The data", "Recipe and machine"):
         assert words in report
-    assert report.count("<svg") == 1
+    assert report.count("<svg") == 2
 
 
 def test_texts_are_escaped(finished_run, tmp_path):
@@ -75,13 +74,3 @@ def test_of_a_pair_both_replies_are_shown_and_what_they_gained():
 def test_numbers_as_people_read_them():
     assert percent(0.9344) == "93.4 %"
     assert [duration(s) for s in (3.21, 61, 3700)] == ["3.2 s", "1 min 1 s", "1 h 1 min"]
-
-
-def test_curves():
-    assert curves([], "accuracy", 0) == ""
-    events = [{"kind": "step", "step": i, "loss": 1 / i} for i in range(1, 9)]
-    events += [{"kind": "validation", "step": 8, "accuracy": 0.9}]
-    chart = curves(events, "accuracy", 8)
-    assert chart == curves(events, "accuracy", 8)
-    assert "0.9000 is kept" in chart
-    assert smoothed([2.0, 2.0, 2.0]) == pytest.approx([2.0, 2.0, 2.0])
