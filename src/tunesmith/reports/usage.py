@@ -6,6 +6,7 @@ The code takes texts of any length: what a model does not read is cut, or read i
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING
 
 from tunesmith.models.adapters import is_adapter
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 def with_command(run: Run, task: Task) -> str:
     """A line for a shell."""
+    path = shlex.quote(str(run.path))
     if not _several(run, task):
-        return f"tunesmith predict {run.path} {json.dumps(task.example)}"
-    return f"tunesmith predict {run.path} --data FILE.jsonl --output answers.jsonl"
+        return f"tunesmith predict {path} {json.dumps(task.example)}"
+    return f"tunesmith predict {path} --data FILE.jsonl --output answers.jsonl"
 
 
 def with_tunesmith(run: Run, task: Task) -> str:
