@@ -1,10 +1,17 @@
+import html
+import json
 import re
+import shutil
 
 import pytest
 
-from tunesmith.reports.charts import curves, smoothed
-from tunesmith.reports.html import duration, percent
-from tunesmith.tasks import displays
+from tunesmith import pipeline
+from tunesmith.recipe import Recipe
+from tunesmith.reports import write_report
+from tunesmith.reports.html import _classes, _environment, duration, percent
+from tunesmith.run import Run, write_json
+from tunesmith.tasks import TASKS, displays
+from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -24,16 +31,155 @@ def test_it_shows_what_counts(report, finished_run):
     assert percent(metrics["primary"]["value"]) in report
     for words in ("Was fine-tuning worth it?", "How it learned", "TF-IDF", "The data", "Recipe and machine"):
         assert words in report
-    assert report.count("<svg") == 1
+    assert report.count("<svg") == 2
+
+
+def numbers_in(value):
+    """Every number of a document as a report may write it, and every number within its texts."""
+    if isinstance(value, dict):
+        return set().union(*map(numbers_in, value), *map(numbers_in, value.values()))
+    if isinstance(value, (list, tuple)):
+        return set().union(*map(numbers_in, value))
+    if isinstance(value, str):
+        return set(NUMBER.findall(value))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        shown = {
+            percent(value),
+            f"{value:.3f}",
+            f"{value:,}",
+            str(value),
+            f"{round(value):,}",
+            f"{value:.3g}",
+            duration(value),
+        }
+        return set().union(*map(numbers_in, shown)) | {f"{abs(value):.3f}"}
+    return set()
+
+
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+
+
+def visible(page):
+    """What is read of a page besides its charts."""
+    for hidden in ("<style.*?</style>", "<svg.*?</svg>", '(?:id|href)="[^"]*"', 'style="[^"]*"', "<[^>]+>"):
+        page = re.sub(hidden, " ", page, flags=re.DOTALL)
+    return html.unescape(page)
+
+
+def files_of(run):
+    """What the documents of a run are made from."""
+    lines = (run.predictions / "test.jsonl").read_text().splitlines()
+    truncation = json.loads((run.data / "supervision.json").read_text())
+    return [run.manifest(), run.metrics, truncation, [json.loads(line) for line in lines], str(run.path)]
+
+
+@pytest.mark.parametrize("which", ["finished_run", "entities_run"])
+def test_every_number_is_in_the_files_of_the_run(which, request):
+    run = request.getfixturevalue(which)
+    # Of the text of the page itself: ends of the scale, and how many rows are folded away.
+    own = {"0", "100", "95", "1"} | set(re.findall(r"\+(\d+) more", run.report_file.read_text()))
+    known = numbers_in(files_of(run)) | own
+    found = set(NUMBER.findall(visible(run.report_file.read_text())))
+    assert len(found) > 40
+    assert found - known == set()
+
+
+@pytest.fixture(scope="module")
+def entities_run(tmp_path_factory):
+    """A run with entities, learned for a few steps, so that there are errors of every kind."""
+    folder = tmp_path_factory.mktemp("entities")
+    files = {
+        split: [
+            str(write_rows(folder / f"{split}.jsonl", tiny_task_rows("token-classification", n, seed=seed)))
+        ]
+        for seed, (split, n) in enumerate({"train": 64, "validation": 16, "test": 40}.items())
+    }
+    return pipeline.train(
+        Recipe.model_validate(
+            {
+                "task": "token-classification",
+                "model": str(write_tiny_model(folder / "model")),
+                "output_dir": str(folder / "run"),
+                "data": files,
+                "train": {"max_steps": 6, "learning_rate": 2e-3, "per_device_train_batch_size": 8},
+                "evaluate": {"bootstrap_samples": 100},
+            }
+        )
+    )
+
+
+def test_entities_are_counted_as_entities_with_their_kinds_of_error(entities_run):
+    details, page = entities_run.metrics["details"], entities_run.report_file.read_text()
+    assert details["per_class"]["counts"] == "entities"
+    assert set(details["entity_errors"]) == {"boundary", "type", "missed", "spurious"}
+    assert sum(details["entity_errors"].values()) > 0
+    assert "Errors of entities by kind" in page
+    assert '<th class="number">entities</th>' in page
+    assert sum(details["per_class"]["train"]) > sum(details["per_class"]["support"]) > 0
+
+
+def test_the_first_screen_has_score_verdict_and_training(report, finished_run):
+    first = visible(report.split("<nav")[0].split("<body>")[1])
+    metrics = finished_run.metrics
+    assert percent(metrics["primary"]["value"]) in first
+    assert metrics["verdict"]["text"][1:] in first
+    assert "trained on 160 rows of train.csv" in " ".join(first.split())
+    assert "the share of answers that are right" in first
+
+
+def test_contents_lead_to_every_section(report):
+    linked = re.findall(r'<li><a href="#([\w-]+)"', report)
+    assert linked == re.findall(r'<section id="([\w-]+)"', report)
+    assert linked[-1] == "next"
+    assert report.count("<strong>") >= 3
+
+
+def test_shares_have_one_unit(report, finished_run):
+    value = finished_run.metrics["primary"]["value"]
+    text = visible(report.split('id="recipe"')[0])
+    assert percent(value) in text
+    assert not re.findall(r"\b0\.\d{3,}\b", text), "0.811 beside 81.1 %"
+
+
+def test_long_lists_are_folded_and_nothing_scrolls(report):
+    style = report.split("<style>")[1].split("</style>")[0]
+    assert "overflow: auto" not in style
+    assert "overflow-x" not in style
+    assert not re.findall(r"overflow: (?:auto|scroll)", style)
+
+
+def test_of_many_errors_some_are_shown_and_the_rest_is_one_click_away(finished_run, tmp_path):
+    copy = Run(shutil.copytree(finished_run.path, tmp_path / "copy"))
+    wrong = {"text": "x", "gold": "animal", "correct": False, "prediction": {"label": "colour", "score": 0.9}}
+    lines = [json.dumps({"row": f"test.csv:{i}", **wrong}) for i in range(30)]
+    (copy.predictions / "test.jsonl").write_text("\n".join(lines))
+    write_report(copy)
+    page = copy.report_file.read_text()
+    assert page.count('<article class="example">') == 20
+    assert page.split("<details>")[0].count('<article class="example">') == 6
+    assert "<summary>+14 more</summary>" in page
+
+
+def test_a_label_without_rows_has_no_score_and_comes_last():
+    table = {"labels": ["a", "b", "c"], "precision": [1.0, None, 0.5], "recall": [1.0, None, 0.5]}
+    table |= {"f1": [1.0, None, 0.4], "support": [3, 0, 2]}
+    found = _classes({"per_class": table})
+    assert [row["label"] for row in found["rows"]] == ["c", "a", "b"]
+    assert _environment().filters["share"](found["rows"][-1]["f1"]) == "–"
+
+
+def test_rows_that_were_trained_on_stand_at_the_headline(finished_run, tmp_path):
+    copy = Run(shutil.copytree(finished_run.path, tmp_path / "copy"))
+    metrics = copy.metrics
+    without = {name: {**score, "value": 0.5} for name, score in metrics["splits"]["test"].items()}
+    seen = {"rows": 15, "of": 60, "without": without}
+    write_json(copy.metrics_file, {**metrics, "seen_in_training": seen})
+    write_report(copy)
+    first = visible(copy.report_file.read_text().split("<nav")[0])
+    assert "15 of 60 test rows are also in training; without them accuracy = 50.0 %" in first
 
 
 def test_texts_are_escaped(finished_run, tmp_path):
-    import json
-    import shutil
-
-    from tunesmith.reports import write_report
-    from tunesmith.run import Run
-
     copy = Run(shutil.copytree(finished_run.path, tmp_path / "copy"))
     line = {"row": "a:1", "text": "<script>alert(1)</script>", "gold": "<b>", "correct": False,
             "prediction": {"label": "x", "score": 0.9}}  # fmt: skip
@@ -72,16 +218,62 @@ def test_of_a_pair_both_replies_are_shown_and_what_they_gained():
     assert [piece[0] for piece in rejected] == ["no", " +3.0"]
 
 
+def test_two_texts_stand_on_lines_of_their_own_with_their_names():
+    line = {"text": "one", "text_pair": "  two\n    three", "gold": "a", "prediction": {"label": "b"},
+            "correct": False}  # fmt: skip
+    (read, *_) = displays.ONE_LABEL.cells(line, ("text", "text_pair"))
+    assert read == [("text", "name", ""), ("one\n", "", ""), ("text_pair", "name", ""),
+                    ("  two\n    three\n", "", "")]  # fmt: skip
+
+
+def test_of_several_labels_the_missed_are_marked_and_the_worst_come_first():
+    task = TASKS.get("multi-label-classification")
+    line = {"text": "t", "gold": ["a", "b"], "prediction": {"labels": [{"label": "b", "score": 0.9},
+            {"label": "c", "score": 0.61}]}, "correct": False}  # fmt: skip
+    _, gold, given = displays.SEVERAL_LABELS.cells(line, ("text",))
+    assert gold == [("a", "missed", ""), ("b", "label", "")]
+    assert given == [("b", "label", "90.0 %"), ("c", "wrong", "61.0 %")]
+    assert task.error_of(line["prediction"], line["gold"]) == 2.0
+    assert task.error_of({"labels": []}, ["a"]) == 1.0
+    none = displays.SEVERAL_LABELS.cells({**line, "prediction": {"labels": []}}, ("text",))[2]
+    assert none == [("none", "soft", "")]
+
+
+def test_of_entities_the_kind_of_error_is_noted():
+    def entity(start, end, label):
+        return {"start": start, "end": end, "entity_group": label}
+
+    line = {"text": "Anna sees Bob Ray", "gold": [entity(0, 4, "PER"), entity(10, 17, "PER")],
+            "prediction": {"entities": [entity(5, 9, "PER"), entity(10, 13, "PER")]}}  # fmt: skip
+    gold, found = displays.ENTITIES.cells(line, ("text",))
+    assert [piece for piece in gold if piece[1]] == [
+        ("Anna", "missed", "PER, missed"), ("Bob Ray", "missed", "PER, boundary")]  # fmt: skip
+    assert [piece for piece in found if piece[1]] == [
+        ("sees", "wrong", "PER, spurious"), ("Bob", "wrong", "PER, boundary")]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("task", "column", "value", "prompt"),
+    [
+        ("chat", "messages", [{"role": "user", "content": "why?"}, {"role": "assistant", "content": "SECRET"}],
+         "user: why?"),
+        ("text-generation", "text", "once upon a time there was a SECRET end", "once upon a time"),
+    ],
+)  # fmt: skip
+def test_what_was_given_is_shown_and_not_the_reply_within_it(task, column, value, prompt):
+    display = TASKS.get(task).display
+    line = {
+        column: value,
+        "gold": "SECRET",
+        "prediction": {"message": "so", "bits_per_byte": 1.0},
+        "correct": None,
+    }
+    shown, reference, written = display.cells(line, (column,))
+    assert shown == [(prompt, "", "")]
+    assert reference[0][0] == "SECRET"
+    assert written[0][0] == "so"
+
+
 def test_numbers_as_people_read_them():
     assert percent(0.9344) == "93.4 %"
     assert [duration(s) for s in (3.21, 61, 3700)] == ["3.2 s", "1 min 1 s", "1 h 1 min"]
-
-
-def test_curves():
-    assert curves([], "accuracy", 0) == ""
-    events = [{"kind": "step", "step": i, "loss": 1 / i} for i in range(1, 9)]
-    events += [{"kind": "validation", "step": 8, "accuracy": 0.9}]
-    chart = curves(events, "accuracy", 8)
-    assert chart == curves(events, "accuracy", 8)
-    assert "0.9000 is kept" in chart
-    assert smoothed([2.0, 2.0, 2.0]) == pytest.approx([2.0, 2.0, 2.0])

@@ -75,12 +75,14 @@ def build_metrics(
 
 
 def remarks(metrics: JsonObject) -> list[str]:
-    """What people must read beside the score: the verdict, rows that were trained on, a gap to the validation."""
-    found = [
-        metrics.get("verdict", {}).get("text", ""),
-        describe_seen(metrics),
-        metrics.get("validation_gap", {}).get("text", ""),
-    ]
+    """What people must read beside the score: the verdict, and what makes the score doubtful."""
+    verdict = metrics.get("verdict", {}).get("text", "")
+    return [verdict, *warnings(metrics)] if verdict else warnings(metrics)
+
+
+def warnings(metrics: JsonObject) -> list[str]:
+    """What makes the score doubtful: rows that were trained on, a gap between validation and test."""
+    found = [describe_seen(metrics), metrics.get("validation_gap", {}).get("text", "")]
     return [sentence for sentence in found if sentence]
 
 

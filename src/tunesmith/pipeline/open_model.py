@@ -11,6 +11,7 @@ from tunesmith.data.preparing import PreparedData
 from tunesmith.errors import RecipeError
 from tunesmith.models import heads
 from tunesmith.models.adapters import LoraSettings, add_lora, whole_modules
+from tunesmith.models.base_card import read_base_card
 from tunesmith.models.identity import identify, refuse_changed_model
 from tunesmith.models.languages import card_languages, language_problem, strings
 from tunesmith.models.loading import AS_IT_IS, LoadedModel, load_for_training
@@ -70,7 +71,7 @@ def open_model(work: Work, files: ModelFiles, data: PreparedData) -> OpenedModel
     """
     recipe, task, events = work.recipe, work.task, work.events
     events.stage("load", f"Loading {recipe.model}")
-    base = {"name": recipe.model, **identify(files)}
+    base = {"name": recipe.model, **identify(files), "card": read_base_card(files)}
     before = work.run.manifest().get("model", {}) if work.resumes else {}
     refuse_changed_model(recipe.model, before, base)
     loaded = load_for_training(

@@ -31,8 +31,8 @@ from tunesmith.pipeline.save import save
 from tunesmith.pipeline.score import score_saved
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
-from tunesmith.reports import write_card, write_report
-from tunesmith.run import Run, write_json
+from tunesmith.reports import choose_next_steps, write_card, write_report
+from tunesmith.run import Run, read_json, write_json
 from tunesmith.tasks import TASKS
 from tunesmith.training.loop import never
 from tunesmith.training.processes import Processes, refuse_other_launchers
@@ -167,7 +167,9 @@ def _learn(work: Work, opened: OpenedModel, begun: Callable[[], None]) -> None:
         saved = save(work, plan, fitted)
     with work.stage("evaluate", "Evaluating the saved model"):
         metrics = score_saved(work, plan, saved, {**baselines, **probe.scores})
-    write_json(work.run.metrics_file, {**metrics, "train": fitted.summary()})
+    metrics = {**metrics, "train": fitted.summary()}
+    steps = choose_next_steps(work.run.manifest(), metrics, read_json(work.run.data / "supervision.json"))
+    write_json(work.run.metrics_file, {**metrics, "next_steps": steps})
     with work.stage("report", "Writing the report"):
         write_card(work.run)
         write_report(work.run)

@@ -2,5 +2,6 @@
 
 from tunesmith.reports.card import write_card
 from tunesmith.reports.html import write_report
+from tunesmith.reports.next_steps import choose_next_steps
 
-__all__ = ["write_card", "write_report"]
+__all__ = ["choose_next_steps", "write_card", "write_report"]

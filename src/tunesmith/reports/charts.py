@@ -1,10 +1,17 @@
-"""Charts as inline SVG, drawn by matplotlib without a display."""
+"""Charts as inline SVG, drawn by matplotlib without a display.
+
+Their colours are those of the page (`report.css`), by name, so that they change with it in the dark. Each has a
+sentence for people who do not see it.
+"""
 
 from __future__ import annotations
 
+import html
 import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from tunesmith.metrics import Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,46 +19,83 @@ if TYPE_CHECKING:
 
     from tunesmith.types import JsonObject
 
-INK, BLUE, ORANGE, GRID = "#1f2933", "#2364aa", "#d9622b", "#d9dee4"
+# What matplotlib draws with, and the variable of the page that takes its place.
+_COLOURS = {
+    "#1f2933": "var(--ink)",
+    "#2364aa": "var(--blue)",
+    "#c2501d": "var(--orange)",
+    "#d9dee4": "var(--grid)",
+}
+INK, BLUE, ORANGE, GRID = _COLOURS
+_SIZE = (4.4, 2.9)
 
 
-def curves(events: Sequence[JsonObject], metric: str, best_step: int) -> str:
-    """Training loss and validation metric over the steps; empty if nothing was logged."""
-    steps = [e for e in events if e["kind"] == "step" and e["loss"] is not None]
-    looks = [e for e in events if e["kind"] == "validation" and e.get(metric) is not None]
-    if not steps:
-        return ""
-    from matplotlib.figure import Figure
+def learning_curves(events: Sequence[JsonObject], metric: Metric, best_step: int) -> list[str]:
+    """Training loss, and validation metric, over the steps; none if nothing was logged.
 
-    figure = Figure(figsize=(9.2, 3.1), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    x, loss = [e["step"] for e in steps], [e["loss"] for e in steps]
-    left.plot(x, loss, color=BLUE, alpha=0.3, linewidth=1)
-    left.plot(x, smoothed(loss), color=BLUE, linewidth=2)
-    left.set_title("Training loss")
-    right.plot([e["step"] for e in looks], [e[metric] for e in looks], "o-", color=ORANGE, linewidth=2)
-    kept = [f"; {e[metric]:.4f} is kept" for e in looks if e["step"] == best_step]
-    right.set_title(f"Validation {metric}{''.join(kept)}")
-    for axes in (left, right):
-        _style(axes)
-        axes.set_xlabel("step")
-    left.set_ylim(bottom=0)
-    return _svg(figure)
+    Args:
+        events: lines of `events.jsonl`.
+        metric: metric that chose the best step.
+        best_step: step whose weights were saved.
+    """
+    losses = [(e["step"], e["loss"]) for e in events if e["kind"] == "step" and e["loss"] is not None]
+    found = [
+        (e["step"], e[metric.name])
+        for e in events
+        if e["kind"] == "validation" and e.get(metric.name) is not None
+    ]
+    if not losses:
+        return []
+    return [_loss_chart(losses), *([_metric_chart(found, metric, best_step)] if found else [])]
+
+
+def _loss_chart(losses: Sequence[tuple[int, float]]) -> str:
+    figure, axes = _axes("Training loss (lower is better)")
+    steps, values = [step for step, _ in losses], [loss for _, loss in losses]
+    axes.plot(steps, values, color=BLUE, alpha=0.3, linewidth=1)
+    axes.plot(steps, smoothed(values), color=BLUE, linewidth=2)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("step")
+    _style(axes)
+    return _svg(
+        figure,
+        f"Training loss: {values[0]:.3f} at step {steps[0]}, {values[-1]:.3f} at step {steps[-1]}.",
+    )
+
+
+def _metric_chart(found: Sequence[tuple[int, float]], metric: Metric, best_step: int) -> str:
+    best = dict(found).get(best_step)
+    saved = "" if best is None else f"; saved: {metric.shown(best)}"
+    direction = "" if metric.greater_is_better else " (lower is better)"
+    figure, axes = _axes(f"Validation {metric.label}{direction}{saved}")
+    scale = 100 if metric.is_share else 1
+    axes.plot(
+        [step for step, _ in found], [scale * value for _, value in found], "o-", color=ORANGE, linewidth=2
+    )
+    if best is not None:
+        axes.plot([best_step], [scale * best], "o", color=ORANGE, markersize=11, fillstyle="none")
+    if metric.is_share:
+        axes.yaxis.set_major_formatter("{x:g} %")
+    axes.set_xlabel("step")
+    _style(axes)
+    (first, start), (last, end) = found[0], found[-1]
+    return _svg(
+        figure,
+        f"Validation {metric.label}: {metric.shown(start)} at step {first}, {metric.shown(end)} at step {last}"
+        f"{saved}.",
+    )
 
 
 def scatter(true: Sequence[float], predicted: Sequence[float]) -> str:
     """Predicted against true numbers, with the line on which both are equal."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _axes("A point a row; the line is where both are equal", size=(4.6, 4.2))
     ends = [min(*true, *predicted), max(*true, *predicted)]
     axes.plot(ends, ends, color=GRID, linewidth=2)
     axes.scatter(true, predicted, s=9, color=BLUE, alpha=0.35, linewidths=0)
     axes.set_xlabel("true")
     axes.set_ylabel("predicted")
     _style(axes)
-    return _svg(figure)
+    return _svg(figure, f"Predicted numbers against true ones, {len(true)} rows.")
 
 
 def smoothed(values: Sequence[float], keep: float = 0.85) -> list[float]:
@@ -64,23 +108,38 @@ def smoothed(values: Sequence[float], keep: float = 0.85) -> list[float]:
     return result
 
 
+def _axes(title: str, size: tuple[float, float] = _SIZE) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, loc="left", fontsize=11, color=INK)
+    return figure, axes
+
+
 def _style(axes: Axes) -> None:
-    axes.title.set_fontsize(11)
-    axes.title.set_color(INK)
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=axes.get_xlabel() == "step"))
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color(GRID)
-    axes.tick_params(colors=INK, labelsize=9, length=0)
+    axes.tick_params(colors=INK, labelsize=10, length=0)
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure: Figure, description: str) -> str:
     import matplotlib as mpl
 
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "tunesmith", "font.family": "sans-serif"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    text = text[text.index("<svg") :]
+    for colour, variable in _COLOURS.items():
+        text = text.replace(colour, variable)
+    return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(description)}"', 1)

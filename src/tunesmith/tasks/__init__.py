@@ -45,6 +45,7 @@ from tunesmith.tasks._capabilities import (
     Thresholds,
     Vocabulary,
     Windows,
+    generation_arguments,
 )
 from tunesmith.tasks._declared import refuse_unknown_members, refuse_wrong_capabilities, require_members
 from tunesmith.tasks._types import (
@@ -140,6 +141,8 @@ class Task:
     """The values that shall be predicted, as `read` names them."""
     shown: tuple[str, ...] = ()
     """The inputs that are shown beside an answer."""
+    example: str = "a text"
+    """A text for the examples that documents give."""
     text_column: str = ""
     """The column that a text without a name belongs to; empty where one text is not enough."""
 
@@ -376,5 +379,5 @@ __all__ = [
     "EvalPredictions", "Generation", "LabelSchema", "Layouts", "Length", "LinearProbe", "LossOptions", "Masking",
     "Offsets", "Packing", "Pipeline", "Pooling", "Prediction", "Ragged", "Realigned", "Recognised", "Reference",
     "RowError", "Schedule", "SentenceVectors", "Task", "Thresholds", "Values", "Vocabulary", "Windows", "best_answer", "best_metric",
-    "displays", "draw", "head_scale", "point_scores", "prepare_tokenizer", "task_name",
+    "displays", "draw", "generation_arguments", "head_scale", "point_scores", "prepare_tokenizer", "task_name",
 ]  # fmt: skip

@@ -40,6 +40,16 @@ Converter = Callable[[object], object]
 """From the value of a column of the file to that of the task."""
 
 
+NEW_TOKENS = 64
+"""Tokens that the examples of documents generate, at most half of what the model reads."""
+
+
+def generation_arguments(max_length: int) -> str:
+    """Of a pipeline that continues a text: a long prompt loses its beginning, so that the answer fits."""
+    new_tokens = max(min(NEW_TOKENS, max_length // 2), 1)
+    return f'max_new_tokens={new_tokens}, handle_long_generation="hole"'
+
+
 def _plain_scale(label_schema: LabelSchema) -> tuple[float, float]:
     return 0.0, 1.0
 
@@ -241,13 +251,14 @@ class Pipeline:
 
     Args:
         tag: its name, which is the Hub's for models of this kind.
-        arguments: what a call needs besides the text.
+        arguments: what a call needs besides the text, so that a text of any length can be given; from the number
+            of tokens that the model reads.
         note: how its answers differ from ours, from the contents of tokenizer.json; for the model card.
         code: what loads the model and calls it, where that is another library; for the model card.
     """
 
     tag: str
-    arguments: str = ""
+    arguments: Callable[[int], str] = field(default=lambda max_length: "truncation=True")
     note: Callable[[JsonObject], str] | None = None
     code: str = ""
 

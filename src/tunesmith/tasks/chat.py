@@ -36,6 +36,7 @@ from tunesmith.tasks import (
     Values,
     Windows,
     displays,
+    generation_arguments,
 )
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _conversations as conversations
@@ -117,7 +118,7 @@ class Chat(Task):
     generation = Generation(end_tokens=end_tokens)
     chat = ChatTemplate(give_template)
     layouts = Layouts(_recognise, lacks=_lacks)
-    pipeline = Pipeline("text-generation")
+    pipeline = Pipeline("text-generation", generation_arguments)
     display = displays.texts_after(lambda line: chat_templates.split_reply(line["messages"])[0])
 
     def read(self, row: Values) -> JsonObject:

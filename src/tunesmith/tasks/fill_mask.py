@@ -53,6 +53,10 @@ _ANSWERS = 5
 _USERS_MASKS = ("<mask>", "[MASK]")
 
 
+def _pipeline_arguments(max_length: int) -> str:
+    return 'tokenizer_kwargs={"truncation": True}'
+
+
 def _draw(encoded: Encoded, rng: np.random.Generator, tokenizer: Tokenizer, options: LossOptions) -> Encoded:
     """Chooses tokens, hides them, and makes them the labels."""
     ids, words = encoded.ragged["input_ids"], encoded.ragged["word_of_token"]
@@ -89,7 +93,8 @@ class FillMask(Task):
     outputs_per_token = True
     masking = Masking(_draw)
     alternatives = TOP_ANSWERS
-    pipeline = Pipeline("fill-mask")
+    pipeline = Pipeline("fill-mask", _pipeline_arguments)
+    example = "a text with a [MASK]"
     display = None
 
     def read(self, row: Values) -> JsonObject:

@@ -108,7 +108,7 @@ class MultiLabelClassification(Task):
     layouts = Layouts(_recognise, _converters)
     thresholds = Thresholds(_fit_thresholds)
     alternatives = LABEL_SCORES
-    pipeline = Pipeline("text-classification", "truncation=True")
+    pipeline = Pipeline("text-classification")
     display = displays.SEVERAL_LABELS
 
     def read(self, row: Values) -> JsonObject:

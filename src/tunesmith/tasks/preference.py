@@ -35,6 +35,7 @@ from tunesmith.tasks import (
     Task,
     Values,
     displays,
+    generation_arguments,
 )
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _conversations as conversations
@@ -80,7 +81,7 @@ class Preference(Task):
     chat = ChatTemplate(give_template)
     reference = Reference()
     layouts = Layouts(_recognise)
-    pipeline = Pipeline("text-generation")
+    pipeline = Pipeline("text-generation", generation_arguments)
     display = displays.PAIRS
 
     def read(self, row: Values) -> JsonObject:

@@ -79,7 +79,7 @@ class TextClassification(Task):
     baselines = ("majority", "tfidf_logistic_regression")
     layouts = Layouts(partial(recognise_labels, several=False))
     alternatives = LABEL_SCORES
-    pipeline = Pipeline("text-classification", "truncation=True")
+    pipeline = Pipeline("text-classification")
     display = displays.ONE_LABEL
 
     def read(self, row: Values) -> JsonObject:

@@ -31,6 +31,7 @@ from tunesmith.tasks import (
     Values,
     Windows,
     displays,
+    generation_arguments,
 )
 from tunesmith.tasks import _language as language
 from tunesmith.tasks._values import text_of
@@ -66,7 +67,7 @@ class TextGeneration(Task):
     windows = Windows()
     packing = Packing()
     generation = Generation(sample_prompts=_sample_prompts)
-    pipeline = Pipeline("text-generation")
+    pipeline = Pipeline("text-generation", generation_arguments)
     display = displays.texts_after(lambda line: _beginning(line["text"]))
 
     def read(self, row: Values) -> JsonObject:

@@ -61,7 +61,7 @@ class TextRegression(Task):
     supported_options = ("augment",)
     probe = LinearProbe(_head_scale)
     baselines = ("mean", "tfidf_ridge")
-    pipeline = Pipeline("text-classification", "truncation=True")
+    pipeline = Pipeline("text-classification")
     display = displays.NUMBER
 
     def read(self, row: Values) -> JsonObject:

@@ -64,8 +64,8 @@ if TYPE_CHECKING:
 
 _ENTITY_COLUMNS = ("entities", "slots", "spans", "annotations", "ner")
 _SPANS = """
-The scores are those of `tunesmith predict`, which takes the most probable valid sequence of tags and reads long
-texts in windows. The pipeline takes the best tag of each word alone, and cuts a long text.
+The scores are those of `tunesmith predict`, which takes the most probable valid sequence of tags.
+The pipeline takes the best tag of each word alone.
 """
 
 _SPANS_BY_SPACES = """
@@ -96,6 +96,11 @@ def _misplaced(columns: Values) -> list[str]:
         return []
     rows = zip(columns["text"], columns["words"], columns["entities"], strict=True)
     return offsets.notice(rows)
+
+
+def _pipeline_arguments(max_length: int) -> str:
+    """A long text is read in windows that share a quarter, as we read it."""
+    return f'aggregation_strategy="first", stride={max_length // 4}'
 
 
 def _pipeline_note(tokenizer: JsonObject) -> str:
@@ -130,7 +135,7 @@ class TokenClassification(Task):
     outputs_per_token = True
     layouts = Layouts(recognise_entities, lacks=_lacks)
     offsets = Offsets(_misplaced)
-    pipeline = Pipeline("token-classification", 'aggregation_strategy="first"', _pipeline_note)
+    pipeline = Pipeline("token-classification", _pipeline_arguments, _pipeline_note)
     display = displays.ENTITIES
 
     def read(self, row: Values) -> JsonObject:

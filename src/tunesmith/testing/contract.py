@@ -274,6 +274,20 @@ class TaskContract(TaskFixtures):
         assert not re.findall(r".{0,40}(?:\{\{|\}\}|\{%|object at 0x|&lt;function).{0,40}", page)
         assert not re.search(r"""(?:src|href)=["']https?://""", page), "it must open without a network"
 
+    def test_the_code_of_card_and_report_runs(self, run: Run) -> None:
+        """As it is written, and with a text that is far longer than what the model reads."""
+        from tunesmith.reports.usage import with_transformers, with_tunesmith
+
+        task = _task(self)
+        card = (run.model / "README.md").read_text(encoding="utf-8")
+        code = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[0]
+        assert with_transformers(run, "PATH/TO/THIS/FOLDER") in code
+        for written in (code.replace("PATH/TO/THIS/FOLDER", str(run.model)), with_tunesmith(run, task)):
+            for lengthened in (written, re.sub(r'"(a [^"]+)"', r'"\1' + " word" * 2000 + '"', written)):
+                names: JsonObject = {}
+                exec(compile(lengthened, "the card", "exec"), names)
+                assert names.get("answer", names.get("outputs")) is not None, written
+
     # ---- answers ----
 
     def test_answers_come_in_order_and_do_not_depend_on_company(self, predictor: Predictor) -> None:

@@ -1,0 +1,126 @@
+"""How a model is used, as code that runs: with tunesmith, and with plain transformers or peft.
+
+The code takes texts of any length: what a model does not read is cut, or read in windows, as the call says.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+from tunesmith.models.adapters import is_adapter
+from tunesmith.models.resolve import ADAPTED_CONFIG_FILE
+from tunesmith.run import Run
+from tunesmith.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
+
+def with_command(run: Run, task: Task) -> str:
+    """A line for a shell."""
+    path = shlex.quote(str(run.path))
+    if not _several(run, task):
+        return f"tunesmith predict {path} {json.dumps(task.example)}"
+    return f"tunesmith predict {path} --data FILE.jsonl --output answers.jsonl"
+
+
+def with_tunesmith(run: Run, task: Task) -> str:
+    """Lines of Python."""
+    return f"import tunesmith\n\nmodel = tunesmith.load({str(run.path)!r})\nanswer = model({_question(run, task)})"
+
+
+def with_transformers(run: Run, folder: str) -> str:
+    """Lines of Python without tunesmith.
+
+    Args:
+        run: finished run.
+        folder: folder of the model as the code shall name it.
+    """
+    manifest = run.manifest()
+    task, used = TASKS.get(manifest["used"]["task"]), manifest["used"]
+    if is_adapter(run.model):
+        return _with_peft(task, used["model"], folder) + _call(run, task)
+    if task.pipeline is None:
+        return _with_auto_class(task, folder) + _call(run, task)
+    call = f"{_given_to_pipeline(run, task)}, {task.pipeline.arguments(used['data']['max_length'])}"
+    return (
+        "from transformers import pipeline\n\n"
+        f"model = pipeline({json.dumps(task.pipeline.tag)}, model={folder!r})\nanswer = model({call})"
+    )
+
+
+def _several(run: Run, task: Task) -> list[str]:
+    """The columns of texts that the run reads together, such as two texts of a pair; empty for a single text."""
+    if not task.text_column:
+        return list(task.inputs)
+    chosen = run.manifest()["data"]["columns"]
+    texts = [c.name for c in task.columns if c.kind == "text" and not c.target and c.name in chosen]
+    return texts if len(texts) > 1 else []
+
+
+def _question(run: Run, task: Task) -> str:
+    """What a predictor is called with."""
+    names = _several(run, task)
+    return json.dumps({name: f"a {name}" for name in names} if names else task.example)
+
+
+def _given_to_pipeline(run: Run, task: Task) -> str:
+    if _several(run, task):
+        return _question(run, task)
+    if task.chat is not None:
+        return json.dumps([{"role": "user", "content": task.example}])
+    return json.dumps(task.example.replace("[MASK]", _mask_token(run)))
+
+
+def _mask_token(run: Run) -> str:
+    found = json.loads((run.model / "tokenizer_config.json").read_text(encoding="utf-8")).get("mask_token")
+    return str(found.get("content") if isinstance(found, dict) else found or "[MASK]")
+
+
+def _with_auto_class(task: Task, folder: str) -> str:
+    return (
+        f"from transformers import AutoTokenizer, {task.auto_class}\n\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({folder!r})\n"
+        f"model = {task.auto_class}.from_pretrained({folder!r})\n"
+    )
+
+
+def _with_peft(task: Task, base: str, folder: str) -> str:
+    return (
+        f"from peft import PeftModel\nfrom transformers import AutoConfig, AutoTokenizer, {task.auto_class}\n\n"
+        f"folder = {folder!r}\n"
+        "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
+        f'config = AutoConfig.from_pretrained(folder + "/{ADAPTED_CONFIG_FILE}")\n'
+        f"base = {task.auto_class}.from_pretrained({base!r}, config=config)\n"
+        "model = PeftModel.from_pretrained(base, folder)\n"
+    )
+
+
+def _call(run: Run, task: Task) -> str:
+    """From a text to the outputs, or to the generated text."""
+    if task.chat is not None:
+        messages = json.dumps([{"role": "user", "content": task.example}])
+        asked = f"tokenizer.apply_chat_template({messages}, add_generation_prompt=True, truncation=True"
+        read = f'inputs = {asked}, return_dict=True, return_tensors="pt")'
+    else:
+        texts = [f"a {name}" for name in _several(run, task)] or [task.example]
+        read = (
+            f'inputs = tokenizer({", ".join(map(json.dumps, texts))}, truncation=True, return_tensors="pt")'
+        )
+    if task.generation is None:
+        return f"{read}\noutputs = model(**inputs)"
+    return (
+        f"{read}\nwritten = model.generate(**inputs)\n"
+        "answer = tokenizer.decode(written[0], skip_special_tokens=True)"
+    )
+
+
+def usages(run: Run, task: Task) -> list[JsonObject]:
+    """Every way, with its title, for the report."""
+    return [
+        {"title": "On the command line", "code": with_command(run, task)},
+        {"title": "In Python", "code": with_tunesmith(run, task)},
+        {"title": "Without tunesmith", "code": with_transformers(run, str(run.model))},
+    ]

@@ -1,0 +1,37 @@
+import re
+
+import pytest
+
+from tunesmith.metrics import METRICS
+from tunesmith.reports.charts import learning_curves, scatter, smoothed
+
+EVENTS = [{"kind": "step", "step": i, "loss": 1 / i} for i in range(1, 9)] + [
+    {"kind": "validation", "step": 4, "accuracy": 0.8, "loss": 0.5},
+    {"kind": "validation", "step": 8, "accuracy": 0.9, "loss": 0.4},
+]
+
+
+def test_without_steps_there_is_no_chart():
+    assert learning_curves([], METRICS.get("accuracy"), 0) == []
+    assert len(learning_curves(EVENTS[:8], METRICS.get("accuracy"), 0)) == 1
+
+
+def test_curves_say_what_was_saved_in_the_unit_of_the_page():
+    charts = learning_curves(EVENTS, METRICS.get("accuracy"), 8)
+    assert charts == learning_curves(EVENTS, METRICS.get("accuracy"), 8)
+    assert "saved: 90.0 %" in charts[1]
+    assert re.search(r">8\d(\.\d)? %<", charts[1]), "the axis is in percent, too"
+    _, loss = learning_curves(EVENTS, METRICS.get("loss"), 8)
+    assert "lower is better" in loss
+    assert "saved: 0.400" in loss
+
+
+def test_a_chart_has_a_sentence_and_the_colours_of_the_page():
+    for chart in (*learning_curves(EVENTS, METRICS.get("accuracy"), 8), scatter([1.0, 2.0], [1.5, 2.5])):
+        assert re.match(r'<svg role="img" aria-label="[^"]{20,}"', chart)
+        assert "var(--ink)" in chart
+        assert not re.findall(r"(?:fill|stroke): #(?!000000|ffffff)\w{6}", chart)
+
+
+def test_smoothing_keeps_a_constant():
+    assert smoothed([2.0, 2.0, 2.0]) == pytest.approx([2.0, 2.0, 2.0])
