@@ -3,9 +3,9 @@
 Each task that can read the rows, and that they look like (`Task.resembles`), makes a claim on the columns that it
 reads. The rules, in this order:
 
-1. A claim on a part of what another claim takes is out: with a label, a text is not a plain one.
+1. A claim on a part of what another claim takes is out: with a label, a text is no plain one.
 2. Of several claims on the same columns, the one that knows them best stays: a format that it recognises comes
-   before the task's own names for its columns, these before usual names, and these before values of the right kind.
+   before own names of columns, these before usual names, and these before values of the right kind.
 3. Columns that are known by their names come before columns that are known by their values alone.
 
 What is then left must be one task. Otherwise the guess would be the toss of a coin, and the user is asked.
