@@ -13,7 +13,8 @@ def test_train_with_options_and_overrides(tunesmith, tiny_model, tiny_files, tmp
         "train", "--task", "text-classification", "--model", tiny_model, "--data", tiny_files["train"],
         "--validation", "0.2", "--test", tiny_files["test"], "--column", "text=text",
         "--column", "label=label",
-        "--output-dir", tmp_path / "run", "train.method=probe", "evaluate.bootstrap_samples=100", "val_set_size=0.2",
+        "--output-dir", tmp_path / "run", "train.method=probe", "evaluate.bootstrap_samples=100",
+        "val_set_size=0.2",
     ]  # fmt: skip
     done = tunesmith(*arguments)
     assert done.code == 0, done.err
