@@ -23,7 +23,7 @@ from tunesmith.pipeline import probe as probe_phase
 from tunesmith.pipeline import training as training_phases
 from tunesmith.recipe import Recipe
 from tunesmith.testing.listeners import Recorder, at_step, raising
-from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
+from tunesmith.testing.tiny import as_probe, tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.training import probe
 
 ROWS = {"train": 160, "validation": 40, "test": 60}
@@ -73,7 +73,8 @@ def passes(monkeypatch):
 
 
 def train(recipe, folder, listener=None, **how):
-    recipe = recipe.replace(train=how).model_copy(update={"output_dir": str(folder)})
+    recipe = as_probe(recipe, **how) if how.get("method") == "probe" else recipe.replace(train=how)
+    recipe = recipe.model_copy(update={"output_dir": str(folder)})
     return pipeline.train(recipe, listeners=[listener or Recorder()])
 
 
@@ -146,7 +147,7 @@ def passes_of_the_memory_estimate(recipe, tmp_path, passes):
 
 
 def test_with_a_probe_every_text_goes_through_the_model_once(recipe, tmp_path, passes):
-    run = train(recipe, tmp_path / "probe", method="probe", freeze_layers=0)
+    run = train(recipe, tmp_path / "probe", method="probe")
     in_all = passes["texts"]
     Predictor.from_run(run.path)  # the saved model is tried out before it is scored, too
     tried = passes["texts"] - in_all
@@ -155,7 +156,7 @@ def test_with_a_probe_every_text_goes_through_the_model_once(recipe, tmp_path, p
 
 
 def test_a_probe_is_scored_as_the_saved_model_answers(recipe, tiny_files, tmp_path):
-    run = train(recipe.replace(train={"bf16": True}), tmp_path / "probe", method="probe", freeze_layers=0)
+    run = train(recipe.replace(train={"bf16": True}), tmp_path / "probe", method="probe")
     again = pipeline.evaluate(run.path, [str(tiny_files["test"])])
     ours, theirs = run.metrics["splits"]["test"], again["splits"]["test"]
     assert {name: s["value"] for name, s in ours.items()} == {name: s["value"] for name, s in theirs.items()}
@@ -223,7 +224,6 @@ def test_the_need_of_disk_is_told_before_and_too_little_is_a_notice(recipe, tmp_
     [
         ({"freeze_layers": 0}, "no layer is frozen"),
         ({"neftune_noise_alpha": 5.0}, "neftune_noise_alpha"),
-        ({"method": "probe"}, "a probe reads each text only once"),
     ],
 )
 def test_asked_for_where_it_cannot_be_is_an_error_and_auto_a_notice(recipe, tmp_path, how, reason):

@@ -21,7 +21,7 @@ from tunesmith.events import Failed, Finished
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.testing.listeners import Recorder, at_step, raising
-from tunesmith.testing.tiny import tiny_rows, write_rows
+from tunesmith.testing.tiny import as_probe, tiny_rows, write_rows
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -35,7 +35,8 @@ def assert_same_weights(one: Run, other: Run) -> None:
 
 
 def with_train(recipe: Recipe, output_dir: Path, **train) -> Recipe:
-    return recipe.replace(train=train).model_copy(update={"output_dir": str(output_dir)})
+    recipe = as_probe(recipe, **train) if train.get("method") == "probe" else recipe.replace(train=train)
+    return recipe.model_copy(update={"output_dir": str(output_dir)})
 
 
 def test_a_run_folder_holds_what_the_contract_says(finished_run):
@@ -234,9 +235,9 @@ def test_force_clears_the_run_and_nothing_else(tiny_recipe, tmp_path):
     run = pipeline.train(with_train(tiny_recipe, tmp_path / "run", method="probe"))
     (run.path / "notes.txt").write_text("mine")
     again = pipeline.train(
-        with_train(tiny_recipe, tmp_path / "run", method="probe", freeze_layers=1), force=True
+        with_train(tiny_recipe, tmp_path / "run", method="probe", pooling="mean"), force=True
     )
-    assert again.recipe().train.freeze_layers == 1
+    assert again.recipe().train.pooling == "mean"
     assert (run.path / "notes.txt").read_text() == "mine"
 
 
@@ -272,7 +273,7 @@ def test_force_does_not_clear_a_folder_that_is_being_written_to(tiny_recipe, tmp
     run = pipeline.train(with_train(tiny_recipe, tmp_path / "run", method="probe"))
     before = run.metrics_file.read_text()
     with run.locked(), pytest.raises(RunError, match="another process"):
-        pipeline.train(with_train(tiny_recipe, tmp_path / "run", method="probe", freeze_layers=1), force=True)
+        pipeline.train(with_train(tiny_recipe, tmp_path / "run", method="probe", pooling="mean"), force=True)
     assert run.metrics_file.read_text() == before
 
 

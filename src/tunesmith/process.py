@@ -57,6 +57,14 @@ def set_process_options() -> None:
     _keep_freed_memory()
 
 
+def is_offline() -> bool:
+    """Whether the Hub is ruled out by `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`."""
+    return any(
+        os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    )
+
+
 def _threads_spin() -> bool:
     """Whether a waiting thread of OpenMP spins as long as GNU's library lets it: nobody has set anything else.
 

@@ -71,7 +71,7 @@ def column_that_does_not_exist(tmp, model):
 
 
 def column_of_no_task(tmp, model):
-    return ["train", "--data", csv(tmp), "--column", "texte=text"], "has no column `texte`", "`text`"
+    return ["train", "--data", csv(tmp), "--column", "texte=text"], "no task has a column `texte`", "`text`"
 
 
 def misspelt_recipe_key(tmp, model):
@@ -92,8 +92,8 @@ def value_out_of_bounds(tmp, model):
     return ["train", "--data", csv(tmp), "lr=-1"], "a number above 0 and at most 1", "got -1"
 
 
-def recipe_that_is_a_folder(tmp, model):
-    return ["train", tmp], "must be a YAML file", "is a folder"
+def folder_without_data(tmp, model):
+    return ["train", tmp], "holds no `LABEL/*.txt` files", "name the data files"
 
 
 def model_directory_without_model(tmp, model):
@@ -149,7 +149,7 @@ def a_word_file(tmp, model):
 CASES = [
     missing_file, empty_file, header_only, one_class_only, label_only_in_test, binary_file, wrong_encoding,
     one_row_file, two_rows, column_that_does_not_exist, column_of_no_task, misspelt_recipe_key,
-    misspelt_override, value_out_of_bounds, recipe_that_is_a_folder, model_directory_without_model,
+    misspelt_override, value_out_of_bounds, folder_without_data, model_directory_without_model,
     model_that_is_nowhere,
     pickled_model, unknown_task, unknown_method, output_folder_of_something_else, predicting_without_a_run,
     too_few_fields, a_word_file,

@@ -10,9 +10,8 @@ from tunesmith.inference.streaming import (
     predict_rows,
     rows_of_files,
     rows_of_lines,
-    write_csv,
-    write_json_lines,
 )
+from tunesmith.inference.writing import write_csv, write_json_lines
 from tunesmith.tasks import TASKS
 from tunesmith.testing.tiny import tiny_rows, write_rows
 

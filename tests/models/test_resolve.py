@@ -5,7 +5,8 @@ import pytest
 
 from tunesmith.errors import ModelError
 from tunesmith.models.packaged import PACKAGED, PackagedModel, packaged_folder
-from tunesmith.models.resolve import is_offline, resolve_model
+from tunesmith.models.resolve import resolve_model
+from tunesmith.process import is_offline
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 

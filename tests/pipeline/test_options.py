@@ -1,9 +1,10 @@
 import pytest
 
+from tunesmith.effects import METHODS_OF, OPTIONAL
 from tunesmith.errors import RecipeError
 from tunesmith.pipeline.options import refuse_options_without_effect
-from tunesmith.recipe import Recipe
-from tunesmith.tasks import TASKS, LinearProbe, Packing, Task, Windows
+from tunesmith.recipe import METHODS, Recipe, TrainRecipe
+from tunesmith.tasks import TASKS, LinearProbe, Packing, Pooling, Task, Windows
 
 
 class Bare(Task, abstract=True):
@@ -67,3 +68,45 @@ def test_the_defaults_are_for_every_task(name):
 @pytest.mark.parametrize("name", TASKS.names())
 def test_a_task_supports_what_there_is(name):
     assert set(TASKS.get(name).supported_options) <= set(SPECIAL)
+
+
+class Everything(Bare, abstract=True):
+    """Supports whatever a task can."""
+
+    windows, probe, packing, pooling = Windows(), LinearProbe(), Packing(), Pooling()
+    supported_options = OPTIONAL
+
+
+VALUES = {
+    "method": None, "pooling": "first", "head_start": False, "freeze_layers": 1, "cache_frozen_layers": False,
+    "freeze_embeddings": True, "freeze": ["*.bias"], "layer_lr_decay": 0.9, "lora_r": 4, "lora_alpha": 8.0,
+    "lora_dropout": 0.2, "lora_target_modules": ["query"], "use_dora": True, "use_rslora": True,
+    "num_train_epochs": 2.0, "max_steps": 5, "learning_rate": 1e-4, "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.2, "weight_decay": 0.1, "max_grad_norm": 2.0, "tokens_per_batch": 100,
+    "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "tokens_per_micro_batch": 50,
+    "gradient_checkpointing": True, "bf16": False, "acceleration": False, "neftune_noise_alpha": 5.0,
+    "eval_steps": 2, "save_steps": 2, "logging_steps": 2, "early_stopping_patience": 2, **SPECIAL,
+}  # fmt: skip
+"""Another value than the default for every key of `train`."""
+
+
+def test_the_table_names_every_key_of_train():
+    assert set(METHODS_OF) == set(TrainRecipe.model_fields) == set(VALUES)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("key", [key for key in VALUES if key != "method"])
+def test_every_key_is_used_by_a_method_or_refused(key, method):
+    train = {key: VALUES[key], "method": method}
+    if method in METHODS_OF[key]:
+        recipe = Recipe.model_validate({"data": {"train": ["a"]}, "train": train})
+        refuse_options_without_effect(Everything(), recipe)
+    else:
+        assert f"train.{key} has no effect on" in refused(Everything(), train=train)
+
+
+def test_all_keys_without_effect_are_named_at_once():
+    message = refused(Everything(), train={"method": "probe", "num_train_epochs": 3, "learning_rate": 1e-3})
+    assert "2 values have no effect" in message
+    assert "train.num_train_epochs has no effect on a probe" in message
+    assert "train.learning_rate has no effect on a probe" in message

@@ -20,9 +20,7 @@ from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.tasks import RowError
 from tunesmith.testing.listeners import Recorder
-from tunesmith.testing.tiny import tiny_rows, write_rows
-
-PROBE = {"method": "probe", "max_steps": None, "head_start": True}
+from tunesmith.testing.tiny import as_probe, tiny_rows, write_rows
 
 
 def a_recipe(model, folder: Path, file: Path | str, **data) -> Recipe:
@@ -56,7 +54,7 @@ def body_run(tiny_model, tmp_path_factory) -> Run:
         two_texts(folder, "train.csv", 120, 1),
         columns={"text": "body", "label": "mood"},
     )
-    return pipeline.train(recipe.replace(train={"max_steps": None, "method": "probe", "head_start": True}))
+    return pipeline.train(as_probe(recipe))
 
 
 def predicted(run, file, named=None, **how):
@@ -116,7 +114,7 @@ def pair_run(tiny_model, tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("pairs")
     rows = [{"text": r["text"], "hypothesis": "the dog is old", "label": r["label"]} for r in tiny_rows(60)]
     file = write_rows(folder / "train.csv", rows)
-    return pipeline.train(a_recipe(tiny_model, folder / "run", file).replace(train=PROBE))
+    return pipeline.train(as_probe(a_recipe(tiny_model, folder / "run", file)))
 
 
 def test_an_optional_input_of_the_training_is_required_afterwards(pair_run, tmp_path):
@@ -217,7 +215,7 @@ def test_a_run_does_not_resume_with_another_base_model(own_model, tiny_files, tm
 def test_another_version_of_what_decides_the_result_is_reported_on_resuming(
     tiny_model, tiny_files, tmp_path, monkeypatch, package
 ):
-    recipe = a_recipe(tiny_model, tmp_path / "run", tiny_files["train"]).replace(train=PROBE)
+    recipe = as_probe(a_recipe(tiny_model, tmp_path / "run", tiny_files["train"]))
     run = pipeline.train(recipe)
     versions = run.manifest()["versions"]
     run.update_manifest(finished=False, versions={**versions, package: "0.0.1"})

@@ -29,7 +29,7 @@ from tunesmith.tasks import (
     RowError,
     point_scores,
 )
-from tunesmith.testing.tiny import write_rows
+from tunesmith.testing.tiny import as_probe, write_rows
 
 TASK = TASKS.get("multi-label-classification")
 TARGETS = {"labels": ["a", "b", "c"]}
@@ -422,9 +422,7 @@ def test_the_same_recipe_twice_gives_the_same_bits(run, recipe, tmp_path):
 
 
 def test_the_probe_alone(recipe, tmp_path):
-    run = pipeline.train(
-        recipe.replace(train={"method": "probe"}).model_copy(update={"output_dir": str(tmp_path / "probe")})
-    )
+    run = pipeline.train(as_probe(recipe).model_copy(update={"output_dir": str(tmp_path / "probe")}))
     metrics = run.metrics
     assert metrics["primary"]["value"] > metrics["baselines"]["all_frequent"]["f1_micro"]
     assert metrics["baselines"]["probe"]["f1_micro"] == metrics["primary"]["value"]

@@ -16,7 +16,7 @@ from tunesmith.models.resolve import resolve_model
 from tunesmith.models.saving import save_model
 from tunesmith.recipe import Recipe
 from tunesmith.tasks import PLAIN_LOSS, TASKS, EncodeOptions, EvalPredictions, RowError, point_scores
-from tunesmith.testing.tiny import tiny_rows, write_rows
+from tunesmith.testing.tiny import as_probe, tiny_rows, write_rows
 
 TASK = TASKS.get("text-regression")
 TARGETS = {"mean": 3.0, "deviation": 2.0}
@@ -217,7 +217,7 @@ def test_the_unit_of_the_data_changes_nothing(run, make_recipe, unit, centre):
 
 
 def test_the_probe_alone(make_recipe):
-    run = pipeline.train(make_recipe("probe", method="probe"))
+    run = pipeline.train(as_probe(make_recipe("probe")))
     metrics = run.metrics
     assert metrics["primary"]["value"] > 0.5
     assert metrics["baselines"]["probe"]["pearson"] == metrics["primary"]["value"]

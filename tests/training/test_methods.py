@@ -14,13 +14,15 @@ from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
 from tunesmith.recipe import Recipe
 from tunesmith.tasks import TASKS
+from tunesmith.testing.tiny import as_probe
 
 TASK = TASKS.get("text-classification")
 TEXTS = ["the cat is red", "a dog is here", "old new big blue"]
 
 
 def trained(recipe: Recipe, **train):
-    return pipeline.train(recipe.replace(train=train, evaluate={"baselines": False}))
+    recipe = as_probe(recipe, **train) if train.get("method") == "probe" else recipe.replace(train=train)
+    return pipeline.train(recipe.replace(evaluate={"baselines": False}))
 
 
 def checkpoint(run) -> dict[str, torch.Tensor]:

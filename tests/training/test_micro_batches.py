@@ -23,7 +23,7 @@ from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.tasks import PLAIN_LOSS, TASKS, EncodeOptions
 from tunesmith.testing.listeners import Recorder
-from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
+from tunesmith.testing.tiny import as_probe, tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.training.micro_batches import choose_micro_batch, measure_training
 from tunesmith.training.plan import BatchSize, Plan
 
@@ -248,7 +248,7 @@ def test_a_run_with_checkpointing_learns_the_same(still_recipe, tmp_path, method
 
 def test_a_probe_has_no_use_for_it(tiny_recipe):
     with pytest.raises(RecipeError, match=r"train\.gradient_checkpointing has no effect on a probe"):
-        pipeline.train(tiny_recipe.replace(train={"method": "probe", "gradient_checkpointing": True}))
+        pipeline.train(as_probe(tiny_recipe, gradient_checkpointing=True))
 
 
 def test_the_end_of_a_text_stays_where_memory_is_measured():

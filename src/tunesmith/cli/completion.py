@@ -15,3 +15,10 @@ def complete_methods(incomplete: str) -> list[str]:
     from tunesmith.recipe import METHODS
 
     return [name for name in METHODS if name.startswith(incomplete)]
+
+
+def complete_formats(incomplete: str) -> list[str]:
+    """Names of formats of predictions that begin so."""
+    from tunesmith.inference.writing import FORMATS
+
+    return [name for name in FORMATS if name.startswith(incomplete)]

@@ -3,9 +3,9 @@
 Each task that can read the rows, and that they look like (`Task.resembles`), makes a claim on the columns that it
 reads. The rules, in this order:
 
-1. A claim on a part of what another claim takes is out: with a label, a text is not a plain one.
+1. A claim on a part of what another claim takes is out: with a label, a text is no plain one.
 2. Of several claims on the same columns, the one that knows them best stays: a format that it recognises comes
-   before the task's own names for its columns, these before usual names, and these before values of the right kind.
+   before own names of columns, these before usual names, and these before values of the right kind.
 3. Columns that are known by their names come before columns that are known by their values alone.
 
 What is then left must be one task. Otherwise the guess would be the toss of a coin, and the user is asked.
@@ -24,7 +24,7 @@ from tunesmith.data.reading import read_rows, read_sample, source_name
 from tunesmith.data.roles import readings_of, refuse_roles
 from tunesmith.errors import DataError, UserError, did_you_mean
 from tunesmith.recipe import DataRecipe, Recipe
-from tunesmith.tasks import TASKS, RowError, Task, Values
+from tunesmith.tasks import TASKS, Column, RowError, Task, Values
 
 if TYPE_CHECKING:
     from tunesmith.data.columns import View
@@ -173,8 +173,11 @@ def _claim(task: Task, sample: Sequence[Values], named: Values, roles: Values) -
     found = recognised(task, header_of(sample), sample) if "rows" in view.chosen else None
     if found is not None:
         return Claim(task, frozenset(found.columns), _FORMAT, view.chosen)
+    strengths = _strengths(task, view.chosen, named)
+    if not strengths or (has_alternatives(task) and max(strengths) == _KIND):
+        return None  # columns that are not required are known by their names alone
     columns = frozenset(name for part in view.chosen.values() for name in part.split(", "))
-    return Claim(task, columns, _strength(task, view.chosen, named), view.chosen)
+    return Claim(task, columns, min(strengths), view.chosen)
 
 
 def _read(task: Task, sample: Sequence[Values], view: View) -> list[JsonObject]:
@@ -192,20 +195,19 @@ def _by_column(rows: Sequence[JsonObject]) -> Values:
     return {name: [row.get(name) for row in rows] for name in dict.fromkeys(n for row in rows for n in row)}
 
 
-def _strength(task: Task, chosen: Mapping[str, str], named: Values) -> int:
-    """How the least certain of the columns was found; one that the user named for a task is certain."""
-    return min(
-        (
-            _OWN_NAME
-            if column.name in named or _same(theirs, column.name)
-            else _USUAL_NAME
-            if any(_same(theirs, alias) for alias in column.aliases)
-            else _KIND
-            for column in task.columns
-            if (theirs := chosen.get(column.name)) and (column.required or has_alternatives(task))
-        ),
-        default=_KIND,
-    )
+def _strengths(task: Task, chosen: Mapping[str, str], named: Values) -> list[int]:
+    """How each column that counts was found; one that the user named for a task is certain."""
+    return [
+        _OWN_NAME if column.name in named else _strength(column, chosen[column.name])
+        for column in task.columns
+        if column.name in chosen and (column.required or has_alternatives(task))
+    ]
+
+
+def _strength(column: Column, theirs: str) -> int:
+    if _same(theirs, column.name):
+        return _OWN_NAME
+    return _USUAL_NAME if any(_same(theirs, alias) for alias in column.aliases) else _KIND
 
 
 def _same(theirs: str, name: str) -> bool:

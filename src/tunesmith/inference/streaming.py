@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import os
-import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from tunesmith.data.columns import View
 from tunesmith.data.examples import distinct_names
@@ -25,14 +22,18 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
 _SAMPLE_ROWS = 500
-_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
 
 Source = Iterable[tuple[str, Row]]
 
 
-def rows_of_files(sources: Sequence[str]) -> Source:
-    """The rows of several files, one after the other."""
-    return itertools.chain.from_iterable(read_rows(source) for source in sources)
+def rows_of_files(sources: Sequence[str], notices: list[str] | None = None) -> Source:
+    """The rows of several files, one after the other.
+
+    Args:
+        sources: files, folders or Hub names.
+        notices: list to which notices for the user are appended while the rows are read.
+    """
+    return itertools.chain.from_iterable(read_rows(source, notices) for source in sources)
 
 
 def names_of_files(sources: Sequence[str]) -> dict[str, str]:
@@ -177,59 +178,3 @@ def _answers(predictor: Predictor, rows: list[JsonObject]) -> list[Prediction | 
 
 def _shown(task: Task, row: JsonObject) -> JsonObject:
     return {name: value for name, value in row.items() if name in task.shown}
-
-
-def write_json_lines(lines: Iterable[JsonObject], handle: IO[str]) -> int:
-    """Writes lines at once, and returns their number."""
-    count = 0
-    for line in lines:
-        handle.write(json.dumps(line, ensure_ascii=False) + "\n")
-        count += 1
-    return count
-
-
-def write_csv(lines: Iterable[JsonObject], handle: IO[str]) -> int:
-    """Writes lines as CSV with one header; nested values as JSON, formulas as text.
-
-    A column may first occur in any line, but the header comes first, so the lines wait in an unnamed file.
-    """
-    header = dict.fromkeys(["row"])
-    count = 0
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass") as waiting:
-        for line in lines:
-            header |= dict.fromkeys(line)
-            waiting.write(json.dumps(line, ensure_ascii=False) + "\n")
-            count += 1
-        waiting.seek(0)
-        last = dict.fromkeys(["truncated", "error"])
-        names = [*(name for name in header if name not in last), *last]
-        writer = csv.DictWriter(_LineEnds(handle), names, lineterminator="\r\n")
-        writer.writeheader()
-        writer.writerows({key: _cell(value) for key, value in json.loads(line).items()} for line in waiting)
-    return count
-
-
-class _LineEnds:
-    """Ends rows with only a line feed; the csv module quotes a carriage return only if rows end with one too.
-
-    Args:
-        handle: file to write to.
-    """
-
-    def __init__(self, handle: IO[str]) -> None:
-        self._handle = handle
-
-    def write(self, row: str) -> int:
-        """Writes one row."""
-        return self._handle.write(row.removesuffix("\r\n") + "\n")
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, (list, dict)):
-        return json.dumps(value, ensure_ascii=False)
-    return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
-
-
-def _is_formula(text: str) -> bool:
-    """Whether a spreadsheet would compute a cell or run a command: the rule of OWASP's CSV injection page."""
-    return text.startswith(("=", "+", "-", "@", "\t", "\r")) and not _NUMBER.fullmatch(text)

@@ -8,7 +8,7 @@ pickled weights file can run any code when it is read, and both are refused with
 from __future__ import annotations
 
 import json
-import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from tunesmith._telemetry import import_huggingface_hub
 from tunesmith.errors import ModelError
 from tunesmith.models.packaged import how_to_install, packaged_folder
+from tunesmith.process import is_offline
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -89,16 +90,16 @@ def resolve_model(name: str) -> ModelFiles:
     raise ModelError(
         f"the model `{name}` is nowhere to be found:\n{listed}",
         remedy=f"{how_to_install(name)}Give a folder with config.json and model.safetensors, or a Hub id with the "
-        "Hub in reach.",
+        "Hub in reach." + (_DOWNLOAD.format(name=name) if _is_hub_id(name) else ""),
     )
 
 
-def is_offline() -> bool:
-    """Whether the Hub is ruled out by `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`."""
-    return any(
-        os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}
-        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    )
+_DOWNLOAD = " To have it here, `hf download {name}` where the network is, without HF_HUB_OFFLINE."
+
+
+def _is_hub_id(name: str) -> bool:
+    """Whether a name could be that of a model on the Hub, and no path."""
+    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", name)) and not name.startswith(".")
 
 
 def _from_cache(name: str) -> tuple[Path | None, str]:

@@ -95,6 +95,8 @@ def _read(
         ),
     )
     n_rows = len(reading.examples)
+    for notice in reading.notices:
+        events.warn(notice)
     refuse_invalid_rows(reading.invalid_rows, n_rows, remedy="Fix them, or take them out of the file.")
     events.note(f"{n_rows:,} rows")
     if notice := notice_of_groups(reading.examples, group_by):

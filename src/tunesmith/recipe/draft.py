@@ -242,7 +242,7 @@ class RecipeDraft:
             return RecipeError(fault, location=location, remedy=remedy or _ALL_KEYS)
         listed = "\n".join(
             f"  - {f'{location}: ' if location else ''}{fault}{f' {remedy}' if remedy else ''}"
-            for fault, (location, remedy) in found.items()
+            for fault, (location, remedy) in sorted(found.items(), key=lambda one: _line(one[1][0]))
         )
         return RecipeError(f"{len(found)} values of the recipe are wrong:\n{listed}", remedy=_ALL_KEYS)
 
@@ -272,6 +272,12 @@ class RecipeDraft:
         while key and key not in self.places:
             key = key.rpartition(".")[0]
         return self.places.get(key, "")
+
+
+def _line(location: str) -> int:
+    """The line of a location, for the order of problems; those of arguments come first."""
+    number = location.rpartition(", line ")[2]
+    return int(number) if number.isdigit() else 0
 
 
 def _relative_to(base: Path, value: object) -> object:

@@ -50,8 +50,8 @@ def differing_keys(recipe: Recipe, manifest: JsonObject, *, has_same_data: bool)
 
 
 def _differences(then: JsonObject, now: JsonObject, keys: set[str], movable: frozenset[str]) -> list[str]:
-    before, after = _by_key(then), _by_key(now)
-    defaults = _by_key(_dump(Recipe.model_validate({"data": {"train": ["-"]}})))
+    before, after = values_by_key(then), values_by_key(now)
+    defaults = values_by_key(_dump(Recipe.model_validate({"data": {"train": ["-"]}})))
     pairs = {key: (before.get(key, defaults[key]), value) for key, value in after.items() if key in keys}
     return [key for key, (a, b) in pairs.items() if a != b and not (key in movable and _has_moved_only(a, b))]
 
@@ -61,8 +61,8 @@ def _dump(recipe: Recipe) -> JsonObject:
     return dumped
 
 
-def _by_key(recipe: JsonObject) -> JsonObject:
-    """Values by dotted key."""
+def values_by_key(recipe: JsonObject) -> JsonObject:
+    """The values of a recipe, as JSON, by dotted key."""
     found: JsonObject = {}
     for name, value in recipe.items():
         found |= (

@@ -22,6 +22,7 @@ from tunesmith.errors import RunError
 
 LOCK_FILE = ".lock"
 _ATTEMPTS = 1000
+_HELD = (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN)
 _WORLD_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
@@ -46,6 +47,23 @@ def locked(folder: Path) -> Iterator[None]:
             if is_new:
                 folder.rmdir()
         os.close(descriptor)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds a folder; nothing is made or changed."""
+    import fcntl
+
+    try:
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in _HELD
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def refuse_several_processes() -> None:
@@ -109,7 +127,7 @@ def _lock_or_refuse(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN):
+        if error.errno not in _HELD:
             raise RunError(
                 f"`{folder}` cannot be locked against other processes: {error.strerror}.",
                 remedy="Choose an `output_dir` on another file system.",

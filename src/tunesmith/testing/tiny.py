@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunesmith.effects import not_for_method
+from tunesmith.recipe import Recipe
 from tunesmith.testing.tiny_tasks import TINY_TASKS, Question, Row, TinyTask
 from tunesmith.testing.tiny_words import ANIMALS, COLOURS, FILLERS
 
@@ -287,3 +289,11 @@ def write_rows(path: Path, rows: Sequence[JsonObject]) -> Path:
             writer.writeheader()
             writer.writerows(rows)
     return path
+
+
+def as_probe(recipe: Recipe, **train: object) -> Recipe:
+    """A recipe with `method: probe`, without what a probe does not use."""
+    tree = recipe.model_dump(mode="json", exclude_unset=True)
+    unused = {key.removeprefix("train.") for key in not_for_method("probe")}
+    kept = {key: value for key, value in tree.get("train", {}).items() if key not in unused}
+    return Recipe.model_validate({**tree, "train": {**kept, **train, "method": "probe"}})

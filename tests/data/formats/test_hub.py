@@ -1,12 +1,29 @@
+import time
+
 import pytest
 
+from tunesmith.data.formats import hub
 from tunesmith.data.reading import fingerprint_of, read_rows, source_files, source_name
 from tunesmith.errors import DataError
 
 
 def test_a_data_set_that_is_out_of_reach_says_so():
-    with pytest.raises(DataError, match="the Hub data set `nobody/nothing` cannot be loaded"):
+    with pytest.raises(
+        DataError, match="the Hub data set `nobody/nothing` is not in the local cache, and the Hub"
+    ):
         list(read_rows("hub:nobody/nothing"))
+
+
+def test_a_hub_that_does_not_answer_is_given_up_at_once(monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    began = time.monotonic()
+    with pytest.raises(DataError, match="the Hub cannot be reached") as caught:
+        list(read_rows("hub:nobody/nothing"))
+    assert time.monotonic() - began < 10
+    assert "save_to_disk" in caught.value.remedy
 
 
 def test_class_labels_come_as_names(monkeypatch):
@@ -17,6 +34,7 @@ def test_class_labels_come_as_names(monkeypatch):
     )
     table = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features)
     asked = {}
+    monkeypatch.setattr(hub, "_refuse_unreachable", lambda name: None)
     monkeypatch.setattr(datasets, "load_dataset", lambda name, **how: asked.update(name=name, **how) or table)
     found = list(read_rows("hub:some/set:test"))
     assert [row.values for _, row in found] == [{"text": "a", "label": "pos"}, {"text": "b", "label": "neg"}]

@@ -7,14 +7,23 @@ from typing import Optional
 
 import typer
 
-from tunesmith.cli.arguments import COLUMN, FORCE, JSON, RUN, parse_columns
+from tunesmith.cli.arguments import COLUMN, DATA, FORCE, JSON, OUTPUT, RUN, parse_columns
+
+EXAMPLES = (
+    "tunesmith evaluate runs/reviews --data new.csv",
+    "tunesmith evaluate runs/reviews --data new.csv --column label=stars --output scores.json",
+)
 
 
 def verb(
     run: str = RUN,
-    data: list[str] = typer.Option(..., "--data", help="A file of rows with labels. Repeatable."),
+    data: list[str] = typer.Option(
+        ..., "--data", help="A file of rows with labels. Repeatable.", rich_help_panel=DATA
+    ),
     column: list[str] = COLUMN,
-    output: Optional[Path] = typer.Option(None, help="Also write the metrics to this JSON file."),
+    output: Optional[Path] = typer.Option(
+        None, "--output", "-o", help="Also write the metrics to this JSON file.", rich_help_panel=OUTPUT
+    ),
     force: bool = FORCE,
     as_json: bool = JSON,
 ) -> None:

@@ -3,35 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Optional
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
 from tunesmith.cli.arguments import JSON
+from tunesmith.errors import RecipeError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
     from tunesmith.errors import PluginError
     from tunesmith.registry import Registry
+    from tunesmith.run.history import Entry
     from tunesmith.tasks import Task
     from tunesmith.types import JsonObject
 
-_Kind = Literal[
-    "tasks", "methods", "metrics", "baselines", "exporters", "formats", "packaged-models", "verbs"
-]
+EXAMPLES = ("tunesmith list", "tunesmith list tasks", "tunesmith list runs")
+
+_RUNS = "runs"
+
+
+def _complete_kinds(incomplete: str) -> list[str]:
+    """Names of what can be listed that begin so."""
+    return [kind for kind in (_RUNS, *_fixed(), *_registries()) if kind.startswith(incomplete)]
 
 
 def verb(
-    kind: Optional[_Kind] = typer.Argument(None, help="What to list; everything, if it is left out."),
+    kind: Optional[str] = typer.Argument(
+        None,
+        help="What to list: runs, tasks, methods, metrics, baselines, exporters, formats, packaged-models or "
+        "verbs. Everything but the runs, if it is left out.",
+        autocompletion=_complete_kinds,
+    ),
+    folder: Optional[Path] = typer.Argument(
+        None, metavar="[DIR]", help="For runs: the folder that holds them.  [default: runs]"
+    ),
     as_json: bool = JSON,
 ) -> None:
-    """Show what there is: tasks, metrics, formats, ….
+    """Show what there is: runs, tasks, metrics, formats, ….
 
     KIND names what is shown in detail. An entry that an installed package adds is shown with the name and
     version of the package.
+
+    For runs, the table has the scores of each run, its parent, and what its recipe changed against the parent: the
+    run whose model it began from, or else the previous run of the same task on the same data.
     """
     from tunesmith.cli.output import print_json, print_line
 
-    if as_json:
+    _refuse_unknown(kind, folder)
+    if kind == _RUNS:
+        _list_runs(folder or Path("runs"), as_json)
+    elif as_json:
         print_json(_as_json(kind))
     elif kind:
         _print_one(kind)
@@ -41,6 +63,53 @@ def verb(
         for each in (*_fixed(), *_registries()):
             if each != "tasks":
                 print_line(f"{_TITLES.get(each, each)}: {', '.join(_names_with_origins(each))}")
+
+
+def _refuse_unknown(kind: str | None, folder: Path | None) -> None:
+    kinds = (_RUNS, *_fixed(), *_registries())
+    if kind is not None and kind not in kinds:
+        raise UnknownNameError(f"`{kind}` is nothing that can be listed.", remedy=did_you_mean(kind, kinds))
+    if folder is not None and kind != _RUNS:
+        raise RecipeError(f"a folder has no effect on `list {kind}`.", remedy=f"Leave `{folder}` out.")
+
+
+def _list_runs(folder: Path, as_json: bool) -> None:
+    from tunesmith.cli.output import print_json, print_line, print_table
+    from tunesmith.run.history import runs_in
+
+    entries = runs_in(folder)
+    if as_json:
+        print_json({"runs": [entry.to_json() for entry in entries]})
+    elif not entries:
+        print_line(f"no runs in {folder}; `tunesmith train reviews.csv` makes one")
+    else:
+        rows = [_cells(entry) for entry in entries]
+        print_table(["run", "state", "task", "score", "interval", "parent", "changed"], rows)
+
+
+def _cells(entry: Entry) -> list[str]:
+    primary = entry.primary
+    is_scored = {"name", "split", "value", "low", "high"} <= set(primary)
+    return [
+        str(entry.path),
+        entry.state,
+        entry.task,
+        f"{primary['name']} {primary['value']:.4f} ({primary['split']})" if is_scored else "",
+        f"{primary['low']:.4f} to {primary['high']:.4f}" if is_scored else "",
+        f"{entry.parent} ({_PARENTS[entry.parent_kind]})" if entry.parent else "",
+        entry.problem or ", ".join(f"{key}={_short(now)}" for key, (_, now) in entry.changed.items()),
+    ]
+
+
+_PARENTS = {"model": "its model", "data": "same data", "": ""}
+_LONGEST_VALUE = 40
+
+
+def _short(value: object) -> str:
+    from tunesmith.recipe import yaml_value
+
+    text = yaml_value(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
 
 
 def _print_one(kind: str) -> None:
