@@ -77,6 +77,8 @@ def _usage(task: Task, used: JsonObject, *, adapted: bool) -> str:
             f"base = {task.auto_class}.from_pretrained({used['model']!r})\n"
             'model = PeftModel.from_pretrained(base, "PATH/TO/THIS/FOLDER")'
         )
+    if task.pipeline is not None and task.pipeline.code:
+        return task.pipeline.code
     if task.pipeline is not None:
         call = ", ".join(filter(None, ('"a text"', task.pipeline.arguments)))
         return (

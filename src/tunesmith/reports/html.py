@@ -64,7 +64,9 @@ def _facts(run: Run) -> JsonObject:
         "primary": primary,
         "recipe": manifest["used"],
         "compared": _compared(metrics),
-        "chart": curves(run.events(), best_metric(task, manifest["label_schema"])[0], metrics["train"]["best_step"]),
+        "chart": curves(
+            run.events(), best_metric(task, manifest["label_schema"])[0], metrics["train"]["best_step"]
+        ),
         "scatter": scatter(**metrics["details"]["scatter"]) if "scatter" in metrics["details"] else "",
         "classes": _classes(metrics["details"]),
         "confusion": _confusion(metrics["details"]),
