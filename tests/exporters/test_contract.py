@@ -148,3 +148,25 @@ def test_the_facade_exports(finished_run, tmp_path):
     assert facts["check"]["agreement"] == 1.0
     assert facts["made"]["inputs"][:2] == ["input_ids", "attention_mask"]
     assert tunesmith.predict(tmp_path / "onnx", "the cat is red")["label"] in ("animal", "colour")
+
+
+class TestMergedTextSimilarity(ExporterContract):
+    name = "merged"
+    task = "text-similarity"
+
+    def test_it_is_a_folder_of_sentence_transformers(self, run, facts):
+        from sentence_transformers import SentenceTransformer
+
+        texts = [question["text"] for question in self.questions()]
+        theirs = SentenceTransformer(facts["path"], device="cpu").encode(texts)
+        np.testing.assert_allclose(tunesmith.embed(run.path, texts), theirs, atol=1e-5)
+
+
+class TestOnnxTextSimilarity(ExporterContract):
+    name = "onnx"
+    task = "text-similarity"
+
+    def test_it_gives_the_same_vectors(self, run, facts):
+        texts = [question["text"] for question in self.questions()]
+        ours, theirs = (tunesmith.embed(path, texts) for path in (run.path, facts["path"]))
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)

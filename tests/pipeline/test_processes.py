@@ -24,7 +24,12 @@ from tunesmith.tasks import TASKS
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.training.processes import Processes
 
-FAMILIES = {"text-classification": "bert", "token-classification": "bert", "chat": "llama"}
+FAMILIES = {
+    "text-classification": "bert",
+    "token-classification": "bert",
+    "text-similarity": "bert",
+    "chat": "llama",
+}
 
 
 @pytest.fixture

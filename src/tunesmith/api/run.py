@@ -54,6 +54,10 @@ class Run(folders.Run):
         """Answers; see `tunesmith.predict`."""
         return self.predictor(data, top_k=top_k)
 
+    def embed(self, data: Any, *, normalize: bool = False) -> Any:
+        """Vectors; see `tunesmith.embed`."""
+        return self.predictor.embed(data, normalize=normalize)
+
     def evaluate(self, data: Any, **how: Any) -> Metrics:
         """Scores on other data; see `tunesmith.evaluate` for the keywords."""
         return using.evaluate(self, data, **how)

@@ -1,16 +1,18 @@
-"""What is done with a finished run: `load`, `predict`, `evaluate`, `export`."""
+"""What is done with a finished run: `load`, `predict`, `embed`, `evaluate`, `export`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.api.keywords import suggesting
 from tunesmith.api.recipes import as_sources, named_columns
 from tunesmith.api.shown import Metrics
+from tunesmith.errors import RecipeError
 from tunesmith.progress import display, leave_out_widgets
 from tunesmith.recipe import RecipeDraft
 
@@ -57,6 +59,55 @@ def predict(run: Folder, data: Any, *, top_k: int | None = 1) -> Any:
         DataError: a row of a table or of a file cannot be used.
     """
     return load(run)(data, top_k=top_k)
+
+
+@suggesting
+def embed(
+    model: Folder,
+    data: Any,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    text: str | None = None,
+    columns: Mapping[str, str | list[str]] | None = None,
+    normalize: bool = False,
+    force: bool = False,
+) -> Any:
+    """Vectors of texts: an array, or a file of vectors.
+
+    Args:
+        model: a run, or any encoder: a folder or a Hub id.
+        data: without `output`, what `predict` takes; with it, a file, several, or rows in memory.
+        output: the file to write: .parquet, .npy or .jsonl.
+        text: the column of the texts, where `output` is given.
+        columns: the data's column for each of the task's, where `output` is given.
+        normalize: scale every vector to length 1, also where the model does not.
+        force: replace an earlier file.
+
+    Returns:
+        Vectors in float32, [dimensions] of a text and [texts, dimensions] of several; with `output`, what
+        `tunesmith embed --json` prints.
+
+    Raises:
+        UserError: the model has no vector for a text, or the data cannot be used.
+        RowError: a text is empty or not text.
+    """
+    from tunesmith.data.vector_files import refuse_output
+    from tunesmith.inference.embedding import embed_files, open_embedder
+
+    switch_off_telemetry()
+    if output is None:
+        if text is not None or columns:
+            raise RecipeError(
+                "`text` and `columns` have no effect without `output`.",
+                remedy="Give the texts themselves, such as `table['column']`.",
+            )
+        return open_embedder(model, normalize=normalize)(data)
+    refuse_output(Path(output), force=force)
+    sources, held = as_sources(RecipeDraft(tree={"task": "text-similarity", "data": {}}), data, "")
+    named = {**(columns or {}), **({} if text is None else {"text": text})}
+    found = embed_files(open_embedder(model, normalize=normalize), sources, named, Path(output), force=force)
+    del held  # the objects were sources until here
+    return found
 
 
 @suggesting

@@ -32,6 +32,7 @@ def plan_epoch(
     rng: np.random.Generator,
     tokens_per_batch: int | None = None,
     rows_per_batch: int | None = None,
+    by_length: bool = True,
 ) -> list[NDArray[np.int64]]:
     """The batches of one epoch: every row once.
 
@@ -40,10 +41,11 @@ def plan_epoch(
         rng: random generator of this epoch.
         tokens_per_batch: most tokens in a batch, padding included; a longer row is a batch of its own.
         rows_per_batch: number of rows in a batch, instead of a number of tokens.
+        by_length: whether the rows of a batch have similar lengths.
     """
     shuffled = rng.permutation(len(lengths))
     noise = 1.0 + _LENGTH_NOISE * rng.random(len(lengths))
-    order = shuffled[np.argsort(lengths[shuffled] * noise, kind="stable")]
+    order = shuffled[np.argsort(lengths[shuffled] * noise, kind="stable")] if by_length else shuffled
     if rows_per_batch is not None:
         batches = [order[i : i + rows_per_batch] for i in range(0, len(order), rows_per_batch)]
     else:

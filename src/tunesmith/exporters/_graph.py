@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject, Model, Tokenizer
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-_OUTPUTS = ("logits", "start_logits", "end_logits")
+_OUTPUTS = ("logits", "start_logits", "end_logits", "last_hidden_state")
 _EXAMPLE = (3, 11)
 # Another number of texts, a single one, a single token, a long batch without padding.
 _OTHER_SHAPES = ((5, 7), (1, 9), (4, 1), (1, 1), (2, 48))

@@ -44,6 +44,8 @@ from tunesmith.tasks import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tunesmith.types import JsonObject
 
 CHUNK_ROWS = 2048
@@ -138,10 +140,17 @@ class Predictor:
             RowError: a text or a row cannot be used.
             DataError: a row of a table or of a file cannot be used.
         """
-        is_one = isinstance(data, str) or (isinstance(data, Mapping) and not self._is_table(data))
-        if is_one:
+        if self.is_one(data):
             return self.answer(self.predict_rows([self._row(data)])[0], top_k)
         return list(self.stream(data, top_k=top_k))
+
+    def is_one(self, data: Any) -> bool:
+        """Whether it is a single text or row, and no table and no list."""
+        return isinstance(data, str) or (isinstance(data, Mapping) and not self._is_table(data))
+
+    def rows(self, data: Any) -> Iterator[JsonObject]:
+        """Every row as the task reads it, of whatever a call takes."""
+        return iter([self._row(data)]) if self.is_one(data) else self._rows(data)
 
     def stream(
         self, data: Any, *, chunk_rows: int = CHUNK_ROWS, top_k: int | None = 1
@@ -185,17 +194,46 @@ class Predictor:
     def predict_rows(self, rows: list[JsonObject]) -> list[Prediction]:
         """Answers for rows that `task.read` made."""
         examples = _as_examples(self.task, rows)
+        encoded, is_cut = self._encode_examples(examples)
+        evaluated = answer(self.task, self.model, self.tokenizer, examples.columns, encoded, bf16=self.bf16)
+        predictions = self.task.decode(evaluated, self.label_schema)
+        for row in np.flatnonzero(is_cut):
+            predictions[row]["truncated"] = True
+        return predictions
+
+    def embed(self, data: Any, *, normalize: bool = False) -> NDArray[np.float32]:
+        """The vector [d] of a text or a row, or vectors [n, d] of several, in float32.
+
+        Args:
+            data: what a call takes, without labels.
+            normalize: scale every vector to length 1, also where the model does not.
+
+        Raises:
+            ModelError: the task has no vector for a text.
+            RowError: a text or a row cannot be used.
+        """
+        from tunesmith.inference.embedding import Embedder
+
+        return Embedder(self, normalize=normalize)(data)
+
+    def reading(self, task: Task) -> Predictor:
+        """The same model with another task that reads the rows."""
+        loaded = LoadedModel(self.model, self.tokenizer, head_is_new=False, bf16=self.bf16, notes=self.notes)
+        return Predictor(task, loaded, self.overlap)
+
+    def encode_rows(self, rows: list[JsonObject]) -> tuple[Encoded, NDArray[np.bool_]]:
+        """Sequences of rows that `task.read` made, and [rows], whether a row was truncated."""
+        return self._encode_examples(_as_examples(self.task, rows))
+
+    def _encode_examples(self, examples: Examples) -> tuple[Encoded, NDArray[np.bool_]]:
         full = self._encode(examples, None)
-        lengths = full.longest_read
+        lengths, is_cut = full.longest_read, np.zeros(full.n_rows, dtype=bool)
         # A prompt must leave room for the answer, so the task sets its limit.
         is_long = bool((lengths > self.max_length).any())
         encoded = self._encode(examples, self.max_length) if is_long or self.task.generation else full
-        evaluated = answer(self.task, self.model, self.tokenizer, examples.columns, encoded, bf16=self.bf16)
-        predictions = self.task.decode(evaluated, self.label_schema)
         if self.task.generation or not self.task.windows:
-            for sequence in np.flatnonzero(lengths > encoded.longest_read):
-                predictions[full.rows[sequence]]["truncated"] = True
-        return predictions
+            is_cut[full.rows[lengths > encoded.longest_read]] = True
+        return encoded, is_cut
 
     def score(
         self, examples: Examples, encoded: Encoded | None = None, *, advance: Advance | None = None

@@ -1,8 +1,8 @@
 """Whether a text finds the text that belongs to it, among the texts of all rows.
 
-Definitions as in sentence-transformers' `InformationRetrievalEvaluator`: a query is a distinct first text, its right
-answers are the second texts of its rows, and the documents are all distinct second and third texts. A query's own
-text is no document for it, unless it is a right answer. Rows of one query share its score.
+Definitions as in sentence-transformers' `InformationRetrievalEvaluator`: a query is a distinct first text, its
+right answers are the second texts of its rows, and the documents are all distinct second and third texts. The text
+of a query is no document for it, unless it is a right answer. Rows of one query share its score.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def ranks(vectors: Any, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDA
         keys: [rows, k], equal for equal texts, 0 for an absent one.
 
     Returns:
-        [rows], the rank of the row's second text, from 1; and [rows, 2], row and position (1 or 2) of the text that
-        is ranked first.
+        [rows], the rank of the row's second text, from 1; and [rows, 2], row and position (1 or 2) of the text
+        that is ranked first.
     """
     queries, of_query = (
         np.unique(keys[:, 0], return_index=True)[1],
@@ -107,11 +107,9 @@ def _rows_of(vectors: Any, places: NDArray[np.int64]) -> Any:
     """[documents, d] from the matrices of the second and third texts."""
     from scipy import sparse
 
-    n = vectors[0].shape[0]
-    stack = sparse.vstack if sparse.issparse(vectors[0]) else np.concatenate
-    every = stack(vectors[1:])
-    chosen = every.tocsr() if sparse.issparse(every) else every
-    return chosen[(places[:, 1] - 1) * n + places[:, 0]]
+    n, is_sparse = vectors[0].shape[0], sparse.issparse(vectors[0])
+    every = sparse.csr_matrix(sparse.vstack(vectors[1:])) if is_sparse else np.concatenate(vectors[1:])
+    return every[(places[:, 1] - 1) * n + places[:, 0]]
 
 
 def _scored(

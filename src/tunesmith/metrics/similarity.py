@@ -1,9 +1,9 @@
 """How well the cosine of two texts tells similar pairs from others.
 
 Of pairs with scores, the correlations of `tunesmith.metrics.regression`. Of pairs that are similar or not: average
-precision as in scikit-learn's `average_precision_score`, and the accuracy at a threshold. Average precision needs the
-order of all rows, so the statistics are counts at each rank: a resample or a slice ranks its own rows. Above 2,000
-different cosines, neighbouring ranks share a count.
+precision as in scikit-learn's `average_precision_score`, and the accuracy at a threshold. Average precision needs
+the order of all rows, so the statistics are counts at each rank: a resample or a slice ranks its own rows. Above
+2,000 different cosines, neighbouring ranks share a count.
 """
 
 from __future__ import annotations

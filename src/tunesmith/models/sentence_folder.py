@@ -1,15 +1,15 @@
 """The files by which sentence-transformers knows a model: how token vectors become the vector of a text.
 
 `modules.json` lists modules one after the other: the transformer, what is pooled, perhaps a scaling to length 1. A
-base model's list is heeded; one that holds more (a Dense layer, two poolings, a prompt before every text) is refused,
-since vectors without it would be others. The files are written in the form that versions from 2.0 on read.
+base model's list is followed; one with more (a Dense layer, two poolings, a prompt before every text) is refused,
+since its vectors without it would be others. The files are written in the form that versions from 2.0 on read.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import ModelError
 from tunesmith.tasks._vectors import POOLINGS, VECTORS_KEY
@@ -17,7 +17,11 @@ from tunesmith.tasks._vectors import POOLINGS, VECTORS_KEY
 if TYPE_CHECKING:
     from tunesmith.types import Config, JsonObject
 
-_MODULES, _SETTINGS, _GLOBAL = "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"
+_MODULES, _SETTINGS, _GLOBAL = (
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+)
 _POOLING_FOLDER, _NORMALIZE_FOLDER = "1_Pooling", "2_Normalize"
 _LIBRARY = "sentence_transformers.models."
 _SWITCHES = {
@@ -32,7 +36,7 @@ _REMEDY = "Choose a model that takes the mean over the tokens, or the first toke
 
 
 def describe_vectors(config: Config, folder: Path) -> None:
-    """Writes into a model's config what its vectors are pooled from, as its files say; the mean if they say nothing.
+    """Writes into a model's config how its vectors are pooled, as its files say; the mean if they say nothing.
 
     Args:
         config: of the model.
@@ -43,8 +47,8 @@ def describe_vectors(config: Config, folder: Path) -> None:
     """
     if getattr(config, "is_encoder_decoder", False):
         raise ModelError(
-            f"models of the type `{config.model_type}` have an encoder and a decoder, and a vector is taken from an "
-            "encoder alone.",
+            f"models of the type `{config.model_type}` have an encoder and a decoder, and a vector is taken from "
+            "an encoder alone.",
             remedy=_REMEDY,
             location=str(folder),
         )
@@ -58,7 +62,7 @@ def vectors_of_folder(folder: Path) -> JsonObject:
     Raises:
         ModelError: its files say something that is not done here.
     """
-    modules = _read(folder / _MODULES, [])
+    modules: Any = _read(folder / _MODULES) or []
     _refuse_settings(folder)
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     if not modules or kinds == ["Transformer"]:
@@ -70,7 +74,7 @@ def vectors_of_folder(folder: Path) -> JsonObject:
 
 def longest_text(folder: Path) -> int | None:
     """Tokens that sentence-transformers reads of a text with this model; None where its files do not say."""
-    found = _read(folder / _SETTINGS, {}).get("max_seq_length")
+    found = _read(folder / _SETTINGS).get("max_seq_length")
     return int(found) if found else None
 
 
@@ -86,7 +90,7 @@ def write_sentence_files(folder: Path, config: Config, *, max_length: int) -> No
     if spec is None:
         return
     kinds = {"": "Transformer", _POOLING_FOLDER: "Pooling", _NORMALIZE_FOLDER: "Normalize"}
-    modules = [
+    modules: list[JsonObject] = [
         {"idx": i, "name": str(i), "path": path, "type": f"{_LIBRARY}{kind}"}
         for i, (path, kind) in enumerate(kinds.items())
         if kind != "Normalize" or spec["normalize"]
@@ -102,20 +106,22 @@ def write_sentence_files(folder: Path, config: Config, *, max_length: int) -> No
 
 
 def _refuse_settings(folder: Path) -> None:
-    if _read(folder / _GLOBAL, {}).get("default_prompt_name"):
+    if _read(folder / _GLOBAL).get("default_prompt_name"):
         raise _refused(folder, _GLOBAL, "puts a prompt before every text (`default_prompt_name`)")
-    if _read(folder / _SETTINGS, {}).get("do_lower_case"):
+    if _read(folder / _SETTINGS).get("do_lower_case"):
         raise _refused(folder, _SETTINGS, "changes every text to lower case (`do_lower_case`)")
 
 
 def _pooling(folder: Path, path: str) -> str:
-    config = _read(folder / path / "config.json", {})
+    config = _read(folder / path / "config.json")
     stated = config.get("pooling_mode")
     modes = [mode for name, mode in _SWITCHES.items() if config.get(name)]
     if stated:
         modes = [stated] if isinstance(stated, str) else list(stated)
     if len(modes) != 1 or modes[0] not in POOLINGS:
-        raise _refused(folder, f"{path}/config.json", f"pools by {', '.join(modes) or 'nothing that is known'}")
+        raise _refused(
+            folder, f"{path}/config.json", f"pools by {', '.join(modes) or 'nothing that is known'}"
+        )
     return str(modes[0])
 
 
@@ -127,11 +133,12 @@ def _refused(folder: Path, file: str, what: str) -> ModelError:
     )
 
 
-def _read(path: Path, absent: object) -> JsonObject:
+def _read(path: Path) -> Any:
+    """The content of a JSON file; an empty object where there is none."""
     if not path.is_file():
-        return absent  # type: ignore[return-value]
+        return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"not JSON: {error}.", location=str(path), remedy="Fix the file.") from None
 

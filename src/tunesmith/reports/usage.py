@@ -44,6 +44,8 @@ def with_transformers(run: Run, folder: str) -> str:
         return _with_peft(task, used["model"], folder) + _call(run, task)
     if task.pipeline is None:
         return _with_auto_class(task, folder) + _call(run, task)
+    if task.pipeline.code:
+        return task.pipeline.code.replace('"PATH/TO/THIS/FOLDER"', repr(folder))
     call = f"{_given_to_pipeline(run, task)}, {task.pipeline.arguments(used['data']['max_length'])}"
     return (
         "from transformers import pipeline\n\n"

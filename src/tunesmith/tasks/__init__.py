@@ -289,10 +289,10 @@ class Task:
 
 CAPABILITIES: Mapping[str, type] = {
     "length": Length, "schedule": Schedule, "probe": LinearProbe, "pooling": Pooling, "vectors": SentenceVectors,
-    "windows": Windows, "packing": Packing, "generation": Generation, "chat": ChatTemplate, "vocabulary": Vocabulary,
-    "reference": Reference, "thresholds": Thresholds, "masking": Masking, "alignment": Alignment,
-    "offsets": Offsets, "layouts": Layouts, "alternatives": Alternatives, "pipeline": Pipeline,
-    "display": Display,
+    "windows": Windows, "packing": Packing, "generation": Generation, "chat": ChatTemplate,
+    "vocabulary": Vocabulary, "reference": Reference, "thresholds": Thresholds, "masking": Masking,
+    "alignment": Alignment, "offsets": Offsets, "layouts": Layouts, "alternatives": Alternatives,
+    "pipeline": Pipeline, "display": Display,
 }  # fmt: skip
 """The members of a task that are objects, with their classes."""
 
@@ -378,6 +378,7 @@ __all__ = [
     "Alignment", "Alternatives", "Batch", "ChatTemplate", "Column", "Display", "EncodeOptions", "Encoded",
     "EvalPredictions", "Generation", "LabelSchema", "Layouts", "Length", "LinearProbe", "LossOptions", "Masking",
     "Offsets", "Packing", "Pipeline", "Pooling", "Prediction", "Ragged", "Realigned", "Recognised", "Reference",
-    "RowError", "Schedule", "SentenceVectors", "Task", "Thresholds", "Values", "Vocabulary", "Windows", "best_answer", "best_metric",
-    "displays", "draw", "generation_arguments", "head_scale", "point_scores", "prepare_tokenizer", "task_name",
+    "RowError", "Schedule", "SentenceVectors", "Task", "Thresholds", "Values", "Vocabulary", "Windows",
+    "best_answer", "best_metric", "displays", "draw", "generation_arguments", "head_scale", "point_scores",
+    "prepare_tokenizer", "task_name",
 ]  # fmt: skip

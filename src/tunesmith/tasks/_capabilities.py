@@ -77,17 +77,19 @@ class Length:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What `auto` means for the number of epochs and the learning rate.
+    """What `auto` means for the number of epochs, the learning rate and the batches.
 
     Args:
         rows_wanted: rows that training reads, counted over all epochs, within `most_epochs`.
         most_epochs: upper limit of the number of epochs.
         rate_factor: factor on the learning rate that is usual for a model of this size.
+        rows_per_batch: rows of a batch, where it needs rows of all lengths; None for about 32 of similar length.
     """
 
     rows_wanted: int = 10_000
     most_epochs: int = 6
     rate_factor: float = 1.0
+    rows_per_batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Packing:
 
 @dataclass(frozen=True)
 class SentenceVectors:
-    """A text becomes one vector, pooled from what the body makes of its tokens; sentence-transformers loads the model.
+    """A text becomes one vector, pooled from the last hidden states; sentence-transformers loads the saved model.
 
     Args:
         reader: gives the task that reads single texts, for their vectors.

@@ -70,5 +70,5 @@ def scaled(scores: Array, label_schema: LabelSchema) -> Array:
     """Scores within [0, 1], or within [-1, 1] where training rows have negative ones."""
     low, high = label_schema["low"], label_schema["high"]
     if low < 0:
-        return np.asarray(scores) / max(-low, high)
-    return (np.asarray(scores) - low) / (high - low)
+        return np.asarray(np.asarray(scores) / max(-low, high))
+    return np.asarray((np.asarray(scores) - low) / (high - low))

@@ -25,7 +25,7 @@ POOLINGS = ("mean", "cls")
 FIELDS = ("", "pair_", "negative_")
 """Prefixes of the texts of a row, in the order in which their vectors stand."""
 SCALE = 20.0
-"""λ of both losses: the inverse of a temperature of 0.05 (Su 2022; Henderson et al. 2017 in sentence-transformers)."""
+"""λ of both losses: the inverse of a temperature of 0.05 as in sentence-transformers."""
 _LEAST_LENGTH = 1e-12
 
 

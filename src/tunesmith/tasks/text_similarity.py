@@ -2,8 +2,8 @@
 
 So a million texts are read once each, and their vectors are compared, searched or clustered. The training rows say
 what is learned: pairs with a score or a label by CoSENT, pairs of one meaning (with a third text of another, or
-without) by in-batch negatives (`_vectors.py`). Both losses compare the rows of a batch with each other, so the loop
-computes them over the whole batch (`training/compared.py`), however it is cut into forward passes.
+without) by in-batch negatives (`_vectors.py`). Both losses compare the rows of a batch with each other, so the
+loop computes them over the whole batch (`training/gradient.py`), however it is cut into forward passes.
 
 The answer is the cosine, not a number on the scale of the training scores: CoSENT learns their order alone.
 """
@@ -21,8 +21,6 @@ from tunesmith.tasks import (
     Batch,
     Column,
     Display,
-    Encoded,
-    EncodeOptions,
     EvalPredictions,
     LabelSchema,
     LossOptions,
@@ -30,14 +28,13 @@ from tunesmith.tasks import (
     Prediction,
     RowError,
     Schedule,
-    SentenceVectors,
-    Task,
     Thresholds,
     Values,
 )
 from tunesmith.tasks import _texts as texts
 from tunesmith.tasks import _vectors as vectors
 from tunesmith.tasks._capabilities import Cell
+from tunesmith.tasks._sentences import SentenceTask
 from tunesmith.tasks._similarity_values import LABELS, PAIRS, SCORES, grade_of, scaled, schema_of
 from tunesmith.tasks._values import is_missing, text_of
 
@@ -45,17 +42,15 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from tunesmith.types import Array, Config, JsonObject, Model, Tokenizer
+    from tunesmith.types import Array, Config, JsonObject
 
 _SCHEMA_KEY = "tunesmith_similarity"
 _THRESHOLD = 0.5
 _MOST_POINTS = 1000
 _MOST_CHARACTERS = 600
-_TEXTS = {"text": "", "text_pair": "pair_", "negative": "negative_"}
-"""The prefix of the sequences of each text."""
-
 _FIRST = (
-    "anchor", "sentence1", "sentence_a", "premise", "question1", "text1", "query", "question", "sentence", "text_a",
+    "anchor", "sentence1", "sentence_a", "premise", "question1", "text1", "text_a", "query", "question",
+    "sentence",
 )  # fmt: skip
 _SECOND = (
     "positive", "sentence2", "sentence_b", "hypothesis", "question2", "text2", "answer", "passage", "document",
@@ -87,10 +82,6 @@ def _fit_threshold(evaluated: EvalPredictions, label_schema: LabelSchema) -> Lab
     return {**label_schema, "threshold": round(float((borders[best] + borders[best + 1]) / 2), 6)}
 
 
-def _reader() -> Task:
-    return SINGLE_TEXTS
-
-
 def _both_texts(line: JsonObject, inputs: Sequence[str]) -> list[Cell]:
     """The pair on two lines, what was right, and the cosine with what it says."""
     gold, prediction = line["gold"], line["prediction"]
@@ -113,32 +104,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]} …"
 
 
-class _Vectors(Task, abstract=True):
-    """What reading pairs and reading single texts have in common."""
-
-    auto_class = "AutoModel"
-    primary_metric = "spearman"
-    vectors = SentenceVectors(_reader)
-
-    def encode(
-        self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
-    ) -> Encoded:
-        """See Task: each text is a sequence of its own; an absent third text is an empty one."""
-        fields = [name for name in _TEXTS if name in batch and name in (*self.inputs, *self.outputs)]
-        if options.purpose == "predict":
-            fields = [name for name in fields if name in self.inputs]
-        found = {f"{_TEXTS[name]}input_ids": _ids(batch[name], tokenizer, options.max_length) for name in fields}
-        return Encoded.of(found, {} if options.purpose == "predict" else self._known(batch, fields, label_schema))
-
-    def _known(self, batch: Values, fields: Sequence[str], label_schema: LabelSchema) -> dict[str, Array]:
-        return {}
-
-    def forward(self, model: Model, batch: Batch) -> torch.Tensor:
-        """See Task: vectors [b, k, d] of the k texts of each row."""
-        return vectors.text_vectors(model, batch)
-
-
-class TextSimilarity(_Vectors):
+class TextSimilarity(SentenceTask):
     """The task's object."""
 
     name = "text-similarity"
@@ -152,7 +118,8 @@ class TextSimilarity(_Vectors):
     text_column = ""
     baselines = ("tfidf_cosine", "base_model")
     compares_rows = True
-    schedule = Schedule()
+    # Rows of all lengths are compared: batches of similar length learn less of how pairs of unlike kinds compare.
+    schedule = Schedule(rows_per_batch=32)
     thresholds = Thresholds(_fit_threshold)
     pipeline = Pipeline("sentence-similarity", code=_CODE)
     display = Display(("texts", "true", "predicted"), _both_texts)
@@ -215,7 +182,9 @@ class TextSimilarity(_Vectors):
 
     def _known(self, batch: Values, fields: Sequence[str], label_schema: LabelSchema) -> dict[str, Array]:
         if texts.has_column(batch, "score"):
-            return {"labels": scaled(np.array(batch["score"], dtype=np.float64), label_schema).astype(np.float32)}
+            return {
+                "labels": scaled(np.array(batch["score"], dtype=np.float64), label_schema).astype(np.float32)
+            }
         return {"keys": np.stack([vectors.text_keys(batch[name]) for name in fields], axis=1)}
 
     def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
@@ -245,7 +214,9 @@ class TextSimilarity(_Vectors):
             return [{**line, "rank_gap": gap} for line, gap in zip(lines, gaps, strict=True)]
         if "keys" not in evaluated.encoded.dense:
             return lines
-        columns = [evaluated.columns[name] for name in ("text", "text_pair", "negative") if name in evaluated.columns]
+        columns = [
+            evaluated.columns[name] for name in ("text", "text_pair", "negative") if name in evaluated.columns
+        ]
         found = zip(lines, *(part.tolist() for part in _ranks(evaluated)), strict=True)
         return [{**line, "rank": rank, "found": columns[which][row]} for line, rank, (row, which) in found]
 
@@ -284,7 +255,9 @@ class TextSimilarity(_Vectors):
         labels = np.asarray(evaluated.encoded.dense["labels"], dtype=np.float64)
         if label_schema["kind"] == SCORES:
             return regression.statistics(labels, _cosines(evaluated))[:, :11]
-        return similarity.statistics(labels > 0, _cosines(evaluated), label_schema.get("threshold", _THRESHOLD))
+        return similarity.statistics(
+            labels > 0, _cosines(evaluated), label_schema.get("threshold", _THRESHOLD)
+        )
 
     def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """See Task."""
@@ -305,54 +278,7 @@ _FORMULAS = {
 }
 
 
-class _SingleTexts(_Vectors):
-    """Single texts, for their vectors: it reads and encodes, and neither learns nor scores."""
-
-    name = "text-similarity"
-    summary = "a vector for each text"
-    columns = (Column("text", "text", (*texts.TEXT.aliases, "anchor")),)
-
-    def read(self, row: Values) -> JsonObject:
-        """See Task."""
-        return {"text": text_of(row["text"], "text")}
-
-    def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
-        """See Task; there is none."""
-        raise NotImplementedError
-
-    def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
-        """See Task: vectors."""
-        return [{"vector": vector[0].tolist()} for vector in np.asarray(evaluated.outputs)]
-
-    def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
-        """See Task; there are none."""
-        raise NotImplementedError
-
-    def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
-        """See Task; there are none."""
-        raise NotImplementedError
-
-
 task = TextSimilarity()
-SINGLE_TEXTS = _SingleTexts()
-
-
-def _ids(values: Sequence[str | None], tokenizer: Tokenizer, max_length: int | None) -> list[list[int]]:
-    """Token ids of each text; none of an absent one."""
-    there = [value for value in values if not is_missing(value)]
-    if not there:
-        return [[] for _ in values]
-    encoded = iter(
-        tokenizer(
-            there,
-            truncation=max_length is not None,
-            max_length=max_length,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )["input_ids"]
-    )
-    return [[] if is_missing(value) else next(encoded) for value in values]
 
 
 def _cosines(evaluated: EvalPredictions) -> NDArray[np.float64]:
@@ -365,7 +291,7 @@ def _cosines(evaluated: EvalPredictions) -> NDArray[np.float64]:
 
 
 def _matrices(outputs: Any) -> list[Any]:
-    """k matrices [rows, d]."""
+    """Matrices [rows, d] of the first texts, the second, and so on."""
     return list(np.moveaxis(outputs, 1, 0)) if isinstance(outputs, np.ndarray) else list(outputs)
 
 

@@ -78,8 +78,6 @@ class Bench:
 
     def loss_and_gradient(self, encoded: Encoded) -> tuple[float, Array]:
         """The summed loss, and its gradient by all parameters in one row."""
-        import torch
-
         from tunesmith.tasks import PLAIN_LOSS
 
         batch = self.batch(encoded)

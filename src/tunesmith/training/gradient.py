@@ -73,8 +73,8 @@ def accumulate_over_rows(
 
     Such a loss is no sum over parts: cut into passes that are compared within themselves, the batch would learn
     another thing on a machine with less memory. So the outputs of all rows are computed first, in all processes
-    together; then the gradient of the loss by the outputs; then each part once more, with its part of that gradient
-    (gradient caching: Gao et al. 2021, arXiv 2101.06983). That costs a second forward pass.
+    together; then the gradient of the loss by the outputs; then each part once more, with its part of that
+    gradient (gradient caching: Gao et al. 2021, arXiv 2101.06983). That costs a second forward pass.
 
     Args:
         processes: processes that train together.

@@ -29,12 +29,20 @@ class Plan:
         epochs: number of passes over the rows; a fraction stops within the last pass.
         max_steps: number of steps, instead of epochs.
         seed: random seed of the order.
+        by_length: whether the rows of a batch have similar lengths.
     """
 
     def __init__(
-        self, lengths: NDArray[np.int64], size: BatchSize, *, epochs: float, max_steps: int | None, seed: int
+        self,
+        lengths: NDArray[np.int64],
+        size: BatchSize,
+        *,
+        epochs: float,
+        max_steps: int | None,
+        seed: int,
+        by_length: bool = True,
     ) -> None:
-        self._lengths, self._size, self._seed = lengths, size, seed
+        self._lengths, self._size, self._seed, self._by_length = lengths, size, seed, by_length
         self._current: tuple[int, list[NDArray[np.int64]]] = (-1, [])
         self._starts = [0]
         while not self._is_complete(epochs, max_steps):
@@ -86,7 +94,11 @@ class Plan:
         if self._current[0] != epoch:
             rng = numpy_generator(self._seed, "order", epoch)
             batches = plan_epoch(
-                self._lengths, rng=rng, tokens_per_batch=self._size.tokens, rows_per_batch=self._size.rows
+                self._lengths,
+                rng=rng,
+                tokens_per_batch=self._size.tokens,
+                rows_per_batch=self._size.rows,
+                by_length=self._by_length,
             )
             self._current = (epoch, batches)
         return self._current[1]

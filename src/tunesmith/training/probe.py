@@ -15,12 +15,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.encoded import Encoded, Ragged
+from tunesmith.inference.embedding import passing_features_through
 from tunesmith.inference.forward import Advance, forward
 from tunesmith.metrics import METRICS
 from tunesmith.models import heads
@@ -124,7 +125,7 @@ def take_features(
     Raises:
         NonFiniteError: a feature is not a number.
     """
-    with _passing_features_through(head):
+    with passing_features_through(head):
         features = forward(task, model, encoded, pad_token_id=pad_token_id, bf16=bf16, advance=advance)
     flat = features.values if isinstance(features, Ragged) else features
     wrong = np.flatnonzero(~np.isfinite(flat).all(axis=1))
@@ -153,22 +154,6 @@ def head_outputs(head: nn.Linear, features: Features) -> Features:
         given = torch.from_numpy(np.asarray(flat)).to(head.weight.device)
         outputs = torch.nn.functional.linear(given, head.weight, head.bias).float().cpu().numpy()
     return Ragged(outputs, features.offsets) if isinstance(features, Ragged) else outputs
-
-
-class _passing_features_through:  # noqa: N801 (reads as a verb in `with`)
-    """A context in which the head returns its input, so the model's logits are its features."""
-
-    def __init__(self, head: Any) -> None:
-        self.head = head
-
-    def __enter__(self) -> None:
-        self.before = self.head.__dict__.get("forward")
-        self.head.forward = lambda features: features
-
-    def __exit__(self, *_: object) -> None:
-        del self.head.forward
-        if self.before is not None:
-            self.head.forward = self.before
 
 
 def fit_probe(

@@ -94,8 +94,15 @@ def resolve_training(
     """
     train = recipe.train
     epochs = _epochs(len(lengths), task) if train.num_train_epochs == "auto" else train.num_train_epochs
-    size, tokens_per_batch = _batch_size(recipe, lengths, world)
-    plan = Plan(lengths, size, epochs=float(epochs), max_steps=train.max_steps, seed=recipe.seed)
+    size, batch = _batch_size(recipe, task, lengths, world)
+    plan = Plan(
+        lengths,
+        size,
+        epochs=float(epochs),
+        max_steps=train.max_steps,
+        seed=recipe.seed,
+        by_length=task.schedule.rows_per_batch is None,
+    )
     rows_per_batch = len(lengths) / plan.first_epoch_steps
     eval_steps = _steps(train.eval_steps, min(plan.first_epoch_steps, _MOST_STEPS_BETWEEN_LOOKS))
     rate = train.learning_rate
@@ -109,7 +116,7 @@ def resolve_training(
         )
         if rate == "auto"
         else rate,
-        "tokens_per_batch": tokens_per_batch,
+        **batch,
         "bf16": has_bf16(device) if train.bf16 == "auto" else train.bf16,
         "eval_steps": eval_steps,
         "save_steps": _steps(train.save_steps, eval_steps),
@@ -175,16 +182,21 @@ def _epochs(rows: int, task: Task) -> int:
     return int(np.clip(round(task.schedule.rows_wanted / rows), _LEAST_EPOCHS, task.schedule.most_epochs))
 
 
-def _batch_size(recipe: Recipe, lengths: NDArray[np.int64], world: int) -> tuple[BatchSize, int | str]:
-    train = recipe.train
+def _batch_size(
+    recipe: Recipe, task: Task, lengths: NDArray[np.int64], world: int
+) -> tuple[BatchSize, JsonObject]:
+    """The size of a batch, and the keys of `train` that say it."""
+    train, passes = recipe.train, recipe.train.gradient_accumulation_steps * world
     if train.per_device_train_batch_size is not None:
-        rows = train.per_device_train_batch_size * train.gradient_accumulation_steps * world
-        return BatchSize(rows=rows), "auto"
+        return BatchSize(rows=train.per_device_train_batch_size * passes), {"tokens_per_batch": "auto"}
     if train.tokens_per_batch != "auto":
-        return BatchSize(tokens=train.tokens_per_batch), train.tokens_per_batch
+        return BatchSize(tokens=train.tokens_per_batch), {"tokens_per_batch": train.tokens_per_batch}
+    if task.schedule.rows_per_batch is not None:
+        rows = max(1, task.schedule.rows_per_batch // passes)
+        return BatchSize(rows=rows * passes), {"per_device_train_batch_size": rows}
     rows = _ROWS_PER_BATCH if len(lengths) >= _SMALL_DATA_ROWS else _ROWS_PER_SMALL_BATCH
     tokens = min(tokens_for_rows(lengths, rows), max(_MOST_TOKENS_PER_BATCH, int(lengths.max())))
-    return BatchSize(tokens=tokens), tokens
+    return BatchSize(tokens=tokens), {"tokens_per_batch": tokens}
 
 
 def _steps(value: int | str, when_auto: int) -> int:
