@@ -17,13 +17,20 @@ TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 ROWS = 60
 HUB_MODELS = {"chat": "llama", "summarization": "bart", "translation": "bart"}
 SHORT = ["train.max_steps=3", "evaluate.bootstrap_samples=100"]
-SHORT_WRITING = ["data.max_length=128", "generate.max_new_tokens=8", "evaluate.samples=2", "evaluate.baselines=false"]
+SHORT_WRITING = [
+    "data.max_length=128",
+    "generate.max_new_tokens=8",
+    "evaluate.samples=2",
+    "evaluate.baselines=false",
+]
 
 
 @pytest.fixture(scope="module")
 def tiny_models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    return {family: str(write_tiny_model(folder / family, family=family)) for family in {*HUB_MODELS.values()}}
+    return {
+        family: str(write_tiny_model(folder / family, family=family)) for family in {*HUB_MODELS.values()}
+    }
 
 
 @pytest.fixture
@@ -40,7 +47,9 @@ def folder(tmp_path, monkeypatch):
 
 def blocks(page):
     """Commands, and blocks of Python, in their order."""
-    for language, text in re.findall(r"^```(console|python)\n(.+?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+    for language, text in re.findall(
+        r"^```(console|python)\n(.+?)^```", page.read_text(), re.DOTALL | re.MULTILINE
+    ):
         if language == "python":
             yield language, text
         else:
