@@ -38,7 +38,7 @@ families: $(DEVELOPED)
 	$(BIN)/python docs/generate.py
 
 # Three trainings start in one folder at the same moment, 100 times: about a quarter of an hour.
-stress: $(INSTALLED)
+stress: $(DEVELOPED)
 	$(BIN)/python tests/run/stress_locking.py
 
 bench: bench-speed

@@ -1,9 +1,9 @@
 """Builds the web site of the docs: `python docs/build_site.py [FOLDER]`, by default into `site/`.
 
 In the repository, every link leads to a file. The site has no folder `docs/`, and files of code are no
-pages of it. So the pages are copied into a folder of their own first, with the links written anew: to the page of a
-file, or as plain text where there is none. README.md is the first page. What builds the site from this folder and
-`mkdocs.yml` can be replaced.
+pages of it. So the pages are copied into a folder of their own first, with the links written anew: to the page
+of a file, or as plain text where there is none. README.md is the first page. What builds the site from this folder
+and `mkdocs.yml` can be replaced.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tunesmith.types import Tokenizer
 
 _ENGLISH_TEXT = (
-    "the of and to in a is that for it as was with be by on not i this are or his from at which but have an had they "
-    "you were there been their one all we him her has would when if so no who will more out do my what"
+    "the of and to in a is that for it as was with be by on not i this are or his from at which but have an had "
+    "they you were there been their one all we him her has would when if so no who will more out do my what"
 )
 _ENGLISH = frozenset(_ENGLISH_TEXT.split())
 _FREQUENT_WORDS = 200

@@ -10,6 +10,9 @@ from tunesmith.cli.arguments import FORCE, JSON
 
 
 def verb(
+    arguments: list[str] = typer.Argument(
+        None, metavar="KEY=VALUE", help="Values that override the recipe of the example: train.method=probe."
+    ),
     output_dir: str = typer.Option("runs/demo", help="The run folder."),
     force: bool = FORCE,
     as_json: bool = JSON,
@@ -27,7 +30,11 @@ def verb(
     from tunesmith.inference.predictor import Predictor
     from tunesmith.training.processes import is_first_process
 
-    recipe = build_recipe(example_folder("support") / "text-classification.yaml", output_dir=output_dir)
+    recipe = build_recipe(
+        example_folder("support") / "text-classification.yaml",
+        overrides=arguments or (),
+        output_dir=output_dir,
+    )
     with display() as shown:
         run = pipeline.train(recipe, force=force, listeners=[shown])
     if not is_first_process():

@@ -1,0 +1,85 @@
+"""The tutorials run: every command and every block of Python, in order, in one folder, with few steps on few rows.
+
+Where a recipe names a model of the Hub, a tiny model with random weights is in its place.
+"""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tunesmith.testing.tiny import write_tiny_model
+
+ROOT = Path(__file__).parents[1]
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+ROWS = 60
+HUB_MODELS = {"chat": "llama", "summarization": "bart", "translation": "bart"}
+SHORT = ["train.max_steps=3", "evaluate.bootstrap_samples=100"]
+SHORT_WRITING = [
+    "data.max_length=128",
+    "generate.max_new_tokens=8",
+    "evaluate.samples=2",
+    "evaluate.baselines=false",
+]
+
+
+@pytest.fixture(scope="module")
+def tiny_models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        family: str(write_tiny_model(folder / family, family=family)) for family in {*HUB_MODELS.values()}
+    }
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with the first rows of the examples."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    files = [*(tmp_path / "examples").rglob("*.jsonl"), tmp_path / "examples" / "reviews.csv"]
+    for file in files:
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        file.write_text("".join(lines[:ROWS]), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def blocks(page):
+    """Commands, and blocks of Python, in their order."""
+    for language, text in re.findall(
+        r"^```(console|python)\n(.+?)^```", page.read_text(), re.DOTALL | re.MULTILINE
+    ):
+        if language == "python":
+            yield language, text
+        else:
+            yield from (("console", line) for line in text.splitlines() if line.strip())
+
+
+def shortened(arguments, tiny_models):
+    """A training of few steps; with a tiny model where the recipe names one of the Hub."""
+    if arguments[0] != "train":
+        return arguments
+    name = Path(arguments[1]).stem
+    tiny = [f"model={tiny_models[HUB_MODELS[name]]}"] if name in HUB_MODELS else []
+    return [*arguments, *SHORT, *tiny, *(SHORT_WRITING if name in {*HUB_MODELS, "preference"} else [])]
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_a_tutorial_runs(page, folder, tunesmith, tiny_models, capsys):
+    found = list(blocks(page))
+    assert len(found) >= 2
+    for language, text in found:
+        if language == "python":
+            exec(compile(text, str(page), "exec"), {})
+            assert capsys.readouterr().out.strip()
+            continue
+        program, *arguments = shlex.split(text)
+        done = tunesmith(*shortened(arguments, tiny_models))
+        assert program == "tunesmith"
+        assert done.code == 0, f"{text}\n{done.err[-2000:]}"
+        assert done.out.strip() or "--output" in text
+
+
+def test_there_is_a_tutorial_for_every_use():
+    assert {page.stem for page in TUTORIALS} >= {"sentiment", "entities", "documents", "translation", "chat"}
