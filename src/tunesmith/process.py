@@ -60,7 +60,7 @@ def set_process_options() -> None:
 
 
 def is_offline() -> bool:
-    """Whether the Hub is ruled out by `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`."""
+    """Whether `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE` switches the Hub off."""
     return any(
         os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")

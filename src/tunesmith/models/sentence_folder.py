@@ -17,7 +17,11 @@ from tunesmith.tasks._vectors import POOLINGS, VECTORS_KEY
 if TYPE_CHECKING:
     from tunesmith.types import Config, JsonObject
 
-_MODULES, _SETTINGS, _GLOBAL = "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"
+_MODULES, _SETTINGS, _GLOBAL = (
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+)
 _POOLING_FOLDER, _NORMALIZE_FOLDER = "1_Pooling", "2_Normalize"
 _LIBRARY = "sentence_transformers.models."
 _SWITCHES = {
@@ -115,7 +119,9 @@ def _pooling(folder: Path, path: str) -> str:
     if stated:
         modes = [stated] if isinstance(stated, str) else list(stated)
     if len(modes) != 1 or modes[0] not in POOLINGS:
-        raise _refused(folder, f"{path}/config.json", f"pools by {', '.join(modes) or 'nothing that is known'}")
+        raise _refused(
+            folder, f"{path}/config.json", f"pools by {', '.join(modes) or 'nothing that is known'}"
+        )
     return str(modes[0])
 
 

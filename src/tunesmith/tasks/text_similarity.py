@@ -127,8 +127,12 @@ class _Vectors(Task, abstract=True):
         fields = [name for name in _TEXTS if name in batch and name in (*self.inputs, *self.outputs)]
         if options.purpose == "predict":
             fields = [name for name in fields if name in self.inputs]
-        found = {f"{_TEXTS[name]}input_ids": _ids(batch[name], tokenizer, options.max_length) for name in fields}
-        return Encoded.of(found, {} if options.purpose == "predict" else self._known(batch, fields, label_schema))
+        found = {
+            f"{_TEXTS[name]}input_ids": _ids(batch[name], tokenizer, options.max_length) for name in fields
+        }
+        return Encoded.of(
+            found, {} if options.purpose == "predict" else self._known(batch, fields, label_schema)
+        )
 
     def _known(self, batch: Values, fields: Sequence[str], label_schema: LabelSchema) -> dict[str, Array]:
         return {}
@@ -215,7 +219,9 @@ class TextSimilarity(_Vectors):
 
     def _known(self, batch: Values, fields: Sequence[str], label_schema: LabelSchema) -> dict[str, Array]:
         if texts.has_column(batch, "score"):
-            return {"labels": scaled(np.array(batch["score"], dtype=np.float64), label_schema).astype(np.float32)}
+            return {
+                "labels": scaled(np.array(batch["score"], dtype=np.float64), label_schema).astype(np.float32)
+            }
         return {"keys": np.stack([vectors.text_keys(batch[name]) for name in fields], axis=1)}
 
     def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
@@ -245,7 +251,9 @@ class TextSimilarity(_Vectors):
             return [{**line, "rank_gap": gap} for line, gap in zip(lines, gaps, strict=True)]
         if "keys" not in evaluated.encoded.dense:
             return lines
-        columns = [evaluated.columns[name] for name in ("text", "text_pair", "negative") if name in evaluated.columns]
+        columns = [
+            evaluated.columns[name] for name in ("text", "text_pair", "negative") if name in evaluated.columns
+        ]
         found = zip(lines, *(part.tolist() for part in _ranks(evaluated)), strict=True)
         return [{**line, "rank": rank, "found": columns[which][row]} for line, rank, (row, which) in found]
 
@@ -284,7 +292,9 @@ class TextSimilarity(_Vectors):
         labels = np.asarray(evaluated.encoded.dense["labels"], dtype=np.float64)
         if label_schema["kind"] == SCORES:
             return regression.statistics(labels, _cosines(evaluated))[:, :11]
-        return similarity.statistics(labels > 0, _cosines(evaluated), label_schema.get("threshold", _THRESHOLD))
+        return similarity.statistics(
+            labels > 0, _cosines(evaluated), label_schema.get("threshold", _THRESHOLD)
+        )
 
     def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """See Task."""
