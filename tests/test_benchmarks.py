@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
+import _ablation_page
 import _child_ablation
 import _child_answers
 import _child_whole
@@ -328,14 +329,48 @@ def test_the_ablation_compares_within_a_round_and_among_as_many_frozen_layers():
 
     slower = [record("", 0, 1.0), record("dropout", 0, 3.0), record("", 0, 2.0)]
     frozen = [record("", 4, 1.0), record("frozen_cache", 4, 5.0), record("", 0, 9.0), record("", 4, 1.0)]
-    assert ablation.ratios([slower])["dropout"]["step_s"] == [2.0]
-    assert ablation.ratios([frozen])["frozen_cache"]["step_s"] == [5.0]
-    about = {
-        "date": "2026-01-01", "machine": {"processor": "p", "threads": 2},
-        "versions": {"torch": "t", "transformers": "f"},
+    assert _ablation_page.ratios([slower])["dropout"]["step_s"] == [2.0]
+    assert _ablation_page.ratios([frozen])["frozen_cache"]["step_s"] == [5.0]
+
+
+def ablation_record(steps, *rounds):
+    found = [
+        [
+            {"left_out": name, "frozen": 0, "step_s": step_s, "run_s": 1.0, "text_s": 1.0}
+            for name, step_s in [("", 1.0), *one.items(), ("", 1.1)]
+        ]
+        for one in rounds
+    ]
+    return {
+        "date": "2026-01-01", "machine": {"processor": "p", "threads": 2}, "steps": steps,
+        "versions": {"torch": "t", "transformers": "f"}, "rounds": {"banking77": found},
     }  # fmt: skip
-    page = ablation.page({"banking77": [slower, slower]}, about, steps=3)
-    assert "| `dropout` | **2.00** (2.00–2.00) | **1.00** (1.00–1.00) |" in page
+
+
+def test_the_page_of_the_ablation_is_made_from_records(tmp_path, capsys):
+    records = [
+        ablation_record(40, {"dropout": 2.1, "encoder": 1.0}, {"dropout": 4.2, "encoder": 1.3}),
+        ablation_record(40, {"dropout": 2.1}),
+    ]
+    files = [ablation.write_record(record, tmp_path / "results") for record in records]
+    assert [file.name for file in files] == ["ablation-2026-01-01.json", "ablation-2026-01-01-2.json"]
+    ablation.write_page([json.loads(file.read_text()) for file in files], tmp_path)
+    page = (tmp_path / "ablation.md").read_text()
+    assert page == capsys.readouterr().out.removesuffix("\n")
+    assert "| `dropout` | **2.00** (2.00–4.00) | 1.00 (1.00–1.00) | 1.00 (1.00–1.00) | 3 |" in page
+    assert "| `encoder` | 1.10 (0.95–1.24) |" in page
+    assert "differ by up to 10% (a step)" in page
+    assert "`python benchmarks/ablation.py --steps 40 --rounds 1 --sets banking77 --only dropout`" in page
+    assert list(_ablation_page.PURPOSES) == [v.left_out for v in ablation.variants()]
+    with pytest.raises(SystemExit, match="differ in their steps"):
+        ablation.write_page([records[0], ablation_record(80, {})], tmp_path)
+
+
+def test_the_page_of_the_ablation_is_that_of_its_records():
+    files = [BENCHMARKS / "results" / f"ablation-2026-11-27{more}.json" for more in ("", "-2")]
+    assert _ablation_page.page([json.loads(file.read_text()) for file in files]) == (
+        BENCHMARKS / "ablation.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_one_training_of_the_ablation(tiny_model, tiny_files, tmp_path):
@@ -345,6 +380,6 @@ def test_one_training_of_the_ablation(tiny_model, tiny_files, tmp_path):
         "model": str(tiny_model), "train": str(tiny_files["train"]), "test": str(tiny_files["test"]),
         "folder": str(tmp_path / "run"), "steps": 4, "batch": 16, "frozen": 1, "left_out": "encoder",
     })  # fmt: skip
-    assert found.keys() == ablation.MEASURES.keys()
+    assert found.keys() == _ablation_page.MEASURES.keys()
     assert all(value > 0 for value in found.values())
     assert is_on("encoder")

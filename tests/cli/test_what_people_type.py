@@ -134,9 +134,9 @@ ROWS = [
     # data and models of the Hub, without a network
     typed(
         "train hub:nobody/nothing", 2,
-        "is not in the local cache", "ruled out by HF_HUB_OFFLINE", "save_to_disk",
+        "is not in the local cache", "switched off by HF_HUB_OFFLINE", "save_to_disk",
     ),
-    typed("train reviews.csv --model nobody/nothing", 2, "nowhere to be found", "hf download nobody/nothing"),
+    typed("train reviews.csv --model nobody/nothing", 2, "is not found", "hf download nobody/nothing"),
 ]  # fmt: skip
 
 

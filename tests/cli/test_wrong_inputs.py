@@ -108,7 +108,7 @@ def model_directory_without_model(tmp, model):
 def model_that_is_nowhere(tmp, model):
     return (
         ["train", "--data", csv(tmp), "--model", "nobody/nothing"],
-        "nowhere to be found",
+        "is not found",
         "local Hub cache",
     )
 

@@ -14,7 +14,7 @@ from tunesmith.testing.families import write_family
 @pytest.mark.parametrize(
     ("family", "task", "reason"),
     [
-        ("bert", "text-generation", "reads the tokens that it shall predict"),
+        ("bert", "text-generation", "reads the tokens that it must predict"),
         ("bros", "token-classification", "bbox"),
         ("canine", "text-classification", "no table of tokens"),
         ("rwkv", "text-generation", "changes its weights while it reads"),
@@ -32,7 +32,7 @@ def test_what_a_family_cannot_do_is_said(family, task, reason, tmp_path):
 
 def test_a_class_that_transformers_lacks_is_named_before_weights_are_read(tmp_path):
     files = resolve_model(str(write_family(tmp_path, "t5")))
-    with pytest.raises(ModelError, match=r"`t5` are not for fill-mask"):
+    with pytest.raises(ModelError, match="no class for fill-mask and models of the type `t5`"):
         refuse_other_kinds(files, TASKS.get("fill-mask"))
 
 

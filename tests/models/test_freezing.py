@@ -87,7 +87,7 @@ def test_named(model, patterns, gone):
 @pytest.mark.parametrize("pattern", ["clasifier", "bert.encoder.layer.9", "Classifier", "class", "word"])
 def test_a_name_that_fits_nothing_is_refused(model, pattern):
     before = trainable(model)
-    with pytest.raises(RecipeError, match=f"no parameter of this model fits `{pattern}`"):
+    with pytest.raises(RecipeError, match=f"no parameter of this model matches `{pattern}`"):
         freeze_named(model, [pattern])
     assert trainable(model) == before
 

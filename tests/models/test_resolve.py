@@ -108,5 +108,5 @@ def test_no_weights_at_all(copy):
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
 def test_remote_code_is_refused_with_the_reason(copy, name):
     edit(copy / name, auto_map={"AutoModel": "modeling.Evil"})
-    with pytest.raises(ModelError, match=r"brings Python code of its own \(`auto_map`\)"):
+    with pytest.raises(ModelError, match=r"contains Python code \(`auto_map`\)"):
         resolve_model(str(copy))

@@ -243,7 +243,7 @@ def finished(pair_run, tmp_path) -> Run:
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"model": "nobody/nothing"}, "nowhere to be found"),
+        ({"model": "nobody/nothing"}, "is not found"),
         ({"data": {"train": ["nowhere.csv"]}}, "no such file"),
         ({"data": {"train": ["{bad}"]}}, "rows cannot be used"),
         ({"train": {"dpo_beta": 0.5}}, "has no effect"),

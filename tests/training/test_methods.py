@@ -69,7 +69,7 @@ def test_what_is_frozen_by_name_stays(tiny_recipe, tiny_model, pattern):
 
 
 def test_a_pattern_that_fits_nothing(tiny_recipe):
-    with pytest.raises(RecipeError, match="no parameter of this model fits `atention`"):
+    with pytest.raises(RecipeError, match="no parameter of this model matches `atention`"):
         trained(tiny_recipe, freeze=["atention"])
 
 
@@ -159,7 +159,7 @@ def test_an_adapter_and_a_pooling_layer_exclude_each_other(tiny_recipe):
 
 
 def test_target_modules_that_are_none(tiny_recipe):
-    with pytest.raises(RecipeError, match="fits no module"):
+    with pytest.raises(RecipeError, match="matches no module"):
         trained(tiny_recipe, method="lora", lora_target_modules=["nothing"])
 
 

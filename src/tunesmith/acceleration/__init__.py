@@ -1,17 +1,15 @@
-"""Faster arithmetic for stock models while they run here; what is saved stays stock, and so do the results.
+"""Faster code for stock models while tunesmith runs them. The results are the same, and saved models stay stock.
 
-| trick | in place of | proof |
-|---|---|---|
-| `encoder` | the way through BERT's layers, padding included | outputs and every gradient, in float64 |
-| `packed_linear` | products with weights that do not learn | outputs of every family |
-| `dropout` | masks drawn number by number | shares, scale and seed |
-| `pooling` | a stock layer that computes the mean | outputs |
-| `embedding_rows` | training the whole token table | the rows that occur, bit by bit |
-| `frozen_cache` | frozen layers, computed again in every epoch | two texts both ways, in every run |
+| trick | replaces | the tests compare | |---|---|---| | `encoder` | the stock computation of BERT's layers, which
+includes padding | outputs and every gradient, in float64 | | `packed_linear` | products with weights that are not
+trained | outputs of every family | | `dropout` | masks that are drawn number by number | shares, scale and seed |
+| `pooling` | a stock layer that yields the mean | outputs | | `embedding_rows` | training of the whole token table
+| the rows that occur, bit by bit | | `frozen_cache` | frozen layers that are computed again in every epoch | two
+texts both ways, in every run |
 
-`accelerated` installs the first four when a model is opened; the last two belong to a training. A trick that does
-not fit a model, or whose operators this torch lacks, leaves the stock arithmetic in place. `train.acceleration:
-false` is the one switch for all of them. `benchmarks/ablation.py` measures what each is worth.
+`accelerated` installs the first four when a model is opened; the last two belong to a training. If a trick does
+not fit a model, or this version of torch lacks its operators, the stock code runs. `train.acceleration: false`
+switches all of them off. `benchmarks/ablation.py` measures the gain of each.
 """
 
 from __future__ import annotations
@@ -30,24 +28,24 @@ __all__ = ["TRICKS", "accelerate", "accelerated", "is_on", "without"]
 
 
 def accelerated(loaded: LoadedModel, *, wanted: bool = True) -> LoadedModel:
-    """An opened model with the faster arithmetic in place, and what the user should know of it among its notes.
+    """The model with the faster code installed, and with a note for each part that could not be replaced.
 
     Args:
-        loaded: the model, changed in place.
-        wanted: `train.acceleration` of the recipe; false leaves everything as it is.
+        loaded: model, which is changed in place.
+        wanted: value of `train.acceleration`; if false, nothing changes.
     """
     notes = accelerate(loaded.model) if wanted else ()
     return replace(loaded, notes=(*loaded.notes, *notes))
 
 
 def accelerate(model: nn.Module) -> tuple[str, ...]:
-    """Replaces the arithmetic of pooling, layers, dropout and linear layers by faster ways to the same results.
+    """Installs faster code for pooling, encoder layers, dropout and linear layers, with the same results.
 
     Args:
-        model: of transformers; it keeps its class, its weights and their names.
+        model: model of transformers; its class, its weights and their names stay the same.
 
     Returns:
-        Notes of what could not be replaced, though it is of a kind that is.
+        Notes on parts that could not be replaced, although faster code exists for their kind.
     """
     from tunesmith.acceleration import dropout, encoder, packed_linear, pooling
 

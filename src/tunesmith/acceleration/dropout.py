@@ -1,8 +1,8 @@
-"""Dropout with cheap masks, on a CPU.
+"""Dropout with masks that cost little, on a CPU.
 
-torch draws a mask number by number from a serial generator, a tenth of a training step on two cores. Here a
-mask is made of the bytes of SFC64, seeded from torch's generator: still a function of what `torch.manual_seed` was
-given, at a tenth of the time. Srivastava et al. 2014 (JMLR 15).
+torch draws a mask number by number from a serial generator, which takes a tenth of a training step on two cores.
+Here, a mask consists of bytes from SFC64, seeded from torch's generator, in a tenth of the time. So the mask still
+depends only on `torch.manual_seed`. Srivastava et al. 2014 (JMLR 15).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import nn
 from tunesmith.acceleration import patching
 
 _STEPS = 256
-"""A mask's probability is rounded to a multiple of 1/256: 0.1 becomes 0.1016."""
+"""Number of steps to which a probability is rounded: 0.1 becomes 26/256, or 0.1016."""
 _WORDS = {torch.bfloat16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}
 
 
 class Masks:
     """The masks of one forward pass, all from one number of torch's generator.
 
-    A mask holds 0, or 1 / (1 - p) as its type rounds it.
+    The values of a mask are 0 and 1 / (1 - p), rounded to its type.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
@@ -31,7 +31,7 @@ class Masks:
         self._bits, self._scale_type = np.random.SFC64(seed), dtype
 
     def draw(self, p: float, *shape: int) -> torch.Tensor | None:
-        """A mask of that shape; none where nothing is dropped."""
+        """A mask of this shape; None if the probability rounds to 0."""
         dropped = round(p * _STEPS)
         if not dropped:
             return None
@@ -39,7 +39,7 @@ class Masks:
         kept = self._bits.random_raw((n + 7) // 8).view(np.uint8)[:n] >= dropped
         scale = torch.tensor(_STEPS / max(_STEPS - dropped, 1), dtype=self._scale_type)
         word = scale.view(_WORDS[self._scale_type]).numpy()
-        # The bits of the scale or no bits: a product of whole numbers, which is faster than a choice.
+        # The bits of the scale, or no bits, as a product of integers: faster than a selection.
         mask = torch.from_numpy(np.multiply(kept, word, dtype=word.dtype)).view(self._scale_type)
         return mask.view(shape)
 
@@ -48,7 +48,7 @@ def install(model: nn.Module) -> str:
     """Replaces the masks of the model's plain dropout modules.
 
     Returns:
-        Nothing to note: an empty string.
+        An empty string, since there is nothing to note.
     """
     for module in model.modules():
         if type(module) is nn.Dropout and not module.inplace:

@@ -1,10 +1,9 @@
-"""Training only those rows of the token table whose tokens occur in the training rows.
+"""Trains only the rows of the token table whose tokens occur in the training rows.
 
-Half of a small encoder's parameters are its token table, and a data set uses a few thousand of its 30,000 rows.
-The others have no gradient: AdamW would do nothing to them but decay them, at the price of filling, measuring and
-walking through the whole table at every step. Here the rows that occur are the parameter, under the table's
-name, and are updated exactly as in the whole table; the others stay as they were, not even decayed. Checkpoints
-hold the rows alone.
+The token table holds half of a small encoder's parameters, and a data set uses a few thousand of its 30,000 rows.
+The other rows have no gradient. AdamW would only decay them, but every step would fill, measure and read the whole
+table. Here, the rows that occur are the parameter, under the table's name. They are updated exactly as in the
+whole table. The other rows do not change, and are not decayed. Checkpoints hold only the rows that occur.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ if TYPE_CHECKING:
     from tunesmith.types import Model
 
 _MOST_USED = 0.5
-"""Share of the table from which on nothing is gained."""
+"""Largest share of the table for which this is faster."""
 
 
 class EmbeddingRows(nn.Module):
-    """Stands in for an `nn.Embedding`: `weight` [n, d] are the rows that learn, `table` [v, d] holds all.
+    """Replaces an `nn.Embedding`: `weight` [n, d] holds the rows that are trained.
 
     Args:
-        whole: the table.
-        tokens: [n] ids of the rows that learn, ascending.
+        whole: the whole table [v, d].
+        tokens: [n], ids of the rows that are trained, ascending.
     """
 
     def __init__(self, whole: nn.Embedding, tokens: torch.Tensor) -> None:
         super().__init__()
-        self.whole = [whole]  # in a list: not a module of this one
+        self.whole = [whole]  # in a list, so that it is not a submodule
         self.tokens = tokens
         self.weight = nn.Parameter(whole.weight.detach()[tokens])
         self.position = torch.full((whole.num_embeddings,), -1, dtype=torch.int64, device=tokens.device)
@@ -48,11 +47,11 @@ class EmbeddingRows(nn.Module):
 
     @property
     def embedding_dim(self) -> int:
-        """D."""
+        """Number of features d."""
         return int(self.weight.shape[1])
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """[…, d] of ids […]; ids that do not learn are read from the whole table."""
+        """Embeddings […, d] of ids […]; rows that are not trained are read from the whole table."""
         places = self.position[input_ids]
         if bool((places >= 0).all()):
             return F.embedding(places, self.weight, self.padding_idx)
@@ -61,7 +60,7 @@ class EmbeddingRows(nn.Module):
         return torch.where((places >= 0).unsqueeze(-1), learned, others)
 
     def write_back(self) -> nn.Embedding:
-        """The whole table, with what was learned."""
+        """Writes the trained rows into the whole table, and returns it."""
         whole = self.whole[0]
         with torch.no_grad():
             whole.weight[self.tokens.to(whole.weight.device)] = self.weight.to(whole.weight.device)
@@ -70,12 +69,11 @@ class EmbeddingRows(nn.Module):
 
 @contextmanager
 def training_rows(model: Model, ids: Iterable[NDArray[np.int64]] | None) -> Iterator[None]:
-    """While this lasts, the model's token table learns only the rows of these ids, if that is worthwhile.
+    """A context in which only the token table's rows of these ids are trained, if this is faster.
 
     Args:
-        model: of transformers.
-        ids: every id that training will read, in any order; None if that is not known, or the whole table shall
-            learn.
+        model: model of transformers.
+        ids: arrays with every id that training will read; None if these are unknown, or to train the whole table.
     """
     name = _table(model) if ids is not None and is_on("embedding_rows") else None
     size = len(model.get_input_embeddings().weight)
@@ -96,7 +94,7 @@ def training_rows(model: Model, ids: Iterable[NDArray[np.int64]] | None) -> Iter
 
 
 def _table(model: Model) -> str | None:
-    """The name of the token table; None where it is tied to another layer, frozen, or not a plain table."""
+    """The name of the token table; None if it is tied to another layer, frozen, or not a plain table."""
     whole = model.get_input_embeddings()
     is_plain = type(whole) is nn.Embedding and whole.max_norm is None and not whole.scale_grad_by_freq
     if not is_plain or whole.sparse or not whole.weight.requires_grad:

@@ -1,9 +1,9 @@
-"""A faster way through the layers of BERT and its relatives, on a CPU; same weights, same results.
+"""Faster code for the layers of BERT and similar encoders, on a CPU; weights and results stay the same.
 
-`install` replaces the arithmetic of a stock encoder while we run it (the classes of `_LAYERS`): the
-blocks of `encoder_blocks`, over real tokens only. Names, weights and the saved model stay those of the stock
-class. What the fast way does not know (another class, another activation, an adapter inside a layer, another
-device, gradient checkpointing) takes the stock way.
+`install` replaces the forward pass of a stock encoder (one of the classes in `_LAYERS`) by the blocks of
+`encoder_blocks`, which compute real tokens only. Names, weights and the saved model stay those of the stock class.
+In unsupported cases, the stock code runs: another class or activation, an adapter inside a layer, another device,
+gradient checkpointing.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from tunesmith.types import Model
 
-# Encoder classes of transformers and the class of their layers, which compute just what `encoder_blocks` does. A
-# class is known by its name and module: RemBERT, XMOD and RoFormer have modules of the same names and do more.
+# Encoder classes of transformers, and the class of their layers, which compute the same as `encoder_blocks`. They
+# are recognised by name and module: RemBERT, XMOD and RoFormer have modules of the same names that compute more.
 _LAYERS = {
     f"transformers.models.{module}.{encoder}": f"transformers.models.{module}.{layer}"
     for module, encoder, layer in (
@@ -58,9 +58,9 @@ _LAYERS = {
 }
 
 _TOLERANCE = 2e-5
-"""Of the largest hidden state: equal ways differ by less than 1e-6 of it, another computation by 1e-2 and more."""
+"""Share of the largest hidden state; equal computations differ by less than 1e-6, others by 1e-2 and more."""
 
-# Beside the layers, not in them: a packed weight cannot be copied with its model.
+# Not stored in the layers, because a packed weight cannot be copied with its model.
 _COPIES: weakref.WeakKeyDictionary[nn.Module, _Copies] = weakref.WeakKeyDictionary()
 
 
@@ -69,15 +69,19 @@ class Parts:
     """The modules of one layer, by their role.
 
     Args:
-        query: and `key`, `value`, `out`: of the attention.
-        attention_norm: after it.
-        up: and `down`: of the feed-forward block.
-        output_norm: after that.
-        attention_dropout: of the attention's shares.
-        out_dropout: of the attention's output, where the model has it.
-        down_dropout: of the feed-forward block's output.
-        heads: of the attention.
-        activation: between `up` and `down`.
+        query: linear layer of the queries.
+        key: linear layer of the keys.
+        value: linear layer of the values.
+        out: linear layer after the attention.
+        attention_norm: normalisation after the attention.
+        up: first linear layer of the feed-forward block.
+        down: second linear layer of the feed-forward block.
+        output_norm: normalisation after the feed-forward block.
+        attention_dropout: dropout of the attention weights.
+        out_dropout: dropout of the attention's output; None if the model has none.
+        down_dropout: dropout of the feed-forward block's output.
+        heads: number of attention heads.
+        activation: activation between `up` and `down`.
     """
 
     query: nn.Linear
@@ -100,7 +104,7 @@ class Parts:
         return self.query, self.key, self.value, self.out, self.up, self.down
 
     def is_known(self) -> bool:
-        """Whether the blocks compute just this: no module was replaced, and the activation is exact GELU."""
+        """Whether the blocks compute the same: no module was replaced, and the activation is exact GELU."""
         norms = (self.attention_norm, self.output_norm)
         return (
             all(type(module) is nn.Linear and module.bias is not None for module in self.linear)
@@ -110,12 +114,12 @@ class Parts:
 
 
 def install(model: Model) -> str:
-    """Replaces the forward pass of the model's encoder, if it is one that we know.
+    """Replaces the forward pass of the model's encoder, if its class is supported.
 
-    Two short texts are then compared with the stock implementation, which stays in use where they differ.
+    The outputs for two short texts are compared with the stock code, which is used if they differ.
 
     Returns:
-        A note that the stock implementation is used where ours is expected; empty otherwise.
+        A note if a supported class has to run with the stock code; otherwise an empty string.
     """
     absent = note_of_absent(OPERATORS, "the fast encoder")
     if absent or not use_fast_encoder(model):
@@ -127,16 +131,18 @@ def install(model: Model) -> str:
         return ""
     return (
         f"the fast encoder computes something else than `{type(model.base_model).__name__}` of this version of "
-        "transformers: the stock implementation is used, which is slower"
+        "transformers: the stock code runs, and is slower"
     )
 
 
 def use_fast_encoder(model: Model) -> bool:
-    """Replaces the forward pass untried; whether it is an encoder that we know."""
+    """Replaces the forward pass without a comparison; returns False if the encoder is not supported."""
     encoder = _encoder(model)
     if encoder is None or not any(_parts(layer).is_known() for layer in encoder.layer):
         return False
-    if any(parameter.is_inference() for parameter in encoder.parameters()):  # whose changes nobody counts
+    if any(
+        parameter.is_inference() for parameter in encoder.parameters()
+    ):  # torch does not count their changes
         return False
     patching.install(encoder, _forward)
     return True
@@ -150,18 +156,18 @@ def use_stock_encoder(model: Model) -> None:
 
 
 def _last_states(model: Model) -> torch.Tensor:
-    """What the model's body makes of the real tokens of two texts, [tokens, d], without dropout."""
+    """Outputs of the model's body for the real tokens of two texts, [tokens, d], without dropout."""
     batch = two_texts(model)
     with trying(model):
         states: torch.Tensor = model.base_model(**batch)[0]
     real = batch["attention_mask"].bool()
     return (
         states[real] if states.shape[1] == real.shape[1] else states[:, 0]
-    )  # a pooling layer gives one token
+    )  # after a pooling layer there is one token
 
 
 def _encoder(model: Model) -> Encoder | None:
-    """The module that runs one layer after the other, if it and its layers are of classes that we know."""
+    """The module that runs one layer after the other, if it and its layers are of supported classes."""
     body = model.base_model
     encoder: Encoder = getattr(body, "encoder", None) or getattr(body, "transformer", None)
     layer_class = _LAYERS.get(_class_name(encoder))
@@ -180,7 +186,7 @@ def _forward(
     attention_mask: torch.Tensor | None = None,
     **options: object,
 ) -> ModelOutput:
-    """In place of the stock forward pass: hidden states [b, s, d] and a mask as transformers makes it."""
+    """Replaces the stock forward pass, for hidden states [b, s, d] and a mask of transformers."""
     if hidden_states.device.type != "cpu" or _is_checkpointing(encoder):
         return type(encoder).forward(encoder, hidden_states, attention_mask, **options)
     from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions as Output
@@ -198,7 +204,7 @@ def _forward(
 
 
 class _Walk:
-    """Hidden states on their way through the layers: unpadded until someone wants them padded."""
+    """The hidden states between the layers, without padding until a stock layer or the caller needs it."""
 
     def __init__(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
         self._padded: torch.Tensor | None = hidden_states
@@ -210,7 +216,7 @@ class _Walk:
         self.masks: Masks | None = None
 
     def through(self, layer: Layer, parts: Parts) -> None:
-        """The layer by the written-out blocks."""
+        """Computes a layer with our blocks."""
         attention, feed_forward = _weights(layer, parts, self.dtype, learns=self._learns(layer))
         shares, first, second = self._draw(layer, parts)
         x = AttentionBlock.apply(  # type: ignore[no-untyped-call]
@@ -223,11 +229,11 @@ class _Walk:
         self._padded = None
 
     def through_stock(self, layer: Layer, **options: object) -> None:
-        """The layer as it is."""
+        """Computes a layer with the stock code."""
         self._padded, self._tokens = layer(self.padded(), self._mask, **options), None
 
     def tokens(self) -> torch.Tensor:
-        """[t, d], never in half precision."""
+        """Hidden states of the real tokens [t, d], not in half precision."""
         if self._tokens is None:
             assert self._padded is not None
             flat = self._padded.reshape(-1, self._shape[2])
@@ -236,14 +242,14 @@ class _Walk:
         return self._tokens
 
     def padded(self) -> torch.Tensor:
-        """[b, s, d]."""
+        """Hidden states with padding [b, s, d]."""
         if self._padded is None:
             assert self._tokens is not None
             self._padded = self.layout.leave(self._tokens, self._shape[1]).view(self._shape)
         return self._padded
 
     def _learns(self, layer: Layer) -> bool:
-        """Whether a backward pass may come through the layer."""
+        """Whether a backward pass through the layer is possible."""
         if not torch.is_grad_enabled():
             return False
         return self.tokens().requires_grad or any(p.requires_grad for p in layer.parameters())
@@ -262,7 +268,7 @@ class _Walk:
 
 
 def _arithmetic(hidden_states: torch.Tensor) -> torch.dtype:
-    """bfloat16 under autocast, else what the hidden states are in."""
+    """The type of autocast, or else of the hidden states."""
     if torch.is_autocast_enabled("cpu"):
         return torch.get_autocast_dtype("cpu")
     return hidden_states.dtype
@@ -271,7 +277,7 @@ def _arithmetic(hidden_states: torch.Tensor) -> torch.dtype:
 def _weights(
     layer: Layer, parts: Parts, dtype: torch.dtype, *, learns: bool
 ) -> tuple[AttentionWeights, FeedForwardWeights]:
-    """The layer's weights in that arithmetic; copied again only after they changed."""
+    """The layer's weights in this type; they are copied again only after a change."""
     kind = (dtype, not learns and can_pack(dtype))
     kept = _COPIES.get(layer)
     if kept is None or kept.kind != kind:
@@ -280,7 +286,10 @@ def _weights(
 
 
 class _Copies:
-    """A layer's weights in the arithmetic of the products, query, key and value in one; packed for inference."""
+    """Copies of a layer's weights in the type of the products; query, key and value are one matrix.
+
+    For inference, they are packed.
+    """
 
     def __init__(self, dtype: torch.dtype, is_packed: bool) -> None:
         self.kind = (dtype, is_packed)
@@ -288,10 +297,10 @@ class _Copies:
         self._versions: tuple[tuple[int, int], ...] = ()
 
     def fresh(self, parts: Parts) -> tuple[AttentionWeights, FeedForwardWeights]:
-        """The weights as they are now."""
+        """The current weights."""
         versions = tuple((p.data_ptr(), p._version) for module in parts.linear for p in _of(module))
         if versions != self._versions:
-            # Ordinary tensors, also when the first pass is one of inference.
+            # The copies are ordinary tensors, also if the first pass is in inference mode.
             with torch.inference_mode(False), torch.no_grad():
                 self._copy(parts)
             self._versions = versions
@@ -317,7 +326,7 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 def _room(modules: Sequence[nn.Linear], dtype: torch.dtype) -> Pair:
-    """For the weights and the biases of linear layers, one under the other."""
+    """Empty tensors for the weights and the biases of linear layers, one below the other."""
     rows = sum(module.out_features for module in modules)
     return torch.empty(rows, modules[0].in_features, dtype=dtype), torch.empty(rows, dtype=dtype)
 

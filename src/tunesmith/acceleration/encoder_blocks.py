@@ -1,15 +1,15 @@
-"""The two blocks of BERT's encoder layer, forward and backward written out.
+"""The two blocks of BERT's encoder layer, with a forward and a backward pass of our own.
 
     h = LayerNorm(x + dropout(attention(x)))        y = LayerNorm(h + dropout(W₂ gelu(W₁ h)))
 
-Vaswani et al. 2017 (arXiv 1706.03762), Devlin et al. 2019 (arXiv 1810.04805); the gradients are those of
-autograd, equal in float64 to 1e-12. Written out, they cost less on a CPU: query, key and value are one product,
-padding is computed in attention alone, dropout's masks are drawn as bytes, weights are cast once a step, and
-nothing is kept that backward does not read. Under autocast, what passes from block to block stays in float32, as
-in the stock layers; the products alone are in bfloat16. Measurements: docs/performance.md.
+Vaswani et al. 2017 (arXiv 1706.03762), Devlin et al. 2019 (arXiv 1810.04805). The gradients equal those of
+autograd in float64 to 1e-12. On a CPU, this costs less than the stock layers: query, key and value are one
+product, only the attention computes padding, dropout masks are drawn as bytes, weights are cast once per step, and
+nothing is stored that the backward pass does not read. Under autocast, values between blocks stay in float32, as
+in the stock layers; only the products are in bfloat16. Measurements: docs/performance.md.
 
-Letters: t rows of tokens, b sequences, s longest, l the same rounded up, d features, a heads, e = d / a, f inner
-features.
+Letters: t rows of tokens, b sequences, s tokens of the longest sequence, l the same rounded up, d features, a
+    heads, e = d / a, f inner features.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from torch.nn import functional as F
 from tunesmith.acceleration.operators import need
 from tunesmith.acceleration.packed_linear import Affine
 
-# Numbers of tokens, and lengths in attention, are rounded up to these: for every shape of a product that it has
-# not seen, oneDNN first makes a kernel and keeps it, which takes as long as a small product. So few tokens are
-# rounded less: a single text.
+# Numbers of tokens, and lengths in attention, are rounded up to multiples of these. For every new shape of a
+# product, oneDNN compiles and stores a kernel, which takes as long as a small product. Numbers up to _FEW, as in a
+# single text, are rounded to a multiple of _FEW_TOKENS.
 _FEW, _FEW_TOKENS, _TOKENS, _LONGEST = 64, 8, 32, 8
 
 NORM, NORM_BACKWARD = "native_layer_norm", "ops.aten.native_layer_norm_backward"
 GELU_BACKWARD, SOFTMAX_BACKWARD = "ops.aten.gelu_backward", "_softmax_backward_data"
 OPERATORS = (NORM, NORM_BACKWARD, GELU_BACKWARD, SOFTMAX_BACKWARD)
-"""What the blocks need of torch beside its public interface."""
+"""Operators outside of torch's public interface that the blocks need."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the real tokens of a padded batch are: in the batch [b, s], in attention [b, l], and in a row [t].
+    """The positions of a padded batch's real tokens: in the batch [b, s], in the attention [b, l], in a list [t].
 
     Args:
-        sequences: b.
-        longest: l, s rounded up.
-        rows: t, the number of real tokens rounded up; the last rows are zeros and nobody reads them.
-        batch: [n] places of the real tokens among b·s.
-        attention: [n] places of the same among b·l.
-        bias: [b, 1, l], 0 for real tokens and a number beyond all scores for others; None if there are no others.
+        sequences: number of sequences b.
+        longest: length l in the attention, which is s rounded up.
+        rows: number t of real tokens, rounded up; the additional rows are zeros and are not read.
+        batch: [n], positions of the real tokens among b·s.
+        attention: [n], positions of the real tokens among b·l.
+        bias: [b, 1, l], 0 for real tokens and a very low number for others; None if all tokens are real.
     """
 
     sequences: int
@@ -60,7 +60,7 @@ class Layout:
 
     @classmethod
     def of(cls, real: torch.Tensor | None, sequences: int, longest: int, dtype: torch.dtype) -> Layout:
-        """The layout of a mask [b, s] that is true for real tokens; of no mask if all are."""
+        """The layout for a mask [b, s] that is true for real tokens; None as mask means that all are real."""
         rounded = _rounded(longest, _LONGEST)
         if real is None:
             real = torch.ones(sequences, longest, dtype=torch.bool)
@@ -68,29 +68,31 @@ class Layout:
         bias = None
         if not bool(wider.all()):
             bias = torch.zeros(sequences, 1, rounded, dtype=dtype)
-            bias.masked_fill_(~wider[:, None, :], torch.finfo(dtype).min / 2)  # a score more is no infinity
+            bias.masked_fill_(
+                ~wider[:, None, :], torch.finfo(dtype).min / 2
+            )  # stays finite when a score is added
         places = [mask.reshape(-1).nonzero().squeeze(1) for mask in (real, wider)]
         n = len(places[0])
         rows = _rounded(n, _FEW_TOKENS if n <= _FEW else _TOKENS)
         return cls(sequences, rounded, rows, places[0], places[1], bias)
 
     def enter(self, padded: torch.Tensor) -> torch.Tensor:
-        """[t, n] of [b·s, n]."""
+        """Removes the padding: [t, n] of [b·s, n]."""
         return self._take(padded, self.batch)
 
     def leave(self, tokens: torch.Tensor, longest: int) -> torch.Tensor:
-        """[b·s, n] of [t, n]; zeros where there is no token."""
+        """Adds the padding as zeros: [b·s, n] of [t, n]."""
         return self._put(tokens, self.batch, self.sequences * longest)
 
     def split(self, tokens: torch.Tensor, parts: int, heads: int) -> torch.Tensor:
-        """[parts, b·a, l, e] of [t, parts·d]."""
+        """Splits features into parts and heads: [parts, b·a, l, e] of [t, parts·d]."""
         width = tokens.shape[1] // (parts * heads)
         padded = self._put(tokens, self.attention, self.sequences * self.longest)
         apart = padded.view(self.sequences, self.longest, parts, heads, width)
         return apart.permute(2, 0, 3, 1, 4).reshape(parts, self.sequences * heads, self.longest, width)
 
     def join(self, apart: torch.Tensor, heads: int) -> torch.Tensor:
-        """[t, parts·d] of [parts, b·a, l, e]."""
+        """Undoes `split`: [t, parts·d] of [parts, b·a, l, e]."""
         parts, _, _, width = apart.shape
         together = apart.view(parts, self.sequences, heads, self.longest, width).permute(1, 3, 0, 2, 4)
         return self._take(
@@ -110,7 +112,7 @@ _rounds = contextvars.ContextVar("rounds", default=True)
 
 @contextlib.contextmanager
 def exact_shapes() -> Iterator[None]:
-    """While this lasts, nothing is rounded up: for measuring what a token takes."""
+    """A context in which nothing is rounded up, to measure the memory of a token."""
     token = _rounds.set(False)
     try:
         yield
@@ -124,14 +126,14 @@ def _rounded(number: int, step: int) -> int:
 
 @dataclass(frozen=True)
 class AttentionWeights:
-    """Of one attention block, in the arithmetic of its products; `norm` as it is trained.
+    """Weights of an attention block in the type of its products; `norm` in the type in which it is trained.
 
     Args:
-        qkv: weight [3·d, d] and bias [3·d].
-        out: [d, d] and [d].
-        norm: [d] and [d].
-        eps: of the normalisation.
-        heads: a.
+        qkv: weight [3·d, d] and bias [3·d] of query, key and value.
+        out: weight [d, d] and bias [d] of the output.
+        norm: weight [d] and bias [d] of the normalisation.
+        eps: epsilon of the normalisation.
+        heads: number of heads a.
     """
 
     qkv: Affine
@@ -143,7 +145,7 @@ class AttentionWeights:
 
 @dataclass(frozen=True)
 class FeedForwardWeights:
-    """Of one feed-forward block: `up` [f, d] and [f], `down` [d, f] and [d], `norm` [d] and [d]."""
+    """Weights of a feed-forward block, with biases: `up` [f, d], [f]; `down` [d, f], [d]; `norm` [d], [d]."""
 
     up: Affine
     down: Affine
@@ -163,9 +165,10 @@ class AttentionBlock(torch.autograd.Function):
         masks: tuple[torch.Tensor | None, torch.Tensor | None],
         *parameters: torch.Tensor,
     ) -> torch.Tensor:
-        """The masks are of the attention [b·a, l, l] and of its output [t, d].
+        """Computes the block.
 
-        The parameters that learn: query, key, value, out, norm, each with weight and bias.
+        The masks are for the attention weights [b·a, l, l] and for the output [t, d]. The parameters are those of
+        query, key, value, out and norm, each with weight and bias.
         """
         heads, inputs = weights.heads, x.to(weights.qkv.dtype)
         q, k, v = layout.split(weights.qkv(inputs), 3, heads).unbind()
@@ -180,7 +183,7 @@ class AttentionBlock(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Of x, and of the parameters that learn."""
+        """The gradients of x and of the parameters."""
         inputs, q, k, v, shares, seen, added, mean, rstd, *masks = ctx.saved_tensors
         layout, weights, needed = ctx.layout, ctx.weights, ctx.needs_input_grad
         dadded, dgamma, dbeta = _norm_backward(dy, added, mean, rstd, weights.norm, any(needed[12:14]))
@@ -212,7 +215,7 @@ class FeedForwardBlock(torch.autograd.Function):
         mask: torch.Tensor | None,
         *parameters: torch.Tensor,
     ) -> torch.Tensor:
-        """The mask is of the output [t, d]; the parameters that learn: up, down, norm."""
+        """Computes the block; the mask is for the output [t, d], the parameters are those of up, down and norm."""
         inputs = x.to(weights.up.dtype)
         inner, active = weights.up.then_gelu(inputs)
         added = x + _dropped(weights.down(active), mask)
@@ -224,7 +227,7 @@ class FeedForwardBlock(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Of x, and of the parameters that learn."""
+        """The gradients of x and of the parameters."""
         inputs, inner, active, added, mean, rstd, mask = ctx.saved_tensors
         weights, needed = ctx.weights, ctx.needs_input_grad
         dadded, dgamma, dbeta = _norm_backward(dy, added, mean, rstd, weights.norm, any(needed[7:9]))
@@ -238,7 +241,7 @@ class FeedForwardBlock(torch.autograd.Function):
 
 
 def _scores(q: torch.Tensor, k: torch.Tensor, layout: Layout, heads: int) -> torch.Tensor:
-    """[b·a, l, l]: scale and bias come with the product, since adding to rows this short costs more than it."""
+    """Attention scores [b·a, l, l]; scale and bias are part of the product, which is cheaper than adding them."""
     if layout.bias is None:
         return torch.baddbmm(q.new_empty(1, 1, 1), q, k.transpose(1, 2), beta=0, alpha=_scaling(q))
     bias = layout.bias.repeat_interleave(heads, 0)
@@ -260,7 +263,7 @@ def _softmax_backward(dshares: torch.Tensor, shares: torch.Tensor) -> torch.Tens
 
 
 def _is_faster_in_float32(shares: torch.Tensor) -> bool:
-    """In bfloat16, torch takes what exceeds a multiple of 32 one by one."""
+    """Whether rows are short: in bfloat16, torch computes the numbers beyond a multiple of 32 one by one."""
     length = shares.shape[-1]
     return shares.dtype == torch.bfloat16 and length < 64 and length % 32 != 0
 
@@ -278,7 +281,7 @@ def _times(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
 
 
 def _undropped(gradient: torch.Tensor, dtype: torch.dtype, mask: torch.Tensor | None) -> torch.Tensor:
-    """The gradient before dropout, in the arithmetic of the products."""
+    """The gradient before dropout, in the type of the products."""
     return _times(gradient.to(dtype), mask)
 
 
@@ -307,7 +310,7 @@ def _norm_backward(
 def _linear_backward(
     dy: torch.Tensor, x: torch.Tensor, learns: bool, dtype: torch.dtype
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Gradients of a linear layer's weight and bias, in the precision that they are trained in."""
+    """Gradients of a linear layer's weight and bias, in the type in which they are trained."""
     if not learns:
         return None, None
     return (dy.t() @ x).to(dtype), torch.sum(dy, 0, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Evaluation mode without gradients, and what is freed when a model resumes its training."""
+"""A context for evaluation, which frees packed weights when the training continues."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients, and back to the mode that was."""
+    """A context in evaluation mode without gradients; at its end, the model is in its old mode."""
     import torch
 
     from tunesmith.acceleration.packed_linear import release_packed
 
     was_training = model.training
-    if was_training:  # to set the mode of every module takes as long as a layer on one text
+    if was_training:  # setting the mode of every module takes as long as a layer on one text
         model.eval()
     try:
         with torch.inference_mode():

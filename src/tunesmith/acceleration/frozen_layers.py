@@ -1,10 +1,10 @@
-"""The frozen bottom of a model: where it ends, what comes out of it, and the model without it.
+"""The frozen lowest layers of a model: their number, their outputs, and the model without them.
 
-Embeddings and layers that do not learn give the same output for a text every time, so it need be computed only
-once. `states_below` computes it and stops there; `begin_above` puts a reader in the place of the embeddings and
-lets hidden states pass through the frozen layers unchanged. Both change the instance for as long as they last:
-names, weights, checkpoints and the saved model know nothing of it. A forward pass of ours that walks through the
-layers itself asks `is_passed_through`.
+Frozen embeddings and layers have the same outputs for a text each time, so these are computed only once.
+`states_below` computes them and stops there. `begin_above` replaces the embeddings by a function that reads the
+outputs, and makes the frozen layers return their inputs. Both change only the instance, until they end: names,
+weights, checkpoints and the saved model stay the same. Code that calls the layers itself must ask
+`is_passed_through`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 Read = Callable[["torch.Tensor"], "torch.Tensor"]
-"""From what stands in the place of token ids, [b, s], to hidden states [b, s, d]."""
+"""Function from the numbers that replace token ids, [b, s], to hidden states [b, s, d]."""
 
 
 def frozen_layers(model: nn.Module) -> int:
-    """How many layers from the bottom have no weight that learns; none while the embeddings learn."""
+    """Number of lowest layers without trainable weights; 0 if the embeddings are trainable."""
     if _learns(heads.embeddings(model)):
         return 0
     n_layers = 0
@@ -38,7 +38,7 @@ def frozen_layers(model: nn.Module) -> int:
 
 
 def frozen_tensors(model: nn.Module, n_layers: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """Names and values of all that the embeddings and the lowest layers compute with."""
+    """Names and values of all tensors of the embeddings and the lowest layers."""
     parts = [*heads.embeddings(model), *heads.encoder_layers(model)[:n_layers]]
     for number, part in enumerate(parts):
         for name, tensor in part.state_dict().items():
@@ -46,7 +46,7 @@ def frozen_tensors(model: nn.Module, n_layers: int) -> Iterator[tuple[str, torch
 
 
 def body_tensors(model: nn.Module, head: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Names and values of everything but the head."""
+    """Names and values of all tensors except the head's."""
     of_head = {id(parameter) for parameter in head.parameters()}
     for name, tensor in model.state_dict(keep_vars=True).items():
         if id(tensor) not in of_head:
@@ -67,16 +67,16 @@ def fingerprint(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
 def states_below(
     model: nn.Module, n_layers: int, token_ids: Read, compute: Callable[[], object]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the frozen layers make of one batch; the layers above are not computed.
+    """The outputs of the frozen layers for one batch; the layers above are not computed.
 
     Args:
-        model: of transformers.
-        n_layers: how many layers are frozen, at least one.
-        token_ids: from what the batch has in the place of token ids to token ids.
-        compute: runs the model on the batch.
+        model: model of transformers.
+        n_layers: number of frozen layers, at least one.
+        token_ids: function from the numbers that replace token ids in the batch to token ids.
+        compute: function that runs the model on the batch.
 
     Returns:
-        What stood in the place of token ids, [b, s], and the hidden states [b, s, d].
+        The numbers that replace token ids, [b, s], and the hidden states [b, s, d].
     """
     layers = heads.encoder_layers(model)
     first = heads.embeddings(model)[0]
@@ -109,12 +109,12 @@ def states_below(
 
 @contextlib.contextmanager
 def begin_above(model: nn.Module, n_layers: int, read: Read) -> Iterator[None]:
-    """While this lasts, the model begins above its frozen layers, from what `read` gives for its `input_ids`.
+    """A context in which the model starts above its frozen layers, with hidden states from `read`.
 
     Args:
-        model: of transformers.
-        n_layers: how many layers are frozen.
-        read: gives the hidden states.
+        model: model of transformers.
+        n_layers: number of frozen layers.
+        read: function from `input_ids` to hidden states.
     """
     import torch
 
@@ -128,7 +128,7 @@ def begin_above(model: nn.Module, n_layers: int, read: Read) -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(installed(first, give_states))
-        for table in others:  # of positions: the states know theirs
+        for table in others:  # of positions, which are already in the states
             stack.enter_context(installed(table, add_nothing))
         for layer in heads.encoder_layers(model)[:n_layers]:
             stack.enter_context(installed(layer, _pass_through))
@@ -136,17 +136,17 @@ def begin_above(model: nn.Module, n_layers: int, read: Read) -> Iterator[None]:
 
 
 def is_above(model: nn.Module) -> bool:
-    """Whether the model begins above its frozen layers now."""
+    """Whether the model currently starts above its frozen layers."""
     return any(is_passed_through(layer) for layer in heads.encoder_layers(model))
 
 
 def is_passed_through(layer: nn.Module) -> bool:
-    """Whether a layer returns its input, since the model begins above it."""
+    """Whether a layer returns its input, because the model starts above it."""
     return is_installed(layer, _pass_through)
 
 
 class _ReachedError(Exception):
-    """The end of the frozen layers: no fault, but the way out of a forward pass."""
+    """Ends a forward pass after the frozen layers; it is not an error."""
 
     def __init__(self, states: torch.Tensor) -> None:
         super().__init__("reached the end of the frozen layers")
@@ -158,7 +158,7 @@ def _learns(modules: Iterable[nn.Module]) -> bool:
 
 
 def _layer_above(model: nn.Module, n_layers: int) -> nn.Module | None:
-    """The layer after so many, a pooling layer included; None after the last."""
+    """The layer above the frozen ones, which may be the pooling layer; None if there is none."""
     layers = heads.all_layers(model)
     return layers[n_layers] if n_layers < len(layers) else None
 

@@ -1,7 +1,6 @@
-"""Operators of torch that are not part of its public interface, by name; another version of torch may lack them.
+"""Operators of torch that are not in its public interface, by name; other versions of torch may lack them.
 
-Each is looked for once. A trick whose operators are not all there is not installed, and the stock arithmetic
-computes.
+Each is looked up once. If an operator of a trick is missing, the trick is not installed, and the stock code runs.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 Operator = Callable[..., Any]
-"""An operator of torch: arguments and results are as its schema says."""
+"""An operator of torch, with the arguments and results of its schema."""
 
 
 @functools.cache
 def find(name: str) -> Operator | None:
-    """An operator by its dotted name within torch (`ops.mkldnn._linear_pointwise`); None where it is absent."""
+    """An operator by its dotted name within torch (`ops.mkldnn._linear_pointwise`); None if it is missing."""
     import torch
 
     found: object = torch
@@ -28,10 +27,10 @@ def find(name: str) -> Operator | None:
 
 
 def need(name: str) -> Operator:
-    """The same, for a trick that is only installed where it is there.
+    """An operator by its dotted name, for a trick that is only installed if all its operators exist.
 
     Raises:
-        AttributeError: it is absent.
+        AttributeError: the operator is missing.
     """
     found = find(name)
     if found is None:
@@ -40,11 +39,11 @@ def need(name: str) -> Operator:
 
 
 def note_of_absent(names: Iterable[str], trick: str) -> str:
-    """Which operator is absent and that a trick does without; empty where all are there."""
+    """A note with the first missing operator of a trick; empty if none is missing."""
     absent = [name for name in names if find(name) is None]
     if not absent:
         return ""
     return (
-        f"this version of torch has no `torch.{absent[0]}`: the stock arithmetic is used instead of {trick}, "
-        "which is slower"
+        f"this version of torch has no `torch.{absent[0]}`: the stock code runs instead of {trick}, "
+        "and is slower"
     )

@@ -1,8 +1,8 @@
-"""Another forward pass in place of a module's own, for this instance only; it can be removed again.
+"""Replaces the forward pass of a module, for this instance only, and removes the replacement again.
 
-Every trick of this room that replaces a forward pass goes through here. The stock class, its weights and what is
-saved do not change. `type(module).forward` is the stock way, which a replacement takes where it does not
-apply. A copy of the module has the replacement, too, bound to the copy.
+Every trick that replaces a forward pass uses this module. The stock class, its weights and saved files do not
+change. `type(module).forward` is the stock forward pass; a replacement calls it in cases that it does not support.
+A copy of a module has the same replacement, bound to the copy.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from torch import nn
 
 Forward = Callable[..., object]
-"""Takes the module first, then what the module is called with."""
+"""Function of the module and of the arguments with which the module is called."""
 
 
 def install(module: nn.Module, forward: Forward) -> None:
-    """Lets `forward(module, …)` compute in place of the module's forward pass."""
+    """Replaces the module's forward pass with `forward(module, …)`."""
     module.__dict__["forward"] = types.MethodType(forward, module)
 
 
 def is_installed(module: nn.Module, forward: Forward) -> bool:
-    """Whether this replacement computes in place of the module's forward pass now."""
+    """Whether this replacement is installed in the module."""
     return getattr(module.__dict__.get("forward"), "__func__", None) is forward
 
 
 def remove(module: nn.Module, forward: Forward) -> None:
-    """Undoes `install`; another replacement that came later stays."""
+    """Undoes `install`; a replacement that was installed later stays."""
     if is_installed(module, forward):
         del module.__dict__["forward"]
 
 
 @contextlib.contextmanager
 def installed(module: nn.Module, forward: Forward) -> Iterator[None]:
-    """While this lasts, `forward(module, …)` computes; afterwards what computed before."""
+    """A context in which `forward(module, …)` replaces the forward pass; at its end, the earlier one is back."""
     before = module.__dict__.get("forward")
     install(module, forward)
     try:

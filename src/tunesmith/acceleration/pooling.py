@@ -1,4 +1,4 @@
-"""The pooling layer of a sentence encoder as the mean that it computes, for one token instead of all."""
+"""Computes the mean of the pooling layer of a sentence encoder directly, for one token instead of all."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def install(model: nn.Module) -> str:
-    """Replaces the pooling layer's forward pass, where the model has one; same result, same weights.
+    """Replaces the forward pass of the pooling layer, if the model has one; results and weights stay the same.
 
     Returns:
-        Nothing to note: an empty string.
+        An empty string, since there is nothing to note.
 
     Raises:
         ModelError: the layer does not compute a mean.
@@ -34,7 +34,7 @@ def _pool(
     *_: object,
     **__: object,
 ) -> torch.Tensor:
-    """H' [b, 1, d] of hidden states h [b, s, d]; b batch, s tokens, d features; never in half precision."""
+    """The outputs [b, 1, d] of hidden states [b, s, d] (sequences, tokens, features), not in half precision."""
     if hidden_states.dtype.itemsize < 4:
         hidden_states = hidden_states.float()
     real = _weights_of_tokens(hidden_states, attention_mask)  # [b, s, 1]
@@ -45,9 +45,9 @@ def _pool(
 
 
 def real_tokens(mask: torch.Tensor | None) -> torch.Tensor | None:
-    """Where a token is, [b, s], from what transformers hands to a layer; None when no token is padding.
+    """Whether each token is real, [b, s], from the mask that transformers passes to a layer; None without padding.
 
-    That is nothing, or a mask [b, 1, q, s]: true or 0.0 where a token is real.
+    The mask is None, or [b, 1, q, s] with True or 0.0 for real tokens.
     """
     import torch
 

@@ -1,6 +1,6 @@
-"""Which tricks are in use: all, unless a benchmark or a test leaves some out to see what they are worth.
+"""Switches single tricks off, for tests and for `benchmarks/ablation.py`; without this, all tricks are on.
 
-Users have one switch, `train.acceleration` of the recipe. This one is for `benchmarks/ablation.py`.
+Users have one switch for all of them, `train.acceleration` in the recipe.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _OFF: contextvars.ContextVar[frozenset[str]] = contextvars.ContextVar(
 
 @contextlib.contextmanager
 def without(*names: str) -> Iterator[None]:
-    """While this lasts, models are opened and trained without these tricks.
+    """A context in which models are opened and trained without these tricks.
 
     Args:
-        names: some of `TRICKS`.
+        names: names from `TRICKS`.
 
     Raises:
         ValueError: a trick is unknown.
@@ -37,5 +37,5 @@ def without(*names: str) -> Iterator[None]:
 
 
 def is_on(name: str) -> bool:
-    """Whether a trick is in use."""
+    """Whether a trick is on."""
     return name not in _OFF.get()

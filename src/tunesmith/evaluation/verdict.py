@@ -70,7 +70,9 @@ def judge(
     outcome = "better" if found.low > 0 else "worse" if found.high < 0 else "not_shown"
     baseline = BASELINES.get(name).name_in_text
     ending = _ENDINGS[outcome].format(what=what, baseline=baseline)
-    text = f"{_difference(METRICS.get(final.task.primary_for(final.label_schema)), found, baseline)}: {ending}"
+    text = (
+        f"{_difference(METRICS.get(final.task.primary_for(final.label_schema)), found, baseline)}: {ending}"
+    )
     return {
         "text": text,
         "outcome": outcome,

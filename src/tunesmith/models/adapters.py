@@ -1,9 +1,9 @@
 """Low-rank adapters (LoRA), made, saved and merged by peft.
 
 Hu et al. 2021 (arXiv 2106.09685); DoRA: Liu et al. 2024 (arXiv 2402.09353); rank-stabilised scaling α/√r:
-Kalajdzievski 2023 (arXiv 2312.03732). The adapter is put into the model in place: who trains the model need not
-know of it. What has no pretrained weights (a head that was made for the task, a pooler that the files lack) is
-trained and saved whole beside the adapter.
+Kalajdzievski 2023 (arXiv 2312.03732). The adapter is added to the model in place, so the training loop needs no
+code for it. Modules without pretrained weights (a new head, a pooler that the files lack) are trained and saved
+whole, beside the adapter.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _TASK_TYPES = {
 
 
 _TOLERANCE = 1e-4
-"""Of the largest output of a layer."""
+"""Share of the largest output of a layer."""
 _HEADS_OF_PEFT = ("classifier", "score", "qa_outputs")
-"""Ends of the names that peft takes for heads."""
+"""Endings of names that peft treats as heads."""
 
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Each as in `TrainRecipe`."""
+    """Settings of an adapter, each as in `TrainRecipe`."""
 
     rank: int
     alpha: float
@@ -61,28 +61,28 @@ class LoraSettings:
 def add_lora(
     model: Model, auto_class: str, settings: LoraSettings, *, base: str, seed: int, whole: Sequence[str] = ()
 ) -> PeftModel:
-    """Puts an adapter into a model, in place; only the adapter and the modules that learn whole stay trainable.
+    """Adds an adapter to a model, in place; only the adapter and the modules in `whole` stay trainable.
 
     Args:
-        model: of transformers.
-        auto_class: the class that loads it.
-        settings: of the adapter.
-        base: where the base model is found, written into the adapter's config.
-        seed: of the adapter's weights.
-        whole: modules that are trained and saved as they are, without an adapter: see `whole_modules`.
+        model: model of transformers.
+        auto_class: class of transformers that loads the model.
+        settings: settings of the adapter.
+        base: location of the base model, which is written into the adapter's config.
+        seed: random seed of the adapter's weights.
+        whole: modules that are trained and saved whole, without an adapter (see `whole_modules`).
 
     Returns:
         Peft's view of the model, which saves the adapter.
 
     Raises:
-        RecipeError: no module of the model has one of the target names.
+        RecipeError: no module of the model has one of the target names, or the adapter would change nothing.
     """
     config = _lora_config(model, auto_class, settings, base=base, whole=whole)
     try:
         adapted = _put_in(model, config, seed)
     except ValueError as error:
         raise RecipeError(
-            f"train.lora_target_modules fits no module of this model: {settings.targets} "
+            f"train.lora_target_modules matches no module of this model: {settings.targets} "
             f"({str(error).splitlines()[0].rstrip('.')}).",
             remedy="Leave it at `auto` for every linear layer, or use `train.method=full`.",
         ) from None
@@ -116,7 +116,7 @@ def _lora_config(
 
 
 def _put_in(model: Model, config: LoraConfig, seed: int) -> PeftModel:
-    """The model with an adapter whose weights are drawn from the seed."""
+    """The model with an adapter; the seed determines its weights."""
     import peft
     import torch
 
@@ -127,7 +127,7 @@ def _put_in(model: Model, config: LoraConfig, seed: int) -> PeftModel:
 
 
 def _acts(model: Model) -> bool:
-    """Whether any adapter has a part in what the model makes of two texts."""
+    """Whether any adapter contributes to the model's outputs for a few texts."""
     import torch
 
     weights = [parameter for name, parameter in model.named_parameters() if "lora_B" in name]
@@ -140,12 +140,12 @@ def _acts(model: Model) -> bool:
 
 
 def whole_modules(model: Model, new_weights: Iterable[str], *, has_head: bool) -> tuple[str, ...]:
-    """Names of the modules that an adapter trains whole: the head, and what holds weights that the files lack.
+    """Names of the modules that are trained whole beside an adapter: the head, and modules with missing weights.
 
     Args:
-        model: of transformers.
-        new_weights: names of weights that were drawn, not read.
-        has_head: whether the task has a head of its own; else the model's own one gets an adapter like the rest.
+        model: model of transformers.
+        new_weights: names of weights that the files lack.
+        has_head: whether the task has a head of its own; if not, the model's output layer gets an adapter.
     """
     if not has_head:
         return ()
@@ -162,7 +162,7 @@ def whole_modules(model: Model, new_weights: Iterable[str], *, has_head: bool) -
 
 
 def _apart(name: str, module: nn.Module) -> list[str]:
-    """A head, or its parts where peft would wrap one of them once more by its name."""
+    """The name of a head; the names of its parts if peft would wrap one of these again because of its name."""
     if not any(inner.endswith(_HEADS_OF_PEFT) for inner, _ in module.named_modules() if inner):
         return [name]
     parts = [(f"{name}.{inner}", part) for inner, part in module.named_children()]
@@ -172,11 +172,11 @@ def _apart(name: str, module: nn.Module) -> list[str]:
 
 
 def _unadaptable(model: Model, targets: Sequence[str] | str) -> tuple[str, ...]:
-    """Linear layers that `auto` leaves as they are: an adapter would not act in them, or do something else.
+    """Linear layers that `auto` leaves without an adapter, because it would have no effect or a wrong one.
 
-    These are subclasses that compute more than a product (routers of experts), layers whose weights are read by
-    the module around them instead of being called (Mamba), layers that share their weight with others (Zamba), and
-    what peft refuses in a family.
+    These are subclasses that compute more than a product (routers of experts), layers that are not called since
+    the module around them reads their weights (Mamba), layers that share their weight with others (Zamba), and
+    layers that peft refuses.
     """
     from torch import nn
     from transformers.pytorch_utils import Conv1D
@@ -197,7 +197,7 @@ def _unadaptable(model: Model, targets: Sequence[str] | str) -> tuple[str, ...]:
 
 
 def _called_modules(model: Model) -> dict[str, bool]:
-    """The modules that compute when a few texts are read, and whether one is a linear layer that does more."""
+    """The modules that are called for a few texts, and whether each is a linear layer that computes more."""
     called: dict[str, bool] = {}
 
     def note(module: nn.Module, given: tuple[torch.Tensor, ...], output: object, *, name: str) -> None:
@@ -217,7 +217,7 @@ def _called_modules(model: Model) -> dict[str, bool]:
 
 
 def _does_more(module: nn.Module, given: tuple[torch.Tensor, ...], output: object) -> bool:
-    """Whether a subclass of a linear layer gives something else than the product (routers of experts do)."""
+    """Whether a subclass of a linear layer computes something else than the product (routers of experts do)."""
     import torch
     from torch import nn
     from torch.nn import functional as F
@@ -230,7 +230,7 @@ def _does_more(module: nn.Module, given: tuple[torch.Tensor, ...], output: objec
 
 
 def _is_refused(model: Model, name: str) -> bool:
-    """Whether peft lets no adapter into this layer of this family."""
+    """Whether peft refuses an adapter in this layer of this family."""
     from peft.tuners import tuners_utils
 
     check = getattr(tuners_utils, "_check_lora_target_modules_mamba", None)
@@ -243,7 +243,7 @@ def _is_refused(model: Model, name: str) -> bool:
 
 
 def _below(modules: Sequence[str]) -> str | None:
-    """A pattern for the modules and everything in them."""
+    """A pattern that matches the modules and everything below them."""
     names = "|".join(map(re.escape, modules))
     return rf"(?:{names})(?:\..*)?" if modules else None
 
@@ -252,15 +252,15 @@ def merge_adapter(model: Model, folder: Path) -> Model:
     """The base model with a saved adapter added to its weights: a plain model of transformers.
 
     Args:
-        model: the base model, of the adapter's class.
-        folder: that holds the adapter.
+        model: base model, loaded with the adapter's class.
+        folder: folder of the adapter.
     """
     import peft
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft's affair with transformers
+        warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers
         warnings.filterwarnings("ignore", "Found missing adapter keys")  # `_load_whole` loads them
-        # A head for other labels is not taken over; it will be new.
+        # A head for other labels is not loaded; the model gets a new one.
         adapted = peft.PeftModel.from_pretrained(
             model, str(folder), local_files_only=True, ignore_mismatched_sizes=True
         )
@@ -270,7 +270,7 @@ def merge_adapter(model: Model, folder: Path) -> Model:
 
 
 def _load_whole(adapted: PeftModel, folder: Path) -> None:
-    """Loads what peft has left out with no more than a warning: it misses renamed modules of a few families."""
+    """Loads the weights that peft skips with only a warning: it misses renamed modules of a few families."""
     import torch
     from safetensors import safe_open
 
@@ -283,7 +283,7 @@ def _load_whole(adapted: PeftModel, folder: Path) -> None:
 
 
 def adapter_modules(folder: Path) -> set[str]:
-    """Names of the weights that an adapter brings whole, as the model calls them: its head."""
+    """Names, in the model, of the weights that are saved whole with an adapter, such as its head."""
     from safetensors import safe_open
 
     with safe_open(folder / "adapter_model.safetensors", framework="np") as file:

@@ -1,4 +1,4 @@
-"""Which implementation of attention a model computes with."""
+"""Chooses the implementation of attention."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
 
 
 SHORT_TEXT_TOKENS = 128
-"""Up to so many tokens, `eager` is as fast as `sdpa`."""
+"""Number of tokens up to which `eager` is as fast as `sdpa`."""
 
 
 def choose_attention(model: Model, wanted: str) -> str:
-    """Sets an implementation where the model has it; returns the one in use.
+    """Sets an implementation if the model has it; returns the one in use.
 
-    Several families have one implementation alone (Gemma 2 and GPT-OSS `eager`, FNet and Mamba no attention).
+    Some families have only one (Gemma 2 and GPT-OSS have `eager`), or no attention (FNet, Mamba).
 
     Args:
-        model: of transformers.
+        model: model of transformers.
         wanted: `eager` or `sdpa`.
     """
     in_use = str(getattr(model.config, "_attn_implementation", None) or "eager")

@@ -1,4 +1,4 @@
-"""Where a model computes, and in which precision its products do."""
+"""The device of a model, and the precision of its matrix products."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where the model's weights are."""
+    """The device of the model's weights."""
     return next(model.parameters()).device
 
 
 def to_device(batch: Mapping[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
-    """The batch where the model is."""
+    """A copy of the batch on the model's device."""
     device = device_of(model)
     return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
 
 def autocast(model: nn.Module, *, bf16: bool) -> contextlib.AbstractContextManager[object]:
-    """A context in which matrix products run in bfloat16, or nothing."""
+    """A context in which matrix products run in bfloat16; without `bf16`, a context that changes nothing."""
     import torch
 
     return torch.autocast(device_of(model).type, torch.bfloat16) if bf16 else contextlib.nullcontext()

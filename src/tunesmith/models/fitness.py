@@ -1,7 +1,7 @@
-"""What a model must be able to do for a task, tried with a few short texts when it is opened.
+"""Tries a model on a few short texts when it is opened: whether it can do what a task needs.
 
-A class may need more than text (boxes on a page, an image), or be of another kind than its name in the table of
-transformers suggests: BERT is listed among the models that write, and reads the tokens that it should predict.
+Some classes need more than text (boxes on a page, an image). Others are listed by transformers for a task that
+they cannot do: BERT is among the models that generate text, but it reads the tokens that it must predict.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ if TYPE_CHECKING:
     from tunesmith.types import Model, Tokenizer
 
 _SHORT, _LONG = 24, 72
-"""Tokens of the texts; more than recurrent layers read in one piece where a backward pass is tried."""
+"""Lengths of the texts in tokens; for the backward pass, more than a recurrent layer reads in one piece."""
 _TOLERANCE = 1e-4
-"""Of the largest output: what a later token changes in models that read both ways is 1e-2 and more."""
+"""Share of the largest output; in models that read both ways, a later token changes 1e-2 and more."""
 
 
 def try_out(files: ModelFiles, model: Model, tokenizer: Tokenizer, task: Task, *, learns: bool) -> None:
-    """Tries a model on a few texts, and measures whether their padding matters.
+    """Tries a model on a few texts, and measures whether padding changes its outputs.
 
     Args:
-        files: of the model.
-        model: that was loaded from them.
-        tokenizer: of the model; some classes look for its special tokens (T5, BART, Longformer).
-        task: it is loaded for.
-        learns: whether it shall be trained, so that a backward pass is tried, too.
+        files: files of the model.
+        model: model that was loaded from these files.
+        tokenizer: tokenizer of the model; some classes need its special tokens (T5, BART, Longformer).
+        task: task that the model is loaded for.
+        learns: whether the model will be trained; then a backward pass is tried, too.
 
     Raises:
-        ModelError: it cannot compute from text alone, or shall write and reads what comes later; or the memory is
-            too small for it.
+        ModelError: the model needs more than text, cannot generate text for a task that does, changes its weights
+            when it reads, or does not fit into the memory.
     """
     versions = [parameter._version for parameter in model.parameters()]
     try:
         batch, before = _run(model, tokenizer, task, learns=learns)
-    except Exception as error:  # whatever a class raises that lacks an input
+    except Exception as error:  # a class without one of its inputs may raise anything
         refuse_too_large(error, files)
         line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise ModelError(
-            f"`{type(model).__name__}` cannot be used for {task.name}: on a short text it ends in `{line}`.",
-            remedy=f"Choose a model that reads text alone, for example `{task.suggested_model}`.",
+            f"`{type(model).__name__}` cannot be used for {task.name}: on a short text it fails with `{line}`.",
+            remedy=f"Choose a model that needs nothing but text, for example `{task.suggested_model}`.",
             location=str(files.path),
         ) from None
     if versions != [parameter._version for parameter in model.parameters()]:
         raise ModelError(
-            f"`{type(model).__name__}` changes its weights while it reads: what is saved would be another model.",
+            f"`{type(model).__name__}` changes its weights when it reads a text, so the saved model would differ.",
             remedy=f"Choose another model, for example `{task.suggested_model}`.",
             location=str(files.path),
         )
@@ -67,7 +67,7 @@ def try_out(files: ModelFiles, model: Model, tokenizer: Tokenizer, task: Task, *
         )
     if task.auto_class == "AutoModelForCausalLM" and _reads_ahead(model, batch, before):
         raise ModelError(
-            f"`{type(model).__name__}` cannot go on from a text: it reads the tokens that it shall predict.",
+            f"`{type(model).__name__}` cannot generate text: it reads the tokens that it must predict.",
             remedy=f"Choose a model that reads from left to right, for example `{task.suggested_model}`.",
             location=str(files.path),
         )
@@ -76,7 +76,7 @@ def try_out(files: ModelFiles, model: Model, tokenizer: Tokenizer, task: Task, *
 def _run(
     model: Model, tokenizer: Tokenizer, task: Task, *, learns: bool
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Everything that a task will ask of the model; the short texts, and what comes out of them."""
+    """Runs everything that the task will need of the model; returns the short texts and their outputs."""
     batch = real_texts(model, tokenizer, task, _at_most(model, _SHORT))
     with trying(model):
         before = outputs(model, batch)
@@ -93,13 +93,13 @@ def _at_most(model: Model, tokens: int) -> int:
 
 
 def _write_tokens(model: Model, batch: dict[str, torch.Tensor]) -> None:
-    """Lets a model write after the first text; the second token is computed from what the first has left."""
+    """Lets a model generate two tokens after the first text; the second one reads the cache of the first."""
     prompt = {name: tensor[:1] for name, tensor in batch.items() if not name.startswith("decoder")}
     model.generate(**prompt, max_new_tokens=2, min_new_tokens=2, num_beams=1, do_sample=False)
 
 
 def _learn(model: Model, batch: dict[str, torch.Tensor]) -> None:
-    """A forward pass as in training over a text of a usual length, and a backward pass to the token table."""
+    """Runs a forward pass as in training over texts of a usual length, and a backward pass to the embeddings."""
     import torch
 
     with trying(model, learns=True):
@@ -108,7 +108,7 @@ def _learn(model: Model, batch: dict[str, torch.Tensor]) -> None:
 
 
 def _reads_ahead(model: Model, batch: dict[str, torch.Tensor], before: torch.Tensor) -> bool:
-    """Whether the last token of the first text changes what is predicted before it."""
+    """Whether the last token of the first text changes the outputs before it."""
     last = int(batch["attention_mask"][0].sum()) - 1
     changed = batch["input_ids"].clone()
     changed[0, last] = changed[0, 1]

@@ -1,4 +1,4 @@
-"""Keeping parts of a model as they are: their weights out of training, their dropout off."""
+"""Freezes parts of a model: their weights are not trained, and their dropout is off."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def freeze_body(model: Model) -> None:
-    """Keeps everything but the head."""
+    """Freezes everything except the head."""
     head = heads.find_head(model, model.config.num_labels)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -23,11 +23,11 @@ def freeze_body(model: Model) -> None:
 
 
 def freeze_bottom(model: Model, n_layers: int) -> None:
-    """Keeps the embeddings and the lowest layers.
+    """Freezes the embeddings and the lowest layers.
 
     Args:
-        model: of transformers.
-        n_layers: how many; 0 freezes nothing.
+        model: model of transformers.
+        n_layers: number of layers; 0 freezes nothing.
 
     Raises:
         RecipeError: the model has fewer layers.
@@ -45,7 +45,7 @@ def freeze_bottom(model: Model, n_layers: int) -> None:
 
 
 def freeze_embeddings(model: Model) -> None:
-    """Keeps the embeddings."""
+    """Freezes the embeddings."""
     for module in heads.embeddings(model):
         module.requires_grad_(False)
 
@@ -58,21 +58,21 @@ def freeze_pooler(model: Model) -> None:
 
 
 def freeze_named(model: Model, patterns: Sequence[str]) -> None:
-    """Keeps the parameters whose names match.
+    """Freezes the parameters whose names match a pattern.
 
     Args:
-        model: of transformers.
-        patterns: as `fnmatch` reads them; a name stands for everything below it, too.
+        model: model of transformers.
+        patterns: patterns of `fnmatch`; the name of a module matches everything below it.
 
     Raises:
-        RecipeError: a pattern fits no parameter, or nothing is left to train.
+        RecipeError: a pattern matches no parameter, or nothing is left to train.
     """
     names = dict(model.named_parameters())
     for pattern in patterns:
         found = [name for name in names if _fits(name, pattern)]
         if not found:
             raise RecipeError(
-                f"no parameter of this model fits `{pattern}`.",
+                f"no parameter of this model matches `{pattern}`.",
                 location="train.freeze",
                 remedy=did_you_mean(pattern, {part for name in names for part in name.split(".")}),
             )
@@ -85,9 +85,9 @@ def freeze_named(model: Model, patterns: Sequence[str]) -> None:
 
 
 def freeze_unsaved(model: Model) -> None:
-    """Keeps what `save_pretrained` leaves out: tables that are computed anew when a model is loaded (Marian).
+    """Freezes weights that `save_pretrained` leaves out, such as tables that are computed when a model is loaded.
 
-    If they were trained, the saved model would be another one.
+    If these were trained, the saved model would differ (Marian).
     """
     patterns = [re.compile(pattern) for pattern in getattr(model, "_keys_to_ignore_on_save", None) or ()]
     named = list(model.named_parameters(remove_duplicate=False))

@@ -1,4 +1,4 @@
-"""How a model generates: the recipe's settings, written into the model so that they are saved with it."""
+"""The recipe's settings for generating text, written into the model so that they are saved with it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 _USUAL_NEW_TOKENS = 256
 _BANNED = -100.0
 _ROOM = 1.2
-"""Answers to come may be longer than those of the training rows."""
+"""Factor for later answers, which may be longer than those of the training rows."""
 
 
 def set_generation(model: Model, tokenizer: Tokenizer, task: Task, recipe: Recipe, train: Encoded) -> Recipe:
-    """Puts the settings into the model, and returns the recipe with `auto` filled in.
+    """Writes the settings into the model, and returns the recipe with `auto` filled in.
 
     Args:
-        model: of transformers.
-        tokenizer: of the model.
-        task: says where its answers end.
-        recipe: its section `generate`.
-        train: the training sequences, whose longest answer bounds those to come.
+        model: model of transformers.
+        tokenizer: tokenizer of the model.
+        task: task, which defines the tokens that end an answer.
+        recipe: recipe with a section `generate`.
+        train: training sequences, whose longest answer limits the length of later answers.
     """
     if task.generation is None:
         return recipe
@@ -40,7 +40,7 @@ def set_generation(model: Model, tokenizer: Tokenizer, task: Task, recipe: Recip
     settings = model.generation_config
     settings.max_new_tokens = most
     settings.max_length = None
-    settings.min_length = 0  # a model's own may be longer than all answers here
+    settings.min_length = 0  # the model's own value may be longer than all answers here
     settings.num_beams = how.num_beams
     settings.do_sample = how.do_sample
     settings.temperature = how.temperature if how.do_sample else None
@@ -62,17 +62,17 @@ def _longest_answer(model: Model, train: Encoded, limit: int) -> int:
 
 
 def allow_tokens(model: Model, tokens: NDArray[np.int64]) -> list[int]:
-    """Lifts the model's ban on tokens that the training texts contain.
+    """Makes the model able to generate all tokens of the training texts.
 
-    Models of BART's family carry a bias on their output; one of -10000 says that a token is never written, and
-    as the bias is no weight, no training would change that.
+    Models of BART's family add a bias to their output. With a bias of -10000, a token is never generated. The bias
+    is not a parameter, so training would not change it.
 
     Args:
-        model: of transformers.
-        tokens: that must be possible.
+        model: model of transformers.
+        tokens: tokens that must be possible.
 
     Returns:
-        The tokens that were banned.
+        The tokens that were impossible before.
     """
     bias = getattr(model, "final_logits_bias", None)
     if bias is None:

@@ -1,19 +1,18 @@
-"""The head of a sequence classifier: where it is, what it sees, and mean pooling in a stock model.
+"""The head of a sequence classifier, the parts of the body below it, and mean pooling in a stock model.
 
-BERT's classification model reads the first token through a dense layer with tanh. Sentence encoders, and
-most pretrained bodies, say more in the mean over the tokens: on the default model a linear probe of question
-types (TREC) scores 0.90 on the mean and 0.75 on the first token. The stock class cannot take a mean, and a
-class of our own would need remote code in whoever loads the result. But one more stock layer can: with zero
-queries and keys its attention is uniform over the tokens, with identities for values and output it returns
-their mean, and with a silent feed-forward block nothing else happens:
+BERT's classification model reads the first token through a dense layer with tanh. In sentence encoders and most
+pretrained bodies, the mean over the tokens has more information: on the default model, a linear probe of question
+types (TREC) scores 0.90 on the mean and 0.75 on the first token. The stock class cannot compute a mean, and a
+class of our own would need remote code in every tool that loads the result. But one more stock layer can compute
+it. With zero queries and keys, its attention is uniform over the tokens. With identities for values and output, it
+returns their mean. Its feed-forward block is zero and changes nothing:
 
     h' = LayerNorm(LayerNorm(h_first + α · mean(h)))        α = 1024, so that h_first is below 0.1 %
 
-So the saved model is a plain `BertForSequenceClassification` with one layer more, and every tool that loads
-BERT computes the mean. `acceleration/pooling.py` replaces that layer's arithmetic, not its weights, by the mean
-itself while we run it. The layer and the dense one after it (a scaled identity) have no role in training:
-their weights stay frozen. Training the dense layer too was tried: banking77 test accuracy 0.935 instead of
-0.943, tweet_emotion 0.790 instead of 0.802 (one run each).
+So the saved model is a plain `BertForSequenceClassification` with one more layer, and every tool that loads BERT
+computes the mean. While tunesmith runs the model, `acceleration/pooling.py` computes the mean directly, with the
+same weights. This layer, and the dense one after it (a scaled identity), are not trained. Training the dense layer
+was tried: banking77 test accuracy 0.935 instead of 0.943, tweet_emotion 0.790 instead of 0.802 (one run each).
 """
 
 from __future__ import annotations
@@ -30,23 +29,23 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject, Model
 
 POOLING_KEY = "tunesmith_pooling"
-"""Entry of config.json that says the last layer is a pooling layer."""
+"""Entry of config.json that states that the last layer is a pooling layer."""
 
 MEAN_SCALE = 1024.0
-"""α: how much the mean outweighs the first token in a pooling layer."""
-# tanh is near linear below this: features of unit variance keep their shape, and the probe fits their tanh.
+"""α: weight of the mean in a pooling layer; the first token has weight 1."""
+# At this scale, tanh is nearly linear for features of unit variance, and the probe is fitted to their tanh.
 _DENSE_SCALE = 0.25
-# Model families built of BERT's layers, whose classifier reads the first token through dense and tanh.
+# Model families with BERT's layers, whose classifier reads the first token through a dense layer and tanh.
 _BERT_LIKE = {"bert": "bert", "roberta": "roberta", "xlm-roberta": "roberta", "camembert": "roberta"}
 
 
 def can_pool_mean(model_type: str) -> bool:
-    """Whether a stock model of this family can hold a pooling layer."""
+    """Whether a stock model of this family can have a pooling layer."""
     return model_type in _BERT_LIKE
 
 
 def has_head(config: JsonObject) -> bool:
-    """Whether a task's entries of the config ask for a head of its own."""
+    """Whether a task's config entries are for a new head."""
     return "num_labels" in config
 
 
@@ -54,7 +53,7 @@ def find_head(model: nn.Module, num_labels: int) -> nn.Linear:
     """The last linear layer, which turns features into logits.
 
     Raises:
-        ModelError: there is none with one output a label.
+        ModelError: there is none with one output for each label.
     """
     from torch import nn
 
@@ -68,7 +67,7 @@ def find_head(model: nn.Module, num_labels: int) -> nn.Linear:
 
 
 def make_pooling_layer(model: nn.Module) -> None:
-    """Turns the last encoder layer, whatever its weights, into a mean-pooling layer; frozen."""
+    """Turns the last encoder layer into a frozen mean-pooling layer; its old weights are lost."""
     import torch
 
     layer: BertLayer = _layers(model)[-1]
@@ -93,7 +92,7 @@ def freeze_pooling_layer(model: nn.Module) -> None:
 
 
 def has_pooling_layer(model: Model) -> bool:
-    """Whether the model's config says that its last layer pools."""
+    """Whether the model's config states that its last layer is a pooling layer."""
     return bool(getattr(model.config, POOLING_KEY, None))
 
 
@@ -101,7 +100,7 @@ def pooling_layer(model: nn.Module) -> BertLayer:
     """The layer that computes the mean.
 
     Raises:
-        ModelError: its weights were changed, and it computes something else.
+        ModelError: its weights were changed, so it does not compute the mean.
     """
     layer: BertLayer = _layers(model)[-1]
     _refuse_trained(layer)
@@ -109,10 +108,10 @@ def pooling_layer(model: nn.Module) -> BertLayer:
 
 
 def keep_head_precise(head: nn.Linear) -> None:
-    """Computes the logits in the head's own precision, also where the body runs in bfloat16.
+    """Makes the head compute logits in its own precision, also if the body runs in bfloat16.
 
-    Three significant digits are too few for the difference between close classes; the head is a fraction of
-    the work.
+    Three significant digits are too few for the difference between close classes. The head is a small part of the
+    computation.
     """
     import torch
     from torch.nn import functional as F
@@ -136,7 +135,7 @@ def all_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def depths(model: Model) -> dict[str, int]:
-    """How far below the head each parameter lies: 0 in the head, 1 in the top layer, most in the embeddings."""
+    """The number of layers between each parameter and the head: 0 in the head, 1 in the top layer, and so on."""
     layers = encoder_layers(model)
     found = {id(p): len(layers) + 1 for module in embeddings(model) for p in module.parameters()}
     for depth, layer in enumerate(reversed(layers), start=1):
@@ -155,18 +154,18 @@ def embeddings(model: Model) -> list[nn.Module]:
 
 
 def embedding_dropouts(model: Model) -> list[nn.Module]:
-    """The dropout between embeddings and first layer, where it is a module beside them, as in GPT-2."""
+    """The dropout modules between embeddings and first layer that are beside both, as in GPT-2."""
     dropout = getattr(model.base_model, "drop", None)
     return [] if dropout is None else [dropout]
 
 
-# What lies between tokens and layers besides the token table: positions of GPT-2, BART and OPT, and what OPT has
-# where its table is narrower than its layers.
+# Modules between the token table and the layers: positions of GPT-2, BART and OPT, and the projection of OPT
+# models whose table is narrower than their layers.
 _BELOW_LAYERS = ("wpe", "embed_positions", "layernorm_embedding", "project_in")
 
 
 def _has_both(model: Model) -> bool:
-    """Whether an encoder and a decoder stand side by side."""
+    """Whether the model has an encoder and a decoder."""
     return bool(getattr(model.config, "is_encoder_decoder", False))
 
 
@@ -185,7 +184,7 @@ def _refuse_trained(layer: BertLayer) -> None:
 
 
 def _layers(model: Model) -> list[nn.Module]:
-    """The layers of the body: the longest list of modules in it; an encoder's lie below its decoder's."""
+    """The layers of the body, which are its longest list of modules; an encoder's come before its decoder's."""
     body = model.base_model
     if _has_both(model) and hasattr(body, "encoder") and hasattr(body, "decoder"):
         return [*_longest_stack(body.encoder), *_longest_stack(body.decoder)]

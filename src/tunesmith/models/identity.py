@@ -1,7 +1,7 @@
-"""Which model a run began from: where it was found, its revision, and SHA-256 sums of its files.
+"""The base model of a run: where it was found, its revision, and SHA-256 checksums of its files.
 
-A name is not enough: a folder can be written anew, and a branch of the Hub moves. Sums of a gigabyte take about a
-second, and the weights are read anyhow.
+A name is not enough: a folder can be overwritten, and a branch of the Hub moves. The checksum of a gigabyte takes
+about a second, and the weights are read anyway.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tunesmith.run import sha256_of
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
-# What a model computes is decided by these; a folder may hold more.
+# These files decide what a model computes; a folder may have others.
 _DECISIVE = (
     "*.safetensors", "*.model", "*.jinja", "config.json", "generation_config.json", ADAPTER_FILE,
     ADAPTED_CONFIG_FILE, "tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt",
@@ -26,7 +26,7 @@ _DECISIVE = (
 
 
 def identify(files: ModelFiles) -> JsonObject:
-    """What the manifest says of a base model: `found_in`, `revision` (of the Hub, else None), `sha256` by file."""
+    """The manifest's entry of a base model: `found_in`, `revision` (of the Hub, else None), `sha256` by file."""
     found = {
         "found_in": files.kind,
         "revision": files.path.name if files.path.parent.name == "snapshots" else None,
@@ -38,15 +38,15 @@ def identify(files: ModelFiles) -> JsonObject:
 
 
 def refuse_changed_model(name: str, before: JsonObject, now: JsonObject) -> None:
-    """Stops a run that would resume with another base model than the one that it began with.
+    """Stops a run that would resume with another base model than before.
 
     Args:
-        name: of the base model.
-        before: what `identify` said when the run began; empty in the manifest of an older version.
-        now: what it says today.
+        name: name of the base model.
+        before: result of `identify` when the run began; empty in the manifest of an older version.
+        now: result of `identify` now.
 
     Raises:
-        RunError: naming what differs.
+        RunError: the base model differs; the message names the difference.
     """
     if "sha256" not in before:
         return

@@ -1,8 +1,8 @@
-"""Loading a base model and its tokenizer for a task. The only door for files that someone else made.
+"""Loads a base model and its tokenizer for a task; files that someone else made are read only here.
 
-The weights come from safetensors through transformers, with remote code off. Of the weights, only the head
-may be missing; a body with holes would be trained from noise without anyone noticing. A head that was made
-for the same labels, in the same order, is kept.
+transformers reads the weights from safetensors, with remote code off. Only the weights of the head may be missing:
+missing weights of the body would be trained from random numbers, and nobody would notice. A head for the same
+labels in the same order is kept.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ if TYPE_CHECKING:
     from tunesmith.types import Config, JsonObject, Model, Tokenizer
 
 AS_IT_IS = "as it is"
-"""A pooling: whatever the model's own layers do, with nothing added."""
+"""Value of `pooling`: the model's own layers, with nothing added."""
 
 PoolingLayer = Literal["new", "kept", "none"]
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and what belongs to it.
+    """A model, its tokenizer, and facts about both.
 
     Args:
-        model: a stock model of transformers, float32, on the CPU.
-        tokenizer: its fast tokenizer.
-        head_is_new: whether the head was not among the weights.
-        added_tokens: that the tokenizer got for the task.
-        needs_trained_head: whether the task's head is one that models bring, not one that is made for labels.
-        bf16: whether its matrix products shall run in bfloat16.
-        notes: what the user should know of how it computes.
-        new_weights: names of the weights that the files lack; they begin from random numbers.
+        model: stock model of transformers, in float32, on the CPU.
+        tokenizer: fast tokenizer of the model.
+        head_is_new: whether the files had no weights for the head.
+        added_tokens: tokens that were added to the tokenizer for the task.
+        needs_trained_head: whether the task needs an output layer that was pretrained, not a new head for labels.
+        bf16: whether matrix products run in bfloat16.
+        notes: notes for the user on how the model computes.
+        new_weights: names of the weights that the files lack; these start from random numbers.
     """
 
     model: Model
@@ -71,11 +71,11 @@ class LoadedModel:
 
 
 def refuse_other_kinds(files: ModelFiles, task: Task) -> None:
-    """What can be said of a model without its weights, before any data are read.
+    """Raises if a model's config shows that it does not fit the task, before any data are read.
 
     Args:
-        files: from `resolve_model`.
-        task: it shall learn.
+        files: files from `resolve_model`.
+        task: task that the model must learn.
 
     Raises:
         ModelError: transformers has no class for its architecture and this task.
@@ -85,7 +85,7 @@ def refuse_other_kinds(files: ModelFiles, task: Task) -> None:
     config = _config(files, task, None, None)
     if type(config) not in getattr(transformers, task.auto_class)._model_mapping:
         raise ModelError(
-            f"models of the type `{config.model_type}` are not for {task.name}: transformers has no such class.",
+            f"transformers has no class for {task.name} and models of the type `{config.model_type}`.",
             remedy=f"Choose another model, for example `{task.suggested_model}` (docs/models.md).",
             location=str(files.path),
         )
@@ -101,19 +101,19 @@ def load_for_training(
     chat_template: str = "auto",
     train: Values | None = None,
 ) -> LoadedModel:
-    """A model with a head for the targets.
+    """Loads a model with a head for the task's labels.
 
     Args:
-        files: from `resolve_model`.
-        task: says which class of transformers loads it.
-        label_schema: what the head predicts.
-        pooling: `auto`, `mean` or `first`, as in the recipe; or as the model has it.
-        seed: of the new head's weights.
-        chat_template: the name of one, or `auto` for the model's own.
-        train: the training rows, for what the tokenizer lacks.
+        files: files from `resolve_model`.
+        task: task, which has the class of transformers that loads the model.
+        label_schema: label schema of the task.
+        pooling: `auto`, `mean` or `first` as in the recipe, or `AS_IT_IS`.
+        seed: random seed of the new head's weights.
+        chat_template: name of a chat template, or `auto` for the model's own.
+        train: training rows, in which tokens are found that the tokenizer lacks.
 
     Raises:
-        ModelError: the model does not fit the task, lacks weights, or cannot pool as asked.
+        ModelError: the model does not fit the task, lacks weights, or does not support the pooling.
     """
     tokenizer, wanted = load_tokenizer(files), task.config(label_schema)
     keep_head = _same_labels(files.config(), wanted)
@@ -125,7 +125,7 @@ def load_for_training(
     model, missing, added = _open(files, task, config, wanted, tokenizer, prepare, seed)
     refuse_holes(files, model, missing, config.num_hidden_layers - 1 if layer == "new" else None)
     _make_pooling_layer(model, layer)
-    # A head that read the first token cannot read the mean.
+    # A head that was trained on the first token does not fit the mean.
     head_is_new = not keep_head or layer == "new" or any(is_head(model, name) for name in missing)
     if head_is_new and heads.has_head(wanted):
         _renew_head(model, wanted["num_labels"], seed, *head_scale(task, label_schema))
@@ -145,15 +145,15 @@ def load_for_training(
 
 
 def _choose_pooling_layer(files: ModelFiles, task: Task, pooling: str, *, keep_head: bool) -> PoolingLayer:
-    """Whether a pooling layer is added to the model, or it has one from an earlier run."""
+    """`new` if a pooling layer is added, `kept` if the model has one from an earlier run, or `none`."""
     config = files.config()
     if not task.pooling:
         return "none"
     if config.get(heads.POOLING_KEY):
         if pooling == "first":
             raise ModelError(
-                f"train.pooling is `first`, and `{files.name}` was trained with a layer that takes the mean.",
-                remedy="Leave `train.pooling` at `auto`, or begin from the base model.",
+                f"train.pooling is `first`, and `{files.name}` was trained with a layer that computes the mean.",
+                remedy="Leave `train.pooling` at `auto`, or start from the base model.",
             )
         return "kept"
     adds = pooling != AS_IT_IS and _wants_pooling_layer(config, pooling, keep_head=keep_head)
@@ -176,7 +176,7 @@ def _open(
     prepare_tokenizer: Callable[[], Sequence[str]],
     seed: int,
 ) -> tuple[Model, set[str], Sequence[str]]:
-    """The model with room for every token, the names of the weights that its files lack, and the added tokens."""
+    """The model with embeddings for all tokens, the names of weights that its files lack, and the added tokens."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -192,15 +192,15 @@ def _open(
 
 
 def load_trained(files: ModelFiles, task: Task, *, device: torch.device | str | None = None) -> LoadedModel:
-    """A model that was fine-tuned for the task, ready to predict.
+    """Loads a model that was fine-tuned for the task, ready to predict.
 
     Args:
-        files: from `resolve_model`.
-        task: it was trained for.
-        device: where it shall be; the GPU if there is one, when None.
+        files: files from `resolve_model`.
+        task: task that the model was trained for.
+        device: device of the model; None for the GPU if there is one.
 
     Raises:
-        ModelError: it was not: weights are missing.
+        ModelError: weights are missing, so the model was not trained for the task.
     """
     config = _config(files, task, None, None)
     model, missing = _load(files, task, config)
@@ -236,7 +236,7 @@ def _config(
     try:
         if is_adapter(files.path):
             config_class = CONFIG_MAPPING[files.config()["model_type"]]
-            read = config_class.from_json_file(config_file(files.path))  # which knows how infinity is written
+            read = config_class.from_json_file(config_file(files.path))  # knows how infinity is written
             config = config_class.from_dict({**read.to_dict(), **changes})
         else:
             config = AutoConfig.from_pretrained(
@@ -249,16 +249,16 @@ def _config(
             location=str(files.path),
         ) from None
     for key, value in changes.items():
-        if not hasattr(config, key):  # what its class does not know, it drops
+        if not hasattr(config, key):  # the class drops keys that it does not know
             setattr(config, key, value)
     if getattr(config, "attention_type", None) == "block_sparse":
-        # BigBird goes over to full attention at its first short text, and stays there: what it makes of a long
-        # text would depend on the texts before.
+        # BigBird changes to full attention at its first short text and keeps it, so the outputs for a long text
+        # would depend on the texts before.
         config.attention_type = "original_full"
     if extra_layers:
         config.num_hidden_layers += extra_layers
     if getattr(config, heads.POOLING_KEY, None) and not task.pooling:
-        # The body of a run goes on without the layer that only served the old head.
+        # The pooling layer was only for the old head, so the body of a run is loaded without it.
         config.num_hidden_layers -= 1
         delattr(config, heads.POOLING_KEY)
     if task.vectors is not None:
@@ -278,7 +278,7 @@ def _load(files: ModelFiles, task: Task, config: Config) -> tuple[Model, set[str
     except (ValueError, RuntimeError, KeyError, AttributeError) as error:
         raise ModelError(
             f"the adapter of `{files.name}` cannot be added to its base model: {first_line(error)}",
-            remedy="It must be a LoRA adapter of this base model.",
+            remedy="Give a folder with a LoRA adapter of this base model.",
             location=str(files.path),
         ) from None
     if (files.path / "generation_config.json").is_file():
@@ -289,11 +289,11 @@ def _load(files: ModelFiles, task: Task, config: Config) -> tuple[Model, set[str
 
 
 def adapter_base(files: ModelFiles) -> str:
-    """The name of the model that an adapter was trained on."""
+    """The name of the base model of an adapter."""
     content = json.loads((files.path / ADAPTER_FILE).read_text(encoding="utf-8"))
     if not content.get("base_model_name_or_path"):
         raise ModelError(
-            f"`{files.name}` is an adapter and does not say of which model.",
+            f"`{files.name}` is an adapter and does not name its base model.",
             location=str(files.path / ADAPTER_FILE),
             remedy="Add `base_model_name_or_path`.",
         )
@@ -337,7 +337,7 @@ def _from_pretrained(files: ModelFiles, task: Task, config: Config) -> tuple[Mod
 
 
 def _same_labels(config: JsonObject, wanted: JsonObject) -> bool:
-    """Whether the head that the model has, if it has one, answers what is wanted."""
+    """Whether the model's head, if it has one, has the wanted labels in the wanted order."""
     if "id2label" not in wanted:
         return True
     names = config.get("id2label") or {}
@@ -355,7 +355,7 @@ def _wants_pooling_layer(config: JsonObject, pooling: str, *, keep_head: bool) -
 
 
 def _renew_head(model: Model, num_labels: int, seed: int, centre: float, scale: float) -> None:
-    """Draws the head anew: weights of another task's head are no start."""
+    """Gives the head new random weights, since another task's head is no useful start."""
     import torch
 
     head = heads.find_head(model, num_labels)

@@ -1,15 +1,16 @@
-"""What training takes of the memory, known before it begins.
+"""Estimates the memory of a training before it begins.
 
 Weights, gradients and the optimizer's two moments are counted. Activations are measured: a forward and a backward
-pass run on three small batches, and every tensor is followed from the operation that makes it until it is let go.
-The three passes are the same sequence of events with other sizes, from which follows for each event what is there
-once, what grows with the tokens, and what grows with their square (attention's shares); so the events of a batch
-of any size are known, and the most that lives at once. Every architecture, frozen layers, adapters, gradient
-checkpointing and the arithmetic in use are in the figure without a formula for each. What is not seen on a CPU,
-oneDNN's kernels and the room that they leave unusable between tensors, is added as it was measured.
+pass run on three small batches, and every tensor is followed from the operation that makes it until it is freed.
+The three passes are the same sequence of events with different sizes. So each event has a part that does not
+depend on the batch, a part that grows with the tokens, and a part that grows with their square (attention). From
+these follow the events of a batch of any size, and the largest number of bytes at one time. The figure covers
+every architecture, frozen layers, adapters, gradient checkpointing and the code in use, without a formula for
+each. On a CPU, oneDNN's kernels and the gaps that they leave between tensors cannot be followed; they are added as
+measured.
 
-Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174) keeps the input of each layer alone and computes the
-layer again in the backward pass, with the same dropout masks: the same gradient for one forward pass more.
+Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174) stores only the input of each layer and computes the
+layer again in the backward pass, with the same dropout masks. The gradient is the same, for one more forward pass.
 """
 
 from __future__ import annotations
@@ -31,29 +32,29 @@ if TYPE_CHECKING:
 
 _SHARE_OF_FREE_MEMORY = 0.5
 _SHARE_FOR_TRAINING = 0.85
-"""Of the free memory: the allocator's gaps, the looks at the validation rows and other programs need some."""
+"""Share of the free memory for training; the allocator's gaps, evaluations and other programs need the rest."""
 
 _ROUNDED, _EVERY_SHAPE = 80_000_000, 340_000_000
-"""What a CPU's libraries take over tensors: kernels for the shapes of products, about 0.6 MB each, and the holes
-around those in the heap, which larger tensors do not fit in. Our blocks round shapes up and so have fewer."""
+"""Bytes that the libraries of a CPU use besides tensors: kernels for the shapes of products, about 0.6 MB each,
+and gaps around them in the heap, which larger tensors do not fit in. Our blocks round shapes up and need fewer."""
 _GAPS = 0.3
-"""Of what tensors take, on top: gaps between tensors of varied sizes. Measurements: docs/performance.md."""
+"""Gaps between tensors of varied sizes, as a share of the tensors' bytes. Measurements: docs/performance.md."""
 
 _MOMENTS = 2
 _CGROUP = Path("/sys/fs/cgroup")
 
 Forward = Callable[[int, int], tuple["torch.Tensor", int, int]]
-"""From sequences and most tokens of each to the model's output, the padded tokens and the longest there were."""
+"""Function from numbers of sequences and of tokens in each to the output, the padded tokens, the longest one."""
 
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes that live during a pass besides weights, gradients and moments: one entry an event.
+    """Bytes in use during a pass besides weights, gradients and moments, after each event.
 
     Args:
-        once: [events], what does not depend on the batch.
-        token: [events], for each token, padding included.
-        pair: [events], for each pair of tokens of one sequence.
+        once: [events], bytes that do not depend on the batch.
+        token: [events], bytes for each token, including padding.
+        pair: [events], bytes for each pair of tokens of one sequence.
     """
 
     once: NDArray[np.float64]
@@ -61,13 +62,13 @@ class Activations:
     pair: NDArray[np.float64]
 
     def of(self, tokens: int, longest: int) -> int:
-        """The most bytes for a batch of so many padded tokens, its longest sequence of `longest`."""
+        """The most bytes for a batch of `tokens` padded tokens whose longest sequence has `longest`."""
         return max(
             0, round(float((self.once + tokens * (self.token + self.pair * longest)).max(initial=0.0)))
         )
 
     def tokens_within(self, n_bytes: float, longest: int) -> int:
-        """Padded tokens of the largest batch that needs no more."""
+        """Number of padded tokens of the largest batch that needs at most these bytes."""
         slope = self.token + self.pair * longest
         grows = slope > 0
         return int(((n_bytes - self.once[grows]) / slope[grows]).min(initial=2**40).clip(min=0))
@@ -75,16 +76,16 @@ class Activations:
 
 @dataclass(frozen=True)
 class Memory:
-    """What training takes, in bytes.
+    """The memory of a training, in bytes.
 
     Args:
-        weights: of the model; they are in memory already.
-        gradients: of the parameters that learn.
-        optimizer: the moments of AdamW, of the same parameters.
-        activations: of a forward and backward pass.
-        free: memory that is left, with the weights loaded.
-        libraries: what they keep beside tensors.
-        gaps: what the allocator leaves unused, as a share of what tensors take.
+        weights: bytes of the model's weights, which are already in memory.
+        gradients: bytes of the gradients of trainable parameters.
+        optimizer: bytes of AdamW's moments of the same parameters.
+        activations: bytes of a forward and backward pass.
+        free: free bytes, with the weights loaded.
+        libraries: bytes that libraries use besides tensors.
+        gaps: bytes that the allocator leaves unused, as a share of the tensors' bytes.
     """
 
     weights: int
@@ -96,24 +97,24 @@ class Memory:
     gaps: float = 0.0
 
     def total(self, tokens: int, longest: int) -> int:
-        """Bytes that training takes with batches of so many padded tokens."""
+        """Bytes that training needs with batches of `tokens` padded tokens."""
         return self.weights + self.to_come(tokens, longest)
 
     def to_come(self, tokens: int, longest: int) -> int:
-        """The same, without what is in memory already."""
+        """Bytes that training needs in addition to the weights, which are already in memory."""
         return self._of_tensors(tokens, longest) + self.overhead(tokens, longest)
 
     def overhead(self, tokens: int, longest: int) -> int:
-        """Of that, what is no tensor: kernels, and gaps between tensors."""
+        """Bytes that are not tensors: kernels, and gaps between tensors."""
         return self.libraries + round(self.gaps * self._of_tensors(tokens, longest))
 
     def tokens_that_fit(self, longest: int) -> int:
-        """Padded tokens of the largest pass that fits, when sequences may have `longest` tokens."""
+        """Number of padded tokens of the largest pass that fits, if sequences have up to `longest` tokens."""
         of_tensors = (self.free * _SHARE_FOR_TRAINING - self.libraries) / (1 + self.gaps)
         return self.activations.tokens_within(of_tensors - self.gradients - self.optimizer, longest)
 
     def to_json(self, tokens: int, longest: int) -> dict[str, int]:
-        """As `manifest.json` holds it, for batches of so many padded tokens."""
+        """The entry of `manifest.json`, for batches of `tokens` padded tokens."""
         return {
             "weights": self.weights,
             "gradients": self.gradients,
@@ -126,7 +127,7 @@ class Memory:
         }
 
     def describe(self, tokens: int, longest: int) -> str:
-        """One line of what takes how much."""
+        """One line with the bytes of each part."""
         activations = self.activations.of(tokens, longest)
         return (
             f"about {in_gb(self.total(tokens, longest))}: weights {in_gb(self.weights)}, "
@@ -140,7 +141,7 @@ class Memory:
 
 
 def in_gb(n_bytes: float) -> str:
-    """As people say it: `1.2 GB`, `45 MB`."""
+    """Bytes in words: `1.2 GB`, `45 MB`."""
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
@@ -152,15 +153,15 @@ def measure_memory(
     passes: int = 1,
     as_trained: contextlib.AbstractContextManager[object] | None = None,
 ) -> Memory:
-    """What training this model takes.
+    """The memory that training this model needs.
 
     Args:
-        model: of transformers, with everything frozen that shall be.
-        forward: runs the model on a batch of a size.
-        longest: tokens of the longest training sequence.
-        passes: forward passes that one backward pass goes through.
-        as_trained: while it lasts, the model learns what it will learn in training (a part of its token table, see
-            `acceleration/embedding_rows.py`); None if it does so as it is.
+        model: model of transformers, already frozen as in training.
+        forward: function that runs the model on a batch of a given size.
+        longest: number of tokens of the longest training sequence.
+        passes: number of forward passes for one backward pass.
+        as_trained: context in which the same parameters are trainable as in training, such as some rows of the
+            token table (`acceleration/embedding_rows.py`); None if the model already is in this state.
     """
     device = next(model.parameters()).device
     weights = sum(map(_bytes, [*model.parameters(), *model.buffers()]))
@@ -183,7 +184,7 @@ def measure_memory(
 
 @dataclass(frozen=True)
 class _Passed:
-    """What lived in a pass, its padded tokens, its longest sequence, whether training rounds its shapes up."""
+    """One pass: its tensors, padded tokens and longest sequence, and whether training rounds its shapes up."""
 
     tracker: TensorTracker
     tokens: int
@@ -196,12 +197,10 @@ def _activations(model: Model, forward: Forward, longest: int, passes: int) -> t
     n = max(1, min(32, longest // 2))
     with _in_training(model):
         first = _pass(model, forward, 1, n).tracker
-        copies, kept = first.remaining(), first.kept()  # what a first pass makes for all that follow
-        passed = [_pass(model, forward, *size, kept) for size in ((1, n), (2, n), (1, 2 * n))]
+        copies, there = first.remaining(), first.alive()  # the first pass makes these for all passes
+        passed = [_pass(model, forward, *size, there) for size in ((1, n), (2, n), (1, 2 * n))]
     changes = [one.tracker.changes() for one in passed]
-    if (
-        len({len(change) for change in changes}) > 1
-    ):  # not the same operations: their peaks alone are compared
+    if len({len(change) for change in changes}) > 1:  # the operations differ, so only the peaks are compared
         changes = [np.array([one.tracker.peak()]) for one in passed]
     known = np.array([(1, one.tokens, one.tokens * one.longest) for one in passed], dtype=np.float64)
     parts = np.linalg.lstsq(known, np.stack(changes), rcond=None)[0]  # [3, events]
@@ -212,7 +211,7 @@ def _activations(model: Model, forward: Forward, longest: int, passes: int) -> t
 def _pass(
     model: Model, forward: Forward, sequences: int, tokens: int, before: frozenset[int] = frozenset()
 ) -> _Passed:
-    """Runs forward and backward, and follows what was not there before."""
+    """Runs a forward and a backward pass, and follows the tensors that did not exist before."""
     from torch.nn import functional as F
 
     from tunesmith.models.tensor_tracker import TensorTracker
@@ -224,7 +223,7 @@ def _pass(
         with tracker:
             output, padded, longest = forward(sequences, tokens)
             rounds = _has_our_blocks(output)
-            # As the loss of the tasks whose output is large, which is of a part of each text's logits: a copy.
+            # The loss of tasks with large outputs reads a part of each text's logits, which is a copy.
             scores = output.float().reshape(-1, output.shape[-1])
             scores = scores.clone() if output.ndim > 2 else scores
             loss = F.cross_entropy(scores, scores.new_zeros(len(scores)).long(), reduction="sum")
@@ -238,7 +237,7 @@ def _pass(
 
 
 def _has_our_blocks(output: torch.Tensor) -> bool:
-    """Whether the written-out blocks, which round shapes up, are among what made this output."""
+    """Whether our own blocks, which round shapes up, have computed a part of this output."""
     seen, left = set(), [output.grad_fn]
     while left:
         node = left.pop()
@@ -253,14 +252,14 @@ def _has_our_blocks(output: torch.Tensor) -> bool:
 
 @contextlib.contextmanager
 def _in_training(model: Model) -> Iterator[None]:
-    """Training mode, frozen parts still, and random numbers as they were afterwards."""
+    """A context in training mode, without dropout in frozen parts; at its end, the random generators are reset."""
     import torch
 
     from tunesmith.models.freezing import keep_frozen_parts_still
     from tunesmith.models.quiet import quiet
 
     was_training = model.training
-    # Quiet: that it leaves its cache out while checkpointing is said by transformers once, here.
+    # Quiet: transformers would warn here that checkpointing switches its cache off.
     with torch.random.fork_rng(), torch.enable_grad(), quiet():
         model.train()
         keep_frozen_parts_still(model)
@@ -271,31 +270,31 @@ def _in_training(model: Model) -> Iterator[None]:
 
 
 def use_checkpointing(model: Model) -> None:
-    """Keeps the inputs of layers alone for the backward pass, and computes the rest again.
+    """Stores only the inputs of layers for the backward pass, which computes the rest again.
 
-    The inputs need no gradient of their own for that, so adapters and frozen embeddings are right as they are.
+    The inputs of layers need no gradient for this, so adapters and frozen embeddings work unchanged.
 
     Raises:
-        RecipeError: the model cannot.
+        RecipeError: the model does not support it.
     """
     from tunesmith.errors import RecipeError
 
     if not getattr(model, "supports_gradient_checkpointing", False):
         raise RecipeError(
-            f"train.gradient_checkpointing is not for models of the type `{model.config.model_type}`.",
-            remedy="Leave it out; `train.tokens_per_micro_batch` bounds the memory, too.",
+            f"models of the type `{model.config.model_type}` do not support train.gradient_checkpointing.",
+            remedy="Leave it out; `train.tokens_per_micro_batch` also limits the memory.",
         )
     ours = {"use_reentrant": False}
     if hasattr(model, "activation_checkpointing_enable"):  # its name in later versions
         model.activation_checkpointing_enable(ours)
     else:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=ours)
-    if getattr(model, "_require_grads_hooks", None):  # else the backward pass goes through what is frozen
+    if getattr(model, "_require_grads_hooks", None):  # with them, the backward pass would reach frozen parts
         model.disable_input_require_grads()
 
 
 def free_memory(device: torch.device | None = None) -> int:
-    """Bytes that are left on a device; of the machine, or of what this process's group may have of it."""
+    """Free bytes of a device; without one, of the machine or of the container of this process."""
     import psutil
 
     if device is not None and device.type == "cuda":
@@ -306,7 +305,7 @@ def free_memory(device: torch.device | None = None) -> int:
 
 
 def _left_in_group(folder: Path) -> int:
-    """What a container may still take; files that it has read are given back when need be."""
+    """Bytes that a container may still use; cached files count as free."""
     try:
         limit, used = ((folder / f"memory.{name}").read_text().strip() for name in ("max", "current"))
         facts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
@@ -320,14 +319,14 @@ def _bytes(tensor: torch.Tensor) -> int:
 
 
 def longest_that_fits(config: Config, free_bytes: int | None = None) -> int:
-    """Tokens of a single text whose activations fit in half of the free memory.
+    """The number of tokens of a single text whose activations fit into half of the free memory.
 
-    A layer keeps about n·(34·d + 5·a·n) values of two bytes, n tokens, d features, a heads (Korthikanti et
-    al. 2022, arXiv 2205.05198, equation 2); twice that in float32.
+    A layer stores about n·(34·d + 5·a·n) values of two bytes for n tokens, d features and a heads (Korthikanti et
+    al. 2022, arXiv 2205.05198, equation 2), and twice as many bytes in float32.
 
     Args:
-        config: of the model.
-        free_bytes: memory to plan with; what is free when None.
+        config: config of the model.
+        free_bytes: bytes of memory; None for the bytes that are free now.
     """
     if free_bytes is None:
         free_bytes = free_memory()

@@ -1,4 +1,4 @@
-"""A model that the memory is too small for, told from one that is unfit."""
+"""Recognises errors that mean too little memory, so that these are not reported as an unsuitable model."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import re
 from tunesmith.errors import ModelError
 from tunesmith.models.resolve import ModelFiles
 
-# torch raises a bare RuntimeError where the memory of the machine is short.
+# torch raises a plain RuntimeError if the memory of the machine is too small.
 _SAYS_SO = re.compile(
     r"DefaultCPUAllocator: (can't allocate|not enough) memory|out of memory|Cannot allocate memory", re.I
 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an operation failed for want of memory."""
+    """Whether an operation failed because there was too little memory."""
     import torch
 
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _SAYS_SO.search(str(error)) is not None
 
 
 def refuse_too_large(error: BaseException, files: ModelFiles) -> None:
-    """Raises where an error says that the memory is too small for a model; else nothing happens.
+    """Raises if an error means that the memory is too small for a model.
 
     Args:
-        error: that came while the model was opened or tried.
-        files: of the model.
+        error: error that was raised when the model was opened or tried.
+        files: files of the model.
 
     Raises:
-        ModelError: it does.
+        ModelError: the memory is too small.
     """
     if is_out_of_memory(error):
         raise ModelError(
-            f"the memory is too small for `{files.name}`: it ran out on a short text, or before.",
+            f"the memory is too small for `{files.name}`: it was used up on a short text, or before.",
             remedy="Free memory, choose a smaller model, or use a machine with more memory.",
             location=str(files.path),
         ) from error

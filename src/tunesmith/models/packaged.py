@@ -1,7 +1,7 @@
-"""Base models that come inside Python packages, so that nothing has to be downloaded to begin.
+"""Base models inside Python packages, so that a first training needs no download.
 
-A packaged copy is used only when its weights have the SHA-256 of the official file: a package index is no
-place to trust for a model by its name alone.
+A packaged copy is used only if its weights have the SHA-256 of the official file, since the name of a package does
+not prove its content.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from tunesmith.run import sha256_of
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """One model inside a package.
+    """A model inside a package.
 
     Args:
-        module: the package's import name; it is located, not imported.
-        folder: where in the package the model lies.
-        extra: the extra of ours that installs it.
-        sha256: of the official `model.safetensors`.
+        module: import name of the package, which is located, not imported.
+        folder: folder of the model within the package.
+        extra: extra of tunesmith that installs the package.
+        sha256: checksum of the official `model.safetensors`.
     """
 
     module: str
@@ -49,17 +49,17 @@ def how_to_install(name: str) -> str:
 
 
 def packaged_folder(name: str) -> tuple[Path | None, str]:
-    """The folder of a packaged copy, or None, and what was found, in words."""
+    """The folder of a packaged copy or None, and a description of what was found."""
     packaged = PACKAGED.get(name)
     if packaged is None:
-        return None, "no package is known to hold it"
+        return None, "no known package has it"
     spec = importlib.util.find_spec(packaged.module)
     if spec is None or not spec.submodule_search_locations:
         return None, f"the package of `tunesmith[{packaged.extra}]` is not installed"
     folder = Path(next(iter(spec.submodule_search_locations))) / packaged.folder
     weights = folder / "model.safetensors"
     if not weights.is_file():
-        return None, f"{folder} holds no model.safetensors"
+        return None, f"{folder} has no model.safetensors"
     if sha256_of(weights) != packaged.sha256:
         return None, f"{weights} is not the official file (its SHA-256 differs)"
     return folder, f"packaged copy in {folder}"

@@ -1,8 +1,8 @@
-"""Whether padding changes what a model makes of a text.
+"""Finds out whether padding changes the outputs of a model.
 
 Some classes ignore the attention mask (FNet), mix neighbours across the end of a text (ConvBERT, Funnel), or
-choose what they attend to among all tokens of a batch. Their answer to a text would depend on the texts beside it,
-so they are given texts of one length at a time. Which classes they are is tried when a model is opened.
+select among all tokens of a batch. Their outputs for a text would depend on the other texts in the batch, so they
+only get batches of texts of one length. Each model is tried when it is opened.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from tunesmith.types import Model
 
 _TOLERANCE = 2e-5
-"""Of the largest output: rounding is 1e-6 of it and less, a mask that is ignored 1e-4 and more."""
+"""Share of the largest output; rounding changes 1e-6 and less, an ignored mask 1e-4 and more."""
 
 _MATTERS: weakref.WeakKeyDictionary[Model, bool] = weakref.WeakKeyDictionary()
 
 
 def padding_matters(model: Model) -> bool:
-    """What `measure_padding` has found; a model that was never measured is taken for one that heeds its mask."""
+    """The result of `measure_padding`; False for a model that was not measured."""
     return _MATTERS.get(model, False)
 
 
@@ -36,10 +36,10 @@ def measure_padding(
     """Compares texts in one batch with the same texts alone.
 
     Args:
-        model: of transformers.
-        batch: `input_ids` and `attention_mask`, [b, s], padded on the right, and what else the model needs.
-        outputs: of the model for that batch, [b, …].
-        compute: from a model and a batch to outputs.
+        model: model of transformers.
+        batch: `input_ids` and `attention_mask` [b, s], padded on the right, and other inputs of the model.
+        outputs: outputs of the model for this batch, [b, …].
+        compute: function from a model and a batch to outputs.
     """
     for row, length in enumerate(batch["attention_mask"].sum(1).tolist()):
         alone = {name: tensor[row : row + 1, :length] for name, tensor in batch.items()}
@@ -54,6 +54,4 @@ def measure_padding(
     _MATTERS[model] = False
 
 
-PADDING_NOTE = (
-    "padding changes what this model computes: texts are only read beside others of the same length"
-)
+PADDING_NOTE = "padding changes the outputs of this model: a batch only has texts of the same length"

@@ -1,7 +1,7 @@
-"""How many tokens a model can read at once.
+"""The number of tokens that a model can read at once.
 
-What a config says is the size of a table or a habit of training. Some families leave the first rows of their
-position table unused (RoBERTa, MPNet, OPT and BART two), others none, so the rows that a text reads are measured.
+A config states the size of a table, or the length in pretraining. Some families leave the first rows of their
+position table unused (RoBERTa, MPNet, OPT and BART two rows), so the rows that a text reads are measured.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from tunesmith.types import Model, Tokenizer
 
 UNLIMITED = 1_000_000
-"""Stands for no limit."""
+"""The number that means no limit."""
 
 _MEASURED: weakref.WeakKeyDictionary[Model, int | None] = weakref.WeakKeyDictionary()
 
 
 def position_limit(model: Model, tokenizer: Tokenizer) -> int:
-    """The most tokens the model can read at once: as its tables allow, its config says, or its tokenizer."""
+    """The most tokens that the model can read at once, by its tables and its config, or else by its tokenizer."""
     names = ("max_position_embeddings", "n_positions", "max_seq_len")
     limits = [getattr(model.config, name, None) for name in names]
     known = [int(limit) for limit in (*limits, usable_positions(model)) if limit and int(limit) > 0]
@@ -36,7 +36,7 @@ def position_limit(model: Model, tokenizer: Tokenizer) -> int:
 
 
 def usable_positions(model: Model) -> int | None:
-    """Rows of the model's smallest position table that a text can use; None where it has no such table."""
+    """Number of rows of the smallest position table that a text can use; None without such a table."""
     if model not in _MEASURED:
         _MEASURED[model] = _measured_positions(model)
     return _MEASURED[model]
@@ -49,7 +49,7 @@ def _measured_positions(model: Model) -> int | None:
     tables: list[int] = []
 
     class Watch(TorchFunctionMode):
-        """Notes the tables that are read at consecutive rows, one for each token."""
+        """Records the tables that are read at consecutive rows, one row for each token."""
 
         def __torch_function__(
             self,
@@ -63,14 +63,14 @@ def _measured_positions(model: Model) -> int | None:
                 tables.append(int(given["weight"].shape[0] - given["input"].reshape(-1)[0]))
             return func(*args, **(kwargs or {}))
 
-    # A model that needs other inputs fails in a way of its own; what it has read until then counts.
+    # A model that needs other inputs fails here; the tables that it has read until then count.
     with contextlib.suppress(Exception), Watch():
         _one_text(model)
     return min(tables, default=None)
 
 
 def _one_text(model: Model) -> None:
-    """The first of the two texts, alone."""
+    """Runs the model on the first of the two texts alone."""
     batch = {name: tensor[:1] for name, tensor in two_texts(model).items()}
     if getattr(model.config, "is_encoder_decoder", False):
         batch["decoder_input_ids"] = batch["input_ids"]
@@ -79,7 +79,7 @@ def _one_text(model: Model) -> None:
 
 
 def _is_consecutive(ids: torch.Tensor) -> bool:
-    """Whether ids [s] or [1, s] are of one position after the other; a model may add padding behind the text."""
+    """Whether ids [s] or [1, s] are consecutive positions; a model may add padding after the text."""
     if ids.dim() > 1 and ids.shape[:-1].numel() != 1:
         return False
     row = ids.reshape(-1)[:LONGER]

@@ -1,10 +1,10 @@
-"""transformers without its own bars and warnings."""
+"""Switches off the progress bars and warnings of transformers."""
 
 from __future__ import annotations
 
 
 class quiet:  # noqa: N801 (reads as a verb in `with quiet():`)
-    """Silences transformers' own bars and its warning that a head is new: we say it ourselves."""
+    """A context without transformers' progress bars and its warning of a new head, reported by us."""
 
     def __enter__(self) -> None:
         from transformers.utils import logging

@@ -1,8 +1,8 @@
-"""From a model's name to a folder with its files: the only way a model comes in.
+"""Finds the folder of a model by its name; every model is found here.
 
-In this order: a run of ours, a local folder, the local Hub cache, the Hub (unless offline), a packaged copy.
-What is found must be safetensors without code: `auto_map` means Python from the repository would be run, a
-pickled weights file can run any code when it is read, and both are refused with that reason.
+The order is: a run of tunesmith, a local folder, the local Hub cache, the Hub (unless offline), a packaged copy.
+The weights must be safetensors, without code. `auto_map` means that Python code from the repository would run, and
+a pickled file can run any code when it is read, so both are refused.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tunesmith.process import is_offline
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
-# What a model needs and nothing that can be executed.
+# The files that a model needs; none of them is code.
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md", "LICENSE*"]
 ADAPTER_FILE = "adapter_config.json"
-"""Says that a folder holds an adapter for another model's weights."""
+"""File that only a folder with an adapter has."""
 ADAPTED_CONFIG_FILE = "adapted_model_config.json"
-"""The config of the adapted model. Under its usual name, tools would look for whole weights beside it."""
+"""File with the config of the adapted model; under its usual name, tools would expect whole weights beside it."""
 MEMORY_FILE = "from_memory.json"
-"""Says that a folder holds a model that a program had in memory, see `in_memory`."""
+"""File that only a folder with a model from a program's memory has (see `in_memory`)."""
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack")
 
@@ -38,10 +38,10 @@ class ModelFiles:
     """A model's folder.
 
     Args:
-        name: as the user gave it.
-        path: the folder.
-        origin: where it was found, in words.
-        kind: where it was found, in a word: `run`, `folder`, `memory`, `cache`, `hub` or `package`.
+        name: name that the user gave.
+        path: folder of the files.
+        origin: description of where the model was found.
+        kind: `run`, `folder`, `memory`, `cache`, `hub` or `package`.
     """
 
     name: str
@@ -50,12 +50,12 @@ class ModelFiles:
     kind: str = "folder"
 
     def config(self) -> JsonObject:
-        """What `config.json` says, or what stands for it beside an adapter."""
+        """The content of `config.json`, or of the file that replaces it beside an adapter."""
         return dict(json.loads(config_file(self.path).read_text(encoding="utf-8")))
 
 
 def config_file(folder: Path) -> Path:
-    """Where the config of a model's folder is."""
+    """The file with the config in a model's folder."""
     adapted = folder / ADAPTED_CONFIG_FILE
     return adapted if adapted.is_file() else folder / "config.json"
 
@@ -64,10 +64,10 @@ def resolve_model(name: str) -> ModelFiles:
     """Finds a model and checks that it is safe to load.
 
     Args:
-        name: Hub id, local folder, or a run folder of ours.
+        name: Hub id, local folder, or run folder.
 
     Raises:
-        ModelError: it is nowhere to be found (the message says what was tried), or it is refused.
+        ModelError: the model is not found (the message lists what was tried), or it is refused.
     """
     local = Path(name).expanduser()
     if (local / "manifest.json").is_file() and (local / "model").is_dir():
@@ -88,17 +88,17 @@ def resolve_model(name: str) -> ModelFiles:
     tried.append(f"packaged copies: {found}")
     listed = "\n".join(f"  - {line}" for line in tried)
     raise ModelError(
-        f"the model `{name}` is nowhere to be found:\n{listed}",
-        remedy=f"{how_to_install(name)}Give a folder with config.json and model.safetensors, or a Hub id with the "
-        "Hub in reach." + (_DOWNLOAD.format(name=name) if _is_hub_id(name) else ""),
+        f"the model `{name}` is not found:\n{listed}",
+        remedy=f"{how_to_install(name)}Give a folder with config.json and model.safetensors, or a Hub id "
+        "while the Hub can be reached." + (_DOWNLOAD.format(name=name) if _is_hub_id(name) else ""),
     )
 
 
-_DOWNLOAD = " To have it here, `hf download {name}` where the network is, without HF_HUB_OFFLINE."
+_DOWNLOAD = " To get it, run `hf download {name}` with a network, without HF_HUB_OFFLINE."
 
 
 def _is_hub_id(name: str) -> bool:
-    """Whether a name could be that of a model on the Hub, and no path."""
+    """Whether a name has the form of a Hub id, and not of a path."""
     return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", name)) and not name.startswith(".")
 
 
@@ -119,7 +119,7 @@ def _from_cache(name: str) -> tuple[Path | None, str]:
 
 def _from_hub(name: str) -> tuple[Path | None, str]:
     if is_offline():
-        return None, "ruled out by HF_HUB_OFFLINE"
+        return None, "switched off by HF_HUB_OFFLINE"
     huggingface_hub = import_huggingface_hub()
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -146,7 +146,7 @@ def _checked(files: ModelFiles) -> ModelFiles:
 def _refuse_without_model(files: ModelFiles) -> None:
     if not config_file(files.path).is_file():
         raise ModelError(
-            f"a model's folder must hold config.json, and `{files.path}` holds none.",
+            f"a model's folder must have a config.json, and `{files.path}` has none.",
             remedy="Give the folder that `save_pretrained` wrote, or a run folder.",
         )
     if _weights(files.path):
@@ -155,10 +155,10 @@ def _refuse_without_model(files: ModelFiles) -> None:
     if pickled:
         raise ModelError(
             f"the weights of `{files.name}` are pickled (`{pickled[0]}`); reading a pickle can run any code.",
-            remedy="Use a revision with model.safetensors, or convert the file in a sandbox of your own.",
+            remedy="Use a revision with model.safetensors, or convert the file in your own sandbox.",
         )
     raise ModelError(
-        f"a model's folder must hold weights in safetensors, and `{files.path}` holds none.",
+        f"a model's folder must have weights in safetensors, and `{files.path}` has none.",
         remedy="Give the folder that `save_pretrained` wrote.",
     )
 
@@ -174,7 +174,7 @@ def _refuse_code(files: ModelFiles) -> None:
             raise ModelError(f"not JSON: {error}.", location=str(path), remedy="Fix the file.") from None
         if "auto_map" in content:
             raise ModelError(
-                f"`{files.name}` brings Python code of its own (`auto_map`), which would be run here.",
+                f"`{files.name}` contains Python code (`auto_map`), which would run here.",
                 location=str(path),
-                remedy="Choose a model whose architecture is part of transformers; remote code is never run.",
+                remedy="Choose a model whose architecture is part of transformers; remote code never runs.",
             )

@@ -1,4 +1,4 @@
-"""Writing a model in the Hugging Face format, so that plain transformers loads it."""
+"""Writes a model in the Hugging Face format, so that plain transformers loads it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def save_model(
     """Writes config, weights (safetensors) and tokenizer; the folder appears whole or not at all.
 
     Args:
-        model: a model of transformers.
-        tokenizer: its tokenizer; saved with `max_length`, so that who loads it truncates as we do.
-        folder: the folder to write; an older one is replaced.
-        max_length: tokens a text may have.
-        adapter: peft's view of the model, when only its adapter is to be saved.
+        model: model of transformers.
+        tokenizer: tokenizer of the model, saved with `max_length` so that other tools truncate texts as tunesmith.
+        folder: folder to write; an older one is replaced.
+        max_length: largest number of tokens of a text.
+        adapter: peft's view of the model, if only its adapter is saved.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = new_folder(folder.parent, f".{folder.name}.")
@@ -50,7 +50,7 @@ def _write_weights(model: Model, adapter: PeftModel | None, folder: Path) -> Non
     if adapter is None:
         model.save_pretrained(folder)
         return
-    # Tokens are never added to an adapted model, and looking them up would ask the Hub.
+    # An adapted model has no added tokens, and peft would ask the Hub to find out.
     adapter.save_pretrained(folder, save_embedding_layers=False)
     model.config.to_json_file(folder / ADAPTED_CONFIG_FILE, use_diff=False)
     if model.can_generate():

@@ -1,4 +1,4 @@
-"""Which tensors live at once: seen as operations make them, and when their storage is let go."""
+"""Records which tensors exist at the same time: from the operation that makes a storage until it is freed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _Owner = torch.Tensor | torch.UntypedStorage
 
 
 class TensorTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A context in which every storage that an operation fills or first reads is followed until it is freed.
+    """A context that follows every storage that an operation makes, or reads first, until it is freed.
 
-    What is first read was made by other hands: a mask of dropout by numpy, a batch.
+    Storages that are read first were not made by torch, such as a dropout mask from numpy, or are the batch.
 
     Args:
-        before: storages that were there before, by `kept`; they do not count.
+        before: storages from before, as `alive` returns them; they do not count.
     """
 
     def __init__(self, before: frozenset[int] = frozenset()) -> None:
@@ -39,14 +39,14 @@ class TensorTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[object, ...] = (),
         kwargs: dict[str, object] | None = None,
     ) -> object:
-        """Lets an operation run, and notes what it has made."""
+        """Runs an operation and records the storages that it reads and makes."""
         self._read.update(self._note_all((args, kwargs)))
         made = func(*args, **(kwargs or {}))
         self._note_all(made)
         return made
 
     def drop_gradient(self, parameter: torch.Tensor) -> None:
-        """Frees the gradient of a weight, which does not count."""
+        """Frees the gradient of a parameter; it does not count."""
         if parameter.grad is not None:
             key = parameter.grad.untyped_storage()._cdata
             if key in self._alive:
@@ -54,24 +54,24 @@ class TensorTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         parameter.grad = None
 
     def changes(self) -> NDArray[np.float64]:
-        """Bytes more or less, event by event, without the gradients of weights."""
+        """Change of the number of bytes at each event, without the gradients of parameters."""
         return np.array([n for number, n in self._events if number not in self._gradients], dtype=np.float64)
 
     def peak(self) -> int:
-        """Most bytes that were alive at once."""
+        """The largest number of bytes at one time."""
         return int(self.changes().cumsum().max(initial=0))
 
     def remaining(self) -> int:
-        """Bytes that were made, not first read, and are alive still."""
+        """Bytes of storages that operations made and that still exist."""
         apart = self._gradients | self._read
         return sum(n for number, n in self._events if number not in apart)
 
-    def kept(self) -> frozenset[int]:
-        """Storages that came and are alive still."""
+    def alive(self) -> frozenset[int]:
+        """Storages that were recorded and still exist."""
         return frozenset(self._alive)
 
     def _note_all(self, tree: object) -> range:
-        """Notes the storages of all tensors; the numbers that new ones were given."""
+        """Records the storages of all tensors in a tree; returns the numbers of the new ones."""
         first = self._made
         for tensor in tree_iter(tree):
             if isinstance(tensor, torch.Tensor):
@@ -91,8 +91,8 @@ class TensorTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _owner(tensor: torch.Tensor) -> tuple[_Owner, int, int]:
-    """What holds a tensor's bytes, a key of it and their number."""
-    if tensor.is_mkldnn:  # packed by oneDNN: it shares them with no other
+    """The object that holds a tensor's bytes, its key, and the number of bytes."""
+    if tensor.is_mkldnn:  # packed by oneDNN: shares its bytes with no other tensor
         return tensor, id(tensor), tensor.numel() * tensor.element_size()
     storage = tensor.untyped_storage()
     return storage, storage._cdata, int(storage.nbytes())

@@ -1,4 +1,4 @@
-"""Loading the tokenizer of a model: its fast version, with every token that its files name."""
+"""Loads the tokenizer of a model: its fast version, with every token that its files name."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def load_tokenizer(files: ModelFiles) -> Tokenizer:
     """The model's tokenizer.
 
     Raises:
-        ModelError: there is none, or none that transformers can read without code of its own.
+        ModelError: there is none, or transformers cannot read it without extra code.
     """
     from transformers import AutoTokenizer
 
-    # Without any of its files, transformers makes an empty tokenizer that knows no word, and says nothing.
+    # Without any of these files, transformers makes an empty tokenizer without a warning.
     if not any((files.path / name).is_file() for name in _VOCABULARIES):
         raise ModelError(
             f"the model `{files.name}` comes without a tokenizer.",
@@ -51,10 +51,10 @@ def load_tokenizer(files: ModelFiles) -> Tokenizer:
 
 
 def _with_unknown_token(tokenizer: Tokenizer, files: ModelFiles) -> Tokenizer:
-    """The tokenizer with the unknown token that its file states, where transformers has lost it.
+    """The tokenizer, with the unknown token of its file if transformers has lost it.
 
-    Version 5 makes every `LlamaTokenizer` anew, without one: it then drops characters that it does not know,
-    and says nothing.
+    Version 5 rebuilds every `LlamaTokenizer` without an unknown token. It then drops unknown characters without a
+    warning.
     """
     import tokenizers
 

@@ -1,10 +1,10 @@
-"""A few short texts through a model, to see what it does before it is relied on.
+"""Short texts on which a model is tried before its behaviour is relied on.
 
-Families differ in what their config does not say: how many positions of a table can be used, whether positions
-keep packed texts apart, whether padding matters, whether a class computes what its name suggests. A list of
-families would be wrong with the next version of transformers; a pass over a few tokens takes milliseconds and is
-right. The texts are of random tokens where no tokenizer is at hand (`two_texts`), and real ones where classes look
-for their special tokens (`real_texts`: T5, BART, Longformer).
+Families differ in ways that their config does not state: how many positions of a table can be used, whether
+positions keep packed texts apart, whether padding matters, whether a class computes what its name suggests. A list
+of families would be wrong with the next version of transformers. A pass over a few tokens takes milliseconds and
+is right. The texts consist of random tokens if there is no tokenizer (`two_texts`). They are real texts for
+classes that need their special tokens (`real_texts`: T5, BART, Longformer).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     Batch = dict[str, torch.Tensor]
 
 LONGER, SHORTER = 9, 6
-"""Tokens of the two texts."""
+"""Lengths of the two texts in tokens."""
 _SHARES = (24, 13, 10)
-"""Lengths of the real texts, of 24: an odd and an even number of tokens, since some classes pool two and two."""
+"""Lengths of the real texts, in 24ths: odd and even numbers of tokens, since some classes pool pairs of tokens."""
 _TEXT = "the old cat is near a red dog, and a small blue bird is here again; it is not new. " * 4
 _QUESTION = "where is it"
 _SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "mask_token_id")
@@ -37,7 +37,7 @@ _TRIED: weakref.WeakKeyDictionary[Model, Batch] = weakref.WeakKeyDictionary()
 
 
 def two_texts(model: Model) -> Batch:
-    """A batch of two texts [2, s] of ordinary tokens, the second one padded; the same ones for the same model."""
+    """A batch of two texts [2, s] of ordinary tokens, the second one padded; the same for each call."""
     import torch
 
     config = model.config
@@ -54,13 +54,13 @@ def two_texts(model: Model) -> Batch:
 
 
 def real_texts(model: Model, tokenizer: Tokenizer, task: Task, most: int) -> Batch:
-    """Three texts, or questions with contexts; a decoder reads them, too. `known_texts` gives them again.
+    """A batch of three texts, or questions with contexts, also as input of a decoder; see `known_texts`.
 
     Args:
-        model: of transformers.
-        tokenizer: of the model.
-        task: that the model is for.
-        most: tokens of the longest text.
+        model: model of transformers.
+        tokenizer: tokenizer of the model.
+        task: task that the model is for.
+        most: number of tokens of the longest text.
     """
     import torch
 
@@ -81,12 +81,12 @@ def real_texts(model: Model, tokenizer: Tokenizer, task: Task, most: int) -> Bat
 
 
 def known_texts(model: Model) -> Batch:
-    """The first real texts of a model; two of random tokens where it has had none."""
+    """The first batch of `real_texts` for a model; `two_texts` if there was none."""
     return _TRIED.get(model) or two_texts(model)
 
 
 def outputs(model: Model, batch: Batch) -> torch.Tensor:
-    """What the head makes of a batch; the last hidden states where there is no head."""
+    """The outputs of the head for a batch; without a head, the last hidden states."""
     made = model(**batch)
     names = ("start_logits", "logits", "last_hidden_state")
     found: torch.Tensor = next(getattr(made, name) for name in names if hasattr(made, name))
@@ -94,7 +94,7 @@ def outputs(model: Model, batch: Batch) -> torch.Tensor:
 
 
 def is_close(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> bool:
-    """Whether two results differ by at most this share of their largest value; both finite in the same places."""
+    """Whether two results differ by at most this share of the largest value, and are finite in the same places."""
     if one.shape != other.shape or not one.isfinite().equal(other.isfinite()):
         return False
     difference = (one - other).nan_to_num(0.0, 0.0, 0.0).abs().max()
@@ -103,11 +103,13 @@ def is_close(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> bool:
 
 @contextlib.contextmanager
 def trying(model: nn.Module, *, learns: bool = False) -> Iterator[None]:
-    """Evaluation mode without gradients, or training mode with them; afterwards all is as it was.
+    """A context in evaluation mode without gradients, or in training mode with gradients.
+
+    At its end, every module is in its old mode, and the random generators are in their old state.
 
     Args:
-        model: whose modules are each in the mode that they were in afterwards.
-        learns: training mode; random numbers then resume where they were.
+        model: model to put into this mode.
+        learns: whether the mode is training mode.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Whether a model's files hold what its class needs, under the names that it uses."""
+"""Checks that a model's files hold the weights that its class needs, under the names that it uses."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
 
 
 def refuse_headless(files: ModelFiles, task: Task, missing: set[str], wanted: JsonObject) -> None:
-    """A model that was never trained to write would begin with a random vocabulary."""
+    """Raises if the output layer of a model that generates text is missing: it would start from random numbers."""
     if missing and not (task.makes_head or heads.has_head(wanted)):
         raise ModelError(
-            f"`{files.name}` is no model for {task.name}: its weights lack `{sorted(missing)[0]}`.",
-            remedy=f"Choose a model that writes text, for example `{task.suggested_model}`.",
+            f"`{files.name}` is not a model for {task.name}: its weights lack `{sorted(missing)[0]}`.",
+            remedy=f"Choose a model that generates text, for example `{task.suggested_model}`.",
         )
 
 
 def refuse_holes(files: ModelFiles, model: Model, missing: set[str], pooling_layer: int | None) -> None:
-    """A body with holes would be trained from noise."""
+    """Raises if weights of the body are missing: these would be trained from random numbers."""
     made_here = f"layer.{pooling_layer}."
     holes = [n for n in missing if not is_head(model, n) and (pooling_layer is None or made_here not in n)]
     if holes:
         raise ModelError(
             f"the weights of `{files.name}` lack {len(holes)} tensors of its body (`{sorted(holes)[0]}`).",
-            remedy="The files are damaged or of another architecture than config.json says.",
+            remedy="The files are damaged, or they belong to another architecture than config.json states.",
             location=str(files.path),
         )
 
 
 def refuse_foreign_tokenizer(files: ModelFiles, model: Model, n_tokens: int) -> None:
-    """Ids beyond the model's table could not be read."""
+    """Raises if the tokenizer has ids beyond the model's token embeddings."""
     try:
         rows = int(model.get_input_embeddings().weight.shape[0])
     except (NotImplementedError, AttributeError):
         raise ModelError(
-            f"`{type(model).__name__}` has no table of tokens: it reads characters or something else.",
+            f"`{type(model).__name__}` has no token embeddings: it reads characters or other input.",
             remedy="Choose a model of another architecture.",
             location=str(files.path),
         ) from None
@@ -54,16 +54,16 @@ def refuse_foreign_tokenizer(files: ModelFiles, model: Model, n_tokens: int) -> 
 
 
 def is_head(model: Model, name: str) -> bool:
-    """Whether a tensor lies outside the pretrained body; the pooler, which BERT puts inside, does."""
+    """Whether a tensor is outside of the pretrained body; BERT's pooler is, although its name is inside."""
     if model.base_model is model:
         return name.startswith("pooler.")
     return not name.startswith(f"{model.base_model_prefix}.") or ".pooler." in name
 
 
 def other_body_name(model: Model, info: JsonObject) -> dict[str, str]:
-    """What `from_pretrained` must rename where the files call the body otherwise than the task's class.
+    """The renaming for `from_pretrained` if the files name the body differently from the task's class.
 
-    `LlamaForQuestionAnswering` says `transformer.` to what `LlamaForCausalLM` saves as `model.`.
+    `LlamaForQuestionAnswering` names the body `transformer.`, and `LlamaForCausalLM` saves it as `model.`.
     """
     body = f"{model.base_model_prefix}."
     lacking = [name.removeprefix(body) for name in info["missing_keys"] if name.startswith(body)]
@@ -75,6 +75,6 @@ def other_body_name(model: Model, info: JsonObject) -> dict[str, str]:
 
 
 def save_as_named(model: Model, renamed: dict[str, str]) -> None:
-    """Lets a model be saved under the names of its class: transformers would undo the renaming."""
+    """Makes a model save its weights under the names of its class; transformers would undo the renaming."""
     kept = [c for c in getattr(model, "_weight_conversions", ()) if not set(c.source_patterns) & set(renamed)]
     model._weight_conversions = kept

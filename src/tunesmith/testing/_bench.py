@@ -1,4 +1,4 @@
-"""A task's untrained model on the bench, for tests of its sequences, loss and gradient."""
+"""A task's untrained model and its training rows, for tests of sequences, loss and gradient."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Bench:
         return self.task.encode(batch, self.loaded.tokenizer, options, self.label_schema)
 
     def varied(self, rows: Sequence[int]) -> Encoded:
-        """The same with what is drawn anew for each step, and with what a loss of pairs compares with."""
+        """Training sequences of some rows as in a step: with masks drawn, and with the reference's numbers."""
         from dataclasses import replace
 
         from tunesmith.tasks import PLAIN_LOSS, draw
@@ -77,7 +77,7 @@ class Bench:
             return float(self.task.loss(self.task.forward(model, batch), batch, PLAIN_LOSS))
 
     def loss_and_gradient(self, encoded: Encoded) -> tuple[float, Array]:
-        """The summed loss, and its gradient by all parameters in one row."""
+        """The summed loss, and its gradient with respect to all parameters, as one vector."""
         from tunesmith.tasks import PLAIN_LOSS
 
         batch = self.batch(encoded)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tunesmith.types import Array, JsonObject
 
 ALIKE = 1e-4
-"""Relative and absolute tolerance of numbers that were computed twice in single precision."""
+"""Relative and absolute tolerance for numbers that are computed twice in single precision."""
 
 
 def lines_of(path: Path) -> list[JsonObject]:
@@ -27,18 +27,18 @@ def lines_of(path: Path) -> list[JsonObject]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def values_of(kept: object) -> Array:
-    """The numbers of outputs, of sequences or of tokens."""
-    return np.asarray(getattr(kept, "values", kept))
+def values_of(outputs: object) -> Array:
+    """The numbers in outputs, whether these are for sequences or for tokens."""
+    return np.asarray(getattr(outputs, "values", outputs))
 
 
 def as_json(answer: object) -> Any:
-    """An answer as JSON gives it back; arrays become lists."""
+    """An answer after a round trip through JSON; arrays become lists."""
     return json.loads(json.dumps(answer, default=lambda array: np.asarray(array).tolist()))
 
 
 def not_finite(value: object, path: str = "") -> list[str]:
-    """Where in a JSON value a number is infinite or none."""
+    """The paths within a JSON value that hold an infinite number or NaN."""
     if isinstance(value, dict):
         return [found for key, item in value.items() for found in not_finite(item, f"{path}.{key}")]
     if isinstance(value, list):
@@ -47,7 +47,7 @@ def not_finite(value: object, path: str = "") -> list[str]:
 
 
 def are_close(one: object, other: object) -> bool:
-    """Whether two JSON values are equal, numbers to four digits."""
+    """Whether two JSON values are equal, with numbers equal to four digits."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(are_close(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -58,11 +58,11 @@ def are_close(one: object, other: object) -> bool:
 
 
 def by_ending(tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
-    """The tensor of that name, or with the body's prefix before it."""
+    """The tensor of this name, or of this name after the body's prefix."""
     return next(tensor for known, tensor in tensors.items() if known == name or known.endswith(f".{name}"))
 
 
 def visible_text(page: str) -> str:
-    """What a reader sees of an HTML page."""
+    """The text of an HTML page that a reader sees."""
     without = re.sub(r"<(script|style|svg)\b.*?</\1>", " ", page, flags=re.DOTALL)
     return html.unescape(re.sub(r"<[^>]+>", " ", without))

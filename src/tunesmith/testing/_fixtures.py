@@ -1,4 +1,4 @@
-"""What the contract of a task is run on: a tiny model, files, one training, made once for all tests of a class."""
+"""The fixtures of a task's contract: a tiny model, files and one training, made once for all tests of a class."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
     MakeRecipe: TypeAlias = Callable[..., Recipe]
-    """From values of `train` to a recipe with a folder of its own."""
+    """Function from values of `train` to a recipe with a new run folder."""
 
 
 class TaskFixtures:
-    """The fixtures, and the attributes of a contract that they are made from."""
+    """The fixtures, and the attributes of a contract from which they are made."""
 
     name: ClassVar[str]
-    """Of the task."""
+    """Name of the task."""
     task: ClassVar[Task | None] = None
-    """The task, where it is not in the registry: it is registered under `name`."""
+    """The task's object, if it is not in the registry; it is registered under `name` during the tests."""
     tiny: ClassVar[TinyTask | None] = None
-    """Its rows, and what is otherwise with it, where `testing/tiny_tasks` has no file for it."""
+    """Tiny data of the task, if `testing/tiny_tasks` has no file for it."""
     recipe: ClassVar[dict[str, JsonObject]] = {}
-    """Sections of the recipe that differ."""
+    """Changes to the recipe, by section."""
 
-    # ---- what it takes from the task's tiny data ----
+    # ---- from the task's tiny data ----
 
     @classmethod
     def facts(cls) -> TinyTask:
@@ -45,17 +45,17 @@ class TaskFixtures:
 
     @classmethod
     def family(cls) -> str:
-        """Of the tiny model."""
+        """Family of the tiny model."""
         task = cls.task or TASKS.get(cls.name)
         return cls.facts().family or FAMILIES.get(task.auto_class, "bert")
 
     @classmethod
     def rows(cls, n: int, seed: int) -> list[Row]:
-        """Rows of a file."""
+        """Rows for a file."""
         return different_rows(cls.facts().make, n, seed=seed)
 
     def question(self, row: Row) -> Question:
-        """What a predictor is asked, of a row of the file."""
+        """The question to a predictor that belongs to a row."""
         return question_of(TASKS.get(self.name), self.facts(), row)
 
     # ---- made once for all tests of a subclass ----
@@ -63,13 +63,13 @@ class TaskFixtures:
     @pytest.fixture(scope="class")
     @classmethod
     def base(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """The folder of the untrained model."""
+        """Folder of the untrained model."""
         return write_tiny_model(tmp_path_factory.mktemp("model") / cls.family(), family=cls.family())
 
     @pytest.fixture(scope="class")
     @classmethod
     def files(cls, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-        """A file a split."""
+        """A file for each split."""
         folder = tmp_path_factory.mktemp("data")
         rows = cls.rows(88, seed=0)
         parts = {"train": rows[:56], "validation": rows[56:72], "test": rows[72:]}
@@ -80,7 +80,7 @@ class TaskFixtures:
     def make_recipe(
         cls, base: Path, files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     ) -> Iterator[MakeRecipe]:
-        """From values of `train` to a recipe with a folder of its own; the cache is ours meanwhile."""
+        """Makes recipes from values of `train`, each with a new run folder; the tests have their own cache."""
         from tunesmith.recipe import Recipe
         from tunesmith.tasks import TASKS
 
@@ -116,7 +116,7 @@ class TaskFixtures:
     @pytest.fixture(scope="class")
     @classmethod
     def predictor(cls, run: Run) -> Predictor:
-        """Of that training."""
+        """Predictor of the finished training."""
         from tunesmith import load
 
         return load(run.path)
@@ -124,5 +124,5 @@ class TaskFixtures:
     @pytest.fixture(scope="class")
     @classmethod
     def bench(cls, make_recipe: MakeRecipe) -> Bench:
-        """The untrained model in float64 without dropout, and sequences to train it on."""
+        """The untrained model in float64 without dropout, and its training sequences."""
         return Bench(make_recipe())

@@ -1,11 +1,12 @@
-"""What every task must do, as tests that a new one inherits (as Optuna's `testing.pytest_samplers`).
+"""Tests of what every task must do; a new task inherits them (as in Optuna's `testing.pytest_samplers`).
 
     TestTextClassification = contract_of("text-classification")
 
     class TestMyTask(TaskContract):
         name, task, tiny = "my-task", MyTask(), TinyTask(make=a_row)
 
-The suite reads rows, trains, evaluates, loads and asks odd things. One training of a few steps serves most tests.
+The suite reads rows, trains, evaluates, loads, and asks for answers to unusual texts. Most tests share one
+training of a few steps.
 """
 
 from __future__ import annotations
@@ -57,12 +58,12 @@ _EXACT = 1e-10
 
 
 class TaskContract(TaskFixtures):
-    """The suite; subclass it as `Test…` and set what differs."""
+    """The suite; subclass it as `Test…` and set the attributes that differ."""
 
-    # ---- what it says of itself ----
+    # ---- the declaration ----
 
     def test_it_says_what_it_is(self, make_recipe: MakeRecipe) -> None:
-        """Names, columns and metrics fit together."""
+        """The task has a name, a summary, columns, inputs and an auto class."""
         from tunesmith.tasks import TASKS, Task
 
         task = TASKS.get(self.name)
@@ -76,7 +77,7 @@ class TaskContract(TaskFixtures):
         assert task.auto_class.startswith("AutoModel")
 
     def test_rows_are_read(self, make_recipe: MakeRecipe) -> None:
-        """A row gives its inputs and outputs; without its targets, its inputs alone; twice the same."""
+        """Reading a row gives the same inputs and outputs each time; without targets, only the inputs."""
         task = _task(self)
         for row in self.rows(20, seed=1):
             read = _read(task, row)
@@ -87,7 +88,7 @@ class TaskContract(TaskFixtures):
             assert not set(only) & set(task.outputs)
 
     def test_an_empty_text_is_refused(self, predictor: Predictor) -> None:
-        """With the reason, and not with an answer."""
+        """An empty text, or one that UTF-8 cannot write, is an error with the reason."""
         from tunesmith.tasks import RowError
 
         for text in ("", " \n\t "):
@@ -99,7 +100,7 @@ class TaskContract(TaskFixtures):
     # ---- encoding ----
 
     def test_every_row_becomes_sequences_that_name_it(self, bench: Bench) -> None:
-        """Row by row or together, rows become the same sequences."""
+        """Rows become the same sequences one by one and together."""
         whole = bench.encode(range(7))
         parts = [bench.encode([row]) for row in range(7)]
         assert whole.n_rows == 7
@@ -109,7 +110,7 @@ class TaskContract(TaskFixtures):
             assert ragged.values.tolist() == apart.tolist(), name
 
     def test_rows_to_predict_need_no_targets(self, bench: Bench) -> None:
-        """What is read is the same; labels there are none."""
+        """Rows without targets become sequences without labels."""
         from tunesmith.tasks import EncodeOptions
 
         options = EncodeOptions(bench.max_length, "predict", bench.max_length // 4)
@@ -120,7 +121,7 @@ class TaskContract(TaskFixtures):
         assert not [name for name in (*encoded.ragged, *encoded.dense) if name.endswith("labels")]
 
     def test_no_sequence_is_longer_than_asked(self, bench: Bench) -> None:
-        """Whatever the limit."""
+        """Every limit holds for all fields."""
         for max_length in (12, 16, 31):
             encoded = bench.encode(range(20), max_length=max_length)
             assert encoded.ragged["input_ids"].lengths.max() <= max_length
@@ -130,7 +131,7 @@ class TaskContract(TaskFixtures):
     # ---- the loss ----
 
     def test_the_loss_is_a_sum_and_so_is_its_gradient(self, bench: Bench) -> None:
-        """However a batch is cut, its parts add up to the whole, in float64 to ten digits."""
+        """The losses and gradients of the parts of a batch add up to the whole, in float64 to ten digits."""
         if bench.task.compares_rows:
             pytest.skip("it compares the rows of a batch with each other")
         encoded = bench.varied(range(9))
@@ -162,7 +163,7 @@ class TaskContract(TaskFixtures):
             assert np.abs(found - gradient).max() <= _EXACT * np.abs(gradient).max()
 
     def test_it_is_the_items_times_the_mean_of_transformers(self, bench: Bench) -> None:
-        """Where the stock model has the same loss, as a mean."""
+        """The stock model computes the same loss, as a mean over the items."""
         if not self.facts().stock_loss_is_the_mean:
             pytest.skip("transformers has no such loss, or in another unit")
         encoded = bench.varied(range(9))
@@ -174,7 +175,7 @@ class TaskContract(TaskFixtures):
         assert ours == pytest.approx(stock * int(bench.task.num_items(encoded).sum()), rel=1e-6)
 
     def test_padding_changes_nothing(self, bench: Bench) -> None:
-        """Each sequence alone and beside the longest gives what is kept of it."""
+        """Each sequence has the same outputs alone and padded beside the longest one."""
         from tunesmith.inference.forward import forward
 
         encoded = bench.varied(range(9))
@@ -188,7 +189,7 @@ class TaskContract(TaskFixtures):
     # ---- the run ----
 
     def test_metrics_are_numbers(self, run: Run) -> None:
-        """In metrics.json, every value is finite, every metric declared, and the primary one is there."""
+        """In metrics.json, every value is finite, every metric is declared, and the primary metric is present."""
         from tunesmith.metrics import METRICS
 
         task, metrics = _task(self), run.metrics
@@ -204,7 +205,7 @@ class TaskContract(TaskFixtures):
         assert metrics["train"]["steps"] == 8
 
     def test_training_lowers_the_loss(self, run: Run, bench: Bench) -> None:
-        """On the rows that were trained on, a few steps are enough to see it."""
+        """A few steps lower the loss of the training rows."""
         from tunesmith.models.loading import load_trained
         from tunesmith.models.resolve import resolve_model
 
@@ -214,7 +215,7 @@ class TaskContract(TaskFixtures):
         assert bench.loss(trained, encoded) < before
 
     def test_every_row_has_its_line(self, run: Run, files: dict[str, Path]) -> None:
-        """`predictions/test.jsonl` has a line a row, in order, with an answer in plain JSON."""
+        """`predictions/test.jsonl` has a line for each row, in order, with an answer in plain JSON."""
         lines = lines_of(run.predictions / "test.jsonl")
         rows = lines_of(files["test"])
         assert [line["row"] for line in lines] == [f"test.jsonl:{i + 1}" for i in range(len(rows))]
@@ -227,7 +228,7 @@ class TaskContract(TaskFixtures):
     def test_the_saved_model_says_the_same_again(
         self, run: Run, predictor: Predictor, files: dict[str, Path]
     ) -> None:
-        """Loaded again, it gives the answers of predictions/test.jsonl and the scores of metrics.json."""
+        """The loaded model gives the answers of predictions/test.jsonl and the scores of metrics.json."""
         import tunesmith
         from tunesmith.data.preparing import read_checked
         from tunesmith.evaluation.scoring import Scored
@@ -236,18 +237,18 @@ class TaskContract(TaskFixtures):
         again = tunesmith.evaluate(run.path, str(files["test"]))
         assert are_close(again["splits"], before["splits"])
         assert are_close(again["primary"], before["primary"])
-        if predictor.task.reference:  # their answers need the reference; evaluate has computed it
+        if predictor.task.reference:  # answers need the reference, which `evaluate` has computed
             return
         examples = read_checked(predictor.task, [str(files["test"])], predictor.label_schema).examples
         scored = Scored(predictor.task, predictor.label_schema, examples, predictor.score(examples))
         for old, new in zip(lines_of(run.predictions / "test.jsonl"), scored.lines(), strict=True):
             fresh = json.loads(json.dumps(new))
-            # Samples are written only for the report, into some rows' answers.
+            # Samples are added to some rows' answers, only for the report.
             answer = {key: value for key, value in old["prediction"].items() if key in fresh["prediction"]}
             assert are_close(fresh, {**old, "prediction": answer})
 
     def test_plain_transformers_loads_it(self, run: Run, predictor: Predictor, bench: Bench) -> None:
-        """No weight is missing or too many, and it computes the same."""
+        """No weight is missing or unexpected, and the outputs are the same."""
         import transformers
 
         from tunesmith.inference.forward import forward
@@ -265,7 +266,7 @@ class TaskContract(TaskFixtures):
         assert np.allclose(values_of(theirs), values_of(ours), rtol=ALIKE, atol=1e-3)
 
     def test_the_report_is_written_for_people(self, run: Run) -> None:
-        """It names the metric, and holds no value of Python's that slipped through."""
+        """The report names the task, has no raw values of Python or templates, and needs no network."""
         page = run.report_file.read_text(encoding="utf-8")
         text = visible_text(page)
         assert _task(self).name in text
@@ -291,7 +292,7 @@ class TaskContract(TaskFixtures):
     # ---- answers ----
 
     def test_answers_come_in_order_and_do_not_depend_on_company(self, predictor: Predictor) -> None:
-        """One question, or the same among others, has one answer; every answer is plain JSON."""
+        """A question has the same answer alone and among others; every answer is plain JSON."""
         questions = [self.question(row) for row in self.rows(8, seed=5)]
         together = predictor(questions)
         assert len(together) == len(questions)
@@ -314,7 +315,7 @@ class TaskContract(TaskFixtures):
             assert are_close(tunesmith.predict(run, table), tunesmith.predict(run, files["test"]))
 
     def test_odd_texts_have_answers(self, predictor: Predictor) -> None:
-        """Emoji, right-to-left, no blanks, far too long: each alone and all together."""
+        """Unusual texts have answers, alone and together: emoji, right-to-left, without spaces, far too long."""
         answers = {
             odd: predictor(self.facts().question_with(text)) for odd, text in self.facts().odd_texts.items()
         }
@@ -327,10 +328,10 @@ class TaskContract(TaskFixtures):
             assert answers["very long"]["truncated"] is True
             assert "truncated" not in answers["one word"]
 
-    # ---- what stays, and what comes again ----
+    # ---- frozen layers, and a second training ----
 
     def test_frozen_layers_are_bit_identical(self, make_recipe: MakeRecipe, base: Path) -> None:
-        """With `train.freeze_layers=1`, the bottom stays as it was, and what is above it learns."""
+        """With `train.freeze_layers=1`, the lowest layer and all below it stay the same; others are trained."""
         from safetensors.torch import load_file
 
         from tunesmith import pipeline
@@ -347,7 +348,7 @@ class TaskContract(TaskFixtures):
         assert bool((by_ending(after, learning) != before[learning]).any())
 
     def test_the_same_recipe_gives_the_same_bits(self, run: Run, make_recipe: MakeRecipe) -> None:
-        """Every weight, every score."""
+        """A second training with the same recipe gives the same weights and scores."""
         if not self.facts().repeats:
             pytest.skip("done for another task of the family")
         from tunesmith import pipeline

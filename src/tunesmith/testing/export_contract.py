@@ -1,10 +1,10 @@
-"""What every exporter must do, as tests that a new one inherits.
+"""Tests of what every exporter must do; a new exporter inherits them.
 
     class TestOnnx(ExporterContract):
         name = "onnx"
 
-The suite trains a tiny run, exports it, and asks both the same. Subclasses name another task, family of models or
-method of training, and how far numbers may be apart.
+The suite trains a tiny run, exports it, and asks both the same questions. Subclasses can set another task, family
+of models or method of training, and the allowed differences.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 
 
 class ExporterContract:
-    """The suite; subclass it as `Test…` and set what differs."""
+    """The suite; subclass it as `Test…` and set the attributes that differ."""
 
     name: ClassVar[str]
-    """Of the exporter."""
+    """Name of the exporter."""
     task: ClassVar[str] = "text-classification"
     family: ClassVar[str] = "bert"
-    """Of the tiny model."""
+    """Family of the tiny model."""
     train: ClassVar[JsonObject] = {}
-    """Values of `train` that differ."""
+    """Changes to the recipe's section `train`."""
     allowed: ClassVar[dict[str, float]] = {}
-    """What the export may lose, where that is more than usual."""
+    """Overrides of `export.…` for an export that may lose more than usual."""
     near: ClassVar[float] = 1e-4
-    """How far the numbers of an answer may be from the run's."""
+    """Largest allowed difference between numbers in the answers of the export and of the run."""
 
     def rows(self, n: int, seed: int) -> list[Row]:
-        """Rows of a file."""
+        """Rows for a file."""
         return tiny_task_rows(self.task, n, seed=seed)
 
     def questions(self) -> list[JsonObject]:
-        """What both are asked: long and short rows that neither has seen."""
+        """Questions for the run and the export: long and short rows that were not trained on."""
         from tunesmith.tasks import TASKS
 
         names = {column.name for column in TASKS.get(self.task).columns if not column.target}
@@ -57,7 +57,7 @@ class ExporterContract:
     @pytest.fixture(scope="class")
     @classmethod
     def files(cls, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-        """A file a split."""
+        """A file for each split."""
         folder = tmp_path_factory.mktemp("data")
         rows = cls().rows(152, seed=0)
         parts = {"train": rows[:80], "validation": rows[80:112], "test": rows[112:]}
@@ -86,7 +86,7 @@ class ExporterContract:
     @pytest.fixture(scope="class")
     @classmethod
     def facts(cls, run: Run) -> JsonObject:
-        """What the export says of itself."""
+        """The facts that the export returns about itself."""
         from tunesmith import export
 
         return export(run.path, cls.name, overrides=cls.allowed)
@@ -94,7 +94,7 @@ class ExporterContract:
     @pytest.fixture(scope="class")
     @classmethod
     def predictors(cls, run: Run, facts: JsonObject) -> tuple[Predictor, Predictor]:
-        """Of the run, and of the export."""
+        """The predictors of the run and of the export."""
         from tunesmith import load
 
         return load(run.path), load(facts["path"])
@@ -102,7 +102,7 @@ class ExporterContract:
     # ---- the tests ----
 
     def test_it_is_listed(self) -> None:
-        """By its file's name, with a summary."""
+        """The exporter is listed by the name of its file, with a summary."""
         from tunesmith.exporters import EXPORTERS
 
         assert self.name in EXPORTERS.names()
@@ -111,7 +111,7 @@ class ExporterContract:
         assert not summary.endswith(".")
 
     def test_it_says_what_it_was_made_from_and_how_it_compares(self, run: Run, facts: JsonObject) -> None:
-        """The sums of the weights, the rows, the metric of both."""
+        """The facts hold the checksums of the weights, the number of rows, and the metric of both models."""
         from tunesmith.inference.exported import facts_of
         from tunesmith.run import sha256_of
 
@@ -127,19 +127,19 @@ class ExporterContract:
         assert abs(check["drop"]["value"]) == pytest.approx(worse)
 
     def test_it_stands_beside_the_run_and_nothing_else_does(self, run: Run, facts: JsonObject) -> None:
-        """No folder of the work is left."""
+        """The export is beside the run, and no temporary folder is left."""
         target = run.path.with_name(f"{run.path.name}-{self.name}")
         assert Path(facts["path"]) == target
         assert {path.name for path in run.path.parent.iterdir()} == {run.path.name, target.name}
         assert target.stat().st_mode & 0o777 == 0o755
 
     def test_it_answers_as_the_run_does(self, predictors: tuple[Predictor, Predictor]) -> None:
-        """On rows that neither has seen, of many lengths."""
+        """Run and export give the same answers on rows of many lengths that were not trained on."""
         ours, theirs = (predictor(self.questions()) for predictor in predictors)
         _assert_alike(ours, theirs, self.near, self.allowed.get("export.min_agreement", 1.0))
 
     def test_answers_do_not_depend_on_the_batch(self, predictors: tuple[Predictor, Predictor]) -> None:
-        """One row alone, or among others of other lengths."""
+        """A row has the same answer alone and beside rows of other lengths."""
         theirs = predictors[1]
         questions = self.questions()[:6]
         together = theirs(questions)
@@ -147,7 +147,7 @@ class ExporterContract:
         _assert_alike(together, alone, self.near, self.allowed.get("export.min_agreement", 1.0))
 
     def test_an_export_is_replaced_only_when_asked(self, run: Run, facts: JsonObject) -> None:
-        """And a folder that is none, never."""
+        """An export is replaced only with `force`; a folder that is not an export is never replaced."""
         from tunesmith import export
         from tunesmith.errors import RunError
 
@@ -165,7 +165,7 @@ class ExporterContract:
 
 
 def _assert_alike(ours: list[Prediction], theirs: list[Prediction], near: float, share: float) -> None:
-    """Equal but for numbers, on the given share of rows; and numbers near, where the rest is equal."""
+    """Answers are equal apart from numbers for the given share of rows; in equal answers, numbers are close."""
     same = [_words(a) == _words(b) for a, b in zip(ours, theirs, strict=True)]
     assert np.mean(same) >= share
     for a, b, is_same in zip(ours, theirs, same, strict=True):

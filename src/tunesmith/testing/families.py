@@ -1,8 +1,8 @@
 """A tiny random model of every architecture that transformers knows for one of our tasks.
 
-Any config is made small by the names of its entries: widths, heads, layers, experts, states, ranks. A short table
-says what a family needs besides. The weights are those of the class that pretrained the family, so a task finds
-what it finds in a model from the Hub: a body, and another task's head or none.
+A config is made small by the names of its entries: widths, heads, layers, experts, states, ranks. A short table
+holds the exceptions of single families. The weights are those of the class that pretrains the family. So a task
+finds the same as in a model from the Hub: a body, and another task's head or none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ AUTO_CLASSES = {
     "AutoModelForSeq2SeqLM": ("text2text-generation", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM"),
     "AutoModelForMaskedLM": ("fill-mask", "MODEL_FOR_MASKED_LM"),
 }
-"""Of transformers: the task that stands for it here, and the table of its families."""
+"""By auto class of transformers: the task with which it is tried, and the table of its families."""
 
 _PRETRAINING = ("AutoModelForSeq2SeqLM", "AutoModelForMaskedLM", "AutoModelForCausalLM")
 _IMAGES = "reads images"
@@ -47,10 +47,10 @@ LEFT_OUT = {
     "encoder-decoder": "two models of other families in one",
     "tapas": "reads tables", "perceiver": "reads bytes through a tokenizer of its own",
 }  # fmt: skip
-"""Families that read something else than text, each with the reason."""
+"""Families that are not tried, mostly since they read something else than text, each with the reason."""
 
 POSITIONS = 160
-"""Positions of the tiny models: more than the 128 tokens from which the attention is another."""
+"""Number of positions of the tiny models: above 128, since longer texts use other code for attention."""
 
 _SIZES = {
     64: (
@@ -101,7 +101,7 @@ _SIZES = {
                 "max_decoder_position_embeddings", "context_length", "tpu_short_seq_length", "model_max_length"),
 }  # fmt: skip
 _SIZE_OF = {name: size for size, names in _SIZES.items() for name in names}
-# Entries that some default configs leave open.
+# Entries that are None in some default configs.
 _UNSTATED = {"head_dim": 16, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2}
 _LISTS = (
     "layer_types",
@@ -166,11 +166,11 @@ OVERRIDES: dict[str, JsonObject] = {
     "reformer:AutoModelForCausalLM": {"is_decoder": True},
     "reformer": {"axial_pos_embds_dim": [16, 48], "axial_pos_shape": [16, 10]},
 }
-"""What the rule of names does not find, by family."""
+"""Entries that cannot be derived from their names, by family."""
 
 
 def families() -> dict[str, tuple[str, ...]]:
-    """Every family of text models, with the auto classes that have it."""
+    """Every family of text models, with the auto classes that support it."""
     from transformers.models.auto import modeling_auto
 
     found: dict[str, list[str]] = {}
@@ -182,13 +182,13 @@ def families() -> dict[str, tuple[str, ...]]:
 
 
 def write_family(folder: Path, family: str, *, auto_class: str = "", seed: int = 0) -> Path:
-    """A tiny model of a family with random weights, and a tokenizer of its kind.
+    """Writes a tiny model of a family with random weights, and a tokenizer of its kind.
 
     Args:
-        folder: to write both to.
-        family: as `model_type` in config.json names it.
-        auto_class: that will load it; a class that adds a head of its own finds a pretrained model without it.
-        seed: of the weights.
+        folder: folder to write to.
+        family: family, as `model_type` in config.json.
+        auto_class: auto class that will load the model; if it adds a head, the files do not have this head.
+        seed: random seed of the weights.
     """
     import torch
 
@@ -202,7 +202,7 @@ def write_family(folder: Path, family: str, *, auto_class: str = "", seed: int =
 
 
 def make_model(config: Config, auto_class: str = "") -> Model:
-    """A model with random weights, of the class that pretrains its family, or of the one that is asked for."""
+    """A model with random weights, of the class that pretrains its family, preferably `auto_class`."""
     import transformers
     from transformers.models.auto import modeling_auto
 
@@ -214,7 +214,7 @@ def make_model(config: Config, auto_class: str = "") -> Model:
 
 
 def tiny_config(family: str, tokenizer: Tokenizer, auto_class: str = "") -> Config:
-    """The family's config, made small, with the special tokens of the tokenizer."""
+    """The small config of a family, with the special tokens of the tokenizer."""
     from transformers import CONFIG_MAPPING
 
     config_class = CONFIG_MAPPING[family]
@@ -237,7 +237,9 @@ def _shrunk(config_class: type[Config], vocab_size: int, override: JsonObject) -
         changed = _small_value(name, value, vocab_size, kinds, n_layers)
         if changed is not None:
             small[name] = changed
-    if "kv_lora_rank" in given and "num_key_value_heads" in given:  # one compressed head for all
+    if (
+        "kv_lora_rank" in given and "num_key_value_heads" in given
+    ):  # one compressed key-value head for all heads
         small |= {
             "num_key_value_heads": small.get("num_attention_heads", 4),
             "head_dim": _SIZE_OF["qk_rope_head_dim"],
@@ -270,7 +272,7 @@ def _small_value(
 
 
 def _layer_kinds(given: JsonObject) -> list[int]:
-    """The first layer of every kind, where the config lists kinds."""
+    """The first layer of each kind, if the config lists the kinds of its layers."""
     lists = [given[name] for name in _LISTS if isinstance(given.get(name), (list, tuple)) and given[name]]
     if not lists:
         return []
@@ -289,7 +291,7 @@ _ROLES = ("pad", "bos", "eos", "cls", "sep", "mask", "unk")
 
 
 def _special_tokens(default: Config, tokenizer: Tokenizer) -> JsonObject:
-    """The ids of the tokenizer in place of the default config's."""
+    """The special token ids of the tokenizer, for the config's entries."""
     given = default.to_dict()
     of_role = {role: getattr(tokenizer, f"{role}_token_id", None) for role in _ROLES}
     made: JsonObject = {}
@@ -314,7 +316,7 @@ def _special_tokens(default: Config, tokenizer: Tokenizer) -> JsonObject:
 
 
 def _same_role(value: object, given: JsonObject, of_role: Mapping[str, int | None]) -> int | None:
-    """The tokenizer's token of the role that the default config's decoder starts with."""
+    """The tokenizer's token with the role of the default config's decoder start token."""
     for role in ("pad", "bos", "eos"):
         if value is not None and given.get(f"{role}_token_id") == value and of_role[role] is not None:
             return of_role[role]
@@ -322,7 +324,7 @@ def _same_role(value: object, given: JsonObject, of_role: Mapping[str, int | Non
 
 
 def _spread(model: Model) -> None:
-    """Weights large enough that what is computed differs from text to text."""
+    """Makes the weights large enough that the outputs differ from text to text."""
     import torch
 
     with torch.no_grad():
@@ -333,6 +335,6 @@ def _spread(model: Model) -> None:
 
 
 def read_config(folder: Path) -> JsonObject:
-    """config.json."""
+    """The content of config.json."""
     content: JsonObject = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return content

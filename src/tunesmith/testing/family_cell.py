@@ -1,4 +1,4 @@
-"""A family and a task: the tiny model, its rows, and what is measured of them."""
+"""The tiny model and rows for one family and task, and the computations that the steps compare."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Cell:
     """A family and a task.
 
     Args:
-        family: as config.json names it.
-        auto_class: of transformers, that loads it for the task.
-        folder: of the tiny model.
-        work: to write to.
+        family: family, as `model_type` in config.json.
+        auto_class: auto class of transformers that loads the model for the task.
+        folder: folder of the tiny model.
+        work: folder to write to.
     """
 
     def __init__(self, family: str, auto_class: str, folder: Path, work: Path) -> None:
@@ -53,7 +53,7 @@ class Cell:
 
     @property
     def recipe(self) -> Recipe:
-        """Three steps over the rows."""
+        """A recipe for a training of three steps."""
         from tunesmith.recipe import Recipe
 
         tree: JsonObject = {
@@ -70,23 +70,23 @@ class Cell:
 
     @cached_property
     def data(self) -> PreparedData:
-        """Rows and targets, as a training prepares them."""
+        """The data, prepared as in a training."""
         from tunesmith.data.preparing import prepare
 
         return prepare(self.task, self.recipe)
 
     @property
     def examples(self) -> Examples:
-        """The training rows."""
+        """The columns of the training rows."""
         return self.data.splits["train"]
 
     @property
     def label_schema(self) -> LabelSchema:
-        """What the head predicts."""
+        """The label schema of the task."""
         return self.data.label_schema
 
     def load(self, *, fast: bool = True, pooling: str = "auto") -> LoadedModel:
-        """The model as a training opens it, without dropout."""
+        """The model, opened as in a training, without dropout."""
         from tunesmith.acceleration import accelerate
         from tunesmith.models.loading import load_for_training
 
@@ -100,23 +100,23 @@ class Cell:
 
     @cached_property
     def limit(self) -> int:
-        """The tokens that are promised, at most 300."""
+        """The longest text in tokens that the model supports, at most 300."""
         from tunesmith.models.positions import position_limit
 
         return min(position_limit(self.fast.model, self.fast.tokenizer), _LONGEST)
 
     @cached_property
     def fast(self) -> LoadedModel:
-        """As the product runs it."""
+        """The model with our faster code."""
         return self.load()
 
     @cached_property
     def stock(self) -> LoadedModel:
-        """As transformers runs it."""
+        """The model with the code of transformers."""
         return self.load(fast=False)
 
     def encode(self, rows: range, purpose: str = "train", limit: int | None = None) -> Encoded:
-        """Sequences of some training rows, masks drawn."""
+        """Sequences of some training rows, with masks drawn."""
         from tunesmith.tasks import PLAIN_LOSS, EncodeOptions, draw
 
         most = limit or self.limit
@@ -138,7 +138,7 @@ class Cell:
     def pass_through(
         self, model: Model, batch: Batch, *, learn: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Outputs, summed loss, and all gradients in one row."""
+        """The outputs, the summed loss, and all gradients as one vector."""
         import torch
 
         from tunesmith.tasks import PLAIN_LOSS

@@ -1,7 +1,7 @@
-"""What must hold for a family of models and a task: each step alone, so that one failure hides no other.
+"""Checks a family of models with a task, in separate steps so that one failure does not hide another.
 
-`check(family, auto_class, folder)` returns an outcome a step: it holds, the product refuses it with its reason, it
-is wrong, or it ends in an error that nobody raised on purpose.
+`check` returns an outcome for each step: it is right, tunesmith refuses it with a reason, it is wrong, or it ends
+with an unexpected error.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Outcome:
 
     Args:
         kind: `ok`, `refused`, `wrong` or `error`.
-        message: a figure, a reason, or where the error was raised.
+        message: measured figure, reason, or location of the error.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class Outcome:
 
 
 def check(family: str, auto_class: str, folder: Path, work: Path) -> dict[str, Outcome]:
-    """An outcome a step; what follows a refusal to open is left out."""
+    """The outcome of each step; if the model is refused when it is opened, of this step only."""
     found: dict[str, Outcome] = {}
     try:
         cell = Cell(family, auto_class, folder, work)
@@ -55,13 +55,13 @@ def check(family: str, auto_class: str, folder: Path, work: Path) -> dict[str, O
 
 @dataclass(frozen=True)
 class Entry:
-    """What the page of families says of a family and a task.
+    """The entry of docs/models.md for a family and a task.
 
     Args:
         state: `fast`, `stock`, or `not supported`.
-        why: it is not supported.
-        notes: what is otherwise than usual.
-        wrong: steps that gave a wrong result or an error.
+        why: reason if it is not supported.
+        notes: differences from the usual case.
+        wrong: names of the steps with a wrong result or an error.
     """
 
     state: str
@@ -74,7 +74,7 @@ _REFUSED_NOTES = {"lora": "no LoRA", "checkpointing": "no gradient checkpointing
 
 
 def describe(outcomes: dict[str, Outcome]) -> Entry:
-    """The page's entry for what `check` has found."""
+    """The page's entry for the outcomes of `check`."""
     wrong = tuple(name for name, outcome in outcomes.items() if outcome.kind in (WRONG, ERROR))
     for step in ("make", "open"):
         if step in outcomes and outcomes[step].kind != OK:

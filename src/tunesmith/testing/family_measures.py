@@ -1,4 +1,4 @@
-"""What the steps of the family contract measure with: differences, gradients, bytes that are stored."""
+"""Measurements for the steps of the family contract: differences, gradients, stored bytes."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 FAST_TOLERANCE, PACKED_TOLERANCE, SAVED_TOLERANCE, ALONE_TOLERANCE = 1e-5, 1e-5, 1e-6, 1e-4
 MASKED = 1e3
-"""What a task puts in place of scores that do not count is larger."""
+"""Scores that a task masks are larger than this."""
 
 
 class WrongError(AssertionError):
-    """A step gave another result than it must."""
+    """The result of a step is wrong."""
 
 
 def must(holds: bool, message: str) -> None:
-    """Raises WrongError with the message unless something holds."""
+    """Raises WrongError with the message if a condition is false."""
     if not holds:
         raise WrongError(message)
 
 
 def difference_of(one: object, other: object) -> float:
-    """The largest difference, by the largest value."""
+    """The largest difference, as a share of the largest value."""
     one, other = (np.asarray(getattr(x, "detach", lambda x=x: x)(), dtype=np.float64) for x in (one, other))
     if one.shape != other.shape:
         return float("inf")
@@ -44,7 +44,7 @@ def difference_of(one: object, other: object) -> float:
 
 
 def real_part(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """The outputs with zeros where a sequence is padded."""
+    """The outputs, with zeros at padding."""
     mask = batch.get("attention_mask")
     if "decoder_labels" in batch:
         mask = batch["decoder_labels"] != IGNORED
@@ -54,7 +54,7 @@ def real_part(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 
 def gradient_of(model: Model) -> torch.Tensor:
-    """The gradients of all that learns, in one row."""
+    """The gradients of all trainable parameters, as one vector."""
     import torch
 
     learning = [p for p in model.parameters() if p.requires_grad]
@@ -62,7 +62,7 @@ def gradient_of(model: Model) -> torch.Tensor:
 
 
 def is_fast(model: Model) -> bool:
-    """Whether the layers themselves are computed in another way than the stock one."""
+    """Whether our own code computes the layers."""
     return any(
         "forward" in m.__dict__ and type(m).__name__.endswith(("Encoder", "Transformer"))
         for m in model.modules()
@@ -70,7 +70,7 @@ def is_fast(model: Model) -> bool:
 
 
 def use_attention_for(model: Model, batch: Batch) -> None:
-    """The attention that the product chooses for texts of this length."""
+    """Sets the implementation of attention that tunesmith chooses for texts of this length."""
     from tunesmith.models.attention import SHORT_TEXT_TOKENS, choose_attention
 
     choose_attention(model, "eager" if batch["input_ids"].shape[1] <= SHORT_TEXT_TOKENS else "sdpa")
@@ -90,7 +90,7 @@ def without_dropout(model: Model) -> None:
 
 
 class stored:  # noqa: N801
-    """Bytes that are stored for a backward pass meanwhile."""
+    """A context that records the bytes that are stored for a backward pass."""
 
     def __enter__(self) -> list[int]:
         import torch
@@ -113,7 +113,7 @@ class stored:  # noqa: N801
 
 
 def stretched(name: str, tensor: torch.Tensor, ids: list[int]) -> torch.Tensor:
-    """One tensor of a batch, made to fit a text of these ids."""
+    """A tensor of a batch, changed to fit a text with these ids."""
     import torch
 
     if name == "input_ids":
@@ -132,7 +132,7 @@ def stretched(name: str, tensor: torch.Tensor, ids: list[int]) -> torch.Tensor:
 
 
 def longer(row: JsonObject) -> JsonObject:
-    """A row whose text has some 140 words more, at the end."""
+    """A copy of a row whose text has about 140 more words at its end."""
     more = " ".join(["the old cat is near a small dog and"] * 16)
     changed = copy.deepcopy(row)
     for name in ("text", "context", "source"):
@@ -146,7 +146,7 @@ def longer(row: JsonObject) -> JsonObject:
 
 
 def answers_differ(together: Iterable[object], apart: Iterable[object]) -> str:
-    """How the first answer that differs does; empty where none does."""
+    """The difference between the first two answers that differ; empty if none do."""
     for one, other in zip(together, apart, strict=True):
         difference = _value_differs(one, other)
         if difference:

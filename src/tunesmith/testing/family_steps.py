@@ -1,4 +1,4 @@
-"""The steps of the family contract, in the order in which they are tried; each returns a figure or a remark."""
+"""The steps of the family contract, in their order; each returns a figure or a remark, or raises WrongError."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from tunesmith.types import Model
 
 NOISE = 50.0
-"""Of NEFTune: so much that nobody can overlook it."""
+"""Size of NEFTune's noise, large enough to change the outputs of every model."""
 
 
 def _opens(cell: Cell) -> str:
     batch = cell.batch(cell.encode(range(4)))
     outputs, loss, _ = cell.pass_through(cell.fast.model, batch)
-    must(bool(np.isfinite(float(loss))), "the loss of the untrained model is no number")
+    must(bool(np.isfinite(float(loss))), "the loss of the untrained model is not a number")
     return f"{cell.fast.model.num_parameters():,} parameters, {cell.limit} tokens, {tuple(outputs.shape)}"
 
 
@@ -76,7 +76,7 @@ def _longest_text(cell: Cell) -> str:
     use_attention_for(cell.fast.model, batch)
     with torch.no_grad():
         outputs = cell.task.forward(cell.fast.model, batch)
-    must(bool(torch.isfinite(outputs).all()), "the outputs are no numbers")
+    must(bool(torch.isfinite(outputs).all()), "some outputs are not numbers")
     return f"{cell.limit} tokens"
 
 
@@ -112,7 +112,7 @@ def _is_causal(cell: Cell) -> str:
     changed[0, -1] = changed[0, 1]
     after, _, _ = cell.pass_through(cell.stock.model, {**batch, "input_ids": changed})
     difference = difference_of(before[:, :-1], after[:, :-1])
-    must(difference <= FAST_TOLERANCE, f"a token changes what is predicted before it, by {difference:.1e}")
+    must(difference <= FAST_TOLERANCE, f"a token changes the outputs before it by {difference:.1e}")
     return ""
 
 
@@ -147,7 +147,7 @@ def _frozen(cell: Cell, model: Model, *, wants_layer: bool) -> str:
     table = model.get_input_embeddings()
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     must(bool(frozen), "nothing is frozen")
-    must(not any(p.requires_grad for p in table.parameters()), "the token table still learns")
+    must(not any(p.requires_grad for p in table.parameters()), "the token table is still trained")
     first = [name for name in frozen if ".0." in name]
     if wants_layer:
         must(bool(first), f"no layer is frozen, only {', '.join(frozen[:3])}")
@@ -156,7 +156,7 @@ def _frozen(cell: Cell, model: Model, *, wants_layer: bool) -> str:
     learning = [
         name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.abs().sum())
     ]
-    must(bool(learning), "nothing learns any more")
+    must(bool(learning), "nothing is trained")
     stuck = [name for name in frozen if dict(model.named_parameters())[name].grad is not None]
     must(not stuck, f"`{stuck[0] if stuck else ''}` is frozen and has a gradient")
     return f"{len(frozen)} frozen, {len(learning)} learn"
@@ -172,7 +172,7 @@ def _adapts(cell: Cell) -> str:
 
     loaded = cell.load(pooling=AS_IT_IS)
     if loaded.head_is_new and loaded.needs_trained_head:
-        return "has no head for it"
+        return "has no head for this task"
     settings = LoraSettings(4, 8.0, 0.0, "auto", False, False)
     whole = whole_modules(loaded.model, loaded.new_weights, has_head=not loaded.needs_trained_head)
     adapter = add_lora(
@@ -215,7 +215,10 @@ def _checkpoints_gradients(cell: Cell) -> str:
         _, _, again = cell.pass_through(model, batch, learn=True)
     difference = difference_of(again, gradient)
     must(difference <= FAST_TOLERANCE, f"gradients differ by {difference:.1e}")
-    must(sum(after) < sum(before), f"{sum(after):,} bytes are stored, {sum(before):,} without")
+    must(
+        sum(after) < sum(before),
+        f"{sum(after):,} bytes are stored, and {sum(before):,} without checkpointing",
+    )
     return f"{sum(after) / max(sum(before), 1):.0%} of the memory"
 
 
@@ -294,7 +297,7 @@ STEPS: dict[str, Callable[[Cell], str]] = {
     "alone": _alone_as_in_a_batch,
     "predict": _predicts,
 }
-"""What is tried, in this order."""
+"""The steps by name, in the order in which they are tried."""
 
 
 def _run(cell: Cell) -> Run:

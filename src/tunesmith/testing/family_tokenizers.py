@@ -1,8 +1,8 @@
 """A tiny tokenizer for every family, of the kind that its models on the Hub have.
 
-The class is the family's own where transformers has a fast one, with its own special tokens in its own order, and
-a vocabulary of the tiny rows' words. Where the family's own class is written in Python only, or none is named, a
-tokenizer of the same kind stands in.
+It is of the family's own class if transformers has a fast one, with the special tokens of this class in its order,
+and a vocabulary of the words in the tiny rows. If the family's class is written in Python only, or none is named,
+a tokenizer of the same kind is used instead.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ENCODER = {
 }
 _DECODER = {"eos": "<|endoftext|>", "pad": "<|pad|>"}
 _LLAMA = {"unk": "<unk>", "bos": "<s>", "eos": "</s>", "pad": "<pad>"}
-# Families whose tokenizer is written in Python alone, or is named nowhere: the kind that stands in.
+# Families whose tokenizer is written in Python only or named nowhere, with the kind that is used instead.
 _KINDS = {
     "bert-generation": UNIGRAM, "m2m_100": UNIGRAM, "marian": UNIGRAM, "plbart": UNIGRAM, "umt5": UNIGRAM,
     "xlm-roberta-xl": UNIGRAM, "bigbird_pegasus": UNIGRAM, "pegasus_x": UNIGRAM, "nystromformer": UNIGRAM,
@@ -57,7 +57,7 @@ _OTHER_CLASS = {
 
 
 def write_tokenizer(folder: Path, family: str) -> Tokenizer:
-    """A tokenizer of the family's kind, written to a folder and returned."""
+    """Writes a tokenizer of the family's kind to a folder, and returns it."""
     tokenizer = make_tokenizer(family)
     tokenizer.save_pretrained(folder)
     return tokenizer
@@ -73,7 +73,7 @@ def make_tokenizer(family: str) -> Tokenizer:
 
 
 def own_class(family: str) -> type[Tokenizer] | None:
-    """The family's own fast class of transformers; None where there is none."""
+    """The family's own fast class in transformers; None if there is none."""
     import transformers
     from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
@@ -150,7 +150,7 @@ def _stand_in(kind: str, family: str) -> Tokenizer:
 
 
 def _backend(kind: str, tokens: list[str]) -> Backend:
-    """The tokenizer of a kind before it adds special tokens to a text."""
+    """A tokenizer of a kind that does not add special tokens to a text yet."""
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, normalizers, pre_tokenizers
 

@@ -1,4 +1,4 @@
-"""Listeners for tests: one that remembers, one that acts at a step."""
+"""Listeners for tests: one records events, one acts at a step."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from tunesmith.events import Event, Listener, Note, Step, Warning
 
 
 class Recorder:
-    """Remembers every event."""
+    """A listener that records every event."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
 
     def __call__(self, event: Event) -> None:
-        """Takes one event."""
+        """Records one event."""
         self.events.append(event)
 
     @property
@@ -29,7 +29,7 @@ class Recorder:
 
 
 def at_step(step: int, act: Callable[[], object]) -> Listener:
-    """A listener that calls a function when an optimizer step is done."""
+    """A listener that calls a function after an optimizer step."""
 
     def listen(event: Event) -> None:
         if isinstance(event, Step) and event.step == step:

@@ -1,8 +1,8 @@
-"""Models of a few thousand parameters and data of a few dozen rows, made on the spot, the same every time.
+"""Models of a few thousand parameters and data of a few dozen rows, for tests; the same on every call.
 
-Every family of models that a task may need is there, each with a tokenizer of its kind: BERT's WordPiece with
-an unknown token, a decoder's BPE on bytes, an encoder-decoder's BPE on characters with an unknown token. Rows
-speak of animals and colours among fillers, so that whatever a task asks can be learned from a few of them.
+There is a model of each family that a task may need, with its kind of tokenizer: WordPiece with an unknown token
+for BERT, BPE on bytes for a decoder, BPE on characters with an unknown token for an encoder-decoder. Texts consist
+of animals, colours and filler words, so a model learns each task from a few rows.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def write_tiny_model(
     """A model with random weights and a small tokenizer.
 
     Args:
-        folder: to write it to.
-        family: `bert` or `roberta`, encoders of 64 positions; `llama`, a decoder of 256; `bart`, an encoder
-            with a decoder, of 128.
-        width: features.
-        layers: of the encoder, and of the decoder.
-        dropout: of all its layers.
-        seed: of the weights.
+        folder: folder to write to.
+        family: `bert` or `roberta` (encoders with 64 positions), `llama` (a decoder with 256) or `bart` (an
+            encoder-decoder with 128).
+        width: number of features.
+        layers: number of layers in the encoder, and in the decoder.
+        dropout: dropout probability in all layers.
+        seed: random seed of the weights.
     """
     import torch
 
@@ -89,7 +89,7 @@ def _bert(family: str, width: int, layers: int, dropout: float) -> tuple[Model, 
         pad_token_id=0,
     )
     model = make_model(config)
-    # Words far apart and quiet layers: the features tell the words, so there is something to learn from.
+    # Embeddings far apart and layers with small weights: features then depend on the words, so a head can learn.
     torch.nn.init.normal_(model.embeddings.word_embeddings.weight, std=1.0)
     return model, _wordpiece_tokenizer()
 
@@ -203,7 +203,7 @@ def _character_tokenizer() -> Tokenizer:
 
 
 def _merged(letters: Sequence[str], blank: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """A vocabulary of letters and the known words with a blank before them, and the merges that lead there."""
+    """A vocabulary of letters and of the known words after a space, and the merges that make these words."""
     vocabulary = {letter: i for i, letter in enumerate(letters)}
     merges = []
     for word in (*ANIMALS, *COLOURS, *FILLERS):
@@ -217,12 +217,12 @@ def _merged(letters: Sequence[str], blank: str) -> tuple[dict[str, int], list[tu
 
 
 def tiny_rows(n: int, *, seed: int = 0, labels: Sequence[str] = ("animal", "colour")) -> list[dict[str, str]]:
-    """Texts that name an animal or a colour among fillers, and which of both; all texts differ.
+    """Texts with an animal or a colour among filler words, labelled with which it is; all texts differ.
 
     Args:
-        n: rows.
-        seed: of the texts.
-        labels: names of both.
+        n: number of rows.
+        seed: random seed of the texts.
+        labels: label for animals, and label for colours.
     """
     rng = np.random.default_rng(seed)
     rows: dict[str, dict[str, str]] = {}
@@ -236,12 +236,12 @@ def tiny_rows(n: int, *, seed: int = 0, labels: Sequence[str] = ("animal", "colo
 
 
 def tiny_task_rows(task: str, n: int, *, seed: int = 0) -> list[Row]:
-    """Rows for a task, as a file holds them; all differ.
+    """Rows for a task, as in a file; all differ.
 
     Args:
-        task: its name; its file in `testing/tiny_tasks` makes the rows.
-        n: rows.
-        seed: of the texts.
+        task: name of the task; its file in `testing/tiny_tasks` makes the rows.
+        n: number of rows.
+        seed: random seed of the texts.
     """
     return different_rows(TINY_TASKS.get(task).make, n, seed=seed)
 
@@ -250,9 +250,9 @@ def different_rows(make: Callable[[np.random.Generator], Row], n: int, *, seed: 
     """Rows that all differ.
 
     Args:
-        make: one row.
-        n: rows.
-        seed: of the texts.
+        make: function that makes one row.
+        n: number of rows.
+        seed: random seed of the texts.
     """
     rng = np.random.default_rng(seed)
     rows: dict[str, Row] = {}
@@ -263,12 +263,12 @@ def different_rows(make: Callable[[np.random.Generator], Row], n: int, *, seed: 
 
 
 def question_of(task: Task, tiny: TinyTask, row: Row) -> Question:
-    """What a predictor is asked, of a row of a file.
+    """The question to a predictor that belongs to a row.
 
     Args:
-        task: that the row is for.
-        tiny: what the tests know of it.
-        row: of the file.
+        task: task of the row.
+        tiny: tiny data of the task.
+        row: row of a file.
     """
     if tiny.question is not None:
         return tiny.question(row)
@@ -277,7 +277,7 @@ def question_of(task: Task, tiny: TinyTask, row: Row) -> Question:
 
 
 def write_rows(path: Path, rows: Sequence[JsonObject]) -> Path:
-    """Writes rows as JSON lines or CSV, as the file's ending says."""
+    """Writes rows as JSON lines or CSV, depending on the file's ending."""
     import csv
 
     path.parent.mkdir(parents=True, exist_ok=True)

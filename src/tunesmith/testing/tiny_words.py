@@ -1,4 +1,4 @@
-"""The words of tiny data, and texts made of them: animals and colours among fillers."""
+"""The words of the tiny data, and texts made of them: animals and colours among filler words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = {"animal": ANIMALS, "colour": COLOURS}
 
 
 def filler(rng: np.random.Generator, least: int, most: int) -> list[str]:
-    """Between `least` and `most` fillers."""
+    """Between `least` and `most` filler words."""
     return [str(word) for word in rng.choice(FILLERS, size=int(rng.integers(least, most + 1)))]
 
 
@@ -25,7 +25,7 @@ def one(rng: np.random.Generator, kind: str) -> str:
 
 
 def scattered(rng: np.random.Generator, named: Sequence[str], least: int = 2, most: int = 8) -> str:
-    """Named words, in this order, among fillers."""
+    """The named words in this order, with filler words between them."""
     words = filler(rng, least, most)
     for position, word in zip(
         sorted(rng.integers(len(words) + 1, size=len(named))), reversed(named), strict=True

@@ -1,16 +1,16 @@
-"""Checkpoints: safetensors and JSON only, whole or absent, and checked before they are used.
+"""Checkpoints: only safetensors and JSON, written whole or not at all, and checked before they are used.
 
-At no moment is the only whole checkpoint gone. A new one is written into a folder aside: every file is synced and
-read back, and a manifest of SHA-256 checksums comes last. The folder is synced and renamed into place, and only
-then are older ones removed; the newest and the best stay. The name of a folder says how far a process came:
+There always is at least one whole checkpoint. A new one is written into a temporary folder: every file is synced
+and read back, and a manifest of SHA-256 checksums is written last. The folder is synced and renamed. Only then are
+older ones removed; the newest and the best stay. The name of a folder shows its state:
 
     .new-step-00040    being written
     step-00040         whole
-    .old-step-00040    made room for another of the same step; comes back if that one is not whole
-    .gone-step-00040   no longer wanted
+    .old-step-00040    replaced by another of the same step; restored if that one is not whole
+    .gone-step-00040   being removed
 
 The checksums find damage that comes later. A run then resumes from the newest whole checkpoint, and ends with the
-best whole one, with a notice. A checkpoint names its run, and that of another run is refused.
+best whole one, with a notice. A checkpoint has the id of its run, and one of another run is refused.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ _NEW, _OLD, _GONE = ".new-", ".old-", ".gone-"
 
 @dataclass
 class State:
-    """What a run must know besides its weights.
+    """The state of a training besides its weights.
 
     Args:
-        step: Optimizer steps done.
-        seconds: Time spent training, over all starts.
-        tokens: Real tokens trained on.
-        examples: Rows trained on.
-        best_step: Step with the best validation metric; -1 before the first validation.
-        best_value: Validation metric of that step.
-        evals_without_improvement: Validations since then.
-        history: Scores of every validation, `{"step": …, "accuracy": …}`.
+        step: number of optimizer steps done.
+        seconds: time spent training, over all starts.
+        tokens: number of real tokens trained on.
+        examples: number of rows trained on.
+        best_step: step with the best validation metric; -1 before the first validation.
+        best_value: validation metric of that step.
+        evals_without_improvement: number of validations since then.
+        history: scores of every validation, `{"step": …, "accuracy": …}`.
     """
 
     step: int = 0
@@ -117,8 +117,8 @@ class Checkpoints:
 
     Args:
         folder: `RUN/checkpoints`.
-        run_id: Id of the run.
-        accepts_unnamed: Whether checkpoints without the id of a run belong to it.
+        run_id: id of the run.
+        accepts_unnamed: whether checkpoints without the id of a run belong to it.
     """
 
     def __init__(self, folder: Path, run_id: str = "", *, accepts_unnamed: bool = False) -> None:
@@ -153,15 +153,15 @@ class Checkpoints:
         return Checkpoint(self.folder / f"step-{step:05d}")
 
     def best(self, state: State, metric: str, *, greater_is_better: bool) -> Checkpoint | None:
-        """The checkpoint of the best step; None when those are the weights in memory.
+        """The checkpoint of the best step; None if the best weights are already in memory.
 
-        Where the best one is damaged, the next best that is whole takes its place, in `state` too, with a notice.
-        Where no other step was validated, the weights in memory stay.
+        If the best one is damaged, the next best whole one is used instead, in `state` too, with a notice. If no
+        other step was validated, the weights in memory are used.
 
         Args:
-            state: State of the weights in memory.
-            metric: Name of the metric that chooses.
-            greater_is_better: Direction of the metric.
+            state: state of the weights in memory.
+            metric: name of the metric that chooses.
+            greater_is_better: whether larger values of the metric are better.
         """
         if state.best_step == state.step:
             return None
@@ -236,7 +236,7 @@ class Checkpoints:
         sync(self.folder)
 
     def _recover(self) -> None:
-        """Completes or undoes what a process began and was killed in."""
+        """Completes or undoes the work of a process that was killed."""
         for prefix in (_NEW, _GONE):
             for path in self.folder.glob(f"{prefix}*"):
                 shutil.rmtree(path)
@@ -271,14 +271,14 @@ class Checkpoints:
 
 
 def model_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The weights by name, each once however many names it goes by (tied embeddings), and the buffers."""
+    """The weights and buffers by name; a weight with several names (tied embeddings) is there once."""
     persistent = model.state_dict()
     buffers = {name: b for name, b in model.named_buffers() if name in persistent}
     return dict(model.named_parameters()) | buffers
 
 
 def load_model_tensors(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Puts back what `model_tensors` gave.
+    """Loads the result of `model_tensors` into a model.
 
     Raises:
         KeyError: a weight is missing.
@@ -290,7 +290,7 @@ def load_model_tensors(model: torch.nn.Module, tensors: dict[str, torch.Tensor])
 
 
 def _remove(folder: Path) -> None:
-    """Removes a checkpoint at once: half of one is never found under its name."""
+    """Renames a checkpoint and then removes it, so that a part of one is never found under its name."""
     gone = folder.with_name(_GONE + folder.name.removeprefix(_OLD))
     shutil.rmtree(gone, ignore_errors=True)
     folder.rename(gone)

@@ -1,9 +1,9 @@
 """The training loop, on accelerate, the same for every task.
 
-A step: take the rows that `Plan` names, cut them into forward passes, add up the gradient of the summed loss
-over the items of the global batch, check that it is finite, clip, update. What is random is a function of
-(seed, step), so a resumed run needs no state of a sampler or generator. Validation picks the best step;
-checkpoints keep it and the newest.
+In a step, the rows of the plan are split into forward passes. The gradient of the summed loss is added up over the
+items of the global batch, checked, clipped, and used for an update. Random choices are a function of (seed, step),
+so a resumed run needs no state of a sampler or generator. Validation chooses the best step. Checkpoints keep the
+best and the newest.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class Job:
-    """Everything the loop works on.
+    """Everything that the loop works on.
 
     Args:
-        model: that is trained.
-        task: what it learns.
-        train: the training sequences.
-        evaluate: scores of the validation rows, by name.
-        plan: which sequences at which step.
-        settings: the numbers.
-        tokenizer: of the model.
-        location: a row's file and line, for messages.
-        label_schema: what the task learned of the training rows.
-        head: the task's linear head, if it has one.
-        head_scale: the unit of its outputs.
+        model: model to train.
+        task: task that the model learns.
+        train: training sequences.
+        evaluate: function that returns the scores of the validation rows, by name.
+        plan: plan of the sequences in each step.
+        settings: settings of the loop.
+        tokenizer: tokenizer of the model.
+        location: function from a row to its file and line, for messages.
+        label_schema: label schema of the task.
+        head: linear head of the task, if it has one.
+        head_scale: unit of the head's outputs.
     """
 
     model: Model
@@ -79,7 +79,7 @@ class Job:
 
 
 def never() -> bool:
-    """False: nobody asks the training to stop."""
+    """False: the default of `should_stop`."""
     return False
 
 
@@ -90,14 +90,15 @@ def run_loop(
     processes: Processes | None = None,
     should_stop: Callable[[], bool] = never,
 ) -> State:
-    """Trains to the end and leaves the weights of the best step in the model.
+    """Trains to the end, and leaves the weights of the best step in the model.
 
     Args:
-        job: what is trained, on what and how.
-        checkpoints: where it is saved, and from where it resumes.
-        events: listeners.
-        processes: processes that train together; this one alone by default.
-        should_stop: asked after every step.
+        job: model, data and settings of the training.
+        checkpoints: checkpoints that are written, and from which the training resumes.
+        events: events, which are sent to listeners.
+        processes: processes that train together; by default, only this one.
+        should_stop: function that is called after every step; if it returns True, everything is saved, and the
+            training ends.
 
     Raises:
         NonFiniteError: a loss or gradient norm is not a number.
@@ -303,7 +304,7 @@ class _Loop:
         sign = 1 if greater_is_better else -1
         gain = sign * (value - state.best_value) if state.best_step >= 0 else 1.0
         state.evals_without_improvement = 0 if gain > 0 else state.evals_without_improvement + 1
-        if gain >= 0:  # of equals the later: its learning rate has fallen further
+        if gain >= 0:  # the later of equal steps, since its learning rate was lower
             state.best_step, state.best_value = state.step, value
         state.history.append({"step": state.step, **scores})
         self.events.emit(Evaluation(state.step, scores, name, state.best_step == state.step))
@@ -319,7 +320,7 @@ class _Loop:
         self.events.emit(Saved(self.state.step))
 
     def _stop_if_asked(self, signal_name: str) -> None:
-        """Saves and ends the loop in every process when one of them shall stop."""
+        """Saves and ends the loop in every process if one of them must stop."""
         if not self.processes.any(bool(signal_name) or self.should_stop()):
             return
         cause = signal_name or ("request" if self.processes.world == 1 else "another process or a request")

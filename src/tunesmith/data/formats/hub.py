@@ -48,7 +48,7 @@ def _is_cached(repository: str, datasets: Any) -> bool:
 def _refuse_unreachable(repository: str) -> None:
     """Raises DataError where the Hub is ruled out, or does not answer."""
     if is_offline():
-        why = "the Hub is ruled out by HF_HUB_OFFLINE"
+        why = "the Hub is switched off by HF_HUB_OFFLINE"
     elif not _answers():
         why = "the Hub cannot be reached"
     else:

@@ -1,7 +1,7 @@
-"""Tiny data for each task, one file a task, named as the task's own: the whole test of a new task.
+"""Tiny data for each task, in a file with the name of the task's file: the whole test of a new task.
 
-The contract (`testing/contract.py`) finds the tasks by itself and takes from here what their rows are and what is
-otherwise with them. A task of another package gives its `TinyTask` to its contract directly.
+The contract (`testing/contract.py`) finds the tasks and takes their rows and their peculiarities from here. A task
+of another package gives its `TinyTask` to its contract directly.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tunesmith.types import JsonObject
 Row = JsonObject
 
 Question = str | Values
-"""What a predictor is asked."""
+"""The input of a predictor: a text, or the columns of a row."""
 
 ODD_TEXTS = {
     "one word": "cat",
@@ -32,21 +32,21 @@ ODD_TEXTS = {
     "marks of a tokenizer": "[CLS] the [SEP] cat </s> <s> <pad> <unk>",
     "white space around": "  \n the cat \t ",
 }
-"""Texts that people send, by what is odd about them."""
+"""Unusual texts that users send, by what is unusual."""
 
 
 @dataclass(frozen=True)
 class TinyTask:
-    """What the tests of a task need to know.
+    """Facts of a task that its tests need.
 
     Args:
-        make: a row of a file.
-        family: of the tiny model; empty for the usual one of the task's model class.
-        question: what a predictor is asked, of a row of a file; the row's inputs when None.
-        question_with: what a predictor is asked, of a text.
-        odd_texts: texts that answers are asked for.
-        stock_loss_is_the_mean: whether the loss that transformers' own model computes is the mean over our items.
-        repeats: whether to train a second time and compare every bit; one task of a family is enough.
+        make: function that makes a row of a file.
+        family: family of the tiny model; empty for the usual one of the task's model class.
+        question: function from a row of a file to the question to a predictor; None for the row's inputs.
+        question_with: function from a text to a question to a predictor.
+        odd_texts: unusual texts that must have answers.
+        stock_loss_is_the_mean: whether transformers' own model computes the mean of the loss over our items.
+        repeats: whether to train a second time and compare every bit; one task for each family is enough.
     """
 
     make: Callable[[np.random.Generator], Row]
