@@ -78,14 +78,19 @@ class Facts:
         return found
 
     @property
+    def best_metric(self) -> str:
+        """Name of the metric that chose the best step."""
+        return best_metric(TASKS.get(self.metrics["task"]), self.manifest["label_schema"])[0]
+
+    @property
     def learning(self) -> list[tuple[int, float]]:
         """Step and value of every validation, in the metric that chose the best step."""
-        name, _ = best_metric(TASKS.get(self.metrics["task"]))
+        name = self.best_metric
         return [(scores["step"], scores[name]) for scores in self.train["history"] if name in scores]
 
     def learned(self, value: float) -> str:
         """A value of `learning`, for people."""
-        return METRICS.get(best_metric(TASKS.get(self.metrics["task"]))[0]).shown(value)
+        return METRICS.get(self.best_metric).shown(value)
 
 
 Rule = Callable[[Facts], NextStep | None]
@@ -181,7 +186,7 @@ def still_improving(facts: Facts) -> NextStep | None:
         if train.get("max_steps")
         else f"train.num_train_epochs={2 * train['num_train_epochs']:g}"
     )
-    named = METRICS.get(best_metric(TASKS.get(facts.metrics["task"]))[0]).label
+    named = METRICS.get(facts.best_metric).label
     return NextStep(
         "Train longer",
         f"validation {named} was still improving at the last step: {facts.learned(earlier)} at step {before}, "

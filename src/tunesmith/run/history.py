@@ -143,7 +143,7 @@ def _entry(one: _Read, earlier: Sequence[_Read]) -> Entry:
     if not one.manifest.get("finished"):
         return Entry(one.run.path, "running" if is_locked(one.run.path) else "unfinished", **found)
     try:
-        return Entry(one.run.path, "finished", primary=dict(one.run.metrics()["primary"]), **found)
+        return Entry(one.run.path, "finished", primary=dict(one.run.metrics["primary"]), **found)
     except (TunesmithError, OSError, ValueError, KeyError, TypeError) as error:
         return Entry(one.run.path, "damaged", problem=f"metrics.json: {error}".splitlines()[0], **found)
 
