@@ -234,4 +234,4 @@ def test_another_recipe_gets_a_folder_of_its_own(tunesmith, folder, tiny_model, 
     assert found["runs/reviews"]["parent"] is None
     assert found["runs/reviews-2"]["parent"] == "runs/reviews"
     assert found["runs/reviews-2"]["changed"] == {"seed": {"parent": 42, "this": 7}}
-    assert found["runs/reviews-2"]["primary"]["value"] == Run("runs/reviews-2").metrics()["primary"]["value"]
+    assert found["runs/reviews-2"]["primary"]["value"] == Run("runs/reviews-2").metrics["primary"]["value"]

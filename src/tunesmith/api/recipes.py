@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.errors import DataError, RecipeError
+from tunesmith.errors import DataError
 from tunesmith.recipe import Recipe, RecipeDraft
 
 if TYPE_CHECKING:
@@ -95,30 +95,6 @@ def is_recipe(value: object) -> bool:
     return isinstance(value, Recipe) or is_tree
 
 
-def text_column(task: Task) -> str:
-    """The task's column of the text that a prediction begins from."""
-    names = [column.name for column in task.columns if not column.target]
-    if task.text_column in names:
-        return task.text_column
-    return next((c.name for c in task.columns if not c.target and c.kind == "text"), names[0])
-
-
-def target_column(task: Task, called: str = "") -> str:
-    """The task's column of what is to be predicted: the one that usually has this name, else the first.
-
-    Raises:
-        RecipeError: the task has none.
-    """
-    targets = [column for column in task.columns if column.target]
-    if not targets:
-        raise RecipeError(
-            f"`{task.name}` learns from texts alone, and has no column for a label.",
-            remedy="Leave the label out.",
-        )
-    usual = (column.name for column in targets if called.lower() in (column.name, *column.aliases))
-    return next(usual, targets[0].name)
-
-
 def task_of(draft: RecipeDraft) -> Task:
     """The task of a recipe that is not yet validated.
 
@@ -146,38 +122,6 @@ def _draft_of(recipe: Recipe | str | os.PathLike[str] | Mapping[str, object] | N
         folder = path.parent
         draft.set("output_dir", str(folder if folder.name else folder.resolve()), str(path))
     return draft
-
-
-def named_columns(
-    draft: RecipeDraft,
-    columns: Mapping[str, str | list[str]],
-    *,
-    label: str | None = None,
-    text: str | None = None,
-) -> dict[str, str | list[str]]:
-    """Columns by the task's names, with those that are named by their part in any task.
-
-    Args:
-        draft: recipe, for its task.
-        columns: the data's column for each of the task's.
-        label: the column of what is to be predicted.
-        text: the column of the text.
-
-    Raises:
-        RecipeError: the task has no such column, or one is named twice.
-    """
-    wanted = {}
-    if text is not None:
-        wanted[text_column(task_of(draft))] = text
-    if label is not None:
-        wanted[target_column(task_of(draft), str(label))] = label
-    for ours, theirs in wanted.items():
-        if columns.get(ours, theirs) != theirs:
-            raise RecipeError(
-                f"the column of `{ours}` is named twice: `{columns[ours]}` and `{theirs}`.",
-                remedy="Keep one of them.",
-            )
-    return {**columns, **wanted}
 
 
 def _hold_data(draft: RecipeDraft, labels: object) -> list[Held]:
@@ -246,9 +190,11 @@ def _several(value: object) -> Sequence[object]:
 
 def _names_of_columns(draft: RecipeDraft) -> tuple[str, str]:
     """The columns that texts and labels without names get: those that the recipe names, else the task's own."""
+    from tunesmith.data.roles import label_columns, text_columns
+
     task, named = task_of(draft), _columns(draft)
-    text, target = text_column(task), next((c.name for c in task.columns if c.target), "label")
-    return str(named.get(text, text)), str(named.get(target, target))
+    text, label = (*text_columns(task), "text")[0], (*label_columns(task), "label")[0]
+    return str(named.get(text, text)), str(named.get(label, label))
 
 
 def _columns(draft: RecipeDraft) -> Mapping[str, str | list[str]]:

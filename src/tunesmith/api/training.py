@@ -97,6 +97,7 @@ def train(
         overrides=overrides,
         notices=notices,
         held=held,
+        replaces=force,
         labels=labels,
         label=label,
         text=text,

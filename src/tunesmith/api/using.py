@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.api.keywords import suggesting
-from tunesmith.api.recipes import as_sources, named_columns
+from tunesmith.api.recipes import as_sources, task_of
 from tunesmith.api.shown import Metrics
 from tunesmith.errors import RecipeError
 from tunesmith.progress import display, leave_out_widgets
@@ -94,7 +94,7 @@ def embed(
     from tunesmith.data.vector_files import refuse_output
     from tunesmith.inference.embedding import embed_files, open_embedder
 
-    switch_off_telemetry()
+    open_door()
     if output is None:
         if text is not None or columns:
             raise RecipeError(
@@ -103,11 +103,9 @@ def embed(
             )
         return open_embedder(model, normalize=normalize)(data)
     refuse_output(Path(output), force=force)
-    sources, held = as_sources(RecipeDraft(tree={"task": "text-similarity", "data": {}}), data, "")
+    sources, _held = as_sources(RecipeDraft(tree={"task": "text-similarity", "data": {}}), data, "")
     named = {**(columns or {}), **({} if text is None else {"text": text})}
-    found = embed_files(open_embedder(model, normalize=normalize), sources, named, Path(output), force=force)
-    del held  # the objects were sources until here
-    return found
+    return embed_files(open_embedder(model, normalize=normalize), sources, named, Path(output), force=force)
 
 
 @suggesting
@@ -138,12 +136,15 @@ def evaluate(
         UserError: the run or the data cannot be used.
     """
     from tunesmith import pipeline
+    from tunesmith.data.guessing import columns_of_roles
 
     open_door()
     sources, _held = as_sources(_draft(run), data, "", labels)  # held until the scores are there
-    columns = named_columns(_draft(run), columns or {}, label=label, text=text) or None
+    named = dict(columns or {})
+    if label is not None or text is not None:
+        named |= columns_of_roles(task_of(_draft(run)), sources, named, label=label, text=text)
     with showing(progress, listeners) as shown:
-        return Metrics(pipeline.evaluate(run, sources, columns=columns, listeners=shown))
+        return Metrics(pipeline.evaluate(run, sources, columns=named or None, listeners=shown))
 
 
 @suggesting
