@@ -41,7 +41,7 @@ def test_it_shows_itself_as_a_table(metrics):
     assert "0.500" in lines[1]
     assert "0.400 to 0.610" in lines[1]
     assert "50.0 %" in lines[2], "a share"
-    assert lines[3].endswith("of baselines on test: mean 0.000")
+    assert lines[3].endswith("of baselines on test: always the mean 0.000")
     assert "<td>0.500</td>" in metrics._repr_html_()
 
 

@@ -224,7 +224,8 @@ def test_the_docstring_names_only_keys_that_exist():
         ("a.csv", {"tokenizer": object()}, "only with a model in memory"),
     ],
 )
-def test_what_cannot_be_read_is_named_without_its_content(data, more, said):
+def test_what_cannot_be_read_is_named_without_its_content(data, more, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(tunesmith.UserError) as error:
         tunesmith.train(data, progress=False, **more)
     assert said in str(error.value)

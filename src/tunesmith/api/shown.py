@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tunesmith.evaluation.baselines import BASELINES
 from tunesmith.metrics import METRICS
 
 _STYLE = "border-collapse: collapse; text-align: right"
@@ -43,17 +44,18 @@ class Metrics(dict[str, Any]):
                 yield [split, metric.label, value, f"{low} to {high}"]
 
     def _sentences(self) -> Iterator[str]:
+        from tunesmith.evaluation.result import remarks
+
         primary = self["primary"]
-        metric = METRICS.get(primary["name"])
+        metric, known = METRICS.get(primary["name"]), BASELINES.names()
         others = [
-            f"{name} {metric.shown(scores[metric.name])}"
+            f"{BASELINES.get(name).label if name in known else name} {metric.shown(scores[metric.name])}"
             for name, scores in self.get("baselines", {}).items()
             if metric.name in scores
         ]
         if others:
             yield f"{metric.label} of baselines on {primary['split']}: {', '.join(others)}"
-        if verdict := self.get("verdict"):
-            yield str(verdict["text"])
+        yield from remarks(self)
 
 
 class Report:

@@ -57,13 +57,13 @@ def train(
         labels: what is to be predicted for each of the texts that `data` is.
         label: the column of what is to be predicted, whatever the task calls it.
         text: the column of the text, whatever the task calls it.
-        task: the task (recipe: `task`).
+        task: the task (recipe: `task`); guessed from the columns, where no recipe is given.
         model: a Hub id, a folder, a run, or a `PreTrainedModel` with its `tokenizer` (recipe: `model`).
         tokenizer: the tokenizer of a model in memory.
         validation: data like `data`, or the share that is held out (recipe: `data.validation`).
         test: data like `data`, or the share that is held out (recipe: `data.test`).
         columns: the data's column for each of the task's (recipe: `data.columns`).
-        output_dir: the run folder (recipe: `output_dir`).
+        output_dir: the run folder (recipe: `output_dir`); a new one in `runs`, where no recipe is given.
         method: `full`, `lora` or `probe` (recipe: `train.method`).
         epochs: passes over the data (recipe: `train.num_train_epochs`).
         learning_rate: the highest learning rate (recipe: `train.learning_rate`).
