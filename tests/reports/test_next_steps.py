@@ -21,6 +21,7 @@ MANIFEST = {
     },
     "requested": {"data": {"max_length": 64}},
     "model": {"parameters": 22_000_000},
+    "label_schema": {"labels": ["a", "b"]},
 }
 SCORE = {"value": 0.8, "low": 0.78, "high": 0.82}
 METRICS = {
