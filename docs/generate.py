@@ -69,14 +69,14 @@ def facts_page() -> str:
         "## Names by which columns are found\n\nTheir own name first, then these, the most usual first.\n\n"
         f"| task | column | also found as |\n|---|---|---|\n{names}\n\n"
         "## Metrics\n\nThe values of a share go from 0 to 1; reports show them as percentages.\n\n"
-        f"| metric | in reports | better | unit |\n|---|---|---|---|\n{_metrics()}\n"
+        f"| metric | in reports | better | unit | meaning |\n|---|---|---|---|---|\n{_metrics()}\n"
     )
 
 
 def _metrics() -> str:
     return "\n".join(
         f"| `{metric.name}` | {metric.label} | {'greater' if metric.greater_is_better else 'smaller'} "
-        f"| {metric.unit} |"
+        f"| {metric.unit} | {metric.meaning} |"
         for metric in map(METRICS.get, METRICS.built_in())
     )
 

@@ -62,7 +62,13 @@ def test_a_run_that_does_not_hold_its_training_texts_says_so(finished_run, tiny_
 def test_training_rows_among_the_test_rows_are_reported_by_the_run_itself(tiny_recipe, tiny_files, tmp_path):
     train, test = rows_of(tiny_files["train"]), rows_of(tiny_files["test"])
     file = write_rows(tmp_path / "test.csv", [*train[:20], *test])
-    recipe = tiny_recipe.replace(data={"test": [str(file)]}, train={"method": "probe"})
+    recipe = Recipe.model_validate({
+        "model": tiny_recipe.model,
+        "output_dir": tiny_recipe.output_dir,
+        "data": {**tiny_recipe.data.model_dump(exclude_unset=True), "test": [str(file)]},
+        "train": {"method": "probe"},
+        "evaluate": {"bootstrap_samples": 100},
+    })  # fmt: skip
     run = pipeline.train(recipe)
     seen = run.metrics["seen_in_training"]
     assert seen["rows"] >= 20

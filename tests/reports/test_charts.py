@@ -19,18 +19,17 @@ def test_without_steps_there_is_no_chart():
 def test_curves_say_what_was_saved_in_the_unit_of_the_page():
     charts = learning_curves(EVENTS, METRICS.get("accuracy"), 8)
     assert charts == learning_curves(EVENTS, METRICS.get("accuracy"), 8)
-    assert "saved: 90.0 %" in charts[1]
-    assert re.search(r">8\d(\.\d)? %<", charts[1]), "the axis is in percent, too"
+    assert charts[1].title == "Validation accuracy; saved: 90.0 %"
+    assert re.search(r">8\d(\.\d)? %<", charts[1].svg), "the axis is in percent, too"
     _, loss = learning_curves(EVENTS, METRICS.get("loss"), 8)
-    assert "lower is better" in loss
-    assert "saved: 0.400" in loss
+    assert loss.title == "Validation loss; lower is better; saved: 0.400"
 
 
 def test_a_chart_has_a_sentence_and_the_colours_of_the_page():
     for chart in (*learning_curves(EVENTS, METRICS.get("accuracy"), 8), scatter([1.0, 2.0], [1.5, 2.5])):
-        assert re.match(r'<svg role="img" aria-label="[^"]{20,}"', chart)
-        assert "var(--ink)" in chart
-        assert not re.findall(r"(?:fill|stroke): #(?!000000|ffffff)\w{6}", chart)
+        assert re.match(r'<svg role="img" aria-label="[^"]{20,}"', chart.svg)
+        assert "var(--ink)" in chart.svg
+        assert not re.findall(r"(?:fill|stroke): #(?!000000|ffffff)\w{6}", chart.svg)
 
 
 def test_smoothing_keeps_a_constant():

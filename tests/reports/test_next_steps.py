@@ -21,6 +21,7 @@ MANIFEST = {
     },
     "requested": {"data": {"max_length": 64}},
     "model": {"parameters": 22_000_000},
+    "label_schema": {"labels": ["a", "b"]},
 }
 SCORE = {"value": 0.8, "low": 0.78, "high": 0.82}
 METRICS = {
@@ -84,7 +85,7 @@ CASES = [
      "+0.1 points", "train.method=probe"),
     ("not_worth_it", {"metrics__verdict": {"outcome": "worse", "text": "-3 points", "against": "majority"}},
      "-3 points", ""),
-    ("answers_were_lost", {"truncation__train__lost": {"answers": [30, 1000], "tokens": [20, 1000]}},
+    ("answers_were_lost", {"truncation__train__lost": {"answers": [30, 1000], "tokens": [200, 1000]}},
      "30 of 1,000 answers of the training rows are lost", ""),
     ("texts_were_cut", {"truncation__train__rows_cut": 312}, "312 of 1,000 training texts were cut at 64 tokens",
      "data.max_length=auto"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunesmith.metrics import Metric
@@ -30,7 +31,20 @@ INK, BLUE, ORANGE, GRID = _COLOURS
 _SIZE = (4.4, 2.9)
 
 
-def learning_curves(events: Sequence[JsonObject], metric: Metric, best_step: int) -> list[str]:
+@dataclass(frozen=True)
+class Chart:
+    """A chart, and what stands above it.
+
+    Args:
+        title: what it shows, and what to see in it.
+        svg: inline SVG.
+    """
+
+    title: str
+    svg: str
+
+
+def learning_curves(events: Sequence[JsonObject], metric: Metric, best_step: int) -> list[Chart]:
     """Training loss, and validation metric, over the steps; none if nothing was logged.
 
     Args:
@@ -49,25 +63,23 @@ def learning_curves(events: Sequence[JsonObject], metric: Metric, best_step: int
     return [_loss_chart(losses), *([_metric_chart(found, metric, best_step)] if found else [])]
 
 
-def _loss_chart(losses: Sequence[tuple[int, float]]) -> str:
-    figure, axes = _axes("Training loss (lower is better)")
+def _loss_chart(losses: Sequence[tuple[int, float]]) -> Chart:
+    figure, axes = _axes(_SIZE)
     steps, values = [step for step, _ in losses], [loss for _, loss in losses]
     axes.plot(steps, values, color=BLUE, alpha=0.3, linewidth=1)
     axes.plot(steps, smoothed(values), color=BLUE, linewidth=2)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("step")
     _style(axes)
-    return _svg(
-        figure,
-        f"Training loss: {values[0]:.3f} at step {steps[0]}, {values[-1]:.3f} at step {steps[-1]}.",
-    )
+    said = f"Training loss: {values[0]:.3f} at step {steps[0]}, {values[-1]:.3f} at step {steps[-1]}."
+    return Chart("Training loss; lower is better", _svg(figure, said))
 
 
-def _metric_chart(found: Sequence[tuple[int, float]], metric: Metric, best_step: int) -> str:
+def _metric_chart(found: Sequence[tuple[int, float]], metric: Metric, best_step: int) -> Chart:
     best = dict(found).get(best_step)
     saved = "" if best is None else f"; saved: {metric.shown(best)}"
-    direction = "" if metric.greater_is_better else " (lower is better)"
-    figure, axes = _axes(f"Validation {metric.label}{direction}{saved}")
+    direction = "" if metric.greater_is_better else "; lower is better"
+    figure, axes = _axes(_SIZE)
     scale = 100 if metric.is_share else 1
     axes.plot(
         [step for step, _ in found], [scale * value for _, value in found], "o-", color=ORANGE, linewidth=2
@@ -79,23 +91,22 @@ def _metric_chart(found: Sequence[tuple[int, float]], metric: Metric, best_step:
     axes.set_xlabel("step")
     _style(axes)
     (first, start), (last, end) = found[0], found[-1]
-    return _svg(
-        figure,
-        f"Validation {metric.label}: {metric.shown(start)} at step {first}, {metric.shown(end)} at step {last}"
-        f"{saved}.",
-    )
+    said = f"{metric.shown(start)} at step {first}, {metric.shown(end)} at step {last}{saved}"
+    svg = _svg(figure, f"Validation {metric.label}: {said}.")
+    return Chart(f"Validation {metric.label}{direction}{saved}", svg)
 
 
-def scatter(true: Sequence[float], predicted: Sequence[float]) -> str:
+def scatter(true: Sequence[float], predicted: Sequence[float]) -> Chart:
     """Predicted against true numbers, with the line on which both are equal."""
-    figure, axes = _axes("A point a row; the line is where both are equal", size=(4.6, 4.2))
+    figure, axes = _axes((4.6, 4.2))
     ends = [min(*true, *predicted), max(*true, *predicted)]
     axes.plot(ends, ends, color=GRID, linewidth=2)
     axes.scatter(true, predicted, s=9, color=BLUE, alpha=0.35, linewidths=0)
     axes.set_xlabel("true")
     axes.set_ylabel("predicted")
     _style(axes)
-    return _svg(figure, f"Predicted numbers against true ones, {len(true)} rows.")
+    svg = _svg(figure, f"Predicted numbers against true ones, {len(true)} rows.")
+    return Chart("A point a row; on the line both are equal", svg)
 
 
 def smoothed(values: Sequence[float], keep: float = 0.85) -> list[float]:
@@ -108,13 +119,11 @@ def smoothed(values: Sequence[float], keep: float = 0.85) -> list[float]:
     return result
 
 
-def _axes(title: str, size: tuple[float, float] = _SIZE) -> tuple[Figure, Axes]:
+def _axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(title, loc="left", fontsize=11, color=INK)
-    return figure, axes
+    return figure, figure.subplots()
 
 
 def _style(axes: Axes) -> None:

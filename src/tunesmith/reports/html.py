@@ -102,7 +102,7 @@ def _facts(run: Run) -> JsonObject:
         "trained_on": _trained_on(manifest, metrics),
         "compared": _compared(metrics),
         "charts": learning_curves(run.events(), METRICS.get(name), metrics["train"]["best_step"]),
-        "scatter": scatter(**details["scatter"]) if "scatter" in details else "",
+        "scatter": [scatter(**details["scatter"])] if "scatter" in details else [],
         "classes": _classes(details),
         "confusion": _confusion(details),
         "entity_errors": [(k, what, details["entity_errors"][k]) for k, what in ERROR_KINDS.items()]
@@ -209,19 +209,19 @@ def _confusion(details: JsonObject) -> JsonObject:
     }
 
 
-def _truncated(truncation: JsonObject) -> list[str]:
-    """What was truncated, a sentence a split."""
+def _truncated(truncation: JsonObject) -> list[tuple[str, bool]]:
+    """What was truncated, a sentence a split, and whether something is lost by it."""
     found = []
     for split, report in truncation.items():
+        lost = [(gone, f"of {of:,} {what} are lost") for what, (gone, of) in report["lost"].items()]
         parts = [
             (report["rows_windowed"], "texts are read in windows"),
             (report["rows_cut"], "texts are cut"),
-            *((gone, f"of {of:,} {what} are lost") for what, (gone, of) in report["lost"].items()),
+            *lost,
             (report["rows_without"], "rows have nothing left to learn from"),
         ]
-        said = [f"{n:,} {what}" for n, what in parts if n]
-        if said:
-            found.append(f"{split}: {', '.join(said)}")
+        if said := [f"{n:,} {what}" for n, what in parts if n]:
+            found.append((f"{split}: {', '.join(said)}.", any(n for n, _ in parts[1:])))
     return found
 
 

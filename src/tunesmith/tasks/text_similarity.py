@@ -65,7 +65,7 @@ _CODE = """from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer("PATH/TO/THIS/FOLDER")
 vectors = model.encode(["a text", "another text"])
-model.similarity(vectors[:1], vectors[1:])"""
+answer = model.similarity(vectors[:1], vectors[1:])"""
 
 
 def _fit_threshold(evaluated: EvalPredictions, label_schema: LabelSchema) -> LabelSchema:

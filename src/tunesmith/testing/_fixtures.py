@@ -92,7 +92,7 @@ class TaskFixtures:
                 "data": {split: [str(file)] for split, file in files.items()},
                 "train": {"max_steps": 8, "learning_rate": 2e-3, "per_device_train_batch_size": 8},
                 "generate": {"max_new_tokens": 6} if TASKS.get(cls.name).generation else {},
-                "evaluate": {"bootstrap_samples": 100, "samples": 3},
+                "evaluate": {"bootstrap_samples": 100, **({"samples": 3} if _samples(cls.name) else {})},
             }
             for section, values in (*cls.recipe.items(), ("train", train)):
                 tree.setdefault(section, {}).update(values)
@@ -126,3 +126,9 @@ class TaskFixtures:
     def bench(cls, make_recipe: MakeRecipe) -> Bench:
         """The untrained model in float64 without dropout, and its training sequences."""
         return Bench(make_recipe())
+
+
+def _samples(name: str) -> bool:
+    """Whether a task generates texts for the report alone, so that `evaluate.samples` has an effect."""
+    generation = TASKS.get(name).generation
+    return generation is not None and not generation.scores_texts
