@@ -244,9 +244,11 @@ def _reason(claim: Claim, claims: Sequence[Claim]) -> str:
 
 def _several_tasks(claims: Sequence[Claim], location: str) -> DataError:
     listed = "\n".join(f"  - {claim}: {claim.task.summary}" for claim in claims)
+    differ = len({claim.columns for claim in claims}) > 1
+    by_label = ", or the column of what is learned: `--label COLUMN`" if differ else ""
     return DataError(
         f"several tasks fit the columns equally well:\n{listed}",
-        remedy=f"Name the task: `--task {claims[0].task.name}`, or what is learned: `--label COLUMN`.",
+        remedy=f"Name the task: `--task {claims[0].task.name}`{by_label}.",
         location=location,
     )
 
