@@ -13,7 +13,9 @@ import pytest
 from tunesmith.run import Run
 from tunesmith.testing.tiny import tiny_rows, write_rows
 
-QUICK = "--model TINY --validation 0.3 train.max_steps=1 evaluate.baselines=false evaluate.bootstrap_samples=100"
+QUICK = (
+    "--model TINY --validation 0.3 train.max_steps=1 evaluate.baselines=false evaluate.bootstrap_samples=100"
+)
 PROBE = "--model TINY --validation 0.3 --method probe evaluate.baselines=false evaluate.bootstrap_samples=100"
 
 
