@@ -139,7 +139,7 @@ class TextSimilarity(SentenceTask):
         return example
 
     def resembles(self, columns: Values) -> bool:
-        """See Task: pairs alone, or pairs with numbers that measure; few whole numbers are labels of another task."""
+        """See Task: pairs alone, or with numbers that measure; few whole numbers are labels of another task."""
         scores = [score for score in columns.get("score", ()) if score is not None]
         return not scores or are_quantities(scores)
 
