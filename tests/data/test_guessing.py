@@ -145,3 +145,10 @@ def test_every_alias_belongs_to_one_task():
     aliases = [alias for task in entries.values() for alias in task.aliases]
     assert len(aliases) == len(set(aliases))
     assert not set(aliases) & set(entries)
+
+
+def test_a_task_with_the_right_names_is_mentioned_where_the_values_are_another_ones(tmp_path):
+    """Few whole numbers are labels, and a column `score` may be meant as a quantity all the same."""
+    guess = guess_task([file_of(tmp_path, lambda i: {"text": said(i), "score": i % 5})])
+    assert guess.task == "text-classification"
+    assert "`text-regression` can read it, too (`--task`)" in guess.why
