@@ -13,8 +13,10 @@ import pytest
 from tunesmith.run import Run
 from tunesmith.testing.tiny import tiny_rows, write_rows
 
-QUICK = "--model TINY train.max_steps=1 evaluate.baselines=false evaluate.bootstrap_samples=100"
-PROBE = "--model TINY --method probe evaluate.baselines=false evaluate.bootstrap_samples=100"
+QUICK = (
+    "--model TINY --validation 0.3 train.max_steps=1 evaluate.baselines=false evaluate.bootstrap_samples=100"
+)
+PROBE = "--model TINY --validation 0.3 --method probe evaluate.baselines=false evaluate.bootstrap_samples=100"
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ ROWS = [
         f"train reviews.csv --epochs 1 --lr 1e-3 --batch-size 8 --max-length 32 --seed 7 {QUICK}", 0,
         "accuracy",
     ),
-    typed(f"train reviews.csv --set data.validation=0.3 --set seed=3 {PROBE}", 0, "63 train, 27 validation"),
-    typed(f"train reviews.csv more.csv {PROBE}", 0, "162 train, 18 validation"),
+    typed(f"train reviews.csv --set data.validation=0.4 --set seed=3 {PROBE}", 0, "54 train, 36 validation"),
+    typed(f"train reviews.csv more.csv {PROBE}", 0, "126 train, 54 validation"),
     typed(
         f"train reviews.csv --task classification {PROBE}", 0,
         "`classification` is called `text-classification` here",
@@ -60,8 +62,8 @@ ROWS = [
     ),
     typed(f"train entities.jsonl {PROBE}", 0, "task: `token-classification`", "next    tunesmith predict"),
     typed(
-        f"train pairs.csv {PROBE}", 0,
-        "task: `text-regression`", "next    tunesmith predict runs/pairs --data FILE",
+        f"train pairs.csv --task regression {PROBE}", 0,
+        "`regression` is called `text-regression` here", "next    tunesmith predict runs/pairs --data FILE",
     ),
     typed(
         f"train texts.txt {QUICK}", 2,

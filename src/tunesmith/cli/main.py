@@ -84,7 +84,7 @@ def main() -> None:
     # Threads of the tokenizer and of torch would fight over the same cores in forked workers.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
-        sys.exit(_run(build_app()))
+        sys.exit(_run(build_app(), prog_name="tunesmith"))
     except TunesmithError as error:
         if isinstance(error, InterruptedRunError) and _is_one_of_several():
             # `torchrun` sends SIGTERM to the others as soon as one has ended; each has an exit code of its own.

@@ -50,12 +50,14 @@ class Claim:
         columns: the file's columns that it reads.
         strength: how its columns were found.
         shown: the file's column by column of the task, for people.
+        is_typical: whether the values look like those that the task is for.
     """
 
     task: Task
     columns: frozenset[str]
     strength: int
     shown: Mapping[str, str]
+    is_typical: bool
 
     def __str__(self) -> str:
         return (
@@ -100,13 +102,14 @@ def guess_task(
         return None
     location = source_name(source)
     _refuse_wrong_names(sample, named or {}, (label, text), location)
-    claims = [claim for task in _tasks() for claim in _claims(task, sample, named or {}, label, text)]
+    readable = [claim for task in _tasks() for claim in _claims(task, sample, named or {}, label, text)]
+    claims = [claim for claim in readable if claim.is_typical]
     left = _strongest([claim for claim in claims if not _is_part_of_another(claim, claims)])
     if not left:
         raise _no_task(sample, location)
     if len({claim.task.name for claim in left}) > 1:
         raise _several_tasks(left, location)
-    return Guess(left[0].task.name, _reason(left[0], claims))
+    return Guess(left[0].task.name, _reason(left[0], readable))
 
 
 def columns_of_roles(
@@ -168,16 +171,17 @@ def _claim(task: Task, sample: Sequence[Values], named: Values, roles: Values) -
     except UserError:
         return None
     read = _read(task, sample, view)
-    if len(read) < _READABLE * len(sample) or not task.resembles(_by_column(read)):
+    if len(read) < _READABLE * len(sample):
         return None
+    is_typical = task.resembles(_by_column(read))
     found = recognised(task, header_of(sample), sample) if "rows" in view.chosen else None
     if found is not None:
-        return Claim(task, frozenset(found.columns), _FORMAT, view.chosen)
+        return Claim(task, frozenset(found.columns), _FORMAT, view.chosen, is_typical)
     strengths = _strengths(task, view.chosen, named)
     if not strengths or (has_alternatives(task) and max(strengths) == _KIND):
         return None  # columns that are not required are known by their names alone
     columns = frozenset(name for part in view.chosen.values() for name in part.split(", "))
-    return Claim(task, columns, min(strengths), view.chosen)
+    return Claim(task, columns, min(strengths), view.chosen, is_typical)
 
 
 def _read(task: Task, sample: Sequence[Values], view: View) -> list[JsonObject]:
@@ -236,7 +240,9 @@ def _reason(claim: Claim, claims: Sequence[Claim]) -> str:
     others = sorted(
         f"`{other.task.name}`"
         for other in claims
-        if other.task.name != claim.task.name and not other.columns < claim.columns
+        if other.task.name != claim.task.name
+        and not other.columns < claim.columns
+        and (other.is_typical or other.strength >= _OWN_NAME)
     )
     more = f"; {', '.join(others)} can read it, too (`--task`)" if others else ""
     return f"task: `{claim.task.name}`, guessed from {_WHY[claim.strength]}{more}"
@@ -244,9 +250,11 @@ def _reason(claim: Claim, claims: Sequence[Claim]) -> str:
 
 def _several_tasks(claims: Sequence[Claim], location: str) -> DataError:
     listed = "\n".join(f"  - {claim}: {claim.task.summary}" for claim in claims)
+    differ = len({claim.columns for claim in claims}) > 1
+    by_label = ", or the column of what is learned: `--label COLUMN`" if differ else ""
     return DataError(
         f"several tasks fit the columns equally well:\n{listed}",
-        remedy=f"Name the task: `--task {claims[0].task.name}`, or what is learned: `--label COLUMN`.",
+        remedy=f"Name the task: `--task {claims[0].task.name}`{by_label}.",
         location=location,
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tunesmith.errors import RunError, TunesmithError
+from tunesmith.errors import RunError, first_line
 from tunesmith.run.comparison import values_by_key
 from tunesmith.run.folder import Run
 from tunesmith.run.locking import is_locked
@@ -103,8 +103,8 @@ def runs_in(folder: Path) -> list[Entry]:
     for path in _run_folders(folder, _DEEPEST):
         try:
             read.append(_Read(Run(path), _checked(Run(path).manifest())))
-        except (TunesmithError, OSError, ValueError) as error:
-            damaged.append(Entry(path, "damaged", problem=str(error).splitlines()[0]))
+        except Exception as error:  # whatever a damaged file leads to
+            damaged.append(Entry(path, "damaged", problem=first_line(error)))
     read.sort(key=lambda one: (one.began, str(one.run.path)))
     return [*(_entry(one, read[:number]) for number, one in enumerate(read)), *damaged]
 
@@ -144,8 +144,8 @@ def _entry(one: _Read, earlier: Sequence[_Read]) -> Entry:
         return Entry(one.run.path, "running" if is_locked(one.run.path) else "unfinished", **found)
     try:
         return Entry(one.run.path, "finished", primary=dict(one.run.metrics["primary"]), **found)
-    except (TunesmithError, OSError, ValueError, KeyError, TypeError) as error:
-        return Entry(one.run.path, "damaged", problem=f"metrics.json: {error}".splitlines()[0], **found)
+    except Exception as error:  # whatever a damaged file leads to
+        return Entry(one.run.path, "damaged", problem=f"metrics.json: {first_line(error)}", **found)
 
 
 def _parent(one: _Read, earlier: Sequence[_Read]) -> tuple[_Read | None, Literal["model", "data", ""]]:

@@ -53,7 +53,7 @@ class TextRegression(Task):
 
     name = "text-regression"
     summary = "a number for each text, or pair of texts"
-    aliases = ("regression", "sts")
+    aliases = ("regression",)
     columns = (texts.TEXT, texts.TEXT_PAIR, Column("score", "number", _SCORE, target=True))
     auto_class = "AutoModelForSequenceClassification"
     primary_metric = "pearson"

@@ -36,7 +36,7 @@ from tunesmith.tasks import _vectors as vectors
 from tunesmith.tasks._capabilities import Cell
 from tunesmith.tasks._sentences import SentenceTask
 from tunesmith.tasks._similarity_values import LABELS, PAIRS, SCORES, grade_of, scaled, schema_of
-from tunesmith.tasks._values import is_missing, text_of
+from tunesmith.tasks._values import are_quantities, is_missing, text_of
 
 if TYPE_CHECKING:
     import torch
@@ -109,6 +109,7 @@ class TextSimilarity(SentenceTask):
 
     name = "text-similarity"
     summary = "how near two texts are in meaning, and a vector for each text"
+    aliases = ("sts", "sentence-similarity", "semantic-similarity")
     columns = (
         Column("text", "text", _FIRST),
         Column("text_pair", "text", _SECOND),
@@ -136,6 +137,11 @@ class TextSimilarity(SentenceTask):
         if "score" in example and "negative" in example:
             raise RowError("a row has a score or a negative text, and not both.")
         return example
+
+    def resembles(self, columns: Values) -> bool:
+        """See Task: pairs alone, or with numbers that measure; few whole numbers are labels of another task."""
+        scores = [score for score in columns.get("score", ()) if score is not None]
+        return not scores or are_quantities(scores)
 
     def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task: the kind of rows, and the range of the scores."""

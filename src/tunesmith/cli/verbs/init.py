@@ -40,7 +40,7 @@ def verb(
         "--schema/--no-schema",
         help="Write the schema for editors beside the recipe.",
         rich_help_panel=OUTPUT,
-    ),  # fmt: skip
+    ),
     force: bool = FORCE,
     as_json: bool = JSON,
 ) -> None:

@@ -27,30 +27,45 @@ EXAMPLES = (
 )
 
 
+_TEXTS = typer.Argument(None, help="Texts. Without any, a file or standard input is read.")
+_DATA = typer.Option([], "--data", help="A file of texts. Repeatable.", rich_help_panel=DATA)
+_BAD_ROWS = typer.Option(
+    "stop",
+    "--bad-rows",
+    help="At a row that cannot be used: stop, or keep it with its error.",
+    rich_help_panel=DATA,
+)
+_TOP_K = typer.Option(
+    1, "--top-k", min=1, help="Return the best K labels with their scores.", rich_help_panel=OUTPUT
+)
+_OUTPUT = typer.Option(
+    None,
+    "--output",
+    "-o",
+    help="The file to write: .jsonl, .csv, .tsv or .parquet.",
+    rich_help_panel=OUTPUT,
+)
+_FORMAT = typer.Option(
+    None,
+    "--format",
+    help="The output format: jsonl, csv, tsv or parquet. By default from the ending of the file, else jsonl.",
+    autocompletion=complete_formats,
+    rich_help_panel=OUTPUT,
+)
+
+
 def verb(
     run: str = RUN,
-    texts: list[str] = typer.Argument(None, help="Texts. Without any, a file or standard input is read."),
-    data: list[str] = typer.Option(
-        [], "--data", help="A file of texts. Repeatable.", rich_help_panel=DATA
-    ),
+    texts: list[str] = _TEXTS,
+    data: list[str] = _DATA,
     column: list[str] = COLUMN,
-    bad_rows: Literal["stop", "keep"] = typer.Option(
-        "stop", "--bad-rows", help="At a row that cannot be used: stop, or keep it with its error.",
-        rich_help_panel=DATA,
-    ),
-    top_k: int = typer.Option(
-        1, "--top-k", min=1, help="Return the best K labels with their scores.", rich_help_panel=OUTPUT
-    ),
-    output: Optional[Path] = typer.Option(
-        None, "--output", "-o", help="The file to write: .jsonl, .csv, .tsv or .parquet.", rich_help_panel=OUTPUT
-    ),
-    output_format: Optional[str] = typer.Option(
-        None, "--format", help="The output format: jsonl, csv, tsv or parquet. By default from the ending of the "
-        "output file, else jsonl.", autocompletion=complete_formats, rich_help_panel=OUTPUT,
-    ),
+    bad_rows: Literal["stop", "keep"] = _BAD_ROWS,
+    top_k: int = _TOP_K,
+    output: Optional[Path] = _OUTPUT,
+    output_format: Optional[str] = _FORMAT,
     force: bool = FORCE,
     as_json: bool = JSON,
-) -> None:  # fmt: skip
+) -> None:
     """Predict for texts, a file, or standard input.
 
     Rows are streamed, so a file may be larger than the memory.
