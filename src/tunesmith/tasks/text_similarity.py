@@ -36,7 +36,7 @@ from tunesmith.tasks import _vectors as vectors
 from tunesmith.tasks._capabilities import Cell
 from tunesmith.tasks._sentences import SentenceTask
 from tunesmith.tasks._similarity_values import LABELS, PAIRS, SCORES, grade_of, scaled, schema_of
-from tunesmith.tasks._values import is_missing, text_of
+from tunesmith.tasks._values import are_quantities, is_missing, text_of
 
 if TYPE_CHECKING:
     import torch
@@ -108,6 +108,7 @@ class TextSimilarity(SentenceTask):
     """The task's object."""
 
     name = "text-similarity"
+    aliases = ("similarity", "sts", "sentence-similarity", "embeddings")
     summary = "how near two texts are in meaning, and a vector for each text"
     columns = (
         Column("text", "text", _FIRST),
@@ -118,8 +119,9 @@ class TextSimilarity(SentenceTask):
     text_column = ""
     baselines = ("tfidf_cosine", "base_model")
     compares_rows = True
-    # Rows of all lengths are compared: batches of similar length learn less of how pairs of unlike kinds compare.
-    schedule = Schedule(rows_per_batch=32)
+    # Rows of all lengths are compared: on stsb, batches of similar length end at a Spearman of 0.853 (two epochs),
+    # and random ones at 0.863 after one.
+    schedule = Schedule(rate_factor=2 / 3, rows_per_batch=32)
     thresholds = Thresholds(_fit_threshold)
     pipeline = Pipeline("sentence-similarity", code=_CODE)
     display = Display(("texts", "true", "predicted"), _both_texts)
@@ -136,6 +138,10 @@ class TextSimilarity(SentenceTask):
         if "score" in example and "negative" in example:
             raise RowError("a row has a score or a negative text, and not both.")
         return example
+
+    def resembles(self, columns: Values) -> bool:
+        """See Task: pairs with quantities or third texts; labelled pairs and pairs alone are other tasks', too."""
+        return are_quantities(columns["score"]) if "score" in columns else "negative" in columns
 
     def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task: the kind of rows, and the range of the scores."""
