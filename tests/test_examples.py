@@ -100,6 +100,13 @@ def test_translations_are_pairs():
     assert len({row["en"] for row in rows}) == len({row["de"] for row in rows}) == len(rows)
 
 
+def test_pairs_have_every_degree_of_similarity():
+    rows = read_rows("pairs")
+    assert len({(row["text"], row["text_pair"]) for row in rows}) == len(rows) >= 60
+    assert {row["score"] for row in rows} >= {0.0, 1.0, 2.0, 3.0, 4.0, 5.0}
+    assert 1.5 < sum(row["score"] for row in rows) / len(rows) < 3.5
+
+
 def test_preferences_are_not_told_by_their_length():
     rows = read_rows("preferences")
     longer = sum(len(row["chosen"]) > len(row["rejected"]) for row in rows)
@@ -168,6 +175,7 @@ def test_a_recipe_runs_and_its_run_predicts(task, few_rows, tiny_models, tmp_pat
 
 
 ASKED = {
+    "text-similarity": {"text": "Where is my parcel?", "text_pair": "My parcel is late."},
     "question-answering": {"question": "What is late?", "context": "My parcel is late again."},
     "fill-mask": "Where is my [MASK]?",
 }
@@ -181,6 +189,7 @@ ANSWERED = {
     "text-classification": {"label", "score"},
     "text-generation": {"generated_text"},
     "text-regression": {"score"},
+    "text-similarity": {"score"},
     "text2text-generation": {"generated_text"},
     "token-classification": {"entities"},
     "translation": {"translation_text"},

@@ -16,6 +16,7 @@ from tunesmith.run import Run
 from tunesmith.tasks import TASKS, EncodeOptions, EvalPredictions, RowError, point_scores
 from tunesmith.tasks import _vectors as vectors
 from tunesmith.testing._bench import Bench
+from tunesmith.testing.families import write_family
 from tunesmith.testing.listeners import at_step, raising
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.training.optimizer import clip_gradient
@@ -364,6 +365,22 @@ def test_the_pooling_of_the_base_model_is_kept(model, recipe_of, tmp_path):
     assert vectors_of_folder(run.model) == {"pooling": "cls", "normalize": True}
     tuned = SentenceTransformer(str(run.model), device="cpu")
     assert np.abs(tunesmith.embed(run.path, texts) - tuned.encode(texts)).max() < 1e-5
+
+
+@pytest.mark.parametrize("family", ["distilbert", "mpnet", "modernbert", "xlm-roberta", "electra", "qwen3"])
+def test_other_families_end_as_models_of_sentence_transformers(recipe_of, tmp_path, family):
+    from sentence_transformers import SentenceTransformer
+
+    base = write_family(tmp_path / "base", family)
+    run = pipeline.train(recipe_of(ROWS, base=base, max_steps=2))
+    texts = ["the red cat", "a very old dog is near the big blue horse and not here", "there"]
+    theirs = SentenceTransformer(str(run.model), device="cpu").encode(texts)
+    assert np.abs(tunesmith.embed(run.path, texts) - theirs).max() < 1e-5
+
+
+def test_a_model_that_mixes_padding_in_is_refused(recipe_of, tmp_path):
+    with pytest.raises(ModelError, match="its vector would depend on the texts beside it"):
+        pipeline.train(recipe_of(ROWS, base=write_family(tmp_path / "base", "fnet")))
 
 
 def test_what_would_give_other_vectors_is_refused(model, tmp_path):

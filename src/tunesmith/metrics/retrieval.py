@@ -149,7 +149,8 @@ def statistics(rank: NDArray[np.int64], queries: NDArray[np.int64], margins: Arr
     is_first_of_rank[np.unique(np.stack([of_query, rank]), axis=1, return_index=True)[1]] = True
 
     def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(of_query, weights=values * is_first_of_rank, minlength=len(n_rows))
+        each = np.bincount(of_query, weights=values * is_first_of_rank, minlength=len(n_rows))
+        return each.astype(np.float64)
 
     gains = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(_K) + 2))])
     best = np.full(len(n_rows), np.iinfo(np.int64).max)

@@ -92,7 +92,7 @@ class _SingleTexts(SentenceTask):
         raise NotImplementedError
 
 
-SINGLE_TEXTS = _SingleTexts()
+SINGLE_TEXTS: Task = _SingleTexts()
 """Reads single texts for their vectors."""
 
 

