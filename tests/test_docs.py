@@ -114,10 +114,20 @@ def example_output():
 
 
 def shape(output):
-    """The first word of every line. A verdict is a sentence of its own, which depends on the scores: a mark for it."""
+    """The first word of each line, where it does not depend on the scores; a verdict does."""
     words = [line.split()[0] if line.strip() else "" for line in output.strip().splitlines()]
-    known = {"split", "test", "accuracy", "majority", "tfidf_logistic_regression", "probe", "this", "model", "report",
-             "next", ""}  # fmt: skip
+    known = {
+        "",
+        "split",
+        "test",
+        "accuracy",
+        "majority",
+        "tfidf_logistic_regression",
+        "probe",
+        "this",
+        "model",
+    }
+    known |= {"report", "next"}
     return [word if word in known or word.startswith("─") else "…" for word in words]
 
 
