@@ -65,7 +65,7 @@ docs: $(DEVELOPED)
 coverage: $(DEVELOPED)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --cov --cov-report=term
 
-# Writes the pages of the documentation as a web site into site/; open site/index.html.
+# Writes the docs as a web site into site/: open site/index.html, or serve it: python -m http.server -d site.
 site: $(DEVELOPED)
 	$(BIN)/python docs/build_site.py
 
