@@ -1,4 +1,4 @@
-"""How long 1,000 rows take with base models of different sizes; writes models.md.
+"""How long 1,000 rows take with base models of different sizes; writes models.md and README's table.
 
 The time of a step depends on a model's shape and its tokenizer, not on its weights. So this needs no download: all
 models but the embedded one are made with random weights, in the shape that their config on the Hub has, and read
@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 DATA = HERE.parents[1] / "shared" / "data" / "ag_news" / "train.csv"
 ROWS = 1000
 WARM_UP, MEASURED = 3, 8
+README_HEAD = "| model | language | size | minutes for 1,000 rows |\n|---|---|---|---|\n"
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -151,10 +152,10 @@ def page(records: list[dict[str, Any]]) -> str:
     """The page with the table."""
     head = """# Time by model
 
-Made by `python benchmarks/models.py`: the training loop of the default recipe on {rows:,} rows of ag_news (44 tokens
-a row), from {steps} measured steps. All models but the first have random weights in the shape of the named one, and
-the tokenizer of the first. `clock` is the time that passed. `processor` is the processor time by the number of threads,
-which is nearer to a quiet machine if other programs ran.
+Made by `python benchmarks/models.py`: the training loop of the default recipe on {rows:,} rows of ag_news (44
+tokens a row), from {steps} measured steps. All models but the first have random weights in the shape of the named
+one, and the tokenizer of the first. `clock` is the time that passed. `processor` is the processor time by the
+number of threads, which is nearer to a quiet machine if other programs ran.
 
 {environment}.
 
@@ -167,9 +168,33 @@ which is nearer to a quiet machine if other programs ran.
 def line(record: dict[str, Any]) -> str:
     """The line of one model."""
     minutes = (f"{record[name] / 60:.1f}" for name in ("clock_s", "processor_s"))
-    size = f"{record['parameters'] / 1e6:,.0f} million"
-    cells = (f"`{record['name']}`", record["language"], size, record["method"], record["steps"], *minutes)
+    cells = (
+        f"`{record['name']}`",
+        record["language"],
+        size(record),
+        record["method"],
+        record["steps"],
+        *minutes,
+    )
     return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def size(record: dict[str, Any]) -> str:
+    """The number of parameters, in words."""
+    return f"{record['parameters'] / 1e6:,.0f} million"
+
+
+def update_readme(records: list[dict[str, Any]]) -> None:
+    """Writes the short table of README.md anew."""
+    file = HERE.parent / "README.md"
+    before, _, rest = file.read_text(encoding="utf-8").partition(README_HEAD)
+    after = rest[rest.index("\n\n") :]
+    lines = "".join(
+        f"| `{it['name']}`{' (LoRA)' * (it['method'] == 'lora')} | {it['language']} | {size(it)} "
+        f"| {it['processor_s'] / 60:.1f} |\n"
+        for it in records
+    )
+    file.write_text(before + README_HEAD + lines.rstrip("\n") + after, encoding="utf-8")
 
 
 def environment() -> str:
@@ -195,6 +220,7 @@ def main() -> None:
             records.append(measure(shape, Path(folder) / "rows.csv", Path(folder) / str(number)))
             print(json.dumps(records[-1]), flush=True)
     (HERE / "models.md").write_text(page(records), encoding="utf-8")
+    update_readme(records)
 
 
 if __name__ == "__main__":

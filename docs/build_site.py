@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 _OUTSIDE = ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
@@ -22,7 +23,7 @@ _LINK = re.compile(r"(!?)\[((?:[^\]`]|`[^`]*`)*)\]\((?!https?:|mailto:|#)([^)#\s
 
 
 def build(folder: Path) -> None:
-    """Builds the site; a link that leads nowhere, or a page that the navigation lacks, is an error."""
+    """Builds the site; a link that leads nowhere is an error."""
     os.environ["NO_MKDOCS_2_WARNING"] = "1"
     from mkdocs.commands.build import build as build_site
     from mkdocs.config import load_config
@@ -30,6 +31,7 @@ def build(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as pages:
         write_pages(Path(pages))
         config = load_config(str(ROOT / "mkdocs.yml"), docs_dir=pages, site_dir=str(folder), strict=True)
+        config.nav = with_all_pages(config.nav, sorted(filter(_is_page, _names().values())))
         build_site(config)
 
 
@@ -64,6 +66,20 @@ def with_links_of_the_site(text: str, source: str, names: dict[str, str]) -> str
         return f"{picture}[{shown}]({there}{anchor or ''})"
 
     return _LINK.sub(rewritten, text)
+
+
+def with_all_pages(navigation: list[Any], pages: list[str]) -> list[Any]:
+    """A navigation with the pages that it lacks at the end of its `Guide`, so that a new page is found."""
+    listed = str(navigation)
+    lacking = [page for page in pages if repr(page) not in listed]
+    return [
+        {"Guide": [*entry["Guide"], *lacking]} if isinstance(entry, dict) and "Guide" in entry else entry
+        for entry in navigation
+    ]
+
+
+def _is_page(name: str) -> bool:
+    return name.endswith(".md")
 
 
 def _names() -> dict[str, str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PICTURE = ROOT / "docs" / "images" / "report.png"
-_WIDTH, _HEIGHT = 1000, 1150
+_WIDTH, _HEIGHT = 1000, 712
 _OUTPUT = re.compile(r"(```console\n(tunesmith train [^\n]+)\n```\n.+?```text\n)(.*?)(```\n)", re.DOTALL)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

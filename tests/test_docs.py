@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))  # tests/test_tutorials.py runs their commands
+OTHERS = [ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
 
 
 def test_every_path_of_the_architecture_table_exists():
@@ -36,10 +38,17 @@ def test_the_walk_of_the_architecture_names_what_is_there():
                 assert re.search(rf"^ *(def|class) {name}\b", source, re.MULTILINE), (hop, name)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *TUTORIALS, *OTHERS], ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_a_link_to_the_questions_in_the_code_leads_to_a_heading():
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "faq.md").read_text(), re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    for file in (ROOT / "src").rglob("*.py"):
+        assert set(re.findall(r"docs/faq\.md#([a-z-]+)", file.read_text())) <= anchors, file
 
 
 def test_generated_pages_are_current():
@@ -79,6 +88,7 @@ def shortened(line):
 def test_every_command_of_the_docs_runs(tmp_path):
     """In an empty folder with the examples, with the embedded model; the demo trains to its end."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    shutil.copy(ROOT / "examples" / "reviews.csv", tmp_path)
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     assert len(commands()) >= 8
     outputs = {}
@@ -90,6 +100,42 @@ def test_every_command_of_the_docs_runs(tmp_path):
         assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
         outputs[line] = done.stdout
     check_demo(tmp_path / "runs" / "demo", outputs["tunesmith demo"])
+    command, shown = example_output()
+    assert shape(shown) == shape(outputs[command])
+
+
+def example_output():
+    """README's first training, and what README shows of its output."""
+    page = (ROOT / "README.md").read_text()
+    command, output = re.search(
+        r"```console\n(tunesmith train [^\n]+)\n```\n.+?```text\n(.+?)```", page, re.DOTALL
+    ).groups()
+    return command, output
+
+
+def shape(output):
+    """The first word of each line, where it does not depend on the scores; a verdict does."""
+    words = [line.split()[0] if line.strip() else "" for line in output.strip().splitlines()]
+    known = {
+        "",
+        "split",
+        "test",
+        "accuracy",
+        "majority",
+        "tfidf_logistic_regression",
+        "probe",
+        "this",
+        "model",
+    }
+    known |= {"report", "next"}
+    return [word if word in known or word.startswith("─") else "…" for word in words]
+
+
+def test_the_readme_shows_a_picture_and_an_output():
+    command, output = example_output()
+    assert command.startswith("tunesmith train reviews.csv")
+    assert "this model" in output
+    assert (ROOT / "docs" / "images" / "report.png").stat().st_size < 300_000
 
 
 def check_demo(run, output):

@@ -20,7 +20,7 @@ build_site = module_of(ROOT / "docs" / "build_site.py")
 
 
 def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path):
-    """A broken link, or a page that the navigation lacks, stops the build."""
+    """A broken link stops the build."""
     pytest.importorskip("mkdocs")
     build_site.build(tmp_path / "site")
     pages = {
@@ -48,6 +48,13 @@ def test_a_broken_link_stops_the_build(tmp_path, monkeypatch):
     monkeypatch.setattr(build_site, "write_pages", write_broken)
     with pytest.raises(Abort):
         build_site.build(tmp_path / "site")
+
+
+def test_a_page_that_the_navigation_lacks_is_in_the_guide():
+    navigation = ["index.md", {"Guide": ["tasks.md"]}, {"Reference": ["recipe.md"]}]
+    pages = ["index.md", "new.md", "recipe.md", "tasks.md"]
+    expected = ["index.md", {"Guide": ["tasks.md", "new.md"]}, {"Reference": ["recipe.md"]}]
+    assert build_site.with_all_pages(navigation, pages) == expected
 
 
 @pytest.mark.parametrize(
