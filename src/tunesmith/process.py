@@ -42,12 +42,12 @@ def tune_process() -> None:
 
 
 def lacks_tuning() -> str:
-    """A sentence for a program whose process is not tuned, and how it would be; empty where it is."""
+    """A note for a program that other programs can slow down, with the remedy; empty if it is tuned."""
     if not _threads_spin() or not sys.platform.startswith("linux"):
         return ""
     return (
-        "this process is not tuned, and trains slower than the command line: call `tunesmith.tune_process()` at "
-        "the top of the program, before torch is imported"
+        "beside other programs, this process trains slower than the command line: if the machine is shared, call "
+        "`tunesmith.tune_process()` at the top of the program, before torch is imported"
     )
 
 

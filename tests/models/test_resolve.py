@@ -72,14 +72,14 @@ def test_the_hub_cache_comes_before_the_package(tiny_model, tmp_path, monkeypatc
     assert resolve_model(DEFAULT).path == snapshot
 
 
-def test_nowhere_to_be_found_says_what_was_tried():
+def test_a_model_that_is_not_found_says_what_was_tried():
     with pytest.raises(ModelError) as caught:
         resolve_model("nobody/nothing")
     message = str(caught.value)
     for location in (
         "the folder nobody/nothing",
         "the local Hub cache",
-        "the Hub: ruled out",
+        "the Hub: switched off",
         "packaged copies",
     ):
         assert location in message
@@ -87,7 +87,7 @@ def test_nowhere_to_be_found_says_what_was_tried():
 
 
 def test_a_directory_without_a_model(tmp_path):
-    with pytest.raises(ModelError, match=r"must hold config\.json"):
+    with pytest.raises(ModelError, match=r"must have a config\.json"):
         resolve_model(str(tmp_path))
 
 
@@ -101,7 +101,7 @@ def test_pickled_weights_are_refused_with_the_reason(copy):
 
 def test_no_weights_at_all(copy):
     (copy / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match="must hold weights in safetensors"):
+    with pytest.raises(ModelError, match="must have weights in safetensors"):
         resolve_model(str(copy))
 
 

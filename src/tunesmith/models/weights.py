@@ -55,9 +55,17 @@ def refuse_foreign_tokenizer(files: ModelFiles, model: Model, n_tokens: int) -> 
 
 def is_head(model: Model, name: str) -> bool:
     """Whether a tensor is outside of the pretrained body; BERT's pooler is, although its name is inside."""
-    if model.base_model is model:
+    if _is_body(model):
         return name.startswith("pooler.")
     return not name.startswith(f"{model.base_model_prefix}.") or ".pooler." in name
+
+
+def _is_body(model: Model) -> bool:
+    """Whether a model is a body without a head; T5's class for question answering only looks like one."""
+    from transformers import MODEL_MAPPING
+
+    bodies = MODEL_MAPPING.get(type(model.config), ())
+    return type(model) in (bodies if isinstance(bodies, (list, tuple)) else (bodies,))
 
 
 def other_body_name(model: Model, info: JsonObject) -> dict[str, str]:
