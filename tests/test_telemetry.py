@@ -36,6 +36,10 @@ for arguments in json.loads(sys.argv[1]):
 """
 
 
+# What forbids a library to send anything; mlflow also asks whether it is tested.
+_FORBIDDING = "OFFLINE|TELEMETRY|DO_NOT_TRACK|XDG|PYTEST|^CI$|GITHUB|GITLAB|WANDB|MLFLOW|TRACKIO"
+
+
 @dataclass
 class Watched:
     """What a process tried to reach, as Python saw it and as the kernel did, and what it left in its home."""
@@ -49,7 +53,7 @@ def watch(folder: Path, program: str, *arguments: str) -> Watched:
     """Runs a program without what the tests forbid the Hub, in a home of its own."""
     home, trace = folder / "home", folder / "trace"
     home.mkdir()
-    allowed = {k: v for k, v in os.environ.items() if not re.search("OFFLINE|TELEMETRY|DO_NOT_TRACK|XDG", k)}
+    allowed = {k: v for k, v in os.environ.items() if not re.search(_FORBIDDING, k)}
     command = [sys.executable, "-c", program, *arguments]
     if STRACE:
         calls = "trace=connect,sendto,sendmsg,sendmmsg"
@@ -114,6 +118,14 @@ def test_what_sends_something_is_imported_in_one_place(library):
     assert found == ["_telemetry.py"]
 
 
+@pytest.mark.parametrize("library", ["mlflow", "trackio", "wandb"])
+def test_trackers_are_imported_through_the_same_door(library):
+    imported = rf"^\s*(from {library}|import {library})|import_module\(f?\"{library}"
+    assert [path.name for path in SOURCE.rglob("*.py") if re.search(imported, path.read_text(), re.M)] == []
+    asked = re.search(rf'import_tracker\("{library}"\)', (SOURCE / "trackers" / f"{library}.py").read_text())
+    assert asked
+
+
 _DOORS = {
     "load": "import tunesmith\nwith contextlib.suppress(UserError): tunesmith.load('no-run')",
     "train": "import tunesmith\nwith contextlib.suppress(UserError): "
@@ -169,3 +181,33 @@ def test_the_python_interface_connects_to_nobody(tiny_model, tiny_files, tmp_pat
     found = watch(tmp_path, INTERFACE, str(tiny_model), str(tiny_files["train"]), str(tmp_path))
     assert found.by_python == []
     assert found.by_kernel == []
+
+
+# With a token of the Hub, of which trackio would ask the owner.
+TRACKED = """
+import os, sys
+os.environ["HF_TOKEN"] = "hf_nobody"
+os.chdir(sys.argv[3])
+""" + INTERFACE.replace("how = {", "how = {'train.report_to': ['tensorboard', 'mlflow', 'trackio'], ")
+
+
+def test_trackers_connect_to_nobody_by_default(tiny_model, tiny_files, tmp_path):
+    for name in ("tensorboard", "mlflow", "trackio"):
+        pytest.importorskip(name)
+    found = watch(tmp_path, TRACKED, str(tiny_model), str(tiny_files["train"]), str(tmp_path))
+    assert found.by_python == []
+    assert found.by_kernel == []
+    assert (tmp_path / "mlruns").is_dir()
+    assert list((tmp_path / "home").rglob("trackio/*.db"))
+
+
+def test_mlflow_that_was_imported_before_falls_silent(tmp_path):
+    pytest.importorskip("mlflow")
+    program = (
+        "import socket\nsocket.getaddrinfo = None  # it finds nobody\n"
+        "import mlflow\nfrom mlflow.telemetry import get_telemetry_client as client\n"
+        "assert client() is not None, 'else this shows nothing'\n"
+        "from tunesmith._telemetry import switch_off_telemetry\nswitch_off_telemetry()\nassert client() is None"
+    )
+    environment = {k: v for k, v in os.environ.items() if not re.search(_FORBIDDING, k)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, cwd=tmp_path)

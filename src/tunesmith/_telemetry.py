@@ -18,6 +18,10 @@ _SILENT = {
     "ORT_DISABLE_TELEMETRY": "1",
     # huggingface_hub tells the Hub which libraries are in use whenever something is loaded from there.
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    # mlflow tells its vendor which functions are called; DO_NOT_TRACK=1 does not stop it, as it asks for "true".
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # wandb reports its own errors to its vendor, also offline.
+    "WANDB_ERROR_REPORTING": "false",
     # A convention of other libraries: https://consoledonottrack.com
     "DO_NOT_TRACK": "1",
 }
@@ -41,6 +45,9 @@ def switch_off_telemetry() -> None:
     constants: Any = sys.modules.get("huggingface_hub.constants")
     if constants is not None:  # which asks this name whenever it sends something
         constants.HF_HUB_DISABLE_TELEMETRY = True
+    client: Any = sys.modules.get("mlflow.telemetry.client")
+    if client is not None:  # which began when it was imported
+        client._set_telemetry_client(None)
 
 
 def import_onnxruntime(part: str = "") -> Any:
@@ -63,3 +70,13 @@ def import_datasets() -> Any:
     """The module `datasets`, which loads data sets from the Hub."""
     switch_off_telemetry()
     return importlib.import_module("datasets")
+
+
+def import_tracker(name: str) -> Any:
+    """The module of a tracker: `mlflow`, `trackio`, `wandb`; these are imported only here.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    switch_off_telemetry()
+    return importlib.import_module(name)

@@ -16,7 +16,7 @@ _LOOP = ("full", "lora")
 _ADAPTER = ("lora",)
 
 METHODS_OF: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("method", "pooling", "bf16", "acceleration"), _ALL),
+    **dict.fromkeys(("method", "pooling", "bf16", "acceleration", "report_to"), _ALL),
     # A probe fits the head alone, from features that are computed once: no layer is trained, and there is no loop.
     **dict.fromkeys((
         "head_start", "freeze_layers", "cache_frozen_layers", "freeze_embeddings", "freeze", "layer_lr_decay",

@@ -116,6 +116,19 @@ class Evaluation(Event):
 
 
 @dataclass(frozen=True)
+class Logged(Event):
+    """A callback has logged values of its own.
+
+    Args:
+        step: optimizer steps that are done.
+        values: value by name.
+    """
+
+    step: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Saved(Event):
     """A checkpoint is on disk.
 

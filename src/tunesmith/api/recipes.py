@@ -25,6 +25,7 @@ KEYS = {
     "epochs": "train.num_train_epochs",
     "learning_rate": "train.learning_rate",
     "batch_size": "train.per_device_train_batch_size",
+    "report_to": "train.report_to",
 }
 """The recipe's key of each keyword that has another name there."""
 

@@ -12,11 +12,13 @@ from tunesmith.api.run import Run
 from tunesmith.api.using import open_door, showing
 from tunesmith.errors import RecipeError
 from tunesmith.events import Events, Listener
+from tunesmith.hooks import Hooks
 from tunesmith.process import lacks_tuning
 from tunesmith.recipe import Recipe
 
 if TYPE_CHECKING:
     from tunesmith.data.formats.memory import Held
+    from tunesmith.types import JsonObject
 
 
 @suggesting
@@ -44,7 +46,14 @@ def train(
     force: bool = False,
     progress: bool = True,
     listeners: Iterable[Listener] = (),
+    callbacks: Sequence[object] = (),
     should_stop: Callable[[], bool] | None = None,
+    loss: Callable[..., Any] | None = None,
+    optimizer: Callable[..., Any] | None = None,
+    scheduler: Callable[..., Any] | None = None,
+    model_init: Callable[..., Any] | None = None,
+    collate: Callable[..., Any] | None = None,
+    report_to: str | Sequence[str] | None = None,
 ) -> Run:
     """Trains, evaluates and reports; on the folder of a stopped run, resumes it.
 
@@ -75,8 +84,16 @@ def train(
         force: replace another run that is in `output_dir`.
         progress: whether to show what happens.
         listeners: called with every event (`tunesmith.events`).
+        callbacks: objects with methods of transformers' `TrainerCallback` (docs/hooks.md, with all that follow).
         should_stop: asked after every step, from the thread that trains; when it gives True, everything is saved
             and the training ends with InterruptedRunError.
+        loss: function of outputs and batch that returns the sum of the losses, or one for each item.
+        optimizer: function from parameter groups to an optimizer of torch.
+        scheduler: function from step and number of steps to a share of the learning rate; or from an optimizer to
+            an `LRScheduler` of torch.
+        model_init: function that changes or replaces the loaded model.
+        collate: function that changes each training batch.
+        report_to: trackers: `tensorboard`, `wandb`, `mlflow`, `trackio` (recipe: `train.report_to`).
 
     Returns:
         The run; `run.metrics` are its scores, `run.report` is its report.
@@ -114,12 +131,14 @@ def train(
         batch_size=batch_size,
         max_length=max_length,
         seed=seed,
+        report_to=report_to,
     )
-    stop = {} if should_stop is None else {"should_stop": should_stop}
+    hooks = Hooks(callbacks, loss, optimizer, scheduler, model_init, collate)
+    stop: JsonObject = {} if should_stop is None else {"should_stop": should_stop}
     with showing(progress, listeners) as shown:
         for notice in [*notices, *filter(None, [lacks_tuning()])]:
             Events(shown).note(notice)
-        run = pipeline.train(built, force=force, listeners=shown, **stop)
+        run = pipeline.train(built, force=force, listeners=shown, hooks=hooks, **stop)
     return Run(run, held)
 
 

@@ -6,14 +6,14 @@ folder gives the same answers as the run, and makes it appear as a whole or not 
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.encoded import Encoded
-from tunesmith.errors import ModelError, UserError
+from tunesmith.errors import ModelError
+from tunesmith.extras import refuse_without
 from tunesmith.registry import Registry
 from tunesmith.tasks import Task
 
@@ -85,22 +85,3 @@ def refuse_unfit(name: str, exporter: Exporter, task: Task) -> None:
             remedy="Use `--to merged`.",
         )
     refuse_without(exporter.modules, exporter.extra, f"`--to {name}`")
-
-
-def refuse_without(modules: tuple[str, ...], extra: str, what: str) -> None:
-    """Raises an error if a module cannot be imported.
-
-    Args:
-        modules: names of the modules.
-        extra: extra of this package that installs them.
-        what: feature that needs them, for the message.
-
-    Raises:
-        UserError: a module is missing; the remedy is the command that installs it.
-    """
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"{what} needs the package `{missing[0]}`, which is not installed.",
-            remedy=f"Install it: `pip install 'tunesmith[{extra}]'`.",
-        )

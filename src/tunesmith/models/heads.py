@@ -17,6 +17,7 @@ was tried: banking77 test accuracy 0.935 instead of 0.943, tweet_emotion 0.790 i
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 from tunesmith.errors import ModelError
@@ -83,6 +84,15 @@ def make_pooling_layer(model: nn.Module) -> None:
         dense.weight.copy_(_DENSE_SCALE * torch.eye(dense.in_features))
         dense.bias.zero_()
     freeze_pooling_layer(model)
+
+
+def add_pooling_layer(model: Model) -> None:
+    """Puts a mean-pooling layer behind the last layer of a model of the BERT family; frozen."""
+    layers = model.base_model.encoder.layer
+    layers.append(copy.deepcopy(layers[-1]))
+    model.config.num_hidden_layers += 1
+    setattr(model.config, POOLING_KEY, "mean")
+    make_pooling_layer(model)
 
 
 def freeze_pooling_layer(model: nn.Module) -> None:

@@ -11,11 +11,12 @@ import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tunesmith.errors import ModelError, first_line
 from tunesmith.models import heads
 from tunesmith.models.adapters import adapter_modules, is_adapter, merge_adapter
+from tunesmith.models.architecture import changed_model, refuse_unsavable
 from tunesmith.models.fitness import try_out
 from tunesmith.models.freezing import freeze_pooler, freeze_unsaved
 from tunesmith.models.out_of_memory import refuse_too_large
@@ -100,6 +101,7 @@ def load_for_training(
     seed: int,
     chat_template: str = "auto",
     train: Values | None = None,
+    model_init: Callable[..., Any] | None = None,
 ) -> LoadedModel:
     """Loads a model with a head for the task's labels.
 
@@ -111,6 +113,7 @@ def load_for_training(
         seed: random seed of the new head's weights.
         chat_template: name of a chat template, or `auto` for the model's own.
         train: training rows, in which tokens are found that the tokenizer lacks.
+        model_init: function that changes or replaces the model, before a pooling layer is added.
 
     Raises:
         ModelError: the model does not fit the task, lacks weights, or does not support the pooling.
@@ -118,17 +121,21 @@ def load_for_training(
     tokenizer, wanted = load_tokenizer(files), task.config(label_schema)
     keep_head = _same_labels(files.config(), wanted)
     layer = _choose_pooling_layer(files, task, pooling, keep_head=keep_head)
-    config = _config(files, task, label_schema, tokenizer, extra_layers=int(layer == "new"))
-    if layer == "new":
+    adds = layer == "new" and model_init is None
+    config = _config(files, task, label_schema, tokenizer, extra_layers=int(adds))
+    if adds:
         setattr(config, heads.POOLING_KEY, "mean")
     prepare = functools.partial(prepare_tokenizer, task, tokenizer, train or {}, chat_template=chat_template)
     model, missing, added = _open(files, task, config, wanted, tokenizer, prepare, seed)
-    refuse_holes(files, model, missing, config.num_hidden_layers - 1 if layer == "new" else None)
-    _make_pooling_layer(model, layer)
+    refuse_holes(files, model, missing, config.num_hidden_layers - 1 if adds else None)
+    if model_init is None:
+        _make_pooling_layer(model, layer)
     # A head that was trained on the first token does not fit the mean.
     head_is_new = not keep_head or layer == "new" or any(is_head(model, name) for name in missing)
     if head_is_new and heads.has_head(wanted):
         _renew_head(model, wanted["num_labels"], seed, *head_scale(task, label_schema))
+    if model_init is not None:
+        model = _changed(model, model_init, wanted, layer, task, tokenizer, seed)
     freeze_unsaved(model)
     if task.vectors is not None:
         freeze_pooler(model)
@@ -142,6 +149,25 @@ def load_for_training(
         notes=_padding_notes(model),
         new_weights=tuple(sorted(missing)),
     )
+
+
+def _changed(
+    model: Model,
+    model_init: Callable[..., Any],
+    wanted: JsonObject,
+    layer: PoolingLayer,
+    task: Task,
+    tokenizer: Tokenizer,
+    seed: int,
+) -> Model:
+    """The model that a program makes of this one, with the pooling layer that was chosen where it can have one."""
+    model = changed_model(model, model_init, wanted, seed)
+    refuse_unsavable(model, tokenizer, task)
+    if layer == "new" and heads.can_pool_mean(model.config.model_type):
+        heads.add_pooling_layer(model)
+    elif layer == "kept":
+        heads.freeze_pooling_layer(model)
+    return model
 
 
 def _choose_pooling_layer(files: ModelFiles, task: Task, pooling: str, *, keep_head: bool) -> PoolingLayer:

@@ -14,7 +14,7 @@ from tunesmith.run import finite, write_atomically
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
-_LOOP = ("step", "validation", "checkpoint")
+_LOOP = ("step", "validation", "logged", "checkpoint")
 
 
 class EventLog:
@@ -82,6 +82,8 @@ def _record(event: events.Event) -> tuple[str, JsonObject] | None:
             return "step", {"epoch": round(event.epoch, 4), **values}
         case events.Evaluation():
             return "validation", dict(event.scores)
+        case events.Logged():
+            return "logged", {"values": {name: finite(value) for name, value in event.values.items()}}
         case events.Saved():
             return "checkpoint", {}
         case events.Finished():  # without the path, which may change

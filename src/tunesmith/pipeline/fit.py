@@ -12,9 +12,11 @@ from tunesmith.pipeline.predict_split import predict_split, reading
 from tunesmith.pipeline.probe import Probe
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
-from tunesmith.tasks import head_scale
+from tunesmith.tasks import best_metric, head_scale
+from tunesmith.training.callback_arguments import CallbackArguments, callback_arguments
 from tunesmith.training.checkpoints import Checkpoints, State
-from tunesmith.training.loop import Job, run_loop
+from tunesmith.training.job import Job
+from tunesmith.training.loop import run_loop
 from tunesmith.training.micro_batches import token_ids
 from tunesmith.training.probe import Features
 
@@ -88,8 +90,25 @@ def _loop(work: Work, plan: TrainingPlan, train: Encoded) -> State:
         label_schema=label_schema,
         head=plan.opened.head(task),
         head_scale=head_scale(task, label_schema)[1],
+        hooks=work.hooks,
+        arguments=_arguments(work, plan),
     )
-    ids = token_ids(task, train, plan.tokenizer.pad_token_id) if plan.recipe.train.acceleration else None
+    # A program's own batches may hold tokens that are in no row.
+    knows_ids = plan.recipe.train.acceleration and work.hooks.collate is None
+    ids = token_ids(task, train, plan.tokenizer.pad_token_id) if knows_ids else None
     with training_rows(plan.model, ids):
         checkpoints = Checkpoints.of(work.run)
         return run_loop(job, checkpoints, work.events, work.processes, work.should_stop)
+
+
+def _arguments(work: Work, plan: TrainingPlan) -> CallbackArguments:
+    """What callbacks read as `args`."""
+    if not work.hooks.callbacks:
+        return CallbackArguments({})
+    return callback_arguments(
+        plan.recipe,
+        best_metric(work.task, plan.data.label_schema),
+        work.processes,
+        max_steps=plan.batches.total_steps,
+        own_optimizer=work.hooks.optimizer is not None,
+    )

@@ -40,6 +40,8 @@ def _find_cache(work: Work, plan: TrainingPlan) -> tuple[FrozenCache | None, str
         return None, "several processes train together"
     if not plan.recipe.train.acceleration:
         return None, "train.acceleration is false"
+    if work.hooks.collate is not None:
+        return None, "`collate` changes the batches that they read"
     batches, settings = plan.batches, plan.settings
     passes = batches.epochs_done(batches.total_steps) + wants_probe(work, plan)
     reason = reason_against(work.task, plan.model, noise=settings.neftune_noise_alpha, passes=passes)

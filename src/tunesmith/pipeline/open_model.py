@@ -83,6 +83,7 @@ def open_model(work: Work, files: ModelFiles, data: PreparedData) -> OpenedModel
         chat_template=recipe.data.chat_template,
         # An adapter cannot learn what would be added for characters of the rows.
         train={} if recipe.train.method == "lora" else data.splits["train"].columns,
+        model_init=work.hooks.model_init,
     )
     events.note(f"{files.origin}; {loaded.model.num_parameters():,} parameters")
     _report_added_tokens(work, loaded)

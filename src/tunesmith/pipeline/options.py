@@ -15,7 +15,7 @@ def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
         RecipeError: the key, and what it has no effect on; all keys, where there are several.
     """
     _refuse_method(task, recipe)
-    found = {key: what for key, what in without_effect(task, recipe).items() if _is_set(recipe, key)}
+    found = {key: what for key, what in without_effect(task, recipe).items() if is_set(recipe, key)}
     if found:
         lines = [f"{key} has no effect on {what}." for key, what in found.items()]
         listed = "\n".join(f"  - {line}" for line in lines)
@@ -48,7 +48,7 @@ def _refuse_handling_of_long_texts(task: Task, recipe: Recipe) -> None:
         raise RecipeError(f"data.packing is not for `{task.name}`.", remedy="Leave it at `auto`.")
 
 
-def _is_set(recipe: Recipe, key: str) -> bool:
+def is_set(recipe: Recipe, key: str) -> bool:
     """Whether a key has another value than its default."""
     section, _, name = key.partition(".")
     part = getattr(recipe, section)

@@ -9,6 +9,7 @@ from tunesmith.models.freezing import freeze_bottom, freeze_embeddings, freeze_n
 from tunesmith.models.generation import set_generation
 from tunesmith.pipeline.encode import EncodedData
 from tunesmith.pipeline.frozen_layers import choose_frozen_cache
+from tunesmith.pipeline.hooked import comment_of
 from tunesmith.pipeline.memory import within_memory
 from tunesmith.pipeline.open_model import OpenedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
@@ -36,7 +37,7 @@ def make_plan(work: Work, opened: OpenedModel, encoded: EncodedData) -> Training
     plan = choose_frozen_cache(work, plan)
     plan = within_memory(work, plan)
     if work.processes.is_first:
-        work.run.write_recipe(plan.recipe)
+        work.run.write_recipe(plan.recipe, comment_of(work.hooks))
         work.run.update_manifest(used=plan.recipe.model_dump(mode="json"))
     if (head := opened.head(work.task)) is not None:
         heads.keep_head_precise(head)

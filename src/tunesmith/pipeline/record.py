@@ -54,6 +54,7 @@ def record(work: Work, opened: OpenedModel, data_fingerprint: str, *, prepare_s:
         model={**opened.base, "parameters": opened.model.num_parameters()},
         seed=work.requested.seed,
         processes=work.processes.world,
+        **({"hooks": work.hooks.describe()} if work.hooks.given else {}),
         **_environment(before, work.events),
         stages_s={"prepare": round(prepare_s, 3)},
     )

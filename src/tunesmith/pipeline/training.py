@@ -15,12 +15,14 @@ from tunesmith.data.preparing import all_sources, find_splits
 from tunesmith.errors import InterruptedRunError, RunError
 from tunesmith.evaluation.result import refuse_undeclared
 from tunesmith.events import Events, Failed, Finished, Listener
+from tunesmith.hooks import NO_HOOKS, Hooks
 from tunesmith.models.loading import refuse_other_kinds
 from tunesmith.models.resolve import resolve_model
 from tunesmith.pipeline.base_model import allow_targets, score_base_model, with_reference_of_base
 from tunesmith.pipeline.encode import encode
 from tunesmith.pipeline.event_log import EventLog
 from tunesmith.pipeline.fit import fit
+from tunesmith.pipeline.hooked import comment_of, refuse_hooks_without_effect, refuse_other_hooks
 from tunesmith.pipeline.open_model import OpenedModel, open_model
 from tunesmith.pipeline.options import refuse_options_without_effect
 from tunesmith.pipeline.plan import make_plan
@@ -34,6 +36,8 @@ from tunesmith.recipe import Recipe
 from tunesmith.reports import choose_next_steps, write_card, write_report
 from tunesmith.run import Run, read_json, write_json
 from tunesmith.tasks import TASKS
+from tunesmith.trackers import refuse_unusable
+from tunesmith.trackers._tracking import Tracking
 from tunesmith.training.loop import never
 from tunesmith.training.processes import Processes, refuse_other_launchers
 
@@ -44,6 +48,7 @@ def train(
     force: bool = False,
     listeners: Iterable[Listener] = (),
     should_stop: Callable[[], bool] = never,
+    hooks: Hooks = NO_HOOKS,
 ) -> Run:
     """Runs a recipe from its data to its report, or resumes its run.
 
@@ -53,6 +58,7 @@ def train(
         listeners: called with every event (`tunesmith.events`).
         should_stop: asked after every step, from the thread that trains; when it is true, everything is saved and
             the training ends with InterruptedRunError.
+        hooks: what a program puts in place of parts of the training.
 
     Raises:
         UserError: the recipe, the data or the model must be corrected first.
@@ -61,10 +67,11 @@ def train(
     """
     refuse_other_launchers()
     processes, run, log = Processes(), Run(recipe.output_dir), EventLog()
-    events = Events((*listeners, log) if processes.is_first else ())
+    tracking = Tracking(recipe.train.report_to, run, lambda text: events.warn(text))
+    events = Events((*listeners, log, tracking) if processes.is_first else ())
     with _held(run, processes):
         with _failures_reported(events):
-            work, data_fingerprint = _begin(run, recipe, events, processes, force, should_stop)
+            work, data_fingerprint = _begin(run, recipe, events, processes, force, should_stop, hooks)
             if work.resumes and run.is_finished:
                 events.note(f"{run.path} is finished; nothing to do")
                 return run
@@ -75,6 +82,8 @@ def train(
         replacing = run.replacing() if is_new else nullcontext(lambda: None)
         with replacing as begun, _failures_reported(events):
             work = record(work, opened, data_fingerprint, prepare_s=prepare_s)
+            if said := comment_of(work.hooks):
+                events.note(said)
             if processes.is_first:
                 log.open(run.events_file, resumes=work.resumes)
             _learn(work, opened, begun)
@@ -106,6 +115,7 @@ def _begin(
     processes: Processes,
     force: bool,
     should_stop: Callable[[], bool],
+    hooks: Hooks,
 ) -> tuple[Work, str]:
     """What is to be done, and the fingerprint of the data; nothing is written."""
     recipe = find_splits(requested)
@@ -116,12 +126,15 @@ def _begin(
         if run.recover():
             events.warn(f"the run in {run.path} is there again: the one that should replace it had not begun")
         resumes = run.begin(requested, fingerprint=data_fingerprint, force=force)
+        if resumes:
+            refuse_other_hooks(run, hooks)
         if resumes and not run.is_finished:
             _refuse_other_world(run, processes)
         return resumes
 
     resumes = bool(processes.share(processes.first(find_earlier)))
-    return Work(run, task, requested, recipe, events, resumes, processes, should_stop), data_fingerprint
+    work = Work(run, task, requested, recipe, events, resumes, processes, should_stop, hooks)
+    return work, data_fingerprint
 
 
 def _refuse_other_world(run: Run, processes: Processes) -> None:
@@ -137,8 +150,10 @@ def _refuse_other_world(run: Run, processes: Processes) -> None:
 def _open(work: Work) -> OpenedModel:
     """The data and the model; nothing is written before both are right."""
     refuse_undeclared(work.task)
+    refuse_unusable(work.recipe.train.report_to)
     if not work.resumes:  # what an earlier version has begun, this one finishes
         refuse_options_without_effect(work.task, work.recipe)
+    refuse_hooks_without_effect(work.task, work.recipe, work.hooks)
     files = resolve_model(work.recipe.model)
     refuse_other_kinds(files, work.task)
     opened = open_model(work, files, prepare_data(work))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tunesmith.events import Events
+from tunesmith.hooks import NO_HOOKS, Hooks
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.tasks import Task
@@ -27,6 +28,7 @@ class Work:
         resumes: whether the folder holds an earlier start of this run.
         processes: processes that train together.
         should_stop: asked at every step; the training stops with everything saved when it is true.
+        hooks: what a program puts in place of parts of the training.
     """
 
     run: Run
@@ -37,6 +39,7 @@ class Work:
     resumes: bool
     processes: Processes
     should_stop: Callable[[], bool]
+    hooks: Hooks = NO_HOOKS
 
     @contextmanager
     def stage(self, name: str, title: str) -> Iterator[None]:

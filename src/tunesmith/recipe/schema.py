@@ -32,7 +32,12 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _as_trackers(value: object) -> object:
+    return [] if value in ("none", ["none"]) else _as_list(value)
+
+
 Sources = Annotated[list[str], BeforeValidator(_as_list)]
+Trackers = Annotated[list[str], BeforeValidator(_as_trackers)]
 
 
 class _Section(BaseModel):
@@ -199,6 +204,11 @@ class TrainRecipe(_Section):
         "auto", description="steps between checkpoints; auto: the same as eval_steps"
     )
     logging_steps: int = Field(10, ge=1, description="steps between lines of events.jsonl")
+    report_to: Trackers = Field(
+        [],
+        description="trackers that get curves, scores and the report: tensorboard, wandb, mlflow, trackio "
+        "(docs/trackers.md)",
+    )
     early_stopping_patience: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="number of evaluations without a better validation metric after which training stops",

@@ -42,6 +42,7 @@ _WRITTEN_BY_A_RUN = (
     "predictions",
     "metrics.json",
     "report.html",
+    "trackers",
 )
 
 
@@ -184,10 +185,15 @@ class Run:
         known = self.manifest() if self.manifest_file.is_file() else {}
         write_json(self.manifest_file, updated_manifest(known, entries))
 
-    def write_recipe(self, recipe: Recipe) -> None:
-        """Writes `recipe.yaml`; passwords of sources do not come along."""
+    def write_recipe(self, recipe: Recipe, comment: str = "") -> None:
+        """Writes `recipe.yaml`; passwords of sources do not come along.
+
+        Args:
+            recipe: Recipe with every value.
+            comment: Line above the recipe; none when empty.
+        """
         shown = Recipe.model_validate(masked_values(recipe.model_dump(mode="json")))
-        write_atomically(self.recipe_file, shown.to_yaml())
+        write_atomically(self.recipe_file, (f"# {comment}\n" if comment else "") + shown.to_yaml())
 
     @property
     def metrics(self) -> JsonObject:

@@ -56,6 +56,7 @@ class State:
         best_value: validation metric of that step.
         evals_without_improvement: number of validations since then.
         history: scores of every validation, `{"step": …, "accuracy": …}`.
+        hooks: states of an optimizer, a scheduler and callbacks of a program; empty without any.
     """
 
     step: int = 0
@@ -66,6 +67,12 @@ class State:
     best_value: float = 0.0
     evals_without_improvement: int = 0
     history: list[JsonObject] = field(default_factory=list)
+    hooks: JsonObject = field(default_factory=dict)
+
+    def to_json(self) -> JsonObject:
+        """The content of `state.json`; hooks that a run does not have are not among it."""
+        found = asdict(self)
+        return found if self.hooks else {name: v for name, v in found.items() if name != "hooks"}
 
 
 @dataclass(frozen=True)
@@ -210,7 +217,7 @@ class Checkpoints:
                 _MODEL: save_tensors(aside / _MODEL, model_tensors),
                 _OPTIMIZER: save_tensors(aside / _OPTIMIZER, optimizer_tensors),
             }
-            write_json(aside / _STATE, asdict(state))
+            write_json(aside / _STATE, state.to_json())
             checksums[_STATE] = sha256_of(aside / _STATE)
             give_usual_rights(aside)
             named = {"format": FORMAT, **({"run_id": self.run_id} if self.run_id else {})}

@@ -9,73 +9,37 @@ best and the newest.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.batches import collate, cut_to_fit, dense_fields
-from tunesmith.encoded import Encoded
 from tunesmith.errors import InterruptedRunError
 from tunesmith.events import Evaluation, Events, Saved, Started, Step
-from tunesmith.models.device import to_device
 from tunesmith.models.freezing import keep_frozen_parts_still
-from tunesmith.tasks import LabelSchema, Task, best_metric, draw
+from tunesmith.tasks import best_metric
+from tunesmith.training.callbacks import Callbacks
 from tunesmith.training.checkpoints import Checkpoints, State, load_model_tensors, model_tensors
-from tunesmith.training.gradient import Part, accumulate_gradient, accumulate_over_rows, sum_gradients
 from tunesmith.training.guards import require_finite
+from tunesmith.training.hook_states import load_hooks, pack_hooks
+from tunesmith.training.job import Job
 from tunesmith.training.objective import Objective
 from tunesmith.training.optimizer import (
     clip_gradient,
     load_optimizer_tensors,
     make_optimizer,
     optimizer_tensors,
-    set_learning_rate,
 )
-from tunesmith.training.plan import Plan
+from tunesmith.training.own_loss import OwnLoss
+from tunesmith.training.own_optimizer import own_optimizer
 from tunesmith.training.processes import Processes
-from tunesmith.training.randomness import numpy_generator
-from tunesmith.training.schedule import learning_rate_factor
-from tunesmith.training.settings import Settings
+from tunesmith.training.rates import Rates
 from tunesmith.training.signals import StopRequest
+from tunesmith.training.step_gradient import StepGradient
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from tunesmith.types import Model, Tokenizer
-
-
-@dataclass
-class Job:
-    """Everything that the loop works on.
-
-    Args:
-        model: model to train.
-        task: task that the model learns.
-        train: training sequences.
-        evaluate: function that returns the scores of the validation rows, by name.
-        plan: plan of the sequences in each step.
-        settings: settings of the loop.
-        tokenizer: tokenizer of the model.
-        location: function from a row to its file and line, for messages.
-        label_schema: label schema of the task.
-        head: linear head of the task, if it has one.
-        head_scale: unit of the head's outputs.
-    """
-
-    model: Model
-    task: Task
-    train: Encoded
-    evaluate: Callable[[], dict[str, float]]
-    plan: Plan
-    settings: Settings
-    tokenizer: Tokenizer
-    location: Callable[[int], str]
-    label_schema: LabelSchema = field(default_factory=dict)
-    head: nn.Linear | None = None
-    head_scale: float = 1.0
+    import torch
 
 
 def never() -> bool:
@@ -122,15 +86,32 @@ class _Loop:
         self.checkpoints, self.events, self.processes = checkpoints, events, processes
         self.should_stop = should_stop
         self.state = State()
-        self._saved_step = 0
-        self.optimizer = make_optimizer(
+        self._saved_step = self._evaluated_step = 0
+        self._stop_is_saved = False
+        self.optimizer = self._make_optimizer()
+        self.rates = Rates(
+            self.optimizer,
+            self.settings,
+            job.plan.total_steps,
+            job.hooks.scheduler,
+            best_metric(job.task, job.label_schema),
+        )
+        self.trainable = [p for p in job.model.parameters() if p.requires_grad]
+        objects = {"model": job.model, "processing_class": job.tokenizer, "tokenizer": job.tokenizer}
+        objects["optimizer"] = self.optimizer
+        self.callbacks = Callbacks(job.hooks.callbacks, job.arguments, objects, events, processes)
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        job, settings = self.job, self.settings
+        if job.hooks.optimizer is not None:
+            return own_optimizer(job.hooks.optimizer, job.model, settings, job.head, job.head_scale)
+        return make_optimizer(
             job.model,
-            weight_decay=self.settings.weight_decay,
-            layer_lr_decay=self.settings.layer_lr_decay,
+            weight_decay=settings.weight_decay,
+            layer_lr_decay=settings.layer_lr_decay,
             head=job.head,
             head_scale=job.head_scale,
         )
-        self.trainable = [p for p in job.model.parameters() if p.requires_grad]
 
     def run(self) -> State:
         """Trains to the end."""
@@ -140,20 +121,31 @@ class _Loop:
         self._started, self._start_seconds, self._start_tokens = (
             time.perf_counter(), self.state.seconds, self.state.tokens,
         )  # fmt: skip
-        self._enter_training_mode()
         with StopRequest(until_the_end=self.processes.world > 1) as signals:
+            self.rates.set(self.state.step)
+            self.callbacks.begin(self.state, self.rates, self._epoch(), self.job.plan.total_steps)
+            self._enter_training_mode()
+            is_first = True
             while not self._is_done():
-                self._step()
-                if self._is_due(self.settings.eval_steps):
-                    self._evaluate()
-                    self._enter_training_mode()
-                is_best = self.state.best_step == self.state.step
-                if is_best or self._is_due(self.settings.save_steps):
-                    self._save()
+                self._step(is_first)
+                self._evaluate_and_save()
                 self._stop_if_asked(signals.signal_name)
+                is_first = False
         if self.processes.is_first:
             self._load_best()
+        self.callbacks.call("on_train_end")
         return self.state
+
+    def _evaluate_and_save(self) -> None:
+        """What is due or asked for after a step; a step with which callbacks end the training has both."""
+        if self._is_due(self.settings.eval_steps) or self.callbacks.ask_to_evaluate:
+            self._evaluate()
+        is_best = self.state.best_step == self.state.step
+        if is_best or self._is_due(self.settings.save_steps) or self.callbacks.ask_to_save:
+            self._save()
+        if self.callbacks.ask_to_stop:  # perhaps only since the evaluation or the checkpoint
+            self._evaluate()
+            self._save(again=not self._stop_is_saved)
 
     def _prepare(self) -> None:
         """Gives model and optimizer to accelerate; several processes begin from the weights of the first."""
@@ -163,7 +155,12 @@ class _Loop:
         else:
             self.processes.copy_from_first_([*model.parameters(), *model.buffers()])
             self.model = model
-        self._objective = Objective(self.job.task, self.model, model, self.settings)
+        own = self.job.hooks.loss
+        loss = OwnLoss(own, self.events.warn, self.job.task.compares_rows) if own is not None else None
+        objective = Objective(self.job.task, self.model, model, self.settings, loss)
+        self._gradient = StepGradient(
+            self.job, objective, self.processes, lambda: self.callbacks.call("on_substep_end")
+        )
 
     def _enter_training_mode(self) -> None:
         self.model.train()
@@ -172,6 +169,7 @@ class _Loop:
     def _is_done(self) -> bool:
         patience = self.settings.early_stopping_patience
         stopped_early = patience is not None and self.state.evals_without_improvement >= patience
+        stopped_early = stopped_early or self.callbacks.ask_to_stop
         return stopped_early or self.state.step >= self.job.plan.total_steps
 
     def _is_due(self, every: int) -> bool:
@@ -179,96 +177,52 @@ class _Loop:
         left = self.job.plan.total_steps - self.state.step
         return not left or (self.state.step % every == 0 and left > every // 4)
 
-    def _step(self) -> None:
-        step, settings = self.state.step, self.settings
+    def _step(self, is_first: bool) -> None:
+        step, callbacks = self.state.step, self.callbacks
         batch = self.job.plan.batch(step)
-        rate = settings.learning_rate * learning_rate_factor(
-            step,
-            self.job.plan.total_steps,
-            kind=settings.lr_scheduler_type,
-            warmup_steps=settings.warmup_steps,
-        )
-        set_learning_rate(self.optimizer, rate)
-        loss = self._gradient(batch, step)
-        norm = clip_gradient(self.optimizer, self.trainable, settings.max_grad_norm)
+        rate = self.rates.set(step)
+        if is_first or self._begins_epoch(step):
+            callbacks.call("on_epoch_begin")
+        callbacks.step_begins()
+        if callbacks:
+            rate = self.rates.current
+        loss = self._gradient.add(batch, step, self.trainable)
+        norm = self._clip(loss, batch, rate)
+        callbacks.call("on_pre_optimizer_step")
+        self.optimizer.step()
+        callbacks.call("on_optimizer_step")
+        if is_first:
+            self._optimizer_tensors()  # what a checkpoint cannot hold is an error now
+        self.optimizer.zero_grad()
+        self.rates.step_done()
+        self._count(batch)
+        callbacks.update(self.state, self._epoch())
+        callbacks.call("on_step_end")
+        if callbacks.ask_to_stop or self._begins_epoch(self.state.step):
+            callbacks.call("on_epoch_end")
+        self._report(loss, norm, rate)
+
+    def _clip(self, loss: float, batch: NDArray[np.int64], rate: float) -> float:
+        """The norm of the gradient, which is scaled down where it is too large; it and the loss are finite."""
+        in_update = self.job.hooks.optimizer is None and not self.callbacks.read_gradients
+        norm = clip_gradient(self.optimizer, self.trainable, self.settings.max_grad_norm, in_update=in_update)
         require_finite(
             {"loss": loss, "gradient norm": norm},
-            step=step + 1,
+            step=self.state.step + 1,
             rows=batch,
             location=lambda sequence: self.job.location(int(self.job.train.rows[sequence])),
             model=self.job.model,
             learning_rate=rate,
         )
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self._count(batch)
-        self._report(loss, norm, rate)
+        return norm
 
-    def _gradient(self, batch: NDArray[np.int64], step: int) -> float:
-        """Adds the gradient of the step's sequences, and returns their mean loss over all processes."""
-        world, rank = self.processes.world, self.processes.rank
-        # Drawn for the whole batch at once, so that every process knows how many items there are.
-        drawn = draw(
-            self.job.task,
-            self.job.train.take(batch),
-            numpy_generator(self.settings.seed, "vary", step),
-            self.job.tokenizer,
-            self.settings.loss,
-        )
-        cut = cut_to_fit(
-            drawn.lengths,
-            self.settings.gradient_accumulation_steps * world,
-            self.settings.tokens_per_micro_batch,
-        )
-        parts = [self._part(drawn, positions) for positions in cut[rank::world]]
-        n_items = int(self.job.task.num_items(drawn).sum())
-        if self.job.task.compares_rows and len(cut) > 1:
-            loss = self._gradient_over_rows(drawn, parts, cut[rank::world], step, n_items)
-        else:
-            loss = accumulate_gradient(
-                self.processes.accelerator,
-                parts,
-                # A pass has the same dropout masks, whichever process it falls to.
-                lambda part, inputs: self._objective(inputs, step, rank + part * world),
-                n_items=n_items,
-            )
-        sum_gradients(self.processes, self.trainable)
-        return self._summed(loss)
+    def _epoch(self) -> float:
+        return self.job.plan.epochs_done(self.state.step)
 
-    def _gradient_over_rows(
-        self,
-        drawn: Encoded,
-        parts: Sequence[Part],
-        positions: Sequence[NDArray[np.int64]],
-        step: int,
-        n_items: int,
-    ) -> float:
-        """The gradient of a loss that compares all rows of the batch; this process's share of the loss."""
-        world, rank = self.processes.world, self.processes.rank
-        batch = to_device(dense_fields(drawn), self.job.model)
-        return accumulate_over_rows(
-            self.processes,
-            parts,
-            positions,
-            lambda part, inputs: self._objective.outputs(inputs, step, rank + part * world),
-            lambda outputs: self.job.task.loss(outputs, batch, self.settings.loss) / n_items,
-            n_rows=len(drawn),
-        )
-
-    def _part(self, drawn: Encoded, positions: NDArray[np.int64]) -> Part:
-        used = drawn.take(positions if len(positions) else np.arange(1))
-        batch = collate(used, pad_token_id=self.job.tokenizer.pad_token_id)
-        return Part(to_device(batch, self.job.model), weight=float(len(positions) > 0))
-
-    def _summed(self, value: float) -> float:
-        """The sum of a number over all processes."""
-        if self.processes.world == 1:
-            return value
-        import torch
-
-        total = torch.tensor([value], dtype=torch.float64, device=self.processes.accelerator.device)
-        self.processes.sum_([total])
-        return float(total)
+    def _begins_epoch(self, step: int) -> bool:
+        """Whether an epoch begins with a step, from 0; the last one ends with the last step."""
+        plan = self.job.plan
+        return not 0 < step < plan.total_steps or plan.epoch_of(step) != plan.epoch_of(step - 1)
 
     def _count(self, batch: NDArray[np.int64]) -> None:
         self.state.step += 1
@@ -279,25 +233,31 @@ class _Loop:
     def _report(self, loss: float, norm: float, rate: float) -> None:
         state, plan = self.state, self.job.plan
         here = state.seconds - self._start_seconds
+        is_logged = state.step % self.settings.logging_steps == 0 or state.step in (1, plan.total_steps)
+        is_logged = is_logged or self.callbacks.ask_to_log
         self.events.emit(
             Step(
                 state.step,
                 plan.total_steps,
-                epoch=plan.epochs_done(state.step),
+                epoch=self._epoch(),
                 loss=loss,
                 grad_norm=norm,
                 learning_rate=rate,
                 tokens_per_s=(state.tokens - self._start_tokens) / max(here, 1e-9),
                 seconds_left=(plan.total_steps - state.step) * state.seconds / state.step,
-                is_logged=state.step % self.settings.logging_steps == 0
-                or state.step in (1, plan.total_steps),
+                is_logged=is_logged,
             )
         )
+        if is_logged:
+            self.callbacks.log({"loss": loss, "grad_norm": norm, "learning_rate": rate})
 
     def _evaluate(self) -> None:
-        """Scores the validation rows and remembers the best step."""
-        scores = self.processes.share(self.job.evaluate())
+        """Scores the validation rows and remembers the best step; once for each step."""
         state = self.state
+        if self._evaluated_step == state.step:
+            return
+        self._evaluated_step = state.step
+        scores = self.processes.share(self.job.evaluate())
         name, greater_is_better = best_metric(self.job.task, self.job.label_schema)
         state.seconds = self._start_seconds + time.perf_counter() - self._started
         value = scores[name]
@@ -308,16 +268,30 @@ class _Loop:
             state.best_step, state.best_value = state.step, value
         state.history.append({"step": state.step, **scores})
         self.events.emit(Evaluation(state.step, scores, name, state.best_step == state.step))
+        self.rates.evaluated(value)
+        self.callbacks.evaluated(scores)
+        self.callbacks.found_best(state)
+        self._enter_training_mode()
 
-    def _save(self) -> None:
-        if not self.processes.is_first or self._saved_step == self.state.step:
+    def _save(self, *, again: bool = False) -> None:
+        if self._saved_step == self.state.step and not again:
             return
-        self._saved_step = self.state.step
+        self._saved_step, self._stop_is_saved = self.state.step, self.callbacks.ask_to_stop
         self.state.seconds = self._start_seconds + time.perf_counter() - self._started
-        self.checkpoints.save(
-            self.state, model_tensors(self.job.model), optimizer_tensors(self.job.model, self.optimizer)
-        )
-        self.events.emit(Saved(self.state.step))
+        if self.processes.is_first:
+            tensors = self._optimizer_tensors()
+            self.checkpoints.save(self.state, model_tensors(self.job.model), tensors)
+            self.events.emit(Saved(self.state.step))
+        if not again:
+            best = self.state.best_step
+            self.callbacks.saved(str(self.checkpoints.at(best).path) if best >= 0 else "")
+
+    def _optimizer_tensors(self) -> dict[str, torch.Tensor]:
+        """The optimizer's state; that of a program's own parts too, what is no tensor put into `state`."""
+        if not self.job.hooks.in_loop:
+            return optimizer_tensors(self.job.model, self.optimizer)
+        self.state.hooks, tensors = pack_hooks(self.optimizer, self.rates, self.callbacks)
+        return tensors
 
     def _stop_if_asked(self, signal_name: str) -> None:
         """Saves and ends the loop in every process if one of them must stop."""
@@ -341,8 +315,14 @@ class _Loop:
         self.state = checkpoint.state()
         self._saved_step = self.state.step
         load_model_tensors(self.job.model, checkpoint.model_tensors())
-        load_optimizer_tensors(self.job.model, self.optimizer, checkpoint.optimizer_tensors())
+        self._load_optimizer(checkpoint.optimizer_tensors())
         self.events.note(f"resuming from step {self.state.step} of {self.job.plan.total_steps}")
+
+    def _load_optimizer(self, tensors: dict[str, torch.Tensor]) -> None:
+        if self.state.hooks:
+            load_hooks(self.state.hooks, tensors, self.optimizer, self.rates, self.callbacks)
+        else:
+            load_optimizer_tensors(self.job.model, self.optimizer, tensors)
 
     def _load_best(self) -> None:
         name, greater_is_better = best_metric(self.job.task, self.job.label_schema)
@@ -355,5 +335,4 @@ class _Loop:
     def _report_notices(self) -> None:
         for notice in self.checkpoints.notices:
             self.events.warn(notice)
-        self.checkpoints.notices.clear()
         self.checkpoints.notices.clear()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from tunesmith.training.own_loss import OwnLoss
     from tunesmith.training.settings import Settings
     from tunesmith.types import Model
 
@@ -33,10 +34,14 @@ class Objective:
         model: model, perhaps wrapped for several processes.
         plain: the same model, not wrapped.
         settings: settings of the loop.
+        own_loss: a program's own loss, in place of the task's.
     """
 
-    def __init__(self, task: Task, model: Model, plain: Model, settings: Settings) -> None:
+    def __init__(
+        self, task: Task, model: Model, plain: Model, settings: Settings, own_loss: OwnLoss | None = None
+    ) -> None:
         self.task, self.model, self.plain, self.settings = task, model, plain, settings
+        self._own_loss = own_loss
 
     def __call__(self, batch: dict[str, torch.Tensor], step: int, part: int) -> torch.Tensor:
         """The loss, summed over the batch's items.
@@ -47,11 +52,11 @@ class Objective:
             part: number of the forward pass within the step, over all processes.
         """
         outputs = self._forward(batch, step, part, 0)
-        loss: torch.Tensor = self.task.loss(outputs, batch, self.settings.loss)
+        loss = self.loss(outputs, batch)
         if not self.settings.r_drop_alpha:
             return loss
         again = self._forward(batch, step, part, 1)
-        both = (loss + self.task.loss(again, batch, self.settings.loss)) / 2
+        both = (loss + self.loss(again, batch)) / 2
         regularised: torch.Tensor = both + self.settings.r_drop_alpha * self.task.divergence(
             outputs, again, batch
         )
@@ -60,6 +65,13 @@ class Objective:
     def outputs(self, batch: dict[str, torch.Tensor], step: int, part: int) -> torch.Tensor:
         """The outputs that the loss is computed from; the same each time, see `__call__` for the arguments."""
         return self._forward(batch, step, part, 0)
+
+    def loss(self, outputs: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The loss of outputs, summed over the batch's items."""
+        if self._own_loss is not None:
+            return self._own_loss(outputs, batch)
+        loss: torch.Tensor = self.task.loss(outputs, batch, self.settings.loss)
+        return loss
 
     def _forward(self, batch: dict[str, torch.Tensor], step: int, part: int, draw: int) -> torch.Tensor:
         """The output, with the dropout masks of this step and pass."""

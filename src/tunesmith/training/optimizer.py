@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from tunesmith.types import JsonObject
+
 _EPSILON = 1e-8
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -39,6 +41,26 @@ def make_optimizer(
     """
     import torch
 
+    groups = parameter_groups(
+        model, weight_decay, layer_lr_decay=layer_lr_decay, head=head, head_scale=head_scale
+    )
+    optimizer = torch.optim.AdamW(groups, lr=0.0, fused=True)
+    optimizer.register_step_post_hook(count_versions)
+    return optimizer
+
+
+def parameter_groups(
+    model: nn.Module,
+    weight_decay: float,
+    *,
+    layer_lr_decay: float = 1.0,
+    head: nn.Module | None = None,
+    head_scale: float = 1.0,
+) -> list[JsonObject]:
+    """The trainable parameters by what they have in common: depth, shape, and unit of their outputs.
+
+    Args: as those of `make_optimizer`.
+    """
     groups: dict[tuple[int, bool, float], list[nn.Parameter]] = {}
     depths = heads.depths(model) if layer_lr_decay != 1.0 else {}
     scaled = {id(parameter): head_scale for parameter in head.parameters()} if head is not None else {}
@@ -46,25 +68,19 @@ def make_optimizer(
         if parameter.requires_grad:
             kind = (depths.get(name, 0), parameter.ndim >= 2, scaled.get(id(parameter), 1.0))
             groups.setdefault(kind, []).append(parameter)
-    optimizer = torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                # Decay is relative to the learning rate, which the scale increases.
-                "weight_decay": weight_decay / scale if is_matrix else 0.0,
-                "eps": _EPSILON / scale,  # gradients of larger outputs are smaller
-                "lr_factor": layer_lr_decay**depth * scale,
-            }
-            for (depth, is_matrix, scale), parameters in sorted(groups.items(), key=lambda group: group[0])
-        ],
-        lr=0.0,
-        fused=True,
-    )
-    optimizer.register_step_post_hook(_count_versions)
-    return optimizer
+    return [
+        {
+            "params": parameters,
+            # Decay is relative to the learning rate, which the scale increases.
+            "weight_decay": weight_decay / scale if is_matrix else 0.0,
+            "eps": _EPSILON / scale,  # gradients of larger outputs are smaller
+            "lr_factor": layer_lr_decay**depth * scale,
+        }
+        for (depth, is_matrix, scale), parameters in sorted(groups.items(), key=lambda group: group[0])
+    ]
 
 
-def _count_versions(optimizer: torch.optim.Optimizer, *_: object) -> None:
+def count_versions(optimizer: torch.optim.Optimizer, *_: object) -> None:
     """Marks the parameters as changed: the fused update does not, so cached copies would seem current."""
     import torch
 
@@ -77,14 +93,27 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["lr_factor"]
 
 
-def clip_gradient(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], max_norm: float) -> float:
+def clip_gradient(
+    optimizer: torch.optim.Optimizer,
+    parameters: list[nn.Parameter],
+    max_norm: float,
+    *,
+    in_update: bool = True,
+) -> float:
     """The norm of the gradient over all parameters; the next step scales the gradient down to `max_norm`.
 
-    The fused update itself scales, since it reads every gradient anyway.
+    Args:
+        optimizer: which makes the next step.
+        parameters: parameters that learn.
+        max_norm: largest norm.
+        in_update: whether the fused update scales, since it reads every gradient anyway; else this does.
     """
     import torch
 
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if not in_update:
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+        return float(norm)
     excess = norm / max_norm
     inner: Any = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it
     inner.grad_scale = excess.float() if excess > 1 else None

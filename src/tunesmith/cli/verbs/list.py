@@ -31,8 +31,8 @@ def _complete_kinds(incomplete: str) -> list[str]:
 def verb(
     kind: Optional[str] = typer.Argument(
         None,
-        help="What to list: runs, tasks, methods, metrics, baselines, exporters, formats, packaged-models or "
-        "verbs. Everything but the runs, if it is left out.",
+        help="What to list: runs, tasks, methods, metrics, baselines, exporters, formats, trackers, "
+        "packaged-models or verbs. Everything but the runs, if it is left out.",
         autocompletion=_complete_kinds,
     ),
     folder: Optional[Path] = typer.Argument(
@@ -172,6 +172,7 @@ def _registries() -> dict[str, Registry[Any]]:
     from tunesmith.exporters import EXPORTERS
     from tunesmith.metrics import METRICS
     from tunesmith.tasks import TASKS
+    from tunesmith.trackers import TRACKERS
 
     return {
         "tasks": TASKS,
@@ -179,6 +180,7 @@ def _registries() -> dict[str, Registry[Any]]:
         "baselines": BASELINES,
         "exporters": EXPORTERS,
         "formats": FORMATS,
+        "trackers": TRACKERS,
         "verbs": VERBS,
     }
 
@@ -201,6 +203,7 @@ _COLUMNS: dict[str, tuple[tuple[str, ...], Callable[[Any], tuple[str, ...]]]] = 
     "baselines": (("label",), lambda baseline: (baseline.label,)),
     "exporters": (("writes",), lambda exporter: (exporter.summary,)),
     "formats": (("reads",), lambda entry: (entry.summary,)),
+    "trackers": (("writes",), lambda tracker: (tracker.summary,)),
     "verbs": (("does",), lambda verb: ((verb.__doc__ or "").strip().partition("\n")[0],)),
 }
 """The columns of each registry, and the cells of one entry."""
