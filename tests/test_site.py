@@ -62,16 +62,25 @@ def test_a_page_that_the_navigation_lacks_is_in_the_guide():
     [
         ("docs/evaluate.md", "[c](../benchmarks/coverage.md#a)", "[c](benchmarks/coverage.md#a)"),
         ("docs/tutorials/chat.md", "[c](../tasks.md#chat)", "[c](../tasks.md#chat)"),
-        ("README.md", "[t](docs/tutorials/chat.md) ![p](docs/images/report.png)", "[t](tutorials/chat.md) ![p](images/report.png)"),
+        (
+            "README.md",
+            "[t](docs/tutorials/chat.md) ![p](docs/images/report.png)",
+            "[t](tutorials/chat.md) ![p](images/report.png)",
+        ),
         ("docs/faq.md", "[start](../README.md)", "[start](index.md)"),
-        ("docs/faq.md", "[`code`](../src/tunesmith/errors.py), [web](https://x.org/a.md)", "`code`, [web](https://x.org/a.md)"),
+        (
+            "docs/faq.md",
+            "[`code`](../src/tunesmith/errors.py), [web](https://x.org/a.md)",
+            "`code`, [web](https://x.org/a.md)",
+        ),
         ("benchmarks/quality.md", "[d](../docs/data.md)", "[d](../data.md)"),
     ],
 )  # fmt: skip
 def test_links_of_the_site(source, text, expected):
     names = {
         "README.md": "index.md", "docs/evaluate.md": "evaluate.md", "docs/faq.md": "faq.md", "docs/data.md": "data.md",
-        "docs/tasks.md": "tasks.md", "docs/tutorials/chat.md": "tutorials/chat.md", "docs/images/report.png": "images/report.png",
+        "docs/tasks.md": "tasks.md", "docs/tutorials/chat.md": "tutorials/chat.md",
+        "docs/images/report.png": "images/report.png",
         "benchmarks/quality.md": "benchmarks/quality.md", "benchmarks/coverage.md": "benchmarks/coverage.md",
     }  # fmt: skip
     assert build_site.with_links_of_the_site(text, source, names) == expected
