@@ -100,7 +100,7 @@ def model_directory_without_model(tmp, model):
     (tmp / "no-model").mkdir()
     return (
         ["train", "--data", csv(tmp), "--model", tmp / "no-model"],
-        "must hold config.json",
+        "must have a config.json",
         "save_pretrained",
     )
 

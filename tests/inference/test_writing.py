@@ -24,9 +24,9 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, name):
 
     def failing():
         yield LINES[0]
-        raise ValueError
+        raise ValueError("a fault")
 
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="a fault"):
         write_file(failing(), tmp_path / f"other.{name}", name)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
