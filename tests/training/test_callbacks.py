@@ -173,13 +173,6 @@ def test_early_stopping_of_transformers(tiny_recipe, monkeypatch):
     assert run.metrics["train"]["best_step"] == 4
 
 
-def test_printer_of_transformers(tiny_recipe, capsys):
-    trained(tiny_recipe, PrinterCallback, max_steps=2)
-    printed = capsys.readouterr().out
-    assert "'loss'" in printed
-    assert "'eval_accuracy'" in printed
-
-
 def test_flags_are_honoured(tiny_recipe):
     class Ask(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
@@ -307,22 +300,6 @@ def test_a_text_cannot_be_logged(tiny_recipe):
         trained(tiny_recipe, Logs())
 
 
-def test_what_is_never_called_is_reported(tiny_recipe):
-    class Odd(TrainerCallback):
-        def on_prediction_step(self, args, state, control, **kwargs):
-            raise AssertionError
-
-        def on_step_edn(self, args, state, control, **kwargs):
-            raise AssertionError
-
-    recorder = Recorder()
-    trained(tiny_recipe, Odd(), listeners=[recorder], max_steps=1)
-    assert [w for w in recorder.warnings if "Odd" in w] == [
-        "`Odd.on_prediction_step` is never called: evaluations are not cut into steps for it",
-        "`Odd.on_step_edn` is never called: no event has this name. Did you mean `on_step_end`?",
-    ]
-
-
 def test_who_needs_a_trainer_is_told(tiny_recipe):
     class Asks(TrainerCallback):
         def on_step_end(self, args, state, control, trainer, **kwargs):
@@ -354,16 +331,34 @@ def test_what_is_no_callback_is_refused_before_anything(tiny_recipe, wrong):
     assert not Run(tiny_recipe.output_dir).manifest_file.exists()
 
 
-def test_a_method_may_take_only_what_it_needs(tiny_recipe):
-    seen = []
+class Odd(TrainerCallback):
+    def on_prediction_step(self, args, state, control, **kwargs):
+        raise AssertionError
 
-    class Narrow:
-        def on_step_end(self, args, state, control, model=None):
-            seen.append(model)
+    def on_step_edn(self, args, state, control, **kwargs):
+        raise AssertionError
 
-    trained(tiny_recipe, Narrow, max_steps=2)
-    assert len(seen) == 2
-    assert seen[0] is not None
+
+class Narrow:
+    def __init__(self):
+        self.models = []
+
+    def on_step_end(self, args, state, control, model=None):
+        self.models.append(model)
+
+
+def test_methods_that_are_never_called_and_methods_that_take_little(tiny_recipe, capsys):
+    """Beside a printer of transformers, given as a class."""
+    recorder, narrow = Recorder(), Narrow()
+    trained(tiny_recipe, Odd(), narrow, PrinterCallback, listeners=[recorder], max_steps=2)
+    assert [w for w in recorder.warnings if "Odd" in w] == [
+        "`Odd.on_prediction_step` is never called: evaluations are not cut into steps for it",
+        "`Odd.on_step_edn` is never called: no event has this name. Did you mean `on_step_end`?",
+    ]
+    assert [model is not None for model in narrow.models] == [True, True]
+    printed = capsys.readouterr().out
+    assert "'loss'" in printed
+    assert "'eval_accuracy'" in printed
 
 
 class Counts(TrainerCallback, ExportableState):

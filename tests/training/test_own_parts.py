@@ -316,10 +316,6 @@ def test_any_of_them_resumes_bit_for_bit(tiny_recipe, hooks):
     assert len(set(steps(straight))) > 1
 
 
-def test_batches_are_changed(tiny_recipe):
-    assert not same(trained(tiny_recipe), trained(tiny_recipe, "-changed", collate=dropping))
-
-
 def test_the_batch_is_what_the_loss_is_given(tiny_recipe):
     seen = []
 
