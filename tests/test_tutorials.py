@@ -3,6 +3,7 @@
 Where a recipe names a model of the Hub, a tiny model with random weights is in its place.
 """
 
+import functools
 import re
 import shlex
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import tunesmith
 from tunesmith.testing.tiny import write_tiny_model
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +64,8 @@ def shortened(arguments, tiny_models):
         return arguments
     name = Path(arguments[1]).stem
     tiny = [f"model={tiny_models[HUB_MODELS[name]]}"] if name in HUB_MODELS else []
-    return [*arguments, *SHORT, *tiny, *(SHORT_WRITING if name in {*HUB_MODELS, "preference"} else [])]
+    writes = name in {*HUB_MODELS, "preference"}
+    return [*arguments, *SHORT, *tiny, *(SHORT_WRITING if writes else [])]
 
 
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
@@ -83,3 +86,14 @@ def test_a_tutorial_runs(page, folder, tunesmith, tiny_models, capsys):
 
 def test_there_is_a_tutorial_for_every_use():
     assert {page.stem for page in TUTORIALS} >= {"sentiment", "entities", "documents", "translation", "chat"}
+
+
+def test_the_python_of_the_readme_runs(folder, monkeypatch, capsys):
+    """With few steps: README's call is the same, but for the steps."""
+    train = tunesmith.train
+    monkeypatch.setattr(tunesmith, "train", functools.partial(train, overrides=SHORT))
+    shutil.copy(folder / "examples" / "reviews.csv", folder)
+    [(_, text)] = [block for block in blocks(ROOT / "README.md") if block[0] == "python"]
+    exec(compile(text, "README.md", "exec"), {})
+    assert "accuracy" in capsys.readouterr().out
+    assert (folder / "runs" / "reviews" / "report.html").is_file()
