@@ -19,12 +19,7 @@ TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 ROWS = 60
 HUB_MODELS = {"chat": "llama", "summarization": "bart", "translation": "bart"}
 SHORT = ["train.max_steps=3", "evaluate.bootstrap_samples=100"]
-SHORT_WRITING = [
-    "data.max_length=128",
-    "generate.max_new_tokens=8",
-    "evaluate.samples=2",
-    "evaluate.baselines=false",
-]
+SHORT_WRITING = ["data.max_length=128", "generate.max_new_tokens=8", "evaluate.baselines=false"]
 
 
 @pytest.fixture(scope="module")
