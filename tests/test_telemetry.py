@@ -160,8 +160,8 @@ def test_every_door_switches_it_off_whatever_the_environment_says(door, earlier,
     assert done.stdout.split() == ["1", "1", "True"]
 
 
-# The Python interface, in a program that imports our libraries for itself first; with trackers, and with a token of
-# the Hub, of which trackio would ask the owner.
+# The Python interface, in a program that imports our libraries for itself first; with trackers, and a token of
+# the Hub, whose owner trackio would ask for.
 TRACKERS = [name for name in ("tensorboard", "mlflow", "trackio") if importlib.util.find_spec(name)]
 INTERFACE = """
 import json, os, sys

@@ -125,12 +125,11 @@ class _Loop:
             self.rates.set(self.state.step)
             self.callbacks.begin(self.state, self.rates, self._epoch(), self.job.plan.total_steps)
             self._enter_training_mode()
-            is_first = True
+            self._first_step = self.state.step
             while not self._is_done():
-                self._step(is_first)
+                self._step()
                 self._evaluate_and_save()
                 self._stop_if_asked(signals.signal_name)
-                is_first = False
         if self.processes.is_first:
             self._load_best()
         self.callbacks.call("on_train_end")
@@ -177,8 +176,9 @@ class _Loop:
         left = self.job.plan.total_steps - self.state.step
         return not left or (self.state.step % every == 0 and left > every // 4)
 
-    def _step(self, is_first: bool) -> None:
+    def _step(self) -> None:
         step, callbacks = self.state.step, self.callbacks
+        is_first = step == self._first_step
         batch = self.job.plan.batch(step)
         rate = self.rates.set(step)
         if is_first or self._begins_epoch(step):
