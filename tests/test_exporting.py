@@ -30,9 +30,10 @@ def forgetful(source, folder):
 
 
 @pytest.fixture
-def _forgetful_format(monkeypatch):
+def _forgetful_format():
     made = Exporter(summary="forgets a label", write=forgetful, runtime="transformers")
-    monkeypatch.setitem(EXPORTERS._registered, "forgetful", made)
+    with EXPORTERS.replaced("forgetful", made):
+        yield
 
 
 @pytest.mark.usefixtures("_forgetful_format")
@@ -82,10 +83,10 @@ def test_what_is_unknown_or_not_there(run, tmp_path):
         tunesmith.export(tmp_path / "nothing", "onnx")
 
 
-def test_a_missing_package_is_named_before_any_work(run, tmp_path, monkeypatch):
+def test_a_missing_package_is_named_before_any_work(run, tmp_path):
     needs = Exporter("s", lambda s, f: {}, "x", modules=("no_such_module",), extra="onnx")
-    monkeypatch.setitem(EXPORTERS._registered, "needy", needs)
-    with pytest.raises(UserError, match=r"`no_such_module`(?s:.*)pip install 'tunesmith\[onnx\]'"):
+    missing = pytest.raises(UserError, match=r"`no_such_module`(?s:.*)pip install 'tunesmith\[onnx\]'")
+    with EXPORTERS.replaced("needy", needs), missing:
         tunesmith.export(run.path, "needy", output_dir=tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 

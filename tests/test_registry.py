@@ -22,8 +22,13 @@ def test_failed_look_up_teaches():
         TASKS.get("text-clasification")
 
 
-def test_registered_entry_is_found_beside_the_files():
+def test_an_entry_is_replaced_for_a_while():
     registry: Registry[int] = Registry("tunesmith.tasks", "task")
-    registry.register("a-thirteenth", 13)
-    assert registry.get("a-thirteenth") == 13
-    assert registry.names() == sorted([*TASKS.names(), "a-thirteenth"])
+    with registry.replaced("chat", 2), registry.replaced("a-new-one", 3):
+        assert (registry.get("chat"), registry.get("a-new-one"), registry.origin("chat")) == (2, 3, "")
+        assert registry.names() == sorted([*TASKS.names(), "a-new-one"])
+        with registry.replaced("chat", 4):
+            assert registry.get("chat") == 4
+        assert registry.get("chat") == 2
+    assert registry.get("chat") is TASKS.get("chat")
+    assert "a-new-one" not in registry.names()

@@ -2,7 +2,7 @@
 
 Listing does not import; `get` imports the one file asked for and returns its one public object.
 So a new task is one new file, and `--help` stays fast however many there are. Installed packages add entries by
-entry points (docs/extend.md), and tests with `register`.
+entry points (docs/extend.md), and tests with `replaced`.
 
 A name that two packages claim, or a package and tunesmith itself, is an error when it is asked for. So is an entry
 that cannot be loaded. Neither disturbs the other entries.
@@ -10,9 +10,10 @@ that cannot be loaded. Neither disturbs the other entries.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import UnionType
 from typing import Generic, TypeVar, cast
@@ -96,9 +97,15 @@ class Registry(Generic[Entry]):
             return ""
         return " and ".join(_OURS if claim is None else claim.origin for claim in claims)
 
-    def register(self, name: str, entry: Entry) -> None:
-        """Adds an entry that has no file in the folder; it wins over a file of the same name."""
-        self._registered[name] = entry
+    @contextlib.contextmanager
+    def replaced(self, name: str, entry: Entry) -> Iterator[None]:
+        """A context in which a name has this entry, whatever else has the name; for tests."""
+        before = self._registered
+        self._registered = {**before, name: entry}
+        try:
+            yield
+        finally:
+            self._registered = before
 
     def _claims(self, name: str) -> list[PlugIn | None]:
         """Who has an entry of that name; None is tunesmith itself."""

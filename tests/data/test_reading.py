@@ -114,9 +114,6 @@ def test_a_format_of_ones_own_is_registered(tmp_path):
         with file.open_text() as handle:
             yield from (Row(number, {"text": line.strip()}) for number, line in enumerate(handle, start=1))
 
-    FORMATS.register("lines", FileFormat("a text a line", (".lines",), read))
-    try:
-        (tmp_path / "a.lines.gz").write_bytes(gzip.compress(b"one\ntwo\n"))
+    (tmp_path / "a.lines.gz").write_bytes(gzip.compress(b"one\ntwo\n"))
+    with FORMATS.replaced("lines", FileFormat("a text a line", (".lines",), read)):
         assert values(tmp_path / "a.lines.gz") == [{"text": "one"}, {"text": "two"}]
-    finally:
-        FORMATS._registered.clear()

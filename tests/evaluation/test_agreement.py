@@ -89,8 +89,8 @@ def test_numbers_agree_when_they_are_near(scores):
     assert found.largest_difference == pytest.approx(0.06 * spread, rel=1e-3)
 
 
-def test_where_less_is_better_more_is_a_drop(classified, monkeypatch):
+def test_where_less_is_better_more_is_a_drop(classified):
     worse = np.roll(classified.evaluated.outputs, 1, axis=1)
-    monkeypatch.setitem(METRICS._registered, "accuracy", Metric("accuracy", "minimize", SHARE, "accuracy"))
-    found = compare(classified, other(classified, worse), HOW, seed=0)
+    with METRICS.replaced("accuracy", Metric("accuracy", "minimize", SHARE, "accuracy")):
+        found = compare(classified, other(classified, worse), HOW, seed=0)
     assert found.drop.value == -1.0

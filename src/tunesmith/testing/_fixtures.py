@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
@@ -98,11 +99,9 @@ class TaskFixtures:
                 tree.setdefault(section, {}).update(values)
             return Recipe.model_validate(tree)
 
-        with pytest.MonkeyPatch.context() as patch:
+        own = nullcontext() if cls.task is None else TASKS.replaced(cls.name, cls.task)
+        with pytest.MonkeyPatch.context() as patch, own:
             patch.setenv("TUNESMITH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-            if cls.task is not None:
-                # As `register` does it, but only while these tests last.
-                patch.setitem(TASKS._registered, cls.name, cls.task)
             yield make
 
     @pytest.fixture(scope="class")
