@@ -16,8 +16,8 @@ from tunesmith.testing.families import write_family
     [
         ("bert", "text-generation", "reads the tokens that it must predict"),
         ("bros", "token-classification", "bbox"),
-        ("canine", "text-classification", "no table of tokens"),
-        ("rwkv", "text-generation", "changes its weights while it reads"),
+        ("canine", "text-classification", "no token embeddings"),
+        ("rwkv", "text-generation", "changes its weights when it reads"),
         ("reformer", "text-classification", "If training"),
     ],
 )
