@@ -1,9 +1,17 @@
 import re
+import sys
+from types import ModuleType
+
+import pytest
 
 from tunesmith.events import Evaluation, Note, Progress, Stage, Step, Warning
-from tunesmith.progress import Bar, Lines, describe, short_time
+from tunesmith.progress import Bar, Lines, describe, is_notebook, short_time
 
 FACTS = Step(5, 10, 0.5, 0.321, 1.0, 1e-4, 2345.6, 65.0)
+
+
+class Kernel:
+    kernel = object()
 
 
 def test_a_step_in_words():
@@ -39,3 +47,12 @@ def test_the_bar_takes_everything_a_listener_takes(capsys):
     assert "Training [bold]" in err
     assert "note [red]x[/]" in err
     assert "warning" in err
+
+
+@pytest.mark.parametrize(("shell", "expected"), [(None, False), (object(), False), (Kernel(), True)])
+def test_a_notebook_is_recognised_by_its_kernel(shell, expected, monkeypatch):
+    """A terminal of IPython has a shell too, and no kernel."""
+    ipython = ModuleType("IPython")
+    ipython.get_ipython = lambda: shell
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    assert is_notebook() is expected

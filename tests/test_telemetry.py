@@ -9,8 +9,10 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -201,3 +203,16 @@ def test_mlflow_that_was_imported_before_falls_silent(tmp_path):
     )
     environment = {k: v for k, v in os.environ.items() if not re.search(_FORBIDDING, k)}
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, cwd=tmp_path)
+
+
+def test_a_library_that_was_imported_too_early_is_named(monkeypatch):
+    """Once, and only where the environment did not silence it."""
+    from tunesmith._telemetry import switch_off_telemetry
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    with pytest.warns(RuntimeWarning, match="onnxruntime is imported already"):
+        switch_off_telemetry()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        switch_off_telemetry()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_DRAWINGS = 0.2
+_LATEST = "max-height: 16em; overflow: auto; display: flex; flex-direction: column-reverse; font-size: 90%"
+"""A box that is scrolled to its end."""
 
 
 @contextmanager
@@ -150,8 +152,8 @@ class NotebookBar:
     def _draw(self) -> None:
         self._drawn = time.monotonic()
         said = "\n".join(self._lines)
-        style = "max-height: 16em; overflow: auto; line-height: 1.3; font-size: 90%; margin: 0"
-        self._output.update(self._html(f'<pre style="{style}">{said}</pre>{self._moved}'))
+        page = f'<div style="{_LATEST}"><pre style="line-height: 1.3; margin: 0">{said}</pre></div>'
+        self._output.update(self._html(page + self._moved))
 
 
 _MARKS = {events.Stage: "── ", events.Warning: " ! "}
