@@ -439,7 +439,7 @@ def test_going_on_keeps_the_record_of_the_beginning_and_tells_of_changes(tiny_re
     from tunesmith import environment, pipeline
     from tunesmith.training.loop import _Loop
 
-    def interrupt(loop, is_first):
+    def interrupt(loop):
         raise InterruptedRunError("stopped")
 
     with monkeypatch.context() as patch:

@@ -83,7 +83,7 @@ def test_training_rows_among_the_test_rows_are_reported_by_the_run_itself(tiny_r
 def interrupt(monkeypatch):
     from tunesmith.training.loop import _Loop
 
-    def stop(loop, is_first):
+    def stop(loop):
         raise InterruptedRunError("stopped")
 
     monkeypatch.setattr(_Loop, "_step", stop)

@@ -164,7 +164,7 @@ def own_model(tiny_model, tmp_path) -> Path:
 def interrupted(recipe, monkeypatch):
     from tunesmith.training.loop import _Loop
 
-    def interrupt(loop, is_first):
+    def interrupt(loop):
         raise InterruptedRunError("stopped")
 
     with monkeypatch.context() as patch:
