@@ -81,8 +81,8 @@ def child(model: str, data: str, run: str, *options: str) -> dict:
 
     causal = model != DEFAULT
     overrides = [
-        "train.max_steps=4", "evaluate.baselines=false", "evaluate.samples=0", "train.learning_rate=1e-4",
-        *options, "data.max_length=512" if causal else "train.head_start=false",
+        "train.max_steps=4", "evaluate.baselines=false", "train.learning_rate=1e-4", *options,
+        *(["data.max_length=512", "evaluate.samples=0"] if causal else ["train.head_start=false"]),
     ]  # fmt: skip
     task = "text-generation" if causal else "text-classification"
     recipe = build_recipe(

@@ -266,7 +266,7 @@ def test_other_tasks(tmp_path, task):
             "freeze_layers": 2, "num_train_epochs": 2, "learning_rate": 1e-4, "bf16": False, "logging_steps": 1,
             "per_device_train_batch_size": 8,
         },
-        "evaluate": {"bootstrap_samples": 100, "samples": 2},
+        "evaluate": {"bootstrap_samples": 100},
     })  # fmt: skip
     kept = train(recipe, tmp_path / "kept", cache_frozen_layers=True)
     plain = train(recipe, tmp_path / "plain", cache_frozen_layers=False)

@@ -111,3 +111,4 @@ def test_all_keys_without_effect_are_named_at_once():
     assert "2 values have no effect" in message
     assert "train.num_train_epochs has no effect on a probe" in message
     assert "train.learning_rate has no effect on a probe" in message
+    assert "`train.num_train_epochs=auto train.learning_rate=auto` resets" in message

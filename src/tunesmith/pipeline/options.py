@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunesmith.effects import OPTIONAL, without_effect
 from tunesmith.errors import RecipeError
-from tunesmith.recipe import Recipe
+from tunesmith.recipe import Recipe, yaml_value
 from tunesmith.tasks import Task
 
 
@@ -51,12 +51,18 @@ def _refuse_handling_of_long_texts(task: Task, recipe: Recipe) -> None:
 def is_set(recipe: Recipe, key: str) -> bool:
     """Whether a key has another value than its default."""
     section, _, name = key.partition(".")
-    part = getattr(recipe, section)
-    return bool(getattr(part, name) != type(part).model_fields[name].get_default())
+    return bool(getattr(getattr(recipe, section), name) != _default(key))
+
+
+def _default(key: str) -> object:
+    section, _, name = key.partition(".")
+    part = getattr(Recipe.model_validate({"data": {"train": ["-"]}}), section)
+    return type(part).model_fields[name].get_default()
 
 
 def _remedy(task: Task, keys: list[str]) -> str:
-    leave = "Leave it out." if len(keys) == 1 else "Leave them out."
+    reset = " ".join(f"{key}={yaml_value(_default(key))}" for key in keys)
+    leave = f"Leave {'it' if len(keys) == 1 else 'them'} out; `{reset}` resets what a recipe file sets."
     if any(key.removeprefix("train.") in OPTIONAL for key in keys) and task.supported_options:
         return f"{leave} This task supports: {', '.join(task.supported_options)}."
     return leave
