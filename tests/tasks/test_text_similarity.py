@@ -174,9 +174,9 @@ def test_the_gradient_does_not_depend_on_the_memory(recipe_of, rows, monkeypatch
     """
     gradients = []
 
-    def remember(optimizer, parameters, most):
+    def remember(optimizer, parameters, most, **how):
         gradients.append(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]))
-        return clip_gradient(optimizer, parameters, most)
+        return clip_gradient(optimizer, parameters, most, **how)
 
     monkeypatch.setattr("tunesmith.training.loop.clip_gradient", remember)
     losses = []
@@ -424,6 +424,7 @@ def test_the_report_shows_pairs_on_two_lines(trained):
     page = trained["scores"].report_file.read_text(encoding="utf-8")
     line = max(lines_of(trained["scores"]), key=lambda line: line["prediction"]["rank_gap"])
     assert f"{line['text']}\n{line['text_pair']}" in page
+    assert "their order counts" in page
     card = (trained["scores"].model / "README.md").read_text(encoding="utf-8")
     assert "pipeline_tag: sentence-similarity" in card
     assert "from sentence_transformers import SentenceTransformer" in card

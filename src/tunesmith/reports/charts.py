@@ -96,17 +96,20 @@ def _metric_chart(found: Sequence[tuple[int, float]], metric: Metric, best_step:
     return Chart(f"Validation {metric.label}{direction}{saved}", svg)
 
 
-def scatter(true: Sequence[float], predicted: Sequence[float]) -> Chart:
-    """Predicted against true numbers, with the line on which both are equal."""
+def scatter(true: Sequence[float], predicted: Sequence[float], *, same_scale: bool = True) -> Chart:
+    """Predicted against true numbers; on one scale, with the line on which both are equal."""
     figure, axes = _axes((4.6, 4.2))
-    ends = [min(*true, *predicted), max(*true, *predicted)]
-    axes.plot(ends, ends, color=GRID, linewidth=2)
+    if same_scale:
+        ends = [min(*true, *predicted), max(*true, *predicted)]
+        axes.plot(ends, ends, color=GRID, linewidth=2)
     axes.scatter(true, predicted, s=9, color=BLUE, alpha=0.35, linewidths=0)
     axes.set_xlabel("true")
     axes.set_ylabel("predicted")
     _style(axes)
     svg = _svg(figure, f"Predicted numbers against true ones, {len(true)} rows.")
-    return Chart("A point a row; on the line both are equal", svg)
+    return Chart(
+        f"A point a row; {'on the line both are equal' if same_scale else 'their order counts'}", svg
+    )
 
 
 def smoothed(values: Sequence[float], keep: float = 0.85) -> list[float]:

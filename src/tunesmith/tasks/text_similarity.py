@@ -253,7 +253,13 @@ class TextSimilarity(SentenceTask):
             return {}
         scores, cosines = evaluated.encoded.dense["labels"], _cosines(evaluated)
         rows = np.linspace(0, len(scores) - 1, min(len(scores), _MOST_POINTS)).astype(np.int64)
-        return {"scatter": {"true": scores[rows].tolist(), "predicted": cosines[rows].tolist()}}
+        return {
+            "scatter": {
+                "true": scores[rows].tolist(),
+                "predicted": cosines[rows].tolist(),
+                "same_scale": False,
+            }
+        }
 
     def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task."""
