@@ -314,10 +314,10 @@ def recipe_of(spec: Spec) -> dict[str, Any]:
 @contextlib.contextmanager
 def sized_steps(stretch: Stretch) -> Any:
     """While this lasts, the loop's batches are counted where it makes them; yields their sizes, in order."""
-    from tunesmith.training import loop
+    from tunesmith.training import step_gradient
 
     sizes: deque[Sizes] = deque()
-    collate = loop.collate
+    collate = step_gradient.collate
 
     def counting(encoded: Any, **how: Any) -> Any:
         stretch.begin_step()
@@ -326,11 +326,11 @@ def sized_steps(stretch: Stretch) -> Any:
         sizes.append(Sizes(len(encoded), real, batch["input_ids"].numel()))
         return batch
 
-    loop.collate = counting
+    step_gradient.collate = counting
     try:
         yield sizes
     finally:
-        loop.collate = collate
+        step_gradient.collate = collate
 
 
 def _taken(sizes: deque[Sizes]) -> Sizes:
