@@ -78,8 +78,8 @@ def test_a_page_that_the_navigation_lacks_is_in_the_guide():
 )  # fmt: skip
 def test_links_of_the_site(source, text, expected):
     names = {
-        "README.md": "index.md", "docs/evaluate.md": "evaluate.md", "docs/faq.md": "faq.md", "docs/data.md": "data.md",
-        "docs/tasks.md": "tasks.md", "docs/tutorials/chat.md": "tutorials/chat.md",
+        "README.md": "index.md", "docs/evaluate.md": "evaluate.md", "docs/faq.md": "faq.md",
+        "docs/data.md": "data.md", "docs/tasks.md": "tasks.md", "docs/tutorials/chat.md": "tutorials/chat.md",
         "docs/images/report.png": "images/report.png",
         "benchmarks/quality.md": "benchmarks/quality.md", "benchmarks/coverage.md": "benchmarks/coverage.md",
     }  # fmt: skip
