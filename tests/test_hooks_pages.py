@@ -70,9 +70,9 @@ def test_the_example_of_a_tracker_tracks(tiny_recipe, monkeypatch):
 
     names = {}
     exec(compile(blocks(TRACKERS_PAGE)[0], "docs/trackers.md", "exec"), names)
-    monkeypatch.setitem(TRACKERS._registered, "lines", names["tracker"])
     train = {"max_steps": 2, "num_train_epochs": "auto", "report_to": ["lines"]}
-    run = pipeline.train(tiny_recipe.replace(train=train))
+    with TRACKERS.replaced("lines", names["tracker"]):
+        run = pipeline.train(tiny_recipe.replace(train=train))
     written = (run.path / "trackers" / "lines" / "log.jsonl").read_text()
     assert "train/loss" in written
     assert "test/accuracy_low" in written

@@ -11,6 +11,7 @@ that cannot be loaded. Neither disturbs the other entries.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import pkgutil
 from collections.abc import Collection, Iterator
@@ -112,9 +113,8 @@ class Registry(Generic[Entry]):
         ours = [None] if name in self.built_in() else []
         return [*ours, *(plug_in for plug_in in plug_ins(self.group) if plug_in.name == name)]
 
-    def _files(self) -> list[str]:
-        folder = Path(__file__).parent.joinpath(*self._package.split(".")[1:])
-        return [module.name for module in pkgutil.iter_modules([str(folder)])]
+    def _files(self) -> tuple[str, ...]:
+        return _modules_in(Path(__file__).parent.joinpath(*self._package.split(".")[1:]))
 
     def _built_in_entry(self, name: str) -> Entry:
         module = importlib.import_module(f"{self._package}.{name.replace('-', '_')}")
@@ -139,3 +139,9 @@ class Registry(Generic[Entry]):
             remedy=f"Update the package, or remove it: `pip uninstall {plug_in.package}`.",
             location=plug_in.entry_point.value,
         )
+
+
+@functools.cache
+def _modules_in(folder: Path) -> tuple[str, ...]:
+    """Names of the modules in a folder, which does not change while the process lives."""
+    return tuple(module.name for module in pkgutil.iter_modules([str(folder)]))

@@ -165,10 +165,9 @@ class Failing:
 
 def test_a_tracker_that_fails_does_not_lose_the_training(tiny_model, tiny_files, tmp_path, monkeypatch):
     failing, recorder = Failing(), Recorder()
-    monkeypatch.setitem(TRACKERS._registered, "away", Tracker("fails", lambda run: Opened(failing)))
-    run = pipeline.train(
-        a_recipe(tiny_model, tiny_files, tmp_path / "run", ["away", "tensorboard"]), listeners=[recorder]
-    )
+    recipe = a_recipe(tiny_model, tiny_files, tmp_path / "run", ["away", "tensorboard"])
+    with TRACKERS.replaced("away", Tracker("fails", lambda run: Opened(failing))):
+        run = pipeline.train(recipe, listeners=[recorder])
     assert run.is_finished
     assert failing.steps == [1, 2]
     assert [w for w in recorder.warnings if "tracker" in w] == [
@@ -179,8 +178,9 @@ def test_a_tracker_that_fails_does_not_lose_the_training(tiny_model, tiny_files,
 
 def test_one_that_cannot_begin_does_not_either(tiny_model, tiny_files, tmp_path, monkeypatch):
     recorder = Recorder()
-    monkeypatch.setitem(TRACKERS._registered, "away", Tracker("fails", lambda run: 1 / 0))
-    run = pipeline.train(a_recipe(tiny_model, tiny_files, tmp_path / "run", ["away"]), listeners=[recorder])
+    recipe = a_recipe(tiny_model, tiny_files, tmp_path / "run", ["away"])
+    with TRACKERS.replaced("away", Tracker("fails", lambda run: 1 / 0)):
+        run = pipeline.train(recipe, listeners=[recorder])
     assert run.is_finished
     assert "the tracker away failed and gets nothing from here on: division by zero" in recorder.warnings
 
