@@ -8,6 +8,7 @@ import torch
 
 import tunesmith
 from tunesmith import pipeline
+from tunesmith.data.guessing import guess_task
 from tunesmith.errors import DataError, ModelError, RecipeError
 from tunesmith.models.resolve import resolve_model
 from tunesmith.models.sentence_folder import vectors_of_folder
@@ -24,6 +25,7 @@ from tunesmith.training.optimizer import clip_gradient
 TASK = TASKS.get("text-similarity")
 ROWS = tiny_task_rows("text-similarity", 72, seed=3)
 LABELLED = [{**row, "score": "similar" if row["score"] > 1 else "different"} for row in ROWS]
+NLI = ("entailment", "neutral", "contradiction")
 PAIRS = [{"anchor": row["text"], "positive": row["text_pair"]} for row in ROWS]
 TRIPLETS = [
     {**row, "negative": ROWS[-i]["text_pair"] if i % 3 else None} for i, row in enumerate(PAIRS, start=1)
@@ -90,6 +92,23 @@ def test_the_kind_of_the_rows_is_learned():
         TASK.learn_label_schema({**pairs, "score": [4.0, 4.0]})
     with pytest.raises(DataError, match="the same second text"):
         TASK.learn_label_schema({"text": ["a", "b"], "text_pair": ["c", "c"]})
+
+
+@pytest.mark.parametrize(
+    ("rows", "task"),
+    [
+        ([{"sentence1": f"a {i}", "sentence2": f"the {i}", "score": i / 7} for i in range(40)], "text-similarity"),
+        ([{"anchor": f"a {i}", "positive": f"the {i}", "negative": f"no {i}"} for i in range(40)],
+         "text-similarity"),
+        ([{"premise": f"a {i}", "hypothesis": f"the {i}", "label": NLI[i % 3]} for i in range(40)],
+         "text-classification"),
+        ([{"text": f"a {i}", "score": i / 7} for i in range(40)], "text-regression"),
+    ],
+    ids=["scores", "triplets", "inference", "single texts"],
+)  # fmt: skip
+def test_the_task_is_guessed_from_the_columns(tmp_path, rows, task):
+    file = write_rows(tmp_path / "rows.jsonl", rows)
+    assert guess_task([str(file)]).task == task
 
 
 @pytest.mark.parametrize(

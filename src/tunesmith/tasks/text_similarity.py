@@ -35,7 +35,7 @@ from tunesmith.tasks import _texts as texts
 from tunesmith.tasks import _vectors as vectors
 from tunesmith.tasks._capabilities import Cell
 from tunesmith.tasks._sentences import SentenceTask
-from tunesmith.tasks._similarity_values import LABELS, PAIRS, SCORES, grade_of, scaled, schema_of
+from tunesmith.tasks._similarity_values import GRADES, LABELS, PAIRS, SCORES, grade_of, scaled, schema_of
 from tunesmith.tasks._values import are_quantities, is_missing, text_of
 
 if TYPE_CHECKING:
@@ -143,7 +143,8 @@ class TextSimilarity(SentenceTask):
         """See Task: pairs with quantities or third texts; labelled pairs and pairs alone are other tasks', too."""
         if "score" not in columns:
             return "negative" in columns
-        return are_quantities([score for score in columns["score"] if score is not None])
+        scores = [score for score in columns["score"] if score is not None]
+        return len(set(scores)) > len(set(GRADES.values())) and are_quantities(scores)
 
     def learn_label_schema(self, train: Values) -> LabelSchema:
         """See Task: the kind of rows, and the range of the scores."""
