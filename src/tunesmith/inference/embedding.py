@@ -10,7 +10,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,80 +19,25 @@ from tunesmith.data.columns import View, choose_view
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.reading import Row, read_rows, read_sample
 from tunesmith.data.vector_files import refuse_output, write_vectors
-from tunesmith.errors import DataError, ModelError
+from tunesmith.errors import DataError
+from tunesmith.inference.embedder import Embedder, Reader
 from tunesmith.inference.exported import is_export
-from tunesmith.inference.forward import forward
-from tunesmith.inference.predictor import CHUNK_ROWS, Predictor
-from tunesmith.models import heads
+from tunesmith.inference.predictor import Predictor
+from tunesmith.inference.rows import CHUNK_ROWS
 from tunesmith.models.loading import load_trained, refuse_other_kinds
 from tunesmith.models.positions import position_limit
 from tunesmith.models.resolve import resolve_model
 from tunesmith.models.sentence_folder import longest_text
 from tunesmith.tasks import RowError, Values
 from tunesmith.tasks._sentences import SINGLE_TEXTS
-from tunesmith.tasks._vectors import VECTORS_KEY, unit_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tunesmith.encoded import Encoded
     from tunesmith.types import JsonObject
 
 _SAMPLE_ROWS = 500
 _NO_VIEW = View({}, dict)
-
-
-class Embedder:
-    """Turns texts into vectors.
-
-    Args:
-        predictor: of a run, or from `open_embedder`.
-        normalize: scale every vector to length 1, also where the model does not.
-
-    Raises:
-        ModelError: the model has no vector for a text.
-    """
-
-    def __init__(self, predictor: Predictor, *, normalize: bool = False) -> None:
-        _refuse_without_vectors(predictor)
-        has_sentence_vectors = predictor.task.vectors is not None
-        self.predictor = predictor.reading(SINGLE_TEXTS) if has_sentence_vectors else predictor
-        spec = getattr(predictor.model.config, VECTORS_KEY, {}) if has_sentence_vectors else {}
-        self.normalize = normalize or bool(spec.get("normalize"))
-        self.truncated = 0
-
-    def __call__(self, data: Any) -> NDArray[np.float32]:
-        """The vector [d] of a text or a row, or vectors [n, d] of several; see `Predictor.__call__` for the data.
-
-        Raises:
-            RowError: a text or a row cannot be used.
-        """
-        rows, parts = self.predictor.rows(data), []
-        while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
-            parts.append(self.rows(chunk))
-        vectors = np.concatenate(parts) if parts else np.zeros((0, self._size()), dtype=np.float32)
-        return np.asarray(vectors[0]) if self.predictor.is_one(data) else vectors
-
-    def rows(self, rows: list[JsonObject]) -> NDArray[np.float32]:
-        """Vectors [rows, d] of rows that the task has read; `truncated` counts the texts that were cut."""
-        encoded, is_cut = self.predictor.encode_rows(rows)
-        self.truncated += int(is_cut.sum())
-        vectors = self._compute(encoded)
-        return np.asarray(unit_vectors(vectors) if self.normalize else vectors, dtype=np.float32)
-
-    def _compute(self, encoded: Encoded) -> NDArray[np.float32]:
-        task, model = self.predictor.task, self.predictor.model
-        how: dict[str, Any] = {
-            "pad_token_id": self.predictor.tokenizer.pad_token_id,
-            "bf16": self.predictor.bf16,
-        }
-        if task.vectors is not None:
-            return np.asarray(forward(task, model, encoded, **how))[:, 0]
-        with passing_features_through(heads.find_head(model, model.config.num_labels)):
-            return np.asarray(forward(task, model, encoded, **how))
-
-    def _size(self) -> int:
-        return int(self.predictor.model.config.hidden_size)
 
 
 def open_embedder(name: str | os.PathLike[str], *, normalize: bool = False) -> Embedder:
@@ -157,7 +102,7 @@ def embed_files(
 
 
 def _opened(
-    predictor: Predictor, sources: Sequence[str], columns: Mapping[str, str | list[str]]
+    predictor: Reader, sources: Sequence[str], columns: Mapping[str, str | list[str]]
 ) -> tuple[Iterator[tuple[str, Row]], View]:
     """Every row, and how a row is read."""
     source = itertools.chain.from_iterable(read_rows(name) for name in sources)
@@ -172,7 +117,7 @@ def _opened(
     return itertools.chain(head, source), view
 
 
-def _read(predictor: Predictor, view: View, file: str, row: Row) -> JsonObject:
+def _read(predictor: Reader, view: View, file: str, row: Row) -> JsonObject:
     try:
         if row.problem:
             raise RowError(row.problem)
@@ -189,35 +134,3 @@ def _again(sources: Sequence[str]) -> Iterator[list[Values]]:
     rows = itertools.chain.from_iterable(read_rows(name) for name in sources)
     while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
         yield [row.values for _, row in chunk]
-
-
-def _refuse_without_vectors(predictor: Predictor) -> None:
-    task, model = predictor.task, predictor.model
-    if task.vectors is not None:
-        return
-    if task.probe is None or task.outputs_per_token:
-        raise ModelError(
-            f"a run for {task.name} has no vector for a text.",
-            remedy="Give the folder `model` of the run instead: the mean over the tokens of its body is taken.",
-        )
-    if not hasattr(model, "modules"):
-        raise ModelError(
-            "this export gives answers alone, and no features.",
-            remedy="Give the run itself, or `--to merged`.",
-        )
-
-
-class passing_features_through:  # noqa: N801 (reads as a verb in `with`)
-    """A context in which the head returns its input, so the model's logits are its features."""
-
-    def __init__(self, head: Any) -> None:
-        self.head = head
-
-    def __enter__(self) -> None:
-        self.before = self.head.__dict__.get("forward")
-        self.head.forward = lambda features: features
-
-    def __exit__(self, *_: object) -> None:
-        del self.head.forward
-        if self.before is not None:
-            self.head.forward = self.before

@@ -28,7 +28,7 @@ from tunesmith.encoded import Encoded
 from tunesmith.inference.answering import answer, score
 from tunesmith.inference.exported import is_export, load_export
 from tunesmith.inference.forward import Advance
-from tunesmith.inference.rows import inputs_of
+from tunesmith.inference.rows import CHUNK_ROWS, inputs_of
 from tunesmith.models.loading import LoadedModel, load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.run import Run
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
     from tunesmith.types import JsonObject
 
-CHUNK_ROWS = 2048
 _SHOWN_LABELS = 12
 _DATA_FILES = (
     ".csv",
@@ -212,7 +211,7 @@ class Predictor:
             ModelError: the task has no vector for a text.
             RowError: a text or a row cannot be used.
         """
-        from tunesmith.inference.embedding import Embedder
+        from tunesmith.inference.embedder import Embedder
 
         return Embedder(self, normalize=normalize)(data)
 

@@ -15,6 +15,9 @@ from tunesmith.tasks import RowError, Task, Values
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
+CHUNK_ROWS = 2048
+"""Rows that are read ahead, and computed in an order of their own."""
+
 _SAMPLE_ROWS = 500
 _NOTHING = View({}, dict)
 

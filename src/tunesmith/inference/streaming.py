@@ -14,8 +14,8 @@ from tunesmith.data.examples import distinct_names
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.reading import Row, read_rows, read_sample, source_files, source_name, with_variables
 from tunesmith.errors import DataError
-from tunesmith.inference.predictor import CHUNK_ROWS, Predictor
-from tunesmith.inference.rows import read_inputs, view_of
+from tunesmith.inference.predictor import Predictor
+from tunesmith.inference.rows import CHUNK_ROWS, read_inputs, view_of
 from tunesmith.tasks import Prediction, RowError, Task, Values
 
 if TYPE_CHECKING:

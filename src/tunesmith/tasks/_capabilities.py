@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tunesmith.encoded import Encoded
-    from tunesmith.tasks import Task
     from tunesmith.types import JsonObject, Tokenizer
 
 Piece = tuple[str, str, str]
@@ -126,7 +125,7 @@ class SentenceVectors:
         reader: gives the task that reads single texts, for their vectors.
     """
 
-    reader: Callable[[], Task]
+    reader: Callable[[], Any]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.encoded import Encoded, Ragged
-from tunesmith.inference.embedding import passing_features_through
+from tunesmith.inference.embedder import passing_features_through
 from tunesmith.inference.forward import Advance, forward
 from tunesmith.metrics import METRICS
 from tunesmith.models import heads
