@@ -6,8 +6,9 @@ The front matter is made by `huggingface_hub`, so that the Hub reads licence, la
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tunesmith._telemetry import import_huggingface_hub
 from tunesmith.evaluation.result import remarks
 from tunesmith.metrics import METRICS
 from tunesmith.models.adapters import is_adapter
@@ -17,8 +18,6 @@ from tunesmith.run import Run, write_atomically
 from tunesmith.tasks import TASKS, Task
 
 if TYPE_CHECKING:
-    from huggingface_hub import EvalResult
-
     from tunesmith.types import JsonObject
 
 FOLDER = "PATH/TO/THIS/FOLDER"
@@ -35,11 +34,9 @@ def write_card(run: Run) -> None:
 
 
 def _front_matter(run: Run, task: Task, manifest: JsonObject, metrics: JsonObject) -> str:
-    from huggingface_hub import ModelCardData
-
     base, used = manifest["model"].get("card", {}), manifest["used"]
     named = list(dict.fromkeys(_hub_metric(name) for name in metrics["splits"][metrics["primary"]["split"]]))
-    return ModelCardData(
+    data = import_huggingface_hub().ModelCardData(
         language=base.get("language"),
         license=base.get("license", _UNKNOWN),
         license_name=base.get("license_name"),
@@ -52,7 +49,8 @@ def _front_matter(run: Run, task: Task, manifest: JsonObject, metrics: JsonObjec
         tags=["tunesmith"],
         model_name=run.path.name,
         eval_results=_results(task, used, metrics),
-    ).to_yaml()
+    )
+    return str(data.to_yaml())
 
 
 def _tag(task: Task) -> str:
@@ -69,16 +67,15 @@ def _hub_data(sources: list[str]) -> list[str]:
     return [source.removeprefix(_HUB).partition(":")[0] for source in sources if source.startswith(_HUB)]
 
 
-def _results(task: Task, used: JsonObject, metrics: JsonObject) -> list[EvalResult]:
+def _results(task: Task, used: JsonObject, metrics: JsonObject) -> list[Any]:
     """Every metric of the split that counts, on the data that it comes from."""
-    from huggingface_hub import EvalResult
-
+    result_class = import_huggingface_hub().EvalResult
     split = metrics["primary"]["split"]
     given = used["data"][split]
     sources = given if isinstance(given, list) else used["data"]["train"]
     dataset_type = (_hub_data(sources) or ["local"])[0]
     return [
-        EvalResult(
+        result_class(
             task_type=_tag(task),
             metric_type=_hub_metric(name),
             metric_name=METRICS.get(name).label,
