@@ -179,7 +179,8 @@ def _name(source: str) -> str:
 
 format = SourceFormat(
     "an object in the memory of the program, `memory:NAME`",
-    claims=lambda source: source.startswith(_PREFIX),
+    # `memory://` is the memory file system of fsspec.
+    claims=lambda source: source.startswith(_PREFIX) and not source.startswith(_PREFIX + "//"),
     rows=_rows,
     files=lambda source: [],
     fingerprint=_fingerprint,
