@@ -37,6 +37,10 @@ CLEAR = {
         lambda i: {"text": said(i), "label": i / 7},
         lambda i: {"text": said(i), "score": i},
     ],
+    "text-similarity": [
+        lambda i: {"sentence1": said(i), "sentence2": said(i + 1), "score": i / 7},
+        lambda i: {"anchor": said(i), "positive": said(i + 1), "negative": said(i + 2)},
+    ],
     "token-classification": [
         lambda i: {"tokens": ["John", "lives", "here"], "tags": ["B-PER", "O", "O"]},
         lambda i: {"text": "John lives here", "entities": [{"start": 0, "end": 4, "label": "PER"}]},
@@ -82,10 +86,6 @@ UNCLEAR = [
     (
         {"text-classification", "token-classification"},
         lambda i: {"text": "John lives here", "intent": "ab"[i % 2], "entities": [[0, 4, "PER"]]},
-    ),
-    (
-        {"text-regression", "text-similarity"},
-        lambda i: {"sentence1": said(i), "sentence2": said(i + 1), "score": i / 7},
     ),
 ]
 
