@@ -66,10 +66,9 @@ def _of_group(group: str, path: tuple[str, ...]) -> tuple[PlugIn, ...]:
         return ()
     from importlib import metadata
 
-    found = sorted(metadata.entry_points(group=group), key=lambda point: point.name)
-    return tuple(
-        PlugIn(point.name, point.dist.name, point.dist.version, point) for point in found if point.dist
-    )
+    points = metadata.entry_points(group=group)
+    found = [PlugIn(point.name, point.dist.name, point.dist.version, point) for point in points if point.dist]
+    return tuple(sorted(found, key=lambda plug_in: (plug_in.name, plug_in.origin)))
 
 
 @cache
