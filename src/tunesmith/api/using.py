@@ -50,8 +50,7 @@ def predict(run: Folder, data: Any, *, top_k: int | None = 1) -> Any:
         run: the run, or its folder. `load` keeps the model in memory for more than one call.
         data: a text; a row, as a mapping of columns; a list, an array or a Series of these; a DataFrame, a
             `datasets.Dataset` or columns; or the `Path` of a file.
-        top_k: with 2 or more, the best K labels (or answers) stand in the entry `top` of each answer; with None,
-            all.
+        top_k: with 2 or more, the entry `top` of each answer holds the best K labels (or answers); with None, all.
 
     Raises:
         RunError: there is no finished run in the folder.
@@ -126,8 +125,8 @@ def evaluate(
         run: the run, or its folder.
         data: a file, or several; rows in memory, as for `train`; or texts, with `labels`.
         labels: what is right for each of the texts.
-        label: the column of what is to be predicted, if it is not that of the training.
-        text: the column of the text, if it is not that of the training.
+        label: the column of what is to be predicted, if training used another one.
+        text: the column of the text, if training used another one.
         columns: the data's column for each of the task's; those of the run when None.
         progress: whether to show what happens.
         listeners: called with every event (`tunesmith.events`).

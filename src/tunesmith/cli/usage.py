@@ -1,4 +1,4 @@
-"""Errors of the command line itself (an unknown verb, option or value) as errors of ours: rule and remedy.
+"""Errors of the command line itself (an unknown verb, option or value) as our own errors: rule and remedy.
 
 typer prints its own in another form, and not as JSON.
 """

@@ -96,7 +96,7 @@ def _view_of_columns(
     lists = {ours: theirs for ours, theirs in named.items() if isinstance(theirs, list)}
     for ours, theirs in lists.items():
         for name in theirs:
-            _refuse_wrong_names(task, {ours: name}, sample, location)
+            _refuse_names(task, {ours: name}, sample, location)
     plain = {ours: theirs for ours, theirs in named.items() if ours not in lists}
     chosen = choose_columns(
         task, sample, plain, location=location, need_targets=need_targets, given=tuple(lists)
@@ -287,7 +287,7 @@ def choose_columns(
         DataError: a named column does not exist, or a required one is not found.
     """
     header = header_of(sample)
-    _refuse_wrong_names(task, named, sample, location)
+    _refuse_names(task, named, sample, location)
     chosen = {ours: found_column(theirs, sample, location) for ours, theirs in named.items()}
     for column in task.columns:
         if column.name not in chosen and column.name not in given:
@@ -302,18 +302,31 @@ def choose_columns(
     return {c.name: chosen[c.name] for c in task.columns if c.name in chosen}
 
 
-def _refuse_wrong_names(
-    task: Task, named: Mapping[str, str], sample: Sequence[Values], location: str
+def _refuse_names(task: Task, named: Mapping[str, object], sample: Sequence[Values], location: str) -> None:
+    refuse_wrong_names(named, [column.name for column in task.columns], f"`{task.name}`", sample, location)
+
+
+def refuse_wrong_names(
+    named: Mapping[str, object],
+    known: Sequence[str],
+    whose: str,
+    sample: Sequence[Values],
+    location: str,
 ) -> None:
-    names = [column.name for column in task.columns]
+    """Refuses a named column that the file does not have, or that `whose` task (empty for all) does not read.
+
+    Raises:
+        DataError: there is no such column.
+    """
     for ours, theirs in named.items():
-        if ours not in names:
+        if ours not in known:
             raise DataError(
-                f"`{task.name}` has no column `{ours}`.",
-                remedy=f"{did_you_mean(ours, names)} `data.columns` maps the task's columns to the file's.",
+                f"{whose} has no column `{ours}`." if whose else f"no task has a column `{ours}`.",
+                remedy=f"{did_you_mean(ours, known)} `data.columns` maps the task's columns to the file's.",
                 location="data.columns",
             )
-        found_column(theirs, sample, location)
+        for name in theirs if isinstance(theirs, list) else [theirs]:
+            found_column(str(name), sample, location)
 
 
 def _choose_by_name(column: Column, header: list[str], chosen: dict[str, str]) -> None:

@@ -17,12 +17,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunesmith.data.columns import choose_view, found_column, has_alternatives, header_of, recognised
+from tunesmith.data.columns import (
+    choose_view,
+    found_column,
+    has_alternatives,
+    header_of,
+    recognised,
+    refuse_wrong_names,
+)
 from tunesmith.data.preparing import find_splits
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.reading import read_rows, read_sample, source_name
 from tunesmith.data.roles import readings_of, refuse_roles
-from tunesmith.errors import DataError, UserError, did_you_mean
+from tunesmith.errors import DataError, UserError
 from tunesmith.recipe import DataRecipe, Recipe
 from tunesmith.tasks import TASKS, Column, RowError, Task, Values
 
@@ -274,15 +281,7 @@ def _refuse_wrong_names(
 ) -> None:
     """Raises DataError for a named column that the file does not have, or that no task has."""
     known = sorted({column.name for task in _tasks() for column in task.columns})
-    for ours, theirs in named.items():
-        if ours not in known:
-            raise DataError(
-                f"no task has a column `{ours}`.",
-                remedy=f"{did_you_mean(ours, known)} `data.columns` maps the task's columns to the file's.",
-                location="data.columns",
-            )
-        for name in theirs if isinstance(theirs, list) else [theirs]:
-            found_column(str(name), sample, location)
+    refuse_wrong_names(named, known, "", sample, location)
     for role in roles:
         if role is not None:
             found_column(role, sample, location)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunesmith.acceleration import accelerated
-from tunesmith.data.columns import View, choose_view
+from tunesmith.data.columns import View
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.reading import Row, read_rows, read_sample
 from tunesmith.data.vector_files import refuse_output, write_vectors
@@ -23,7 +23,7 @@ from tunesmith.errors import DataError
 from tunesmith.inference.embedder import Embedder, Reader
 from tunesmith.inference.exported import is_export
 from tunesmith.inference.predictor import Predictor
-from tunesmith.inference.rows import CHUNK_ROWS
+from tunesmith.inference.rows import CHUNK_ROWS, read_inputs, view_of
 from tunesmith.models.loading import load_trained, refuse_other_kinds
 from tunesmith.models.positions import position_limit
 from tunesmith.models.resolve import resolve_model
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
 _SAMPLE_ROWS = 500
-_NO_VIEW = View({}, dict)
 
 
 def open_embedder(name: str | os.PathLike[str], *, normalize: bool = False) -> Embedder:
@@ -109,24 +108,17 @@ def _opened(
     head, sample = read_sample(source, _SAMPLE_ROWS)
     if not head:
         raise DataError("there is no text to embed.", remedy="Give a file with rows.")
-    if not sample:
-        file, row = head[0]
-        _read(predictor, _NO_VIEW, file, row)
     options = ReadOptions(columns, remembered=predictor.columns)
-    view = choose_view(predictor.task, sample, options, location=head[0][0], need_targets=False)
+    view = view_of(predictor.task, sample, options, location=head[0][0])
     return itertools.chain(head, source), view
 
 
 def _read(predictor: Reader, view: View, file: str, row: Row) -> JsonObject:
     try:
-        if row.problem:
-            raise RowError(row.problem)
-        return predictor.task.read(
-            {k: v for k, v in view.values(row.values).items() if k in predictor.needed}
-        )
+        return read_inputs(predictor.task, predictor.needed, row, view)
     except RowError as error:
         raise DataError(
-            f"the row cannot be used: {error}", location=f"{file}, {row.unit} {row.line}", remedy="Fix it."
+            f"the row cannot be used: {error}", location=row.location(file), remedy="Fix it."
         ) from None
 
 
