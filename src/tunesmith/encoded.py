@@ -156,6 +156,11 @@ class Encoded:
             rows=self.rows[sequences],
         )
 
+    def of_rows(self, rows: NDArray[np.int64]) -> Encoded:
+        """The sequences of the given rows, which are in rising order and get the numbers from 0."""
+        chosen = self.take(np.flatnonzero(np.isin(self.rows, rows)))
+        return replace(chosen, rows=np.searchsorted(rows, chosen.rows), n_rows=len(rows))
+
     def sum_by_row(self, values: Array) -> NDArray[np.float64]:
         """[rows, …], sums of values [sequences, …] over the sequences of each row."""
         sums = np.zeros((self.n_rows, *values.shape[1:]), dtype=np.float64)

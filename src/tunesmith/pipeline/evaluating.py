@@ -15,6 +15,7 @@ from tunesmith.data.preparing import read_checked
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.train_texts import read_train_texts
 from tunesmith.encoded import Encoded
+from tunesmith.evaluation.analyses import Answered, analyse
 from tunesmith.evaluation.result import build_metrics
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.events import Events, Listener
@@ -61,9 +62,13 @@ def evaluate(
     evaluated = predictor.score(reading.examples, encoded, advance=events.progress("texts"))
     group_by = recipe.data.group_by
     scored = Scored(predictor.task, predictor.label_schema, reading.examples, evaluated, group_by)
-    return build_metrics(
+    metrics = build_metrics(
         {"test": scored}, recipe.evaluate, recipe.seed, train_texts=_train_texts(run, events)
     )
+    return {
+        **metrics,
+        **analyse(Answered(scored, recipe.evaluate, recipe.seed, run, metrics=metrics)),
+    }
 
 
 def _train_texts(run: Run, events: Events) -> NDArray[np.uint64] | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.acceleration import accelerated
 from tunesmith.data.train_texts import read_train_texts
+from tunesmith.evaluation.analyses import analyse
 from tunesmith.evaluation.baselines import RowStatistics, TrainingRows
 from tunesmith.evaluation.gap import find_gap
 from tunesmith.evaluation.result import (
@@ -20,7 +21,7 @@ from tunesmith.evaluation.verdict import judge
 from tunesmith.inference.answering import with_samples
 from tunesmith.models.loading import load_trained
 from tunesmith.models.resolve import resolve_model
-from tunesmith.pipeline.predict_split import predict_split
+from tunesmith.pipeline.analysing import SavedAnswers
 from tunesmith.pipeline.save import SavedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
@@ -44,12 +45,14 @@ def score_saved(
     how, task, label_schema, name = plan.recipe.evaluate, work.task, saved.label_schema, plan.final_split
     loaded = load_trained(resolve_model(str(work.run.model)), task, device=plan.device)
     loaded = accelerated(loaded, wanted=plan.recipe.train.acceleration)
-    evaluated = predict_split(work, plan, name, model=loaded.model, features=saved.fitted.features)
+    answers = SavedAnswers(work, plan, saved, loaded.model)
+    evaluated = answers.predict(name)
     evaluated = with_samples(
         task, loaded.model, plan.tokenizer, evaluated, how.samples, plan.encoded.max_length, label_schema
     )
     final = Scored(task, label_schema, plan.data.splits[name], evaluated, plan.recipe.data.group_by)
     metrics = _describe(work, plan, saved, final)
+    metrics = {**metrics, **analyse(answers.answered(final, metrics))}
     if how.baselines:
         baselines = _score_baselines(work, plan, saved, evaluated) | dict(baselines)
     if plan.frozen_cache is not None:

@@ -86,6 +86,10 @@ class DataRecipe(_Section):
         "auto",
         description="auto: the model's own template, else plain; or a name: plain, chatml, … (docs/tasks.md)",
     )
+    check: Literal["off", "warn", "block"] = Field(
+        "warn",
+        description="check the data before training: off; warn: report findings; block: stop at a blocking one",
+    )
     bad_rows: Literal["stop", "set_aside"] = Field(
         "stop", description="rows that cannot be used: stop, or set them aside in data/bad_rows.jsonl"
     )
@@ -250,6 +254,10 @@ class EvaluateRecipe(_Section):
     )
     samples: int = Field(
         8, ge=0, le=1000, description="number of answers generated for the report, if the metrics need none"
+    )
+    max_error: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="most wrong answers among those given; the model abstains from the others (docs/trust.md)",
     )
     slices: list[str] = Field([], description="columns by whose values the scores are split")
     groups: list[str] = Field(

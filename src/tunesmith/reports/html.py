@@ -16,6 +16,7 @@ from tunesmith.metrics import METRICS, percent
 from tunesmith.metrics.spans import ERROR_KINDS
 from tunesmith.recipe import yaml_value
 from tunesmith.reports.charts import learning_curves, scatter
+from tunesmith.reports.sections import SECTIONS, Source
 from tunesmith.reports.sources import named_sources
 from tunesmith.reports.usage import usages
 from tunesmith.run import Run, read_json, write_atomically
@@ -114,8 +115,23 @@ def _facts(run: Run) -> JsonObject:
         "is_whole": all(found["is_whole"] for found in truncation.values()),
         "usages": usages(run, task),
         "next_steps": metrics.get("next_steps", []),
+        "sections": _sections(Source(run, manifest, metrics)),
     }
     return {**facts, "contents": _contents(facts)}
+
+
+def _sections(source: Source) -> list[JsonObject]:
+    """The sections of the folder `sections` that have something to show, in order."""
+    found = []
+    for name in SECTIONS.names():
+        section = SECTIONS.get(name)
+        if (facts := section.facts(source)) is not None:
+            template = f"sections/{name}.html.jinja"
+            found.append(
+                {"id": name.replace("_", "-"), "title": section.title, "order": section.order, "facts": facts,
+                 "template": template, "sentences": section.sentences(facts)}
+            )  # fmt: skip
+    return sorted(found, key=lambda it: (it["order"], it["id"]))
 
 
 def _trained_on(manifest: JsonObject, metrics: JsonObject) -> str:
@@ -147,6 +163,7 @@ def _contents(facts: JsonObject) -> list[tuple[str, str]]:
         ("labels", "Scores by label", facts["classes"]["rows"]),
         ("examples", facts["examples"]["title"], facts["examples"]["rows"]),
         *((name, title, True) for name, title in slices),
+        *((section["id"], section["title"], True) for section in facts["sections"]),
         ("data", "The data", True),
         ("use", "How to use it", True),
         ("recipe", "Recipe", True),

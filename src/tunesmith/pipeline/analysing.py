@@ -1,0 +1,148 @@
+"""What the analyses of a finished training read: its rows as the saved model answers them, each computed once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tunesmith.errors import ModelError
+from tunesmith.evaluation.analyses import Answered
+from tunesmith.evaluation.scoring import Scored
+from tunesmith.inference.answering import score
+from tunesmith.models import heads
+from tunesmith.pipeline.predict_split import predict_split, reading
+from tunesmith.pipeline.save import SavedModel
+from tunesmith.pipeline.training_plan import TrainingPlan
+from tunesmith.pipeline.work import Work
+from tunesmith.tasks import EvalPredictions, Task
+from tunesmith.training.probe import Features, head_outputs, take_features
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from tunesmith.data.examples import Examples
+    from tunesmith.encoded import Encoded
+    from tunesmith.types import JsonObject, Model
+
+MOST_TRAINING_ROWS = 5_000
+"""Training rows that are answered again, drawn by the seed; each costs a forward pass."""
+
+
+class SavedAnswers:
+    """The rows of a training as its saved model answers them, and what its head reads.
+
+    Args:
+        work: what is to be done.
+        plan: data and sequences.
+        saved: the model as it was saved.
+        model: the saved model, loaded.
+    """
+
+    def __init__(self, work: Work, plan: TrainingPlan, saved: SavedModel, model: Model) -> None:
+        self.work, self.plan, self.saved, self.model = work, plan, saved, model
+        self._head = _head_of(work.task, model)
+        self._features: dict[str, Features] = {}
+        self._scored: dict[str, Scored] = {}
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """The numbers of the rows of a split that are answered: all of them, or a sample of the training rows."""
+        n = len(self.plan.data.splits[split])
+        if split != "train" or n <= MOST_TRAINING_ROWS:
+            return np.arange(n)
+        rng = np.random.default_rng(self.plan.recipe.seed)
+        return np.sort(rng.choice(n, MOST_TRAINING_ROWS, replace=False))
+
+    def features(self, split: str) -> NDArray[np.float32] | None:
+        """The inputs of the head [rows, d]; None where a row has no vector of its own."""
+        split = self.plan.final_split if split == "final" else split
+        if not self.has_row_vectors or split not in self.plan.data.splits:
+            return None
+        if split not in self._features:
+            self._features[split] = self._take(split)
+        return np.asarray(self._features[split])
+
+    @property
+    def has_row_vectors(self) -> bool:
+        """Whether there is a linear head, which reads one vector a row."""
+        return self._head is not None
+
+    def scored(self, split: str) -> Scored | None:
+        """The rows of `train` or `validation` as the saved model answers them; None where rows were packed."""
+        is_packed = split == "train" and self.work.task.packing is not None
+        if is_packed or split not in self.plan.data.splits:
+            return None
+        if split not in self._scored:
+            self._scored[split] = self._score(split)
+        return self._scored[split]
+
+    def answered(self, final: Scored, metrics: JsonObject) -> Answered:
+        """What analyses read."""
+        self._scored[self.plan.final_split] = final
+        recipe = self.plan.recipe
+        return Answered(
+            final, recipe.evaluate, recipe.seed, self.work.run, self.scored, self.features, metrics
+        )
+
+    def _sequences(self, split: str) -> Encoded:
+        """The sequences of the rows, of training rows without their noisy copies."""
+        return self.plan.splits[split].of_rows(self.rows(split))
+
+    def _take(self, split: str) -> Features:
+        if (known := self.saved.fitted.features.get(split)) is not None:
+            return known
+        if split == "train":
+            return self._read(split, self._sequences(split))
+        with reading(self.work, self.plan, split, self.model) as encoded:
+            return self._read(split, encoded)
+
+    def _read(self, split: str, encoded: Encoded) -> Features:
+        assert self._head is not None, "only where there is a head"
+        return take_features(
+            self.work.task,
+            self.model,
+            encoded,
+            head=self._head,
+            pad_token_id=self.plan.tokenizer.pad_token_id,
+            bf16=False,
+            location=self.plan.encoded.location(split),
+            advance=self.work.events.progress(f"{split} texts"),
+        )
+
+    def predict(self, split: str, *, with_texts: bool = True) -> EvalPredictions:
+        """The rows of a split that are answered, and what the saved model makes of them."""
+        features = self.features(split)
+        outputs = None
+        if self._head is not None and features is not None:
+            outputs = head_outputs(self._head, features)
+        elif split != "train":
+            return predict_split(self.work, self.plan, split, model=self.model, with_texts=with_texts)
+        return score(
+            self.work.task,
+            self.model,
+            self.plan.tokenizer,
+            self._examples(split).columns,
+            self._sequences(split),
+            with_texts=with_texts,
+            outputs=outputs,
+            advance=self.work.events.progress(f"{split} texts"),
+        )
+
+    def _score(self, split: str) -> Scored:
+        evaluated = self.predict(split, with_texts=False)
+        group_by = self.plan.recipe.data.group_by
+        return Scored(self.work.task, self.saved.label_schema, self._examples(split), evaluated, group_by)
+
+    def _examples(self, split: str) -> Examples:
+        return self.plan.data.splits[split].take(self.rows(split))
+
+
+def _head_of(task: Task, model: Model) -> nn.Linear | None:
+    """The linear head of a model that reads one vector a row; None for another kind of head."""
+    if task.probe is None or task.outputs_per_token:
+        return None
+    try:
+        return heads.find_head(model, model.config.num_labels)
+    except ModelError:
+        return None
