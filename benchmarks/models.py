@@ -191,7 +191,7 @@ def update_readme(records: list[dict[str, Any]]) -> None:
     after = rest[rest.index("\n\n") :]
     lines = "".join(
         f"| `{it['name']}`{' (LoRA)' * (it['method'] == 'lora')} | {it['language']} | {size(it)} "
-        f"| {it['processor_s'] / 60:.1f} |\n"
+        f"| {it['clock_s'] / 60:.1f} |\n"
         for it in records
     )
     file.write_text(before + README_HEAD + lines.rstrip("\n") + after, encoding="utf-8")
