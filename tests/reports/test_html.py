@@ -8,7 +8,7 @@ import pytest
 from tunesmith import pipeline
 from tunesmith.recipe import Recipe
 from tunesmith.reports import write_report
-from tunesmith.reports.html import _classes, page_environment, duration, percent
+from tunesmith.reports.html import _classes, duration, page_environment, percent
 from tunesmith.run import Run, write_json
 from tunesmith.tasks import TASKS, displays
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
