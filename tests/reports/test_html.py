@@ -8,7 +8,7 @@ import pytest
 from tunesmith import pipeline
 from tunesmith.recipe import Recipe
 from tunesmith.reports import write_report
-from tunesmith.reports.html import _classes, _environment, duration, percent
+from tunesmith.reports.html import _classes, duration, page_environment, percent
 from tunesmith.run import Run, write_json
 from tunesmith.tasks import TASKS, displays
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
@@ -165,7 +165,7 @@ def test_a_label_without_rows_has_no_score_and_comes_last():
     table |= {"f1": [1.0, None, 0.4], "support": [3, 0, 2]}
     found = _classes({"per_class": table})
     assert [row["label"] for row in found["rows"]] == ["c", "a", "b"]
-    assert _environment().filters["share"](found["rows"][-1]["f1"]) == "–"
+    assert page_environment().filters["share"](found["rows"][-1]["f1"]) == "–"
 
 
 def test_rows_that_were_trained_on_stand_at_the_headline(finished_run, tmp_path):

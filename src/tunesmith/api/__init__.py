@@ -2,14 +2,27 @@
 
 recipes   what a caller gives becomes a recipe
 training  `train`
+checking  `check`
 using     `load`, `predict`, `embed`, `evaluate`, `export` of a run
 run       `Run`, as `train` returns it: its metrics, its report, its predictions
 shown     how metrics and reports are shown in a terminal and in a notebook
 """
 
+from tunesmith.api.checking import CheckResult, check
 from tunesmith.api.recipes import build_recipe
 from tunesmith.api.run import Run
 from tunesmith.api.training import train
 from tunesmith.api.using import embed, evaluate, export, load, predict
 
-__all__ = ["Run", "build_recipe", "embed", "evaluate", "export", "load", "predict", "train"]
+__all__ = [
+    "CheckResult",
+    "Run",
+    "build_recipe",
+    "check",
+    "embed",
+    "evaluate",
+    "export",
+    "load",
+    "predict",
+    "train",
+]

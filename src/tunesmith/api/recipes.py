@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, RecipeError
 from tunesmith.recipe import Recipe, RecipeDraft
 
 if TYPE_CHECKING:
@@ -94,6 +94,19 @@ def is_recipe(value: object) -> bool:
         return Path(value).suffix in (".yaml", ".yml")
     is_tree = isinstance(value, Mapping) and not is_columns(value) and not parts_of(value)
     return isinstance(value, Recipe) or is_tree
+
+
+def only_one(given: Any, recipe: Any) -> Any:
+    """The recipe that stands in place of data.
+
+    Raises:
+        RecipeError: there is another one.
+    """
+    if recipe is not None:
+        raise RecipeError(
+            "two recipes are given, one as `data` and one as `recipe`.", remedy="Leave one out."
+        )
+    return given
 
 
 def task_of(draft: RecipeDraft) -> Task:

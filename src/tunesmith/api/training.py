@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.api.keywords import suggesting
-from tunesmith.api.recipes import build_recipe, is_recipe
+from tunesmith.api.recipes import build_recipe, is_recipe, only_one
 from tunesmith.api.run import Run
 from tunesmith.api.using import open_door, showing
 from tunesmith.errors import RecipeError
@@ -106,7 +106,7 @@ def train(
 
     open_door()
     if is_recipe(data):
-        data, recipe = None, _only_one(data, recipe)
+        data, recipe = None, only_one(data, recipe)
     held: list[Held] = []
     notices: list[str] = []
     built = build_recipe(
@@ -140,14 +140,6 @@ def train(
             Events(shown).note(notice)
         run = pipeline.train(built, force=force, listeners=shown, hooks=hooks, **stop)
     return Run(run, held)
-
-
-def _only_one(given: Any, recipe: Any) -> Any:
-    if recipe is not None:
-        raise RecipeError(
-            "two recipes are given, one as `data` and one as `recipe`.", remedy="Leave one out."
-        )
-    return given
 
 
 def _model(model: Any, tokenizer: Any) -> Any:

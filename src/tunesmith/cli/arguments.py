@@ -86,6 +86,7 @@ def recipe_from(
     notices: list[str],
     *,
     data: Sequence[str] = (),
+    what: str = "train",
     settings: Mapping[str, str | None],
     assignments: Sequence[str] = (),
     **values: Any,
@@ -96,6 +97,7 @@ def recipe_from(
         arguments: what stands without an option: a recipe or data files, and values.
         notices: list to which notices for the user are appended.
         data: the files of `--data`.
+        what: the verb, for messages.
         settings: the text of an option by the recipe's key that it sets; None where it was not given.
         assignments: the values of `--set`.
         values: other values, see `build_recipe`.
@@ -111,8 +113,8 @@ def recipe_from(
     _refuse_other_splits(files)
     if recipe is None and not sources and not any(a.startswith(("data.train=", "data=")) for a in overrides):
         raise RecipeError(
-            "there is nothing to train on.",
-            remedy="Give data or a recipe: `tunesmith train reviews.csv`, or `tunesmith train recipe.yaml`.",
+            f"there is nothing to {what}{' on' if what == 'train' else ''}.",
+            remedy=f"Give data or a recipe: `tunesmith {what} reviews.csv`, or `tunesmith {what} recipe.yaml`.",
         )
     given = [f"{key}={value}" for key, value in settings.items() if value is not None]
     return build_recipe(

@@ -23,7 +23,20 @@ from tunesmith.process import set_process_options
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
-_ORDER = ("demo", "init", "train", "evaluate", "predict", "embed", "export", "list", "env", "help", "version")
+_ORDER = (
+    "demo",
+    "init",
+    "check",
+    "train",
+    "evaluate",
+    "predict",
+    "embed",
+    "export",
+    "list",
+    "env",
+    "help",
+    "version",
+)
 _INTERRUPTED = 130
 """Exit code with which typer answers Ctrl-C."""
 

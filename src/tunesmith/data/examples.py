@@ -52,8 +52,13 @@ class InvalidRow:
     unit: str = "line"
     hint: str = ""
 
+    @property
+    def location(self) -> str:
+        """The location of the row: `train.csv, line 17`."""
+        return f"{self.file}, {self.unit} {self.line}"
+
     def __str__(self) -> str:
-        return f"{self.file}, {self.unit} {self.line}: {self.reason}"
+        return f"{self.location}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -318,7 +323,7 @@ def refuse_invalid_rows(
     """
     if not invalid_rows:
         return
-    kinds = _kinds(invalid_rows)
+    kinds = kinds_of_problems(invalid_rows)
     shown = "\n".join(f"  {_kind_line(kind)}" for kind in kinds[:_SHOWN_KINDS])
     left = sum(map(len, kinds[_SHOWN_KINDS:]))
     more = f"\n  … and {left} of {len(kinds) - _SHOWN_KINDS} other kinds" if left else ""
@@ -330,7 +335,7 @@ def refuse_invalid_rows(
     )
 
 
-def _kinds(invalid_rows: Sequence[InvalidRow]) -> list[list[InvalidRow]]:
+def kinds_of_problems(invalid_rows: Sequence[InvalidRow]) -> list[list[InvalidRow]]:
     """Invalid rows grouped by problem, whatever the values in it; the most frequent first."""
     kinds: dict[str, list[InvalidRow]] = {}
     for problem in invalid_rows:

@@ -6,7 +6,8 @@ A phase takes what earlier phases made and gives a frozen dataclass; no object i
            → fit → FittedModel → save → SavedModel → score → metrics → report
 """
 
+from tunesmith.pipeline.checking import CheckReport, check
 from tunesmith.pipeline.evaluating import evaluate
 from tunesmith.pipeline.training import train
 
-__all__ = ["evaluate", "train"]
+__all__ = ["CheckReport", "check", "evaluate", "train"]

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from tunesmith.encoded import Encoded, Ragged
 from tunesmith.evaluation.baselines import RowStatistics, own_statistics
+from tunesmith.pipeline.encode import EncodedData
+from tunesmith.pipeline.open_model import OpenedModel
 from tunesmith.pipeline.predict_split import reading
 from tunesmith.pipeline.training_plan import TrainingPlan, wants_probe
 from tunesmith.pipeline.work import Work
@@ -36,13 +42,18 @@ class Probe:
     seconds: float = 0.0
 
 
-def start_from_probe(work: Work, plan: TrainingPlan) -> Probe:
-    """Fits a head on frozen features and starts the model from it; a head made for these labels stays."""
+def start_from_probe(work: Work, plan: TrainingPlan, features: FeaturesOf) -> Probe:
+    """Fits a head on frozen features and starts the model from it; a head made for these labels stays.
+
+    Args:
+        work: what is to be done.
+        plan: model and sequences.
+        features: what the head sees of each split.
+    """
     began, train = time.perf_counter(), plan.recipe.train
     if not wants_probe(work, plan):
         work.events.note("no probe")
         return Probe()
-    features = _FeaturesOf(work, plan)
     probe = _fitted(work, plan, features)
     work.events.note(f"probe: regularisation C = {probe.strength:g}")
     is_method = train.method == "probe"
@@ -51,43 +62,76 @@ def start_from_probe(work: Work, plan: TrainingPlan) -> Probe:
         scores["probe"] = _scores_of(probe, work, plan, features)
     if train.head_start or is_method:
         put_head(plan.model, probe)
-    return Probe(scores, features.known if is_method else {}, time.perf_counter() - began)
+    scored = {split: found for split, found in features.known.items() if split != "train"}
+    return Probe(scores, scored if is_method else {}, time.perf_counter() - began)
 
 
-class _FeaturesOf:
-    """What the head sees of each split; taken once, and in full precision where the result is scored by it."""
+class FeaturesOf:
+    """What the head sees of each split on the frozen model; taken once, for the probe and for the checks.
 
-    def __init__(self, work: Work, plan: TrainingPlan) -> None:
-        self.work, self.plan = work, plan
+    Args:
+        work: what is to be done.
+        opened: model with a head, on its device.
+        encoded: sequences by split.
+        reading: from a split to its sequences as the model is to be given them while that lasts.
+        bf16: from a split to whether to compute in bfloat16; not where the result is scored by it.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        opened: OpenedModel,
+        encoded: EncodedData,
+        reading: Callable[[str], AbstractContextManager[Encoded]],
+        bf16: Callable[[str], bool],
+    ) -> None:
+        self.work, self.opened, self.encoded = work, opened, encoded
+        self._reading, self._bf16 = reading, bf16
         self.known: dict[str, Features] = {}
+
+    @classmethod
+    def of_plan(cls, work: Work, plan: TrainingPlan) -> FeaturesOf:
+        """Those of a training, before it begins."""
+        is_method = plan.recipe.train.method == "probe"
+
+        def bf16(split: str) -> bool:
+            return plan.settings.bf16 and not (is_method and split != "train")
+
+        return cls(work, plan.opened, plan.encoded, lambda split: reading(work, plan, split), bf16)
 
     def __getitem__(self, split: str) -> Features:
         if split not in self.known:
-            features = self._take(split)
-            if split == "train":
-                return features
-            self.known[split] = features
+            self.known[split] = self._take(split)
         return self.known[split]
 
+    def of_rows(self, split: str) -> tuple[Features, Encoded]:
+        """The features of a split's own rows, without noisy copies, and the sequences that they belong to."""
+        features, encoded = self[split], self.encoded.splits[split]
+        n_rows = len(self.opened.data.splits[split])
+        if encoded.n_rows <= n_rows:
+            return features, encoded
+        own = np.flatnonzero(encoded.rows < n_rows)
+        taken = features.take(own) if isinstance(features, Ragged) else features[own]
+        return taken, replace(encoded.take(own), n_rows=n_rows)
+
     def _take(self, split: str) -> Features:
-        work, plan = self.work, self.plan
-        is_scored = plan.recipe.train.method == "probe" and split != "train"
-        head = plan.opened.head(work.task)
+        work, opened = self.work, self.opened
+        head = opened.head(work.task)
         assert head is not None, "a task with a probe has a head"
-        with reading(work, plan, split) as encoded:
+        with self._reading(split) as encoded:
             return take_features(
                 work.task,
-                plan.model,
+                opened.model,
                 encoded,
                 head=head,
-                pad_token_id=plan.tokenizer.pad_token_id,
-                bf16=plan.settings.bf16 and not is_scored,
-                location=plan.encoded.location(split),
+                pad_token_id=opened.tokenizer.pad_token_id,
+                bf16=self._bf16(split),
+                location=self.encoded.location(split),
                 advance=work.events.progress(f"{split} texts"),
             )
 
 
-def _fitted(work: Work, plan: TrainingPlan, features: _FeaturesOf) -> ProbeHead:
+def _fitted(work: Work, plan: TrainingPlan, features: FeaturesOf) -> ProbeHead:
     """The probe of an earlier start of the run, or a new one."""
     file = work.run.checkpoints / "probe.safetensors"
     probe = ProbeHead.load(file)
@@ -102,7 +146,7 @@ def _fitted(work: Work, plan: TrainingPlan, features: _FeaturesOf) -> ProbeHead:
     return probe
 
 
-def _scores_of(probe: ProbeHead, work: Work, plan: TrainingPlan, features: _FeaturesOf) -> RowStatistics:
+def _scores_of(probe: ProbeHead, work: Work, plan: TrainingPlan, features: FeaturesOf) -> RowStatistics:
     """The probe on the rows that count, with thresholds of the probe's own from the validation rows."""
 
     def answered(split: str) -> EvalPredictions:

@@ -7,9 +7,10 @@ resume from what they saved; the result is bit for bit that of a run that was ne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 
+from tunesmith.checks import Finding
 from tunesmith.data.examples import fingerprint
 from tunesmith.data.preparing import all_sources, find_splits
 from tunesmith.errors import InterruptedRunError, RunError
@@ -19,6 +20,7 @@ from tunesmith.hooks import NO_HOOKS, Hooks
 from tunesmith.models.loading import refuse_other_kinds
 from tunesmith.models.resolve import resolve_model
 from tunesmith.pipeline.base_model import allow_targets, score_base_model, with_reference_of_base
+from tunesmith.pipeline.checking import check_features, check_texts
 from tunesmith.pipeline.encode import encode
 from tunesmith.pipeline.event_log import EventLog
 from tunesmith.pipeline.fit import fit
@@ -27,7 +29,7 @@ from tunesmith.pipeline.open_model import OpenedModel, open_model
 from tunesmith.pipeline.options import refuse_options_without_effect
 from tunesmith.pipeline.plan import make_plan
 from tunesmith.pipeline.prepare import prepare_data
-from tunesmith.pipeline.probe import start_from_probe
+from tunesmith.pipeline.probe import FeaturesOf, start_from_probe
 from tunesmith.pipeline.record import record, refuse_own_files
 from tunesmith.pipeline.save import save
 from tunesmith.pipeline.score import score_saved
@@ -76,7 +78,7 @@ def train(
                 events.note(f"{run.path} is finished; nothing to do")
                 return run
             began = time.perf_counter()
-            opened = _open(work)
+            opened, findings = _open(work)
             prepare_s = time.perf_counter() - began
         is_new = processes.is_first and not work.resumes
         replacing = run.replacing() if is_new else nullcontext(lambda: None)
@@ -86,7 +88,7 @@ def train(
                 events.note(said)
             if processes.is_first:
                 log.open(run.events_file, resumes=work.resumes)
-            _learn(work, opened, begun)
+            _learn(work, opened, findings, begun)
     return run
 
 
@@ -147,8 +149,8 @@ def _refuse_other_world(run: Run, processes: Processes) -> None:
         )
 
 
-def _open(work: Work) -> OpenedModel:
-    """The data and the model; nothing is written before both are right."""
+def _open(work: Work) -> tuple[OpenedModel, list[Finding]]:
+    """The data and the model, and what is wrong with the texts; nothing is written before all are right."""
     refuse_undeclared(work.task)
     refuse_unusable(work.recipe.train.report_to)
     if not work.resumes:  # what an earlier version has begun, this one finishes
@@ -156,13 +158,15 @@ def _open(work: Work) -> OpenedModel:
     refuse_hooks_without_effect(work.task, work.recipe, work.hooks)
     files = resolve_model(work.recipe.model)
     refuse_other_kinds(files, work.task)
-    opened = open_model(work, files, prepare_data(work))
+    data = prepare_data(work)
+    findings = work.processes.first(lambda: check_texts(work, data)) or []
+    opened = open_model(work, files, data)
     if not work.resumes:
         refuse_own_files(work)
-    return opened
+    return opened, findings
 
 
-def _learn(work: Work, opened: OpenedModel, begun: Callable[[], None]) -> None:
+def _learn(work: Work, opened: OpenedModel, findings: Sequence[Finding], begun: Callable[[], None]) -> None:
     """Every phase after the data and the model are there; `begun` is called before the loop begins."""
     with work.stage("encode", "Encoding"):
         encoded = encode(work, opened)
@@ -172,7 +176,11 @@ def _learn(work: Work, opened: OpenedModel, begun: Callable[[], None]) -> None:
         baselines = score_base_model(work, plan)
         allow_targets(work, plan)
     with work.stage("probe", "Probing the frozen model"):
-        probe = start_from_probe(work, plan)
+        features = FeaturesOf.of_plan(work, plan)
+        probe = start_from_probe(work, plan, features)
+    with work.stage("check", "Checking the data"):
+        work.processes.first(lambda: check_features(work, plan, features, findings))
+        features.known.clear()
     with work.stage("train", f"Training: {plan.recipe.train.method}"):
         begun()
         fitted = fit(work, plan, probe)

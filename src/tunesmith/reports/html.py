@@ -35,11 +35,12 @@ _LARGEST_MATRIX = 24
 
 def write_report(run: Run) -> None:
     """Writes `report.html` from the files of the run folder."""
-    page = _environment().get_template("report.html.jinja").render(**_facts(run))
+    page = page_environment().get_template("report.html.jinja").render(**_facts(run))
     write_atomically(run.report_file, page.lstrip())
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """What renders the templates of this folder, with the filters that they use."""
     import jinja2
 
     environment = jinja2.Environment(

@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from tunesmith.errors import OtherProcessError, RunError, TunesmithError, UserError
+from tunesmith.errors import CheckBlockedError, OtherProcessError, RunError, TunesmithError, UserError
 from tunesmith.run.locking import launcher_variable
 
 if TYPE_CHECKING:
@@ -183,9 +183,10 @@ class Processes:
 
 def _described(error: TunesmithError) -> dict[str, str]:
     fields = {"rule": error.rule, "remedy": error.remedy, "location": error.location}
-    return {**fields, "kind": "user" if isinstance(error, UserError) else "other"}
+    kinds = (("check", CheckBlockedError), ("user", UserError))
+    return {**fields, "kind": next((name for name, kind in kinds if isinstance(error, kind)), "other")}
 
 
 def _error_of(told: dict[str, str]) -> TunesmithError:
-    kind = RunError if told.pop("kind") == "user" else TunesmithError
-    return kind(told.pop("rule"), **told)
+    kinds = {"check": CheckBlockedError, "user": RunError}
+    return kinds.get(told.pop("kind"), TunesmithError)(told.pop("rule"), **told)

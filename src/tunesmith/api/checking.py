@@ -1,0 +1,162 @@
+"""`check`, from what people hold to findings."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.api.keywords import suggesting
+from tunesmith.api.recipes import build_recipe, is_recipe, only_one
+from tunesmith.api.shown import Report
+from tunesmith.api.using import open_door, showing
+from tunesmith.errors import RecipeError
+from tunesmith.events import Events, Listener
+from tunesmith.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tunesmith.data.formats.memory import Held
+    from tunesmith.pipeline.checking import CheckReport
+    from tunesmith.types import JsonObject
+
+_SHOWN = ("severity", "check", "text", "remedy")
+
+
+class CheckResult:
+    """What `check` found.
+
+    Args:
+        report: findings and the rows that they are about.
+        held: objects in memory that were checked, which stay sources as long as this object lives.
+    """
+
+    def __init__(self, report: CheckReport, held: Sequence[Held] = ()) -> None:
+        self._report, self._held = report, tuple(held)
+        self._json = report.to_json()
+
+    @property
+    def findings(self) -> list[JsonObject]:
+        """The findings, the worst first: `check`, `severity`, `text`, `rows`, `evidence`, `remedy`."""
+        return list(self._json["findings"])
+
+    @property
+    def is_blocking(self) -> bool:
+        """Whether something makes training pointless, or its score wrong."""
+        return self._report.is_blocking
+
+    def to_json(self) -> JsonObject:
+        """The content of check.json."""
+        return dict(self._json)
+
+    def report(self, path: str | os.PathLike[str] = "check.html", *, force: bool = False) -> Report:
+        """Writes the findings as a page, which a notebook shows and `.open()` opens in the browser.
+
+        Args:
+            path: the file to write.
+            force: replace an earlier file.
+
+        Raises:
+            RecipeError: the file exists.
+        """
+        from tunesmith.pipeline.checking import title_of
+        from tunesmith.run import write_atomically
+
+        file = Path(path)
+        if file.exists() and not force:
+            raise RecipeError(f"`{file}` already exists.", remedy="Give another name, or `force=True`.")
+        write_atomically(file, self._report.page(title_of(self._report.recipe)))
+        return Report(file)
+
+    def __repr__(self) -> str:
+        from tunesmith.pipeline.checking import lines_of
+
+        return "\n".join(lines_of(self._json))
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(it[key])}</td>" for key in _SHOWN) + "</tr>"
+            for it in self.findings
+        )
+        counts = Counter(it["severity"] for it in self.findings)
+        said = ", ".join(f"{n} {severity}" for severity, n in counts.items()) or "nothing was found"
+        return f"<b>check of the data</b>: {said}<table>{rows}</table><p><code>.report()</code> has the rows.</p>"
+
+
+@suggesting
+def check(
+    data: Any = None,
+    *,
+    labels: Any = None,
+    label: str | None = None,
+    text: str | None = None,
+    task: str | None = None,
+    model: str | os.PathLike[str] | None = None,
+    validation: Any = None,
+    test: Any = None,
+    columns: Mapping[str, str | list[str]] | None = None,
+    max_length: int | None = None,
+    seed: int | None = None,
+    recipe: Recipe | str | os.PathLike[str] | Mapping[str, object] | None = None,
+    overrides: Mapping[str, object] | Sequence[str] = (),
+    fast: bool = False,
+    progress: bool = True,
+    listeners: Iterable[Listener] = (),
+) -> CheckResult:
+    """Checks the data, without training: `check("reviews.csv")`, `check(frame, label="stars", test=other)`.
+
+    Args:
+        data: a file, or several; rows in memory; texts, with `labels`; or a recipe, as for `train`.
+        labels: what is to be predicted for each of the texts that `data` is.
+        label: the column of what is to be predicted, whatever the task calls it.
+        text: the column of the text, whatever the task calls it.
+        task: the task (recipe: `task`); guessed from the columns, where no recipe is given.
+        model: the model whose features are used: a Hub id or a folder (recipe: `model`).
+        validation: data like `data`, or the share that is held out (recipe: `data.validation`).
+        test: data like `data`, or the share that is held out (recipe: `data.test`).
+        columns: the data's column for each of the task's (recipe: `data.columns`).
+        max_length: most tokens of a text (recipe: `data.max_length`).
+        seed: seed of every random choice (recipe: `seed`).
+        recipe: a recipe, a YAML file or a mapping, which the keywords override.
+        overrides: values by dotted key, which override all others.
+        fast: leave out the checks that need the model.
+        progress: whether to show what happens.
+        listeners: called with every event (`tunesmith.events`).
+
+    Returns:
+        The findings; `.report()` writes them as a page.
+
+    Raises:
+        UserError: the recipe, the data or the model must be corrected first.
+    """
+    from tunesmith import pipeline
+
+    open_door()
+    if is_recipe(data):
+        data, recipe = None, only_one(data, recipe)
+    held: list[Held] = []
+    notices: list[str] = []
+    built = build_recipe(
+        recipe,
+        overrides=overrides,
+        notices=notices,
+        held=held,
+        labels=labels,
+        label=label,
+        text=text,
+        data=data,
+        task=task,
+        model=model,
+        validation=validation,
+        test=test,
+        columns=columns,
+        output_dir="runs/check",
+        max_length=max_length,
+        seed=seed,
+    )
+    with showing(progress, listeners) as shown:
+        for notice in notices:
+            Events(shown).note(notice)
+        return CheckResult(pipeline.check(built, with_model=not fast, listeners=shown), held)

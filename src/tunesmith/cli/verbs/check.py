@@ -1,0 +1,122 @@
+"""`tunesmith check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import typer
+
+from tunesmith.cli.arguments import (
+    COLUMN,
+    DATA,
+    FORCE,
+    JSON,
+    LABEL,
+    MODEL,
+    OUTPUT,
+    TASK,
+    TEXT,
+    parse_columns,
+    recipe_from,
+    share_or_file,
+)
+
+if TYPE_CHECKING:
+    from tunesmith.pipeline.checking import CheckReport
+    from tunesmith.recipe import Recipe
+    from tunesmith.types import JsonObject
+
+EXAMPLES = (
+    "tunesmith check reviews.csv",
+    "tunesmith check train.csv --test test.csv --fix clean.csv --output check.html",
+    "tunesmith check recipe.yaml --fast --json",
+)
+
+
+def _of_data(**how: Any) -> Any:
+    return typer.Option(None, rich_help_panel=DATA, **how)
+
+
+_ARGUMENTS = typer.Argument(
+    None,
+    metavar="DATA|RECIPE|KEY=VALUE",
+    help="Data files or a folder, or a recipe file; and values that override it.",
+)
+_MODEL = typer.Option(
+    None, help="The model whose features are used: a Hub id or a folder.", rich_help_panel=MODEL
+)
+_FAST = typer.Option(False, "--fast", help="Leave out the checks that need the model.", rich_help_panel=MODEL)
+_PAGE = typer.Option(
+    None, "--output", "-o", help="Also write the findings to this page: check.html.", rich_help_panel=OUTPUT
+)
+
+
+def verb(
+    arguments: list[str] = _ARGUMENTS,
+    label: Optional[str] = LABEL,
+    text: Optional[str] = TEXT,
+    column: list[str] = COLUMN,
+    validation: Optional[str] = _of_data(help="A file, or the share that is held out."),
+    test: Optional[str] = _of_data(help="A file, or the share that is held out."),
+    task: Optional[str] = TASK,
+    model: Optional[str] = _MODEL,
+    fast: bool = _FAST,
+    output: Optional[Path] = _PAGE,
+    force: bool = FORCE,
+    as_json: bool = JSON,
+) -> None:
+    """Check the data, without training.
+
+    Finds rows that cannot be used, copies within and across splits, wrong labels, personal data and more, each
+    with its rows, its evidence and what to do. The exit code is 3 if a finding makes training pointless, or its
+    score wrong.
+    """
+    from tunesmith import pipeline
+    from tunesmith.cli.arguments import refuse_existing
+    from tunesmith.cli.output import display
+    from tunesmith.errors import CheckBlockedError
+    from tunesmith.events import Note
+    from tunesmith.run.locking import refuse_several_processes
+
+    refuse_several_processes()
+    if output is not None:
+        refuse_existing(output, force=force)
+    notices: list[str] = []
+    named: dict[str, Any] = {
+        "label": label, "text": text, "task": task, "model": model, "columns": parse_columns(column) or None,
+        "validation": share_or_file(validation), "test": share_or_file(test),
+    }  # fmt: skip
+    recipe = recipe_from(
+        arguments or [], notices, settings={}, what="check", output_dir="runs/check", **named
+    )
+    with display() as shown:
+        for notice in notices:
+            shown(Note(notice))
+        report = pipeline.check(recipe, with_model=not fast, listeners=[shown])
+    _write(report, recipe, output)
+    _print(report, output, as_json=as_json)
+    if report.is_blocking:
+        raise typer.Exit(CheckBlockedError.exit_code)
+
+
+def _write(report: CheckReport, recipe: Recipe, output: Path | None) -> None:
+    from tunesmith.pipeline.checking import title_of
+    from tunesmith.run import write_atomically
+
+    if output is not None:
+        write_atomically(output, report.page(title_of(recipe)))
+
+
+def _print(report: CheckReport, output: Path | None, *, as_json: bool) -> None:
+    from tunesmith.cli.output import print_json, print_line
+    from tunesmith.pipeline.checking import lines_of
+
+    found: JsonObject = report.to_json()
+    if as_json:
+        print_json({**found, **({} if output is None else {"output": str(output)})})
+        return
+    for line in lines_of(found):
+        print_line(line)
+    if output is not None:
+        print_line(f"\npage    {output}")

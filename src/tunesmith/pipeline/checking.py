@@ -1,0 +1,237 @@
+"""The checks of the data: by themselves (`tunesmith check`), and in their fast form before a training.
+
+`check` calls the phases of a training in order and stops before its plan: splits, rows, and the model, its
+encodings and its features only where a check asks for them. A training runs the checks of texts when its rows are
+read, and those that need features when the probe has them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tunesmith.checks import CHECKS, CheckedData, Finding
+from tunesmith.checks._running import as_json, blocking, excerpt, run_checks, worst_first
+from tunesmith.data.examples import Examples
+from tunesmith.data.preparing import PreparedData, find_splits
+from tunesmith.errors import CheckBlockedError
+from tunesmith.events import Events, Listener
+from tunesmith.inference.forward import has_bf16
+from tunesmith.models.loading import refuse_other_kinds
+from tunesmith.models.resolve import resolve_model
+from tunesmith.pipeline.encode import encode
+from tunesmith.pipeline.open_model import open_model
+from tunesmith.pipeline.prepare import prepare_data
+from tunesmith.pipeline.probe import FeaturesOf
+from tunesmith.pipeline.training_plan import TrainingPlan, wants_probe
+from tunesmith.pipeline.work import Work
+from tunesmith.recipe import Recipe
+from tunesmith.reports.check_page import check_page, check_title
+from tunesmith.reports.sources import named_sources
+from tunesmith.run import Run, read_json, write_atomically, write_json
+from tunesmith.tasks import TASKS, Task
+from tunesmith.training.loop import never
+from tunesmith.training.processes import Processes
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
+_SHOWN_ROWS = 200
+"""Rows of a finding that check.html shows."""
+_SHOWN_LINES = 3
+_MARKS = {"block": "!! ", "warn": " ! ", "note": "   "}
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What the checks found.
+
+    Args:
+        recipe: recipe whose data were checked.
+        splits: usable rows by split.
+        findings: findings, the worst first.
+        left_out: checks that were not run, with the reason.
+        data: what the checks read, to check it again once it is mended.
+    """
+
+    recipe: Recipe
+    splits: Mapping[str, Examples]
+    findings: Sequence[Finding]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    data: CheckedData | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_blocking(self) -> bool:
+        """Whether something makes training pointless, or its score wrong."""
+        return bool(blocking(self.findings))
+
+    def page(self, title: str) -> str:
+        """The content of check.html.
+
+        Args:
+            title: name of what was checked.
+        """
+        return check_page(self.to_json(), [self._excerpts(it) for it in self.findings], title=title)
+
+    def _excerpts(self, finding: Finding) -> list[str]:
+        """The texts of the first rows of a finding, without personal data."""
+        return [excerpt(self.splits[it.split], it.row) for it in finding.rows[:_SHOWN_ROWS]]
+
+    def to_json(self) -> JsonObject:
+        """The content of check.json."""
+        return {
+            "task": self.recipe.task,
+            "splits": {split: len(examples) for split, examples in self.splits.items()},
+            "findings": [as_json(finding, self.splits) for finding in self.findings],
+            "left_out": dict(self.left_out),
+        }
+
+
+def check(recipe: Recipe, *, with_model: bool = True, listeners: Iterable[Listener] = ()) -> CheckReport:
+    """Checks the data of a recipe; nothing is trained, and no file is written.
+
+    Args:
+        recipe: recipe, of which the data and, for the features, the model are used.
+        with_model: run the checks that need the model, too.
+        listeners: called with every event (`tunesmith.events`).
+
+    Raises:
+        UserError: the recipe, the data or the model must be corrected first.
+    """
+    events, task = Events(listeners), TASKS.get(recipe.task)
+    recipe = find_splits(recipe).replace(data={"bad_rows": "set_aside"}, train={"augment": {}})
+    with tempfile.TemporaryDirectory() as folder:
+        work = Work(Run(folder), task, recipe, recipe, events, False, Processes(), never)
+        data = prepare_data(work)
+        checked = _checked(task, recipe, data)
+        left_out = _left_out(task, with_model=with_model)
+        if with_model and _need_features(task):
+            checked = _with_features(work, data, checked)
+        events.stage("check", "Checking the data")
+        findings = worst_first(run_checks(checked))
+    return CheckReport(recipe, data.splits, findings, left_out, checked)
+
+
+def title_of(recipe: Recipe) -> str:
+    """What was checked, for the title of the page: the names of the training sources."""
+    return named_sources(recipe.data.train)
+
+
+def lines_of(report: JsonObject) -> Iterator[str]:
+    """The findings as lines of text.
+
+    Args:
+        report: content of check.json.
+    """
+    for found in report["findings"]:
+        yield f"{_MARKS[found['severity']]} {check_title(found['check'])}: {found['text']}"
+        for row in found["rows"][:_SHOWN_LINES]:
+            note = f": {row['note']}" if row["note"] else ""
+            yield f"      {row['file']}:{row['line']} ({row['split']}){note}"
+        if (more := found["n_rows"] - _SHOWN_LINES) > 0:
+            yield f"      and {more:,} more rows"
+        yield f"      {found['remedy']}"
+    n = len(report["findings"])
+    yield f"{n} findings" if n != 1 else "1 finding"
+
+
+def _checked(task: Task, recipe: Recipe, data: PreparedData) -> CheckedData:
+    return CheckedData(task, recipe, data.splits, data.label_schema, data.invalid_rows, seed=recipe.seed)
+
+
+def _need_features(task: Task) -> list[str]:
+    """The checks that need features, where the task has any."""
+    names = CHECKS.names() if task.probe is not None else []
+    return [name for name in names if CHECKS.get(name).needs_features]
+
+
+def _left_out(task: Task, *, with_model: bool) -> dict[str, str]:
+    """The checks that are not run, with the reason."""
+    names = [name for name in CHECKS.names() if CHECKS.get(name).needs_features]
+    if task.probe is None:
+        return dict.fromkeys(names, f"it needs a linear probe, and `{task.name}` has none")
+    return {} if with_model else dict.fromkeys(names, "it needs the model")
+
+
+def _with_features(work: Work, data: PreparedData, checked: CheckedData) -> CheckedData:
+    """What checks read, with the features of the frozen model and the truncation report."""
+    files = resolve_model(work.recipe.model)
+    refuse_other_kinds(files, work.task)
+    opened = open_model(work, files, data)
+    encoded = encode(work, opened)
+    device = work.processes.accelerator.device
+    opened.model.to(device)
+    asked = work.recipe.train.bf16
+    bf16 = has_bf16(device.type) if asked == "auto" else asked
+    features = FeaturesOf(
+        work, opened, encoded, lambda split: nullcontext(encoded.splits[split]), lambda split: bf16
+    )
+    truncation = read_json(work.run.data / "supervision.json")
+    return replace(checked, features=features.of_rows, truncation=truncation)
+
+
+def check_texts(work: Work, data: PreparedData) -> list[Finding]:
+    """The findings of the checks that need no model, before a training; reported, and nothing is written.
+
+    Raises:
+        CheckBlockedError: one of them blocks, and `data.check` is `block`.
+    """
+    if not _is_due(work):
+        return []
+    checked = _checked(work.task, work.recipe, data)
+    return _report(work, run_checks(checked, wanted=lambda it: it.before_training and not it.needs_features))
+
+
+def check_features(work: Work, plan: TrainingPlan, features: FeaturesOf, findings: Sequence[Finding]) -> None:
+    """Runs the checks that need features, where the probe has them, and writes check.json and check.html.
+
+    Args:
+        work: what is to be done.
+        plan: model and sequences.
+        features: features of the probe.
+        findings: findings of `check_texts`.
+
+    Raises:
+        CheckBlockedError: a finding blocks, and `data.check` is `block`.
+    """
+    if not _is_due(work):
+        return
+    checked, found = _checked(work.task, work.recipe, plan.data), list(findings)
+    if wants_probe(work, plan):
+        checked = replace(checked, features=features.of_rows)
+        found += _report(
+            work, run_checks(checked, wanted=lambda it: it.before_training and it.needs_features)
+        )
+    report = CheckReport(work.recipe, plan.data.splits, worst_first(found))
+    write_json(work.run.data / "check.json", report.to_json())
+    write_atomically(work.run.data / "check.html", report.page(work.run.path.name))
+    if found:
+        work.events.note(f"{work.run.data / 'check.html'} has the rows of all {len(found)} findings")
+
+
+def _is_due(work: Work) -> bool:
+    """Whether the data are checked here: the first process does, once for each run."""
+    is_done = work.resumes and (work.run.data / "check.json").is_file()
+    return work.recipe.data.check != "off" and work.processes.is_first and not is_done
+
+
+def _report(work: Work, findings: Iterable[Finding]) -> list[Finding]:
+    """Reports findings as warnings, the worst first.
+
+    Raises:
+        CheckBlockedError: one of them blocks, and `data.check` is `block`.
+    """
+    found = worst_first(findings)
+    for finding in found:
+        if finding.severity != "note":
+            work.events.warn(f"{finding.check}: {finding.text}")
+    blocked = blocking(found)
+    if blocked and work.recipe.data.check == "block":
+        raise CheckBlockedError(
+            f"the check of the data found what blocks training: {'; '.join(it.text for it in blocked)}.",
+            remedy="\n".join(dict.fromkeys(it.remedy for it in blocked)),
+        )
+    return found
