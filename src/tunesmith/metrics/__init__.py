@@ -68,14 +68,18 @@ class Metric:
         """Whether its values go from 0 to 1 and are read as percentages."""
         return self.unit == SHARE
 
-    def shown(self, value: float) -> str:
+    def shown(self, value: float | None) -> str:
         """A value as people read it: shares as percentages, anything else with three digits."""
-        return percent(value) if self.is_share else f"{value:.3f}"
+        return percent(value) if self.is_share else NOTHING if value is None else f"{value:.3f}"
 
 
-def percent(value: float) -> str:
+NOTHING = "–"
+"""What people read where there is no number: JSON has null for what the rows do not determine."""
+
+
+def percent(value: float | None) -> str:
     """A share as people read it: `93.4 %`."""
-    return f"{100 * value:.1f} %"
+    return NOTHING if value is None else f"{100 * value:.1f} %"
 
 
 class _MetricRegistry(Registry[Metric]):
