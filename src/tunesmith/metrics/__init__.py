@@ -49,6 +49,8 @@ class Metric:
         label: Its name for people.
         meaning: What it measures, in one line for people.
         hub_name: Its name on the Hub, for the model card; its own if empty.
+        compares_rows: Whether it compares rows with each other, so that its value on some of the rows is lower
+            where these rows are alike, however good the answers are.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Metric:
     label: str
     meaning: str = ""
     hub_name: str = ""
+    compares_rows: bool = False
 
     @property
     def greater_is_better(self) -> bool:
