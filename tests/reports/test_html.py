@@ -6,9 +6,11 @@ import shutil
 import pytest
 
 from tunesmith import pipeline
+from tunesmith.metrics import percent
 from tunesmith.recipe import Recipe
-from tunesmith.reports import write_report
-from tunesmith.reports.html import _classes, duration, page_environment, percent
+from tunesmith.reports import write_card, write_report
+from tunesmith.reports.filters import duration
+from tunesmith.reports.sections import SECTIONS, Source
 from tunesmith.run import Run, write_json
 from tunesmith.tasks import TASKS, displays
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
@@ -130,7 +132,7 @@ def test_the_first_screen_has_score_verdict_and_training(report, finished_run):
 def test_contents_lead_to_every_section(report):
     linked = re.findall(r'<li><a href="#([\w-]+)"', report)
     assert linked == re.findall(r'<section id="([\w-]+)"', report)
-    assert linked[-1] == "next"
+    assert linked[-1] == "next-steps"
     assert report.count("<strong>") >= 3
 
 
@@ -163,9 +165,9 @@ def test_of_many_errors_some_are_shown_and_the_rest_is_one_click_away(finished_r
 def test_a_label_without_rows_has_no_score_and_comes_last():
     table = {"labels": ["a", "b", "c"], "precision": [1.0, None, 0.5], "recall": [1.0, None, 0.5]}
     table |= {"f1": [1.0, None, 0.4], "support": [3, 0, 2]}
-    found = _classes({"per_class": table})
+    found = SECTIONS.get("labels").facts(Source(None, {}, {"details": {"per_class": table}}))
     assert [row["label"] for row in found["rows"]] == ["c", "a", "b"]
-    assert page_environment().filters["share"](found["rows"][-1]["f1"]) == "–"
+    assert percent(found["rows"][-1]["f1"]) == "–"
 
 
 def test_rows_that_were_trained_on_stand_at_the_headline(finished_run, tmp_path):
@@ -177,6 +179,34 @@ def test_rows_that_were_trained_on_stand_at_the_headline(finished_run, tmp_path)
     write_report(copy)
     first = visible(copy.report_file.read_text().split("<nav")[0])
     assert "15 of 60 test rows are also in training; without them accuracy = 50.0 %" in first
+
+
+def without_numbers(value):
+    """A part of metrics.json in which nothing is determined."""
+    if isinstance(value, dict):
+        return {name: without_numbers(entry) for name, entry in value.items()}
+    return None if isinstance(value, float) else value
+
+
+def test_where_a_number_is_null_the_documents_show_a_dash(finished_run, tmp_path):
+    copy = Run(shutil.copytree(finished_run.path, tmp_path / "copy"))
+    metrics = copy.metrics
+    shop = {
+        "values": {"north": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}},
+        "gap": 0.5,
+        "values_not_shown": 0,
+    }
+    metrics["slices"] = {"shop": shop}
+    for part in ("primary", "splits", "slices", "baselines"):
+        metrics[part] = without_numbers(metrics[part])
+    metrics["primary"]["confidence"] = 0.95
+    write_json(copy.metrics_file, metrics)
+    write_report(copy)
+    write_card(copy)
+    page, card = visible(copy.report_file.read_text()), (copy.model / "README.md").read_text()
+    assert page.count("– to –") >= 4
+    assert "None" not in page.split("Recipe and machine")[0]
+    assert "| test | accuracy | – | – to – |" in card
 
 
 def test_texts_are_escaped(finished_run, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from tunesmith.data.grouping import row_groups
 from tunesmith.evaluation.intervals import Interval, Method, intervals
 from tunesmith.metrics import Statistics
 from tunesmith.recipe import EvaluateRecipe
-from tunesmith.tasks import EvalPredictions, LabelSchema, Task, best_answer
+from tunesmith.tasks import EvalPredictions, LabelSchema, Prediction, Task, best_answer
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -51,6 +51,16 @@ class Scored:
         """[rows, s], statistics from which the metrics are computed."""
         return self.task.statistics(self.evaluated, self.label_schema)
 
+    @cached_property
+    def predictions(self) -> list[Prediction]:
+        """[rows], the answers."""
+        return self.task.decode(self.evaluated, self.label_schema)
+
+    @cached_property
+    def gold(self) -> list[Any]:
+        """[rows], the true answers, in the spelling of the data."""
+        return self.task.gold(self.examples.columns, self.label_schema)
+
     def intervals(
         self, how: EvaluateRecipe, seed: int, rows: NDArray[np.int64] | None = None
     ) -> dict[str, Interval]:
@@ -66,17 +76,15 @@ class Scored:
 
     def lines(self) -> Iterator[JsonObject]:
         """One line per row, for `predictions/test.jsonl`."""
-        predictions = self.task.decode(self.evaluated, self.label_schema)
-        gold = self.task.gold(self.examples.columns, self.label_schema)
-        for row, prediction in enumerate(predictions):
+        for row, prediction in enumerate(self.predictions):
             inputs = {n: self.examples.columns[n][row] for n in self.task.shown if n in self.examples.columns}
             answer = best_answer(self.task, prediction)
             yield {
                 "row": self.examples.row_id(row),
                 **inputs,
-                "gold": gold[row],
+                "gold": self.gold[row],
                 "prediction": answer,
-                "correct": self.task.is_correct(prediction, gold[row]),
+                "correct": self.task.is_correct(prediction, self.gold[row]),
             }
 
 

@@ -49,6 +49,8 @@ class Metric:
         label: Its name for people.
         meaning: What it measures, in one line for people.
         hub_name: Its name on the Hub, for the model card; its own if empty.
+        compares_rows: Whether it compares rows with each other, so that its value on some of the rows is lower
+            where these rows are alike, however good the answers are.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Metric:
     label: str
     meaning: str = ""
     hub_name: str = ""
+    compares_rows: bool = False
 
     @property
     def greater_is_better(self) -> bool:
@@ -68,14 +71,18 @@ class Metric:
         """Whether its values go from 0 to 1 and are read as percentages."""
         return self.unit == SHARE
 
-    def shown(self, value: float) -> str:
+    def shown(self, value: float | None) -> str:
         """A value as people read it: shares as percentages, anything else with three digits."""
-        return percent(value) if self.is_share else f"{value:.3f}"
+        return percent(value) if self.is_share else NOTHING if value is None else f"{value:.3f}"
 
 
-def percent(value: float) -> str:
+NOTHING = "–"
+"""What people read where there is no number: JSON has null for what the rows do not determine."""
+
+
+def percent(value: float | None) -> str:
     """A share as people read it: `93.4 %`."""
-    return f"{100 * value:.1f} %"
+    return NOTHING if value is None else f"{100 * value:.1f} %"
 
 
 class _MetricRegistry(Registry[Metric]):

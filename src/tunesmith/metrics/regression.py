@@ -26,6 +26,7 @@ metrics = (
         "Pearson correlation",
         "how near predicted and true numbers are to a straight line: 1 is perfect, 0 is chance",
         "pearsonr",
+        compares_rows=True,
     ),
     Metric(
         "spearman",
@@ -34,6 +35,7 @@ metrics = (
         "Spearman correlation",
         "how alike the order of predicted and true numbers is: 1 is perfect, 0 is chance",
         "spearmanr",
+        compares_rows=True,
     ),
     Metric(
         "rmse",

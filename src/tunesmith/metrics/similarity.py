@@ -26,6 +26,7 @@ metrics = (
         SHARE,
         "average precision",
         "the precision, on average over the similar pairs, of all pairs at least as similar",
+        compares_rows=True,
     ),
     Metric("accuracy", "maximize", SHARE, "accuracy", "the share of answers that are right"),
 )

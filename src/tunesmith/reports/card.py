@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith._telemetry import import_huggingface_hub
 from tunesmith.evaluation.result import remarks
-from tunesmith.metrics import METRICS
+from tunesmith.metrics import METRICS, NOTHING
 from tunesmith.models.adapters import is_adapter
 from tunesmith.reports.sources import named_sources
 from tunesmith.reports.usage import with_transformers
@@ -85,6 +85,7 @@ def _results(task: Task, used: JsonObject, metrics: JsonObject) -> list[Any]:
             dataset_name=named_sources(sources),
         )
         for name, score in metrics["splits"][split].items()
+        if score["value"] is not None
     ]
 
 
@@ -116,9 +117,13 @@ def _body(run: Run, task: Task, manifest: JsonObject, metrics: JsonObject) -> st
     )
 
 
+def _shown(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.4f}"
+
+
 def _scores(metrics: JsonObject) -> str:
     return "\n".join(
-        f"| {split} | {name} | {score['value']:.4f} | {score['low']:.4f} to {score['high']:.4f} |"
+        f"| {split} | {name} | {_shown(score['value'])} | {_shown(score['low'])} to {_shown(score['high'])} |"
         for split, found in metrics["splits"].items()
         for name, score in found.items()
     )
@@ -127,7 +132,7 @@ def _scores(metrics: JsonObject) -> str:
 def _baselines(metrics: JsonObject) -> str:
     name = metrics["primary"]["name"]
     rows = "\n".join(
-        f"| {baseline} | {found[name]:.4f} |" for baseline, found in metrics["baselines"].items()
+        f"| {baseline} | {_shown(found[name])} |" for baseline, found in metrics["baselines"].items()
     )
     return rows or "| none were scored | |"
 

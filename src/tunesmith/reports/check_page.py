@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tunesmith.reports.html import page_environment
+from tunesmith.reports.html import environment
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -37,7 +37,7 @@ def check_page(report: JsonObject, excerpts: Sequence[Sequence[str]], *, title: 
         "summary": _summary(report["findings"]),
         "left_out": report["left_out"],
     }
-    return page_environment().get_template("check.html.jinja").render(**facts).lstrip()
+    return environment().get_template("check.html.jinja").render(**facts).lstrip()
 
 
 def check_title(name: str) -> str:
