@@ -19,6 +19,7 @@ from tunesmith.hooks import NO_HOOKS, Hooks
 from tunesmith.models.loading import refuse_other_kinds
 from tunesmith.models.resolve import resolve_model
 from tunesmith.pipeline.base_model import allow_targets, score_base_model, with_reference_of_base
+from tunesmith.pipeline.calibrating import refuse_uncalibratable
 from tunesmith.pipeline.encode import encode
 from tunesmith.pipeline.event_log import EventLog
 from tunesmith.pipeline.fit import fit
@@ -159,6 +160,7 @@ def _open(work: Work) -> OpenedModel:
     opened = open_model(work, files, prepare_data(work))
     if not work.resumes:
         refuse_own_files(work)
+        refuse_uncalibratable(work, opened)
     return opened
 
 
