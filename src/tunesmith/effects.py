@@ -44,6 +44,7 @@ _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "data.overlap_tokens": lambda task: task.windows,
     "data.align_answers": lambda task: task.alignment,
     "data.chat_template": lambda task: task.chat,
+    "evaluate.calibration": lambda task: task.calibration,
     "evaluate.samples": lambda task: task.generation and not task.generation.scores_texts,
     **dict.fromkeys((f"generate.{key}" for key in GenerateRecipe.model_fields), lambda task: task.generation),
 }

@@ -18,6 +18,7 @@ was tried: banking77 test accuracy 0.935 instead of 0.943, tweet_emotion 0.790 i
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tunesmith.errors import ModelError
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers.models.bert.modeling_bert import BertLayer
 
-    from tunesmith.types import JsonObject, Model
+    from tunesmith.types import Config, JsonObject, Model
 
 POOLING_KEY = "tunesmith_pooling"
 """Entry of config.json that states that the last layer is a pooling layer."""
+
+CALIBRATION_KEY = "tunesmith_calibration"
+"""Entry of config.json that states by which scale and shift the head's outputs were calibrated."""
 
 MEAN_SCALE = 1024.0
 """α: weight of the mean in a pooling layer; the first token has weight 1."""
@@ -131,6 +135,35 @@ def keep_head_precise(head: nn.Linear) -> None:
             return F.linear(features.to(head.weight.dtype), head.weight, head.bias)
 
     setattr(head, "forward", forward)  # noqa: B010 (only this head, not its class)
+
+
+def scale_head(head: nn.Linear, scale: Sequence[float], bias: Sequence[float]) -> None:
+    """Changes a head so that its outputs are scaled and shifted.
+
+    Args:
+        head: linear layer with k outputs.
+        scale: factor of each output, or of all.
+        bias: shift of each output, or of all.
+
+    Raises:
+        ModelError: there is a shift, and the head has no bias to hold it.
+    """
+    import torch
+
+    if head.bias is None and any(bias):
+        raise ModelError("the head has no bias, which could hold a shift of its outputs.")
+    factor = torch.tensor(scale, dtype=torch.float64, device=head.weight.device)
+    shift = torch.tensor(bias, dtype=torch.float64, device=head.weight.device)
+    with torch.no_grad():
+        head.weight.copy_(head.weight.double() * factor[:, None])
+        if head.bias is not None:
+            head.bias.copy_(head.bias.double() * factor + shift)
+
+
+def forget_calibration(config: Config) -> None:
+    """Removes what an earlier training stated: a head that is trained on is no longer the one that was scaled."""
+    if hasattr(config, CALIBRATION_KEY):
+        delattr(config, CALIBRATION_KEY)
 
 
 def encoder_layers(model: nn.Module) -> list[nn.Module]:

@@ -123,6 +123,7 @@ def load_for_training(
     layer = _choose_pooling_layer(files, task, pooling, keep_head=keep_head)
     adds = layer == "new" and model_init is None
     config = _config(files, task, label_schema, tokenizer, extra_layers=int(adds))
+    heads.forget_calibration(config)
     if adds:
         setattr(config, heads.POOLING_KEY, "mean")
     prepare = functools.partial(prepare_tokenizer, task, tokenizer, train or {}, chat_template=chat_template)

@@ -86,6 +86,10 @@ def open_model(work: Work, files: ModelFiles, data: PreparedData) -> OpenedModel
         model_init=work.hooks.model_init,
     )
     events.note(f"{files.origin}; {loaded.model.num_parameters():,} parameters")
+    if files.config().get(heads.CALIBRATION_KEY) and not loaded.head_is_new:
+        events.note(
+            f"{files.name} has a calibrated head, from which the training begins; it is calibrated anew"
+        )
     _report_added_tokens(work, loaded)
     _report_other_language(work, files, data, loaded)
     if loaded.head_is_new and loaded.needs_trained_head:

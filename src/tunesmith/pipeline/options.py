@@ -22,6 +22,7 @@ def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
         rule = lines[0] if len(lines) == 1 else f"{len(lines)} values have no effect:\n{listed}"
         raise RecipeError(rule, remedy=_remedy(task, list(found)))
     _refuse_handling_of_long_texts(task, recipe)
+    _refuse_calibration(task, recipe)
 
 
 def _refuse_method(task: Task, recipe: Recipe) -> None:
@@ -46,6 +47,16 @@ def _refuse_handling_of_long_texts(task: Task, recipe: Recipe) -> None:
         )
     if data.packing is True and not task.packing:
         raise RecipeError(f"data.packing is not for `{task.name}`.", remedy="Leave it at `auto`.")
+
+
+def _refuse_calibration(task: Task, recipe: Recipe) -> None:
+    asked = recipe.evaluate.calibration
+    if task.calibration is None or asked in ("auto", "none", *task.calibration.methods):
+        return
+    raise RecipeError(
+        f"evaluate.calibration `{asked}` is not for `{task.name}`: its scores are not those of labels.",
+        remedy="Use `auto` or `temperature`.",
+    )
 
 
 def is_set(recipe: Recipe, key: str) -> bool:

@@ -1,15 +1,26 @@
-"""Phase 8: what is fitted on the validation rows is fitted, and the model is written."""
+"""Phase 8: what is fitted on the validation rows is fitted, and the model is written.
+
+The head is calibrated first, so that everything that is fitted later on the validation rows (thresholds of scores)
+reads calibrated scores.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from tunesmith.models import heads
 from tunesmith.models.saving import save_model
+from tunesmith.pipeline.calibrating import calibrate
 from tunesmith.pipeline.fit import FittedModel
 from tunesmith.pipeline.predict_split import predict_split
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.tasks import LabelSchema
+from tunesmith.training.calibration import Calibrated
+
+if TYPE_CHECKING:
+    from tunesmith.types import Model
 
 
 @dataclass(frozen=True)
@@ -26,12 +37,15 @@ class SavedModel:
 
 
 def save(work: Work, plan: TrainingPlan, fitted: FittedModel) -> SavedModel:
-    """Fits thresholds where the task has some, and writes the model."""
+    """Fits thresholds where the task has some, calibrates the head, and writes the model."""
     task, model = work.task, plan.model
-    label_schema = _with_thresholds(work, plan, fitted)
+    label_schema, calibrated = _fit_on_validation_rows(work, plan, fitted)
     if label_schema != plan.data.label_schema:
         model.config.update(task.config(label_schema))
         work.run.update_manifest(label_schema=label_schema)
+    if calibrated is not None:
+        work.run.update_manifest(calibration=calibrated.to_json())
+    _describe_head(model, calibrated)
     save_model(
         model.cpu(),
         plan.tokenizer,
@@ -42,8 +56,28 @@ def save(work: Work, plan: TrainingPlan, fitted: FittedModel) -> SavedModel:
     return SavedModel(fitted, label_schema)
 
 
-def _with_thresholds(work: Work, plan: TrainingPlan, fitted: FittedModel) -> LabelSchema:
-    if work.task.thresholds is None:
-        return plan.data.label_schema
+def _fit_on_validation_rows(
+    work: Work, plan: TrainingPlan, fitted: FittedModel
+) -> tuple[LabelSchema, Calibrated | None]:
+    """The label schema with thresholds, and how the head was calibrated, where the task's answers have scores."""
+    task, label_schema = work.task, plan.data.label_schema
+    if task.thresholds is None and task.calibration is None:
+        return label_schema, None
     evaluated = predict_split(work, plan, "validation", features=fitted.features, with_texts=False)
-    return work.task.thresholds.fit(evaluated, plan.data.label_schema)
+    if task.thresholds is not None:
+        label_schema = task.thresholds.fit(evaluated, label_schema)
+    if task.calibration is None:
+        return label_schema, None
+    calibrated = calibrate(work, plan, evaluated, label_schema)
+    if task.thresholds is not None and not calibrated.scaling.is_identity:
+        label_schema = task.thresholds.moved(label_schema, calibrated.scaling)
+    return label_schema, calibrated
+
+
+def _describe_head(model: Model, calibrated: Calibrated | None) -> None:
+    """States in config.json what the head holds."""
+    if calibrated is None or calibrated.method == "none":
+        heads.forget_calibration(model.config)
+        return
+    entry = {"method": calibrated.method, **calibrated.scaling.to_json()}
+    setattr(model.config, heads.CALIBRATION_KEY, entry)

@@ -20,6 +20,7 @@ from tunesmith.hooks import NO_HOOKS, Hooks
 from tunesmith.models.loading import refuse_other_kinds
 from tunesmith.models.resolve import resolve_model
 from tunesmith.pipeline.base_model import allow_targets, score_base_model, with_reference_of_base
+from tunesmith.pipeline.calibrating import refuse_uncalibratable
 from tunesmith.pipeline.checking import check_features, check_texts
 from tunesmith.pipeline.encode import encode
 from tunesmith.pipeline.event_log import EventLog
@@ -163,6 +164,7 @@ def _open(work: Work) -> tuple[OpenedModel, list[Finding]]:
     opened = open_model(work, files, data)
     if not work.resumes:
         refuse_own_files(work)
+        refuse_uncalibratable(work, opened)
     return opened, findings
 
 

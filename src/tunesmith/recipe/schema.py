@@ -255,6 +255,11 @@ class EvaluateRecipe(_Section):
     samples: int = Field(
         8, ge=0, le=1000, description="number of answers generated for the report, if the metrics need none"
     )
+    calibration: Literal["auto", "none", "temperature", "vector"] = Field(
+        "auto",
+        description="how scores become probabilities, fitted on the validation rows; temperature: one factor; "
+        "vector: a factor and a shift for each label; auto: by cross-validation (docs/trust.md)",
+    )
     max_error: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
         description="most wrong answers among those given; the model abstains from the others (docs/trust.md)",

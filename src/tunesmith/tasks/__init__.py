@@ -28,6 +28,7 @@ from tunesmith.tasks._capabilities import (
     TOP_ANSWERS,
     Alignment,
     Alternatives,
+    Calibration,
     ChatTemplate,
     Display,
     Generation,
@@ -48,6 +49,7 @@ from tunesmith.tasks._capabilities import (
     generation_arguments,
 )
 from tunesmith.tasks._declared import refuse_unknown_members, refuse_wrong_capabilities, require_members
+from tunesmith.tasks._scaling import GivenAnswers, Scaling
 from tunesmith.tasks._types import (
     IGNORED,
     MODEL_INPUTS,
@@ -125,6 +127,7 @@ class Task:
     vocabulary: Vocabulary | None = None
     reference: Reference | None = None
     thresholds: Thresholds | None = None
+    calibration: Calibration | None = None
     masking: Masking | None = None
     alignment: Alignment | None = None
     offsets: Offsets | None = None
@@ -291,6 +294,7 @@ CAPABILITIES: Mapping[str, type] = {
     "length": Length, "schedule": Schedule, "probe": LinearProbe, "pooling": Pooling, "vectors": SentenceVectors,
     "windows": Windows, "packing": Packing, "generation": Generation, "chat": ChatTemplate,
     "vocabulary": Vocabulary, "reference": Reference, "thresholds": Thresholds, "masking": Masking,
+    "calibration": Calibration,
     "alignment": Alignment, "offsets": Offsets, "layouts": Layouts, "alternatives": Alternatives,
     "pipeline": Pipeline, "display": Display,
 }  # fmt: skip
@@ -375,10 +379,10 @@ def _target_texts(task: Task, train: Values) -> Sequence[str]:
 
 __all__ = [
     "CAPABILITIES", "IGNORED", "LABEL_SCORES", "MODEL_INPUTS", "PLAIN_LOSS", "TASKS", "TOP_ANSWERS",
-    "Alignment", "Alternatives", "Batch", "ChatTemplate", "Column", "Display", "EncodeOptions", "Encoded",
-    "EvalPredictions", "Generation", "LabelSchema", "Layouts", "Length", "LinearProbe", "LossOptions", "Masking",
-    "Offsets", "Packing", "Pipeline", "Pooling", "Prediction", "Ragged", "Realigned", "Recognised", "Reference",
-    "RowError", "Schedule", "SentenceVectors", "Task", "Thresholds", "Values", "Vocabulary", "Windows",
-    "best_answer", "best_metric", "displays", "draw", "generation_arguments", "head_scale", "point_scores",
-    "prepare_tokenizer", "task_name",
+    "Alignment", "Alternatives", "Batch", "Calibration", "ChatTemplate", "Column", "Display", "EncodeOptions",
+    "Encoded", "EvalPredictions", "Generation", "GivenAnswers", "LabelSchema", "Layouts", "Length", "LinearProbe",
+    "LossOptions", "Masking", "Offsets", "Packing", "Pipeline", "Pooling", "Prediction", "Ragged", "Realigned",
+    "Recognised", "Reference", "RowError", "Scaling", "Schedule", "SentenceVectors", "Task", "Thresholds",
+    "Values", "Vocabulary", "Windows", "best_answer", "best_metric", "displays", "draw", "generation_arguments",
+    "head_scale", "point_scores", "prepare_tokenizer", "task_name",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.tasks._scaling import GivenAnswers, Scaling
 from tunesmith.tasks._types import (
     EvalPredictions,
     LabelSchema,
@@ -51,6 +52,10 @@ def generation_arguments(max_length: int) -> str:
 
 def _plain_scale(label_schema: LabelSchema) -> tuple[float, float]:
     return 0.0, 1.0
+
+
+def _unmoved(label_schema: LabelSchema, scaling: Scaling) -> LabelSchema:
+    return label_schema
 
 
 def _no_end_tokens(tokenizer: Tokenizer) -> list[int]:
@@ -176,9 +181,32 @@ class Thresholds:
 
     Args:
         fit: the label schema with what was fitted.
+        moved: the label schema that gives the same answers once the head's outputs are scaled.
     """
 
     fit: Callable[[EvalPredictions, LabelSchema], LabelSchema]
+    moved: Callable[[LabelSchema, Scaling], LabelSchema] = _unmoved
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """An answer has a score that shall be the probability that it is right.
+
+    Args:
+        given: the answers that were given for some rows, with their scores.
+        targets: [rows, k], what each output of the head should have said: 1 for a true label, 0 for another. None
+            where the outputs are not those of a row; then one factor is fitted on the answers themselves.
+        independent: whether each output is a question of its own (sigmoid) instead of a choice (softmax).
+    """
+
+    given: Callable[[EvalPredictions, LabelSchema], GivenAnswers]
+    targets: Callable[[EvalPredictions], NDArray[np.float64]] | None = None
+    independent: bool = False
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that change this task's head."""
+        return ("temperature",) if self.targets is None else ("temperature", "vector")
 
 
 @dataclass(frozen=True)

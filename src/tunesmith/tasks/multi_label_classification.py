@@ -18,10 +18,12 @@ from tunesmith.metrics import Scores, Shares, Statistics, multi_label, total
 from tunesmith.tasks import (
     LABEL_SCORES,
     Batch,
+    Calibration,
     Column,
     Encoded,
     EncodeOptions,
     EvalPredictions,
+    GivenAnswers,
     LabelSchema,
     Layouts,
     LinearProbe,
@@ -31,6 +33,7 @@ from tunesmith.tasks import (
     Prediction,
     Recognised,
     RowError,
+    Scaling,
     Task,
     Thresholds,
     Values,
@@ -92,6 +95,27 @@ def _fit_thresholds(evaluated: EvalPredictions, label_schema: LabelSchema) -> La
     return {**label_schema, "thresholds": [float(value) for value in fitted]}
 
 
+def _moved_thresholds(label_schema: LabelSchema, scaling: Scaling) -> LabelSchema:
+    """Thresholds that give the same labels from scaled outputs."""
+    thresholds = np.asarray(label_schema["thresholds"], dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        logits = scaling(np.log(thresholds) - np.log1p(-thresholds))
+    return {**label_schema, "thresholds": _sigmoid(logits).astype(np.float32).tolist()}
+
+
+def _given_labels(evaluated: EvalPredictions, label_schema: LabelSchema) -> GivenAnswers:
+    """Every label that a row was given."""
+    rows, labels = np.nonzero(_given(_probabilities(evaluated), label_schema))
+    logits = np.asarray(evaluated.outputs)[rows, labels]
+    true = evaluated.encoded.dense["labels"][rows, labels] > 0
+    numbers = np.arange(len(rows))
+    return GivenAnswers(np.stack([logits, 0 * logits], -1), 0 * numbers, numbers, true, rows)
+
+
+def _targets(evaluated: EvalPredictions) -> NDArray[np.float64]:
+    return np.asarray(evaluated.encoded.dense["labels"], dtype=np.float64)
+
+
 class MultiLabelClassification(Task):
     """The task's object."""
 
@@ -106,7 +130,8 @@ class MultiLabelClassification(Task):
     probe = LinearProbe()
     baselines = ("all_frequent", "tfidf_logistic_regression")
     layouts = Layouts(_recognise, _converters)
-    thresholds = Thresholds(_fit_thresholds)
+    thresholds = Thresholds(_fit_thresholds, _moved_thresholds)
+    calibration = Calibration(_given_labels, _targets, independent=True)
     alternatives = LABEL_SCORES
     pipeline = Pipeline("text-classification")
     display = displays.SEVERAL_LABELS
@@ -242,8 +267,11 @@ task = MultiLabelClassification()
 
 
 def _probabilities(evaluated: EvalPredictions) -> NDArray[np.float32]:
-    logits = np.asarray(evaluated.outputs, dtype=np.float32)
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), dtype=np.float32)
+    return np.asarray(_sigmoid(np.asarray(evaluated.outputs, dtype=np.float32)), dtype=np.float32)
+
+
+def _sigmoid(logits: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))))
 
 
 def _given(probabilities: NDArray[np.float32], label_schema: LabelSchema) -> NDArray[np.bool_]:

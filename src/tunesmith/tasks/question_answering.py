@@ -10,7 +10,6 @@ rows (Rajpurkar et al. 2018). Answers have the shape of the Hub's `QuestionAnswe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,16 +19,19 @@ from tunesmith.tasks import (
     TOP_ANSWERS,
     Alignment,
     Batch,
+    Calibration,
     Column,
     Encoded,
     EncodeOptions,
     EvalPredictions,
+    GivenAnswers,
     LabelSchema,
     Length,
     LossOptions,
     Prediction,
     Realigned,
     RowError,
+    Scaling,
     Schedule,
     Task,
     Thresholds,
@@ -40,6 +42,7 @@ from tunesmith.tasks import (
 from tunesmith.tasks import _alignment as alignment
 from tunesmith.tasks import _passages as passages
 from tunesmith.tasks import _texts as texts
+from tunesmith.tasks._best_spans import best_spans
 from tunesmith.tasks._cells import parsed_cell
 from tunesmith.tasks._values import is_missing, text_of
 
@@ -51,8 +54,6 @@ if TYPE_CHECKING:
 
 THRESHOLD_KEY = "tunesmith_no_answer_threshold"
 LENGTH_KEY = "tunesmith_longest_answer"
-_CANDIDATES = 20
-_ALTERNATIVES = 5
 _ROOM = 1.5
 _HIDDEN = -1e4
 
@@ -78,7 +79,7 @@ def _fit_threshold(evaluated: EvalPredictions, label_schema: LabelSchema) -> Lab
     """By how much no answer must beat the best one, for the best F1."""
     if not label_schema["has_unanswerable"]:
         return label_schema
-    found = _best_spans(evaluated, label_schema)
+    found = best_spans(evaluated, label_schema)
     golds = _gold_texts(evaluated.columns)
     answered = np.array([squad.f1(row.text, gold) for row, gold in zip(found, golds, strict=True)])
     silent = np.array([squad.f1("", gold) for gold in golds])
@@ -89,6 +90,30 @@ def _fit_threshold(evaluated: EvalPredictions, label_schema: LabelSchema) -> Lab
     best = int(gains.argmax())
     borders = np.concatenate([[margins.min() - 1], np.sort(margins), [margins.max() + 1]])
     return {**label_schema, "threshold": round(float((borders[best] + borders[best + 1]) / 2), 6)}
+
+
+def _moved_threshold(label_schema: LabelSchema, scaling: Scaling) -> LabelSchema:
+    """The threshold between scores that are scaled."""
+    if "threshold" not in label_schema:
+        return label_schema
+    return {**label_schema, "threshold": float(label_schema["threshold"]) * scaling.scale[0]}
+
+
+def _given(evaluated: EvalPredictions, label_schema: LabelSchema) -> GivenAnswers:
+    """The answer of each row, which may be that there is none."""
+    found = best_spans(evaluated, label_schema)
+    golds = _gold_texts(evaluated.columns)
+    silent = [row.is_silent(label_schema) for row in found]
+    scores = np.full((len(found), max((len(row.scores) for row in found), default=1)), -np.inf)
+    for i, row in enumerate(found):
+        scores[i, : len(row.scores)] = row.scores
+    chosen = [len(row.scores) - 1 if is_silent else 0 for row, is_silent in zip(found, silent, strict=True)]
+    right = [
+        squad.exact_match("" if is_silent else row.text, gold)
+        for row, is_silent, gold in zip(found, silent, golds, strict=True)
+    ]
+    rows = np.arange(len(found))
+    return GivenAnswers(scores, np.array(chosen, dtype=np.int64), rows, np.array(right, dtype=bool), rows)
 
 
 class QuestionAnswering(Task):
@@ -111,7 +136,8 @@ class QuestionAnswering(Task):
     windows = Windows()
     outputs_per_token = True
     alignment = Alignment(_align)
-    thresholds = Thresholds(_fit_threshold)
+    thresholds = Thresholds(_fit_threshold, _moved_threshold)
+    calibration = Calibration(_given)
     alternatives = TOP_ANSWERS
     display = displays.ANSWERS
 
@@ -215,12 +241,9 @@ class QuestionAnswering(Task):
     def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """See Task; `top` holds the best answers that do not overlap."""
         answers = []
-        for row in _best_spans(evaluated, label_schema):
-            silent = label_schema["has_unanswerable"] and row.null - row.score > label_schema.get(
-                "threshold", 0.0
-            )
+        for row in best_spans(evaluated, label_schema):
             best: Prediction = {"answer": "", "score": row.null_share, "start": 0, "end": 0}
-            answers.append({**(best if silent else row.top[0]), "top": row.top})
+            answers.append({**(best if row.is_silent(label_schema) else row.top[0]), "top": row.top})
         return answers
 
     def gold(self, columns: Values, label_schema: LabelSchema) -> list[list[str]]:
@@ -322,74 +345,3 @@ def _short_questions(questions: Sequence[str], tokenizer: Tokenizer, max_length:
         question[: offsets[most - 1][1]] if len(offsets) > most else question
         for question, offsets in zip(questions, encoded["offset_mapping"], strict=True)
     ]
-
-
-@dataclass(frozen=True)
-class _Row:
-    """The result of all windows of one row."""
-
-    text: str
-    score: float
-    null: float
-    null_share: float
-    top: list[Prediction]
-
-
-def _best_spans(evaluated: EvalPredictions, label_schema: LabelSchema) -> list[_Row]:
-    if "spans" not in evaluated.memo:
-        of_row: list[list[int]] = [[] for _ in range(evaluated.encoded.n_rows)]
-        for sequence, row in enumerate(evaluated.encoded.rows):
-            of_row[row].append(sequence)
-        evaluated.memo["spans"] = [
-            _best_of_row(evaluated, sequences, evaluated.columns["context"][row], label_schema)
-            for row, sequences in enumerate(of_row)
-        ]
-    return list(evaluated.memo["spans"])
-
-
-def _best_of_row(
-    evaluated: EvalPredictions, sequences: Sequence[int], context: str, label_schema: LabelSchema
-) -> _Row:
-    found: list[tuple[float, int, int]] = []
-    null = np.inf
-    for sequence in sequences:
-        logits = evaluated.outputs[sequence]
-        null = min(null, float(logits[0].sum()))
-        starts, ends = (
-            evaluated.encoded.ragged[name][sequence] for name in ("start_of_token", "end_of_token")
-        )
-        found += _candidates(logits, starts, ends, label_schema["longest_answer"])
-    found.sort(key=lambda span: (-span[0], span[1], span[2]))
-    scores = np.array([*(score for score, _, _ in found), null])
-    shares = np.exp(scores - scores.max())
-    shares /= shares.sum()
-    top: list[Prediction] = []
-    for share, (_, start, end) in zip(shares, found, strict=False):
-        if all(end <= other["start"] or start >= other["end"] for other in top):
-            top.append({"answer": context[start:end], "score": float(share), "start": start, "end": end})
-        if len(top) == _ALTERNATIVES:
-            break
-    if not top:  # the tokenizer has no tokens for the context
-        nothing: Prediction = {"answer": "", "score": 1.0, "start": 0, "end": 0}
-        return _Row("", -np.inf, float(null), 1.0, [nothing])
-    return _Row(top[0]["answer"], found[0][0], float(null), float(shares[-1]), top)
-
-
-def _candidates(
-    logits: NDArray[np.float32], starts: NDArray[np.int32], ends: NDArray[np.int32], longest: int
-) -> list[tuple[float, int, int]]:
-    """(score, first character, character after the last) of each of the best spans of a window."""
-    inside = np.flatnonzero(starts > 0)
-    if not len(inside):
-        return []
-    firsts = inside[np.argsort(-logits[inside, 0], kind="stable")[:_CANDIDATES]]
-    lasts = inside[np.argsort(-logits[inside, 1], kind="stable")[:_CANDIDATES]]
-    i, j = (grid.ravel() for grid in np.meshgrid(firsts, lasts, indexing="ij"))
-    fits = (j >= i) & (ends[j] - starts[i] <= longest)
-    if not fits.any():  # then the best first token alone
-        i, j = firsts[:1], firsts[:1]
-    else:
-        i, j = i[fits], j[fits]
-    scores = logits[i, 0] + logits[j, 1]
-    best = np.argsort(-scores, kind="stable")[:_CANDIDATES]
-    return [(float(scores[k]), int(starts[i[k]] - 1), int(ends[j[k]] - 1)) for k in best]

@@ -18,10 +18,12 @@ from tunesmith.metrics import Scores, Shares, Statistics, classification, total
 from tunesmith.tasks import (
     LABEL_SCORES,
     Batch,
+    Calibration,
     Column,
     Encoded,
     EncodeOptions,
     EvalPredictions,
+    GivenAnswers,
     LabelSchema,
     Layouts,
     LinearProbe,
@@ -58,6 +60,17 @@ _LABEL = (
 )  # fmt: skip
 
 
+def _given(evaluated: EvalPredictions, label_schema: LabelSchema) -> GivenAnswers:
+    """The most probable label of each row."""
+    outputs = np.asarray(evaluated.outputs)
+    return GivenAnswers.of_rows(outputs, outputs.argmax(-1) == _labels(evaluated))
+
+
+def _targets(evaluated: EvalPredictions) -> NDArray[np.float64]:
+    """1 for the true label of a row."""
+    return np.eye(evaluated.outputs.shape[-1])[_labels(evaluated)]
+
+
 class TextClassification(Task):
     """The task's object."""
 
@@ -76,6 +89,7 @@ class TextClassification(Task):
     pooling = Pooling()
     supported_options = ("class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha", "augment")
     probe = LinearProbe()
+    calibration = Calibration(_given, _targets)
     baselines = ("majority", "tfidf_logistic_regression")
     layouts = Layouts(partial(recognise_labels, several=False))
     alternatives = LABEL_SCORES

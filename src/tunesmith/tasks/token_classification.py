@@ -19,14 +19,15 @@ import numpy as np
 from tunesmith.encoded import Lost
 from tunesmith.errors import DataError
 from tunesmith.metrics import Scores, Shares, Statistics, spans, total
-from tunesmith.segmentation import entity_word_bounds
 from tunesmith.tasks import (
     IGNORED,
     Batch,
+    Calibration,
     Column,
     Encoded,
     EncodeOptions,
     EvalPredictions,
+    GivenAnswers,
     LabelSchema,
     Layouts,
     Length,
@@ -45,16 +46,16 @@ from tunesmith.tasks import _offsets as offsets
 from tunesmith.tasks import _texts as texts
 from tunesmith.tasks import _units as units
 from tunesmith.tasks._annotations import recognise_entities
+from tunesmith.tasks._entity_rows import read_text, read_tokens
 from tunesmith.tasks._labels import refuse_unknown_label, spelling_notices
 from tunesmith.tasks._tags import (
     Span,
     allowed_tags,
     most_probable,
-    refuse_numbers,
     scheme_of,
     spans_of_tags,
 )
-from tunesmith.tasks._values import label_config, labels_in, list_of, text_of
+from tunesmith.tasks._values import label_config, labels_in
 
 if TYPE_CHECKING:
     import torch
@@ -109,6 +110,25 @@ def _pipeline_note(tokenizer: JsonObject) -> str:
     return _SPANS + ("" if marks_words else _SPANS_BY_SPACES)
 
 
+def _given(evaluated: EvalPredictions, label_schema: LabelSchema) -> GivenAnswers:
+    """Every entity that was found; its parts are its words."""
+    golds = [set(map(tuple, row)) for row in evaluated.columns["entities"]]
+    found = [
+        (row, span, logits[a:b], tags[a:b])
+        for row, (spans_, logits, tags) in enumerate(_tagged(evaluated, label_schema))
+        for a, b, *span in spans_
+    ]
+    lengths = [len(tags) for *_, tags in found]
+    k = len(label_schema["labels"])
+    return GivenAnswers(
+        np.concatenate([np.zeros((0, k), dtype=np.float32), *(logits for *_, logits, _ in found)]),
+        np.concatenate([np.zeros(0, dtype=np.int64), *(tags for *_, tags in found)]),
+        np.repeat(np.arange(len(found)), lengths),
+        np.array([tuple(span) in golds[row] for row, span, *_ in found], dtype=bool),
+        np.array([row for row, *_ in found], dtype=np.int64),
+    )
+
+
 class TokenClassification(Task):
     """The task's object."""
 
@@ -135,6 +155,7 @@ class TokenClassification(Task):
     outputs_per_token = True
     layouts = Layouts(recognise_entities, lacks=_lacks)
     offsets = Offsets(_misplaced)
+    calibration = Calibration(_given)
     pipeline = Pipeline("token-classification", _pipeline_arguments, _pipeline_note)
     display = displays.ENTITIES
 
@@ -142,9 +163,9 @@ class TokenClassification(Task):
         """See Task: the text, the spans of its words, its entities in characters, and its tags if given."""
         spans_are_of_text = "entities" in row and "tags" not in row
         if row.get("tokens") is not None and not (spans_are_of_text and row.get("text") is not None):
-            return _read_tokens(row)
+            return read_tokens(row)
         if row.get("text") is not None:
-            return _read_text(row)
+            return read_text(row)
         raise RowError("neither `tokens` nor `text`: name one with `--column tokens=COLUMN`.")
 
     def resembles(self, columns: Values) -> bool:
@@ -286,56 +307,6 @@ def _spans_of(entities: Sequence[JsonObject]) -> list[Span]:
     return [(entity["start"], entity["end"], entity["entity_group"]) for entity in entities]
 
 
-def _read_tokens(row: Values) -> JsonObject:
-    tokens = list_of(row["tokens"], "tokens")
-    if not tokens:
-        raise RowError("tokens is empty.")
-    tokens = [text_of(token, "a token") if str(token).lower() != "nan" else str(token) for token in tokens]
-    starts = np.cumsum([0, *(len(token) + 1 for token in tokens)])
-    words = [[int(start), int(start) + len(token)] for start, token in zip(starts, tokens, strict=False)]
-    example: JsonObject = {"text": " ".join(tokens), "words": words}
-    if "tags" not in row:
-        return example
-    tags = list_of(row["tags"], "tags")
-    if len(tags) != len(tokens):
-        raise RowError(f"{len(tokens)} tokens and {len(tags)} tags.")
-    refuse_numbers(tags)
-    entities = [[words[a][0], words[b - 1][1], label] for a, b, label in spans_of_tags(tags)]
-    return {**example, "entities": entities, "tags": tags}
-
-
-def _read_text(row: Values) -> JsonObject:
-    text = text_of(row["text"], "text")
-    example: JsonObject = {"text": text, "words": [list(span) for span in entity_word_bounds(text)]}
-    if "entities" not in row:
-        return example
-    entities = sorted(_entity(value, text) for value in list_of(row["entities"], "entities"))
-    for one, other in pairwise(entities):
-        if one[1] > other[0]:
-            raise RowError(f"entities overlap: `{text[one[0] : one[1]]}` and `{text[other[0] : other[1]]}`.")
-    return {**example, "entities": [list(span) for span in entities]}
-
-
-def _entity(value: object, text: str) -> Span:
-    """A span from {start, end, label} or [start, end, label], without white space at its edges."""
-    if isinstance(value, dict):
-        names = ("label", "entity_group", "entity", "type", "tag")
-        label = next((value[name] for name in names if isinstance(value.get(name), str)), None)
-        value = (value.get("start"), value.get("end"), label)
-    if not isinstance(value, (list, tuple)) or len(value) != 3:
-        raise RowError(f"an entity must have start, end and label, got `{value}`.")
-    start, end, label = value
-    if not isinstance(start, int) or not isinstance(end, int) or not isinstance(label, str) or not label:
-        raise RowError(f"an entity must have start, end and label, got `{value}`.")
-    if not 0 <= start < end <= len(text):
-        raise RowError(offsets.outside(start, end, text))
-    covered = text[start:end]
-    start, end = start + len(covered) - len(covered.lstrip()), end - len(covered) + len(covered.rstrip())
-    if start >= end:
-        raise RowError(f"entity {value[0]} to {value[1]} covers only white space.")
-    return start, end, label
-
-
 def _labels(
     found: Sequence[units.Units],
     bounds: Sequence[NDArray[np.int64]],
@@ -355,22 +326,37 @@ def _labels(
 
 
 def _decode(evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
-    labels = label_schema["labels"]
-    allowed = allowed_tags(labels)
     answers: list[Prediction] = []
-    for row, (first, last, logits) in enumerate(_logits_of_units(evaluated)):
-        text, bounds = evaluated.columns["text"][row], evaluated.columns["words"][row]
-        probabilities = texts.softmax(logits)
-        tags = most_probable(np.log(np.maximum(probabilities, 1e-30)), allowed)
-        scores = probabilities[np.arange(len(tags)), tags]
+    for row, (found, logits, tags) in enumerate(_tagged(evaluated, label_schema)):
+        text = evaluated.columns["text"][row]
+        scores = texts.softmax(logits)[np.arange(len(tags)), tags]
         entities = []
-        for a, b, label in spans_of_tags([labels[tag] for tag in tags]):
-            start, end = int(bounds[first[a]][0]), int(bounds[last[b - 1]][1])
+        for a, b, start, end, label in found:
             score = float(scores[a:b].mean())
             entity = {"entity_group": label, "score": score, "word": text[start:end]}
             entities.append({**entity, "start": start, "end": end})
         answers.append({"entities": entities})
     return answers
+
+
+_Tagged = tuple[list[tuple[int, int, int, int, str]], "NDArray[np.float32]", "NDArray[np.int64]"]
+"""Entities of a row (first unit, unit after the last, start, end, label), its logits [units, k] and its tags."""
+
+
+def _tagged(evaluated: EvalPredictions, label_schema: LabelSchema) -> list[_Tagged]:
+    """The most probable tags of each row, and the entities in them."""
+    labels = label_schema["labels"]
+    allowed = allowed_tags(labels)
+    rows = []
+    for row, (first, last, logits) in enumerate(_logits_of_units(evaluated)):
+        bounds = evaluated.columns["words"][row]
+        tags = most_probable(np.log(np.maximum(texts.softmax(logits), 1e-30)), allowed)
+        found = [
+            (a, b, int(bounds[first[a]][0]), int(bounds[last[b - 1]][1]), label)
+            for a, b, label in spans_of_tags([labels[tag] for tag in tags])
+        ]
+        rows.append((found, logits, tags))
+    return rows
 
 
 def _logits_of_units(
