@@ -4,9 +4,10 @@ import json
 import pytest
 
 from tunesmith.examples import example_folder
-from tunesmith.models.languages import card_languages, language_problem, strings
+from tunesmith.models.languages import card_languages, language_problem
 from tunesmith.models.resolve import resolve_model
 from tunesmith.models.tokenizer import load_tokenizer
+from tunesmith.tasks._values import strings
 from tunesmith.testing.tiny import write_tiny_model
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tunesmith.checks import CHECKS, Check, CheckedData, Finding, FoundRow
-from tunesmith.models.languages import strings
 from tunesmith.run.json_files import finite
+from tunesmith.tasks._values import strings
 
 if TYPE_CHECKING:
     from tunesmith.data.examples import Examples

@@ -11,16 +11,14 @@ import numpy as np
 
 from tunesmith.evaluation.baselines import BASELINES, RowStatistics, TrainingRows, own_statistics
 from tunesmith.evaluation.scoring import Scored, score_slices
-from tunesmith.evaluation.seen import describe_seen, seen_in_training
+from tunesmith.evaluation.seen import describe_seen
 from tunesmith.metrics import METRICS
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import Run, write_atomically
 from tunesmith.tasks import EvalPredictions, LabelSchema, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from numpy.typing import NDArray
+    from collections.abc import Collection
 
     from tunesmith.tasks import Values
     from tunesmith.types import JsonObject
@@ -32,45 +30,35 @@ def final_split(names: Collection[str]) -> str:
 
 
 def build_metrics(
-    scored: dict[str, Scored],
-    how: EvaluateRecipe,
-    seed: int,
-    *,
-    train_texts: NDArray[np.uint64] | None = None,
+    scored: Scored, split: str, how: EvaluateRecipe, seed: int, *, seen: JsonObject | None = None
 ) -> JsonObject:
-    """Metrics of every split with intervals, and the primary metric of the final split.
+    """Metrics of the rows that count, with intervals.
 
     Args:
-        scored: Splits with their predictions.
-        how: Number of resamples, and confidence level.
-        seed: Random seed for resampling.
-        train_texts: Hashes of the training texts (`tunesmith.data.train_texts`); None where they are not known.
+        scored: rows that count, with their predictions.
+        split: name of their split.
+        how: number of resamples, and confidence level.
+        seed: random seed for resampling.
+        seen: the entry `seen_in_training`, see `rows_that_count`; None where the training texts are not known.
     """
-    name = final_split(scored)
-    final = scored[name]
-    splits = {split: s.intervals(how, seed) for split, s in scored.items()}
-    metric = final.task.primary_for(final.label_schema)
+    found = {name: interval.to_json() for name, interval in scored.intervals(how, seed).items()}
+    metric = scored.task.primary_for(scored.label_schema)
+    left_out = seen["rows"] if seen and seen["with"] else 0
     return {
-        "task": final.task.name,
+        "task": scored.task.name,
         "primary": {
             "name": metric,
-            "split": name,
-            **splits[name][metric].to_json(),
-            "n": len(final.examples),
-            **({} if final.groups is None else {"groups": len(np.unique(final.groups))}),
+            "split": split,
+            **found[metric],
+            "n": len(scored.examples),
+            **({"left_out": left_out} if left_out else {}),
+            **({} if scored.groups is None else {"groups": len(np.unique(scored.groups))}),
             "confidence": how.confidence,
         },
-        **(
-            {}
-            if train_texts is None
-            else {"seen_in_training": seen_in_training(final, train_texts, how, seed)}
-        ),
-        "splits": {
-            split: {metric: interval.to_json() for metric, interval in found.items()}
-            for split, found in splits.items()
-        },
-        "slices": score_slices(final, how, seed),
-        "details": final.task.details(final.evaluated, final.label_schema),
+        **({} if seen is None else {"seen_in_training": seen}),
+        "splits": {split: found},
+        "slices": score_slices(scored, how, seed),
+        "details": scored.task.details(scored.evaluated, scored.label_schema),
     }
 
 
@@ -140,18 +128,13 @@ def refuse_undeclared(task: Task) -> None:
         BASELINES.get(baseline)
 
 
-def write_predictions(run: Run, name: str, scored: Scored) -> int | None:
-    """Writes `predictions/NAME.jsonl`, one line per row.
+def write_predictions(run: Run, name: str, scored: Scored) -> None:
+    """Writes `predictions/NAME.jsonl`, one line per row."""
+    lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in scored.lines())
+    write_atomically(run.predictions / f"{name}.jsonl", lines)
 
-    Returns:
-        The number of wrong answers; None where answers are neither right nor wrong.
-    """
-    judged: Counter[bool | None] = Counter()
 
-    def lines() -> Iterator[str]:
-        for line in scored.lines():
-            judged[line["correct"]] += 1
-            yield json.dumps(line, ensure_ascii=False) + "\n"
-
-    write_atomically(run.predictions / f"{name}.jsonl", lines())
+def count_wrong(scored: Scored) -> int | None:
+    """The number of wrong answers; None where answers are neither right nor wrong."""
+    judged = Counter(line["correct"] for line in scored.lines())
     return judged[False] if judged[True] + judged[False] else None

@@ -1,44 +1,75 @@
-"""Scored rows whose text was trained on: how many there are, and the scores without them."""
+"""Scored rows that were trained on, or nearly: they are left out of the scores; the scores with them stay beside.
+
+A model knows such rows by heart. Scores of them say nothing about new texts.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.train_texts import text_hashes
+from tunesmith.data.train_texts import TrainTexts
+from tunesmith.encoded import Ragged
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.metrics import METRICS
 from tunesmith.recipe import EvaluateRecipe
+from tunesmith.tasks import EvalPredictions
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
 
-def seen_in_training(
-    scored: Scored, train_texts: NDArray[np.uint64], how: EvaluateRecipe, seed: int
-) -> JsonObject:
-    """The entry of metrics.json.
+def rows_that_count(
+    scored: Scored, train_texts: TrainTexts | None, how: EvaluateRecipe, seed: int
+) -> tuple[NDArray[np.int64], JsonObject | None]:
+    """The rows that were not trained on, and the entry `seen_in_training` of metrics.json.
+
+    Where every row was trained on, all of them count.
 
     Args:
-        scored: split with its predictions; nothing is predicted again.
-        train_texts: hashes of the training texts.
+        scored: split with its predictions.
+        train_texts: texts of the training rows; None where they are not known.
         how: number of resamples, and confidence level.
         seed: random seed for resampling.
 
     Returns:
-        `rows` of `of` rows were trained on; `without` has every metric with its interval on the other rows, and
-        is empty if there are none of either kind.
+        Numbers of the rows, and the entry: `rows` of `of` rows were trained on, of them `exact` with the same text
+        and the others nearly; `with` has every metric on all rows, and is empty if there are none of either kind.
     """
-    is_seen = np.isin(text_hashes(scored.examples), train_texts)
-    others = np.flatnonzero(~is_seen)
-    without = scored.intervals(how, seed, others) if is_seen.any() and len(others) else {}
-    return {
-        "rows": int(is_seen.sum()),
-        "of": len(is_seen),
-        "without": {name: interval.to_json() for name, interval in without.items()},
+    every = np.arange(len(scored.examples))
+    if train_texts is None:
+        return every, None
+    similarity = train_texts.seen(scored.examples)
+    new = np.flatnonzero(similarity == 0)
+    with_seen = scored.intervals(how, seed) if 0 < len(new) < len(every) else {}
+    entry: JsonObject = {
+        "rows": len(every) - len(new),
+        "exact": int((similarity == 1).sum()),
+        "of": len(every),
+        "with": {name: interval.to_json() for name, interval in with_seen.items()},
     }
+    return (new if len(new) else every), entry
+
+
+def take_rows(scored: Scored, rows: NDArray[np.int64]) -> Scored:
+    """Some rows of a split with their predictions; the rows are in rising order."""
+    if len(rows) == len(scored.examples):
+        return scored
+    examples, evaluated = scored.examples.take(rows), scored.evaluated
+    sequences = np.flatnonzero(np.isin(evaluated.encoded.rows, rows))
+    outputs = evaluated.outputs
+    if isinstance(outputs, Ragged):
+        outputs = outputs.take(sequences)
+    elif outputs is not None:
+        outputs = outputs[sequences]
+    texts = None if evaluated.texts is None else [evaluated.texts[row] for row in rows]
+    taken = EvalPredictions(
+        examples.columns, evaluated.encoded.of_rows(rows), outputs, texts, evaluated.tokenizer
+    )
+    return replace(scored, examples=examples, evaluated=taken)
 
 
 def describe_seen(metrics: JsonObject) -> str:
@@ -46,6 +77,23 @@ def describe_seen(metrics: JsonObject) -> str:
     seen, primary = metrics.get("seen_in_training"), metrics["primary"]
     if not seen or not seen["rows"]:
         return ""
+    if "without" in seen:
+        return _as_before(seen, primary)
+    if not seen["with"]:
+        return (
+            f"all {seen['of']:,} {primary['split']} rows are also in training, or nearly: "
+            "the scores say nothing about new texts"
+        )
+    metric, score = METRICS.get(primary["name"]), seen["with"][primary["name"]]
+    low, high = metric.shown(score["low"]), metric.shown(score["high"])
+    return (
+        f"{seen['rows']:,} of {seen['of']:,} {primary['split']} rows are also in training, or nearly, and left out of "
+        f"the scores; with them {metric.label} = {metric.shown(score['value'])} ({low} to {high})"
+    )
+
+
+def _as_before(seen: JsonObject, primary: JsonObject) -> str:
+    """The sentence for a run of an earlier version, whose scores are those of all rows."""
     are = f"{seen['rows']:,} of {seen['of']:,} {primary['split']} rows are also in training"
     if not seen["without"]:
         return f"{are}: the scores say nothing about new texts"

@@ -9,9 +9,9 @@ papers), French 1.7, Spanish 1.9, German 2.0 to 2.5, Arabic 4.5; of Chinese it k
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.segmentation import words
 
@@ -89,17 +89,6 @@ def card_languages(folder: Path) -> list[str]:
         return []  # the card is for people; a model works without it
     # YAML 1.1 reads the code of Norwegian, `no`, as false.
     return ["no" if code is False else str(code) for code in (named if isinstance(named, list) else [named])]
-
-
-def strings(value: Any) -> Iterator[str]:
-    """The texts within a value of a row: a text, words, or the contents of messages."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from strings(item)
-    elif isinstance(value, dict):
-        yield from strings(value.get("content"))
 
 
 def _measure(tokenizer: Tokenizer, texts: Iterable[str]) -> FrequentWords | None:

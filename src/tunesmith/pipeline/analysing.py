@@ -45,6 +45,7 @@ class SavedAnswers:
         self._head = _head_of(work.task, model)
         self._features: dict[str, Features] = {}
         self._scored: dict[str, Scored] = {}
+        self._counting: NDArray[np.int64] | None = None
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """The numbers of the rows of a split that are answered: all of them, or a sample of the training rows."""
@@ -55,8 +56,18 @@ class SavedAnswers:
         return np.sort(rng.choice(n, MOST_TRAINING_ROWS, replace=False))
 
     def features(self, split: str) -> NDArray[np.float32] | None:
-        """The inputs of the head [rows, d]; None where a row has no vector of its own."""
-        split = self.plan.final_split if split == "final" else split
+        """The inputs of the head [rows, d]; None where a row has no vector of its own.
+
+        Args:
+            split: `train`, `validation`, or `final` for the rows that count.
+        """
+        if split != "final":
+            return self._all_features(split)
+        found = self._all_features(self.plan.final_split)
+        return found if found is None or self._counting is None else found[self._counting]
+
+    def _all_features(self, split: str) -> NDArray[np.float32] | None:
+        """The features of a split, of its rows that are answered."""
         if not self.has_row_vectors or split not in self.plan.data.splits:
             return None
         if split not in self._features:
@@ -77,9 +88,15 @@ class SavedAnswers:
             self._scored[split] = self._score(split)
         return self._scored[split]
 
-    def answered(self, final: Scored, metrics: JsonObject) -> Answered:
-        """What analyses read."""
-        self._scored[self.plan.final_split] = final
+    def answered(self, final: Scored, rows: NDArray[np.int64], metrics: JsonObject) -> Answered:
+        """What analyses read.
+
+        Args:
+            final: rows of the final split that count.
+            rows: numbers of these rows in the split.
+            metrics: what metrics.json has already.
+        """
+        self._scored[self.plan.final_split], self._counting = final, rows
         recipe = self.plan.recipe
         return Answered(
             final, recipe.evaluate, recipe.seed, self.work.run, self.scored, self.features, metrics
@@ -112,7 +129,7 @@ class SavedAnswers:
 
     def predict(self, split: str, *, with_texts: bool = True) -> EvalPredictions:
         """The rows of a split that are answered, and what the saved model makes of them."""
-        features = self.features(split)
+        features = self._all_features(split)
         outputs = None
         if self._head is not None and features is not None:
             outputs = head_outputs(self._head, features)

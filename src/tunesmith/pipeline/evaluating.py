@@ -13,11 +13,12 @@ from tunesmith.data.examples import Reading, refuse_invalid_rows
 from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.preparing import read_checked
 from tunesmith.data.read_options import ReadOptions
-from tunesmith.data.train_texts import read_train_texts
+from tunesmith.data.train_texts import TrainTexts, read_train_texts
 from tunesmith.encoded import Encoded
 from tunesmith.evaluation.analyses import Answered, analyse
 from tunesmith.evaluation.result import build_metrics
 from tunesmith.evaluation.scoring import Scored
+from tunesmith.evaluation.seen import rows_that_count, take_rows
 from tunesmith.events import Events, Listener
 from tunesmith.inference.forward import forward
 from tunesmith.inference.predictor import Predictor
@@ -62,20 +63,20 @@ def evaluate(
     evaluated = predictor.score(reading.examples, encoded, advance=events.progress("texts"))
     group_by = recipe.data.group_by
     scored = Scored(predictor.task, predictor.label_schema, reading.examples, evaluated, group_by)
-    metrics = build_metrics(
-        {"test": scored}, recipe.evaluate, recipe.seed, train_texts=_train_texts(run, events)
-    )
-    return {
-        **metrics,
-        **analyse(Answered(scored, recipe.evaluate, recipe.seed, run, metrics=metrics)),
-    }
+    how, seed = recipe.evaluate, recipe.seed
+    rows, seen = rows_that_count(scored, _train_texts(run, events), how, seed)
+    final = take_rows(scored, rows)
+    metrics = build_metrics(final, "test", how, seed, seen=seen)
+    return {**metrics, **analyse(Answered(final, how, seed, run, metrics=metrics))}
 
 
-def _train_texts(run: Run, events: Events) -> NDArray[np.uint64] | None:
-    hashes = read_train_texts(run.data / "train_texts.npy")
-    if hashes is None:
+def _train_texts(run: Run, events: Events) -> TrainTexts | None:
+    found = read_train_texts(run.data)
+    if found is None:
         events.note("an earlier version made this run: rows that it was trained on are not recognised")
-    return hashes
+    elif found.texts is None:
+        events.note("an earlier version made this run: edited copies of its training rows are not recognised")
+    return found
 
 
 def _read(

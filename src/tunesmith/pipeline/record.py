@@ -82,7 +82,7 @@ def _describe(data: PreparedData, data_fingerprint: str, *, from_memory: bool) -
 
 def _write_rows(run: Run, data: PreparedData) -> None:
     write_atomically(run.data / "splits.json", data.row_ids_as_json())
-    write_train_texts(run.data / "train_texts.npy", data.splits["train"])
+    write_train_texts(run.data, data.splits["train"])
     if data.invalid_rows:
         set_invalid_rows_aside(data.invalid_rows, run.data / "bad_rows.jsonl")
     if data.realigned:

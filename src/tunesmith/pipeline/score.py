@@ -13,10 +13,12 @@ from tunesmith.evaluation.gap import find_gap
 from tunesmith.evaluation.result import (
     build_metrics,
     count_training_rows,
+    count_wrong,
     score_baselines,
     write_predictions,
 )
 from tunesmith.evaluation.scoring import Scored
+from tunesmith.evaluation.seen import rows_that_count, take_rows
 from tunesmith.evaluation.verdict import judge
 from tunesmith.inference.answering import with_samples
 from tunesmith.models.loading import load_trained
@@ -50,35 +52,36 @@ def score_saved(
     evaluated = with_samples(
         task, loaded.model, plan.tokenizer, evaluated, how.samples, plan.encoded.max_length, label_schema
     )
-    final = Scored(task, label_schema, plan.data.splits[name], evaluated, plan.recipe.data.group_by)
-    metrics = _describe(work, plan, saved, final)
-    metrics = {**metrics, **analyse(answers.answered(final, metrics))}
+    scored = Scored(task, label_schema, plan.data.splits[name], evaluated, plan.recipe.data.group_by)
+    rows, seen = rows_that_count(scored, read_train_texts(work.run.data), how, plan.recipe.seed)
+    final = take_rows(scored, rows)
+    write_predictions(work.run, name, scored)
+    metrics = _describe(work, plan, saved, final, seen)
+    metrics = {**metrics, **analyse(answers.answered(final, rows, metrics))}
     if how.baselines:
-        baselines = _score_baselines(work, plan, saved, evaluated) | dict(baselines)
+        known = {baseline: found.of_rows(rows) for baseline, found in baselines.items()}
+        baselines = _score_baselines(work, plan, saved, final.evaluated) | known
     if plan.frozen_cache is not None:
         plan.frozen_cache.close()
     what = "fine-tuning"
     scores = {baseline: found.scores() for baseline, found in baselines.items()}
     if plan.recipe.train.method == "probe":
         what = "the probe"
-        scores |= {"probe": point_scores(task, evaluated, label_schema)} if how.baselines else {}
+        scores |= {"probe": point_scores(task, final.evaluated, label_schema)} if how.baselines else {}
     verdict = judge(final, baselines, how, plan.recipe.seed, split=name, what=what)
     return {**metrics, "baselines": scores, "verdict": verdict}
 
 
-def _describe(work: Work, plan: TrainingPlan, saved: SavedModel, final: Scored) -> JsonObject:
-    """The scores, and what qualifies them; the predictions are written."""
-    name, state = plan.final_split, saved.fitted.state
-    n_wrong = write_predictions(work.run, name, final)
-    metrics = build_metrics(
-        {name: final},
-        plan.recipe.evaluate,
-        plan.recipe.seed,
-        train_texts=read_train_texts(work.run.data / "train_texts.npy"),
-    )
+def _describe(
+    work: Work, plan: TrainingPlan, saved: SavedModel, final: Scored, seen: JsonObject | None
+) -> JsonObject:
+    """The scores of the rows that count, and what qualifies them."""
+    state = saved.fitted.state
+    metrics = build_metrics(final, plan.final_split, plan.recipe.evaluate, plan.recipe.seed, seen=seen)
     train = plan.data.splits["train"].columns
     metrics["details"] = count_training_rows(work.task, train, saved.label_schema, metrics["details"])
     gap = find_gap(metrics, state.history, state.best_step, len(plan.data.splits["validation"]))
+    n_wrong = count_wrong(final)
     return {
         **metrics,
         **({} if n_wrong is None else {"wrong_rows": n_wrong}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import DataError
@@ -40,6 +40,17 @@ def text_of(value: object, column: str) -> str:
     if value.strip().lower() == "nan":
         raise RowError(f"{column} is `{value.strip()}`, an exported missing value.")
     return value
+
+
+def strings(value: Any) -> Iterator[str]:
+    """The texts within a value of a row: a text, words, or the contents of messages."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from strings(item)
+    elif isinstance(value, dict):
+        yield from strings(value.get("content"))
 
 
 def label_of(value: object) -> str:

@@ -20,6 +20,8 @@ from tunesmith.registry import Registry
 from tunesmith.tasks import EvalPredictions, LabelSchema, Task, Values, point_scores
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tunesmith.types import Array, JsonObject
 
 
@@ -94,6 +96,10 @@ class RowStatistics:
     def of(cls, task: Task, evaluated: EvalPredictions, label_schema: LabelSchema) -> RowStatistics:
         """The statistics of answered rows."""
         return cls(task, task.statistics(evaluated, label_schema), label_schema)
+
+    def of_rows(self, rows: NDArray[np.int64]) -> RowStatistics:
+        """Those of some rows."""
+        return replace(self, statistics=self.statistics[rows])
 
     def scores(self) -> dict[str, float]:
         """Every metric of the task."""
