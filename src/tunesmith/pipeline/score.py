@@ -17,7 +17,7 @@ from tunesmith.evaluation.result import (
     write_predictions,
 )
 from tunesmith.evaluation.scoring import Scored
-from tunesmith.evaluation.verdict import judge
+from tunesmith.evaluation.verdict import compare_with_baselines, describe_tests, judge
 from tunesmith.inference.answering import with_samples
 from tunesmith.models.loading import load_trained
 from tunesmith.models.resolve import resolve_model
@@ -62,8 +62,10 @@ def score_saved(
     if plan.recipe.train.method == "probe":
         what = "the probe"
         scores |= {"probe": point_scores(task, evaluated, label_schema)} if how.baselines else {}
-    verdict = judge(final, baselines, how, plan.recipe.seed, split=name, what=what)
-    return {**metrics, "baselines": scores, "verdict": verdict}
+    tests = compare_with_baselines(final, baselines, how, plan.recipe.seed)
+    paired_tests = {"paired_tests": describe_tests(final, tests, how, split=name)} if tests else {}
+    verdict = judge(final, tests, split=name, what=what)
+    return {**metrics, "baselines": scores, **paired_tests, "verdict": verdict}
 
 
 def _describe(work: Work, plan: TrainingPlan, saved: SavedModel, final: Scored) -> JsonObject:
