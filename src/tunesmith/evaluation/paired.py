@@ -199,7 +199,7 @@ def paired_test(first: Rows, second: Rows, *, groups: NDArray[np.int64] | None, 
         groups: [rows], number of each row's group; None if every row is a group of its own.
         seed: random seed for the permutations.
     """
-    one, other = _is_right(first), _is_right(second)
+    one, other = right_answers(first), right_answers(second)
     if one is None or other is None:
         metric = first.task.primary_for(first.label_schema)
         return permutation(
@@ -223,13 +223,13 @@ def _of_groups(statistics: Statistics, groups: NDArray[np.int64] | None) -> Stat
 
 def _discordant(first: Rows, second: Rows) -> tuple[int, int] | None:
     """How many rows only the first has right, and only the second; None if rows are not right or wrong."""
-    one, other = _is_right(first), _is_right(second)
+    one, other = right_answers(first), right_answers(second)
     if one is None or other is None:
         return None
     return int(np.sum(one & ~other)), int(np.sum(other & ~one))
 
 
-def _is_right(rows: Rows) -> NDArray[np.bool_] | None:
+def right_answers(rows: Rows) -> NDArray[np.bool_] | None:
     """[rows], whether each answer is right, if the primary metric is the share of right answers; else None."""
     share = rows.task.shares(rows.label_schema).get(rows.task.primary_for(rows.label_schema))
     if share is None or share.right is None or share.of.shape[1] != 1:

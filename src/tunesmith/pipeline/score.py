@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tunesmith.acceleration import accelerated
 from tunesmith.data.train_texts import read_train_texts
 from tunesmith.evaluation.analyses import analyse
+from tunesmith.evaluation.answered_rows import AnsweredRows, write_answered_rows
 from tunesmith.evaluation.baselines import RowStatistics, TrainingRows
 from tunesmith.evaluation.gap import find_gap
 from tunesmith.evaluation.result import (
@@ -72,6 +73,7 @@ def _describe(work: Work, plan: TrainingPlan, saved: SavedModel, final: Scored) 
     """The scores, and what qualifies them; the predictions are written."""
     name, state = plan.final_split, saved.fitted.state
     n_wrong = write_predictions(work.run, name, final)
+    write_answered_rows(work.run.predictions / f"{name}.npz", AnsweredRows.of(final))
     metrics = build_metrics(
         {name: final},
         plan.recipe.evaluate,
