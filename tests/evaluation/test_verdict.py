@@ -147,7 +147,9 @@ def test_every_baseline_is_tested_and_the_verdict_has_the_same_figures():
     strong, weak = found["against"]["tfidf_ridge"], found["against"]["majority"]
     assert (strong["only_this_right"], strong["only_other_right"]) == (2, 0)
     assert (weak["only_this_right"], weak["test"], weak["outcome"]) == (80, "mcnemar", "better")
-    assert weak["text"].startswith("better than the most frequent label: +40.0 points (95 % interval ")
+    assert weak["text"].startswith(
+        "this model is better than the most frequent label: +40.0 points (95 % interval "
+    )
     assert weak["text"].endswith("p < 0.001")
     assert all(one["p"] <= one["p_holm"] for one in found["against"].values())
     verdict = judge(final, tests, split="test")

@@ -18,6 +18,7 @@ from tunesmith.evaluation.clusters import add_up
 from tunesmith.evaluation.intervals import Interval, Method, paired_drop
 from tunesmith.evaluation.significance import Significance, TestName, holm, mcnemar, permutation
 from tunesmith.metrics import METRICS, Metric, Statistics
+from tunesmith.run import finite
 from tunesmith.tasks import LabelSchema, Task
 
 if TYPE_CHECKING:
@@ -28,11 +29,12 @@ FEWEST_ROWS = 30
 
 Outcome = Literal["better", "not_shown", "worse", "too_few_rows"]
 
+_BOUNDS = ("difference", "low", "high")
 _WORDS: Mapping[Outcome, str] = {
-    "better": "better than {other}",
-    "not_shown": "no difference from {other} is shown",
-    "worse": "worse than {other}",
-    "too_few_rows": "too few rows to compare with {other}",
+    "better": "{first} is better than {second}",
+    "not_shown": "no difference between {first} and {second} is shown",
+    "worse": "{first} is worse than {second}",
+    "too_few_rows": "there are too few rows to compare {first} with {second}",
 }
 
 
@@ -86,13 +88,16 @@ class Paired:
     only_first: int | None = None
     only_second: int | None = None
 
+    @property
+    def bounds(self) -> tuple[float, float, float]:
+        """The difference, and the bounds of its interval."""
+        return self.gain.value, self.gain.low, self.gain.high
+
     def to_json(self, first: str = "this", second: str = "other") -> JsonObject:
         """The content for `metrics.json`, with the names of both models in the counts."""
         counts = {f"only_{first}_right": self.only_first, f"only_{second}_right": self.only_second}
         return {
-            "difference": self.gain.value,
-            "low": self.gain.low,
-            "high": self.gain.high,
+            **{name: finite(bound) for name, bound in zip(_BOUNDS, self.bounds, strict=True)},
             "test": self.test,
             "p": self.p,
             "p_holm": self.p_holm,
@@ -139,21 +144,22 @@ def independent_rows(rows: GroupedRows) -> tuple[int, str]:
     return len(np.unique(rows.groups)), "groups of rows"
 
 
-def in_words(found: Paired, metric: Metric, other: str, confidence: float) -> str:
-    """The comparison for people: `better than the probe: +4.2 points (95 % interval 3.1 to 5.3), p < 0.001`.
+def in_words(found: Paired, metric: Metric, first: str, second: str, confidence: float) -> str:
+    """The comparison for people: `a is better than b: +4.2 points (95 % interval 3.1 to 5.3), p < 0.001`.
 
     Args:
-        found: comparison with the other model.
+        found: comparison of two models.
         metric: primary metric.
-        other: name of the other model within a sentence.
+        first: name of the first model within a sentence.
+        second: name of the second model.
         confidence: confidence level of the interval.
     """
-    outcome = _WORDS[found.outcome].format(other=other)
-    value, low, high = found.gain.value, found.gain.low, found.gain.high
+    outcome = _WORDS[found.outcome].format(first=first, second=second)
+    value, low, high = found.bounds
     unit, scale, digits = ("points", 100, 1) if metric.is_share else (metric.label, 1, 3)
     if not metric.greater_is_better:
         value, low, high = -value, -high, -low
-    said = [f"{scale * bound:.{digits}f}" for bound in (low, high)]
+    said = [f"{scale * bound:.{digits}f}" for bound in sorted((low, high))]
     interval = f"{100 * confidence:.3g} % interval {said[0]} to {said[1]}"
     return f"{outcome}: {scale * value:+.{digits}f} {unit} ({interval}), {p_in_words(found)}"
 

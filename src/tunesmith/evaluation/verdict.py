@@ -73,7 +73,9 @@ def describe_tests(
         "against": {
             name: {
                 **found.to_json(),
-                "text": in_words(found, metric, BASELINES.get(name).name_in_text, how.confidence),
+                "text": in_words(
+                    found, metric, "this model", BASELINES.get(name).name_in_text, how.confidence
+                ),
             }
             for name, found in tests.items()
         },
@@ -132,7 +134,7 @@ def _difference(metric: Metric, found: Paired, baseline: str) -> str:
 
     Where the interval alone would say more than the test, the p-value is added.
     """
-    value, low, high = found.gain.value, found.gain.low, found.gain.high
+    value, low, high = found.bounds
     contradicts = found.outcome == "not_shown" and not low <= 0 <= high
     doubt = f", but {p_in_words(found)}" if contradicts else ""
     if metric.is_share:

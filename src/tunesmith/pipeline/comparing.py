@@ -23,14 +23,14 @@ from tunesmith.data.train_texts import read_train_texts
 from tunesmith.errors import DataError, RunError, UserError
 from tunesmith.evaluation.answered_rows import AnsweredRows, read_answered_rows
 from tunesmith.evaluation.comparing import Contest, common_rows, compare_models, primary_by_row, unfair_rows
-from tunesmith.evaluation.intervals import Method
+from tunesmith.evaluation.intervals import Interval, Method
 from tunesmith.evaluation.paired import in_words, independent_rows
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.events import Events, Listener
 from tunesmith.inference.predictor import Predictor
 from tunesmith.metrics import METRICS
 from tunesmith.pipeline.evaluating import read_rows, score_rows
-from tunesmith.run import Run
+from tunesmith.run import Run, finite
 from tunesmith.run.comparison import differing_values
 from tunesmith.tasks import TASKS
 
@@ -94,8 +94,7 @@ def compare(
                  **({"groups": n} if of != "rows" else {})},
         "best": contest.ranking[0],
         "correction": "holm",
-        "runs": [_describe(name, runs, contest, answers[name]) for name in contest.ranking],
-        "differing_keys": sorted(differing_values([run.manifest() for run in runs.values()])),
+        "runs": _describe(runs, contest, answers),
         "pairs": _pairs(contest, how.confidence),
         "disagreements": _disagreements(contest, answers, chosen),
     }  # fmt: skip
@@ -158,8 +157,8 @@ def _answer_again(run: Run, split: str, events: Events) -> Scored:
         is_same = False
     if not is_same:
         raise DataError(
-            f"an earlier version made `{run.path}`, and its data files have changed or are gone, so its rows cannot be "
-            "answered again.",
+            f"an earlier version made `{run.path}`, and its data files have changed or are gone, so its rows "
+            "cannot be answered again.",
             remedy="Put the files back, or give rows that every run answers: `--data FILE`.",
         )
     return score_rows(recipe, predictor, prepare(predictor.task, recipe).splits[split], events)
@@ -168,7 +167,7 @@ def _answer_again(run: Run, split: str, events: Events) -> Scored:
 def _same_rows(
     runs: Mapping[str, Run], answers: Mapping[str, _Answers], events: Events
 ) -> tuple[dict[str, NDArray[np.int64]], int]:
-    """The rows of each run that are compared, and how many are left out because only some runs were trained on them."""
+    """The rows of each run that are compared, and how many are left out: only some runs were trained on them."""
     found = common_rows([one.rows for one in answers.values()])
     _report_common(runs, answers, len(found[0]), events)
     trained_on = [read_train_texts(run.data / "train_texts.npy") for run in runs.values()]
@@ -207,29 +206,36 @@ def _report_common(runs: Mapping[str, Run], answers: Mapping[str, _Answers], n: 
     events.warn(f"{n:,} rows are common to all runs and are compared ({said})")
 
 
-def _describe(name: str, runs: Mapping[str, Run], contest: Contest, answers: _Answers) -> JsonObject:
-    run, manifest = runs[name], runs[name].manifest()
-    number = list(runs).index(name)
-    differing = differing_values([one.manifest() for one in runs.values()])
-    return {
-        "name": name,
-        "run": str(run.path),
-        "model": manifest["used"]["model"],
-        "scores": {metric: interval.to_json() for metric, interval in contest.scores[name].items()},
-        "seconds": run.metrics.get("train", {}).get("seconds"),
-        "parameters": manifest["model"].get("parameters"),
-        "bytes": sum(file.stat().st_size for file in run.model.rglob("*") if file.is_file()),
-        "recipe": {key: values[number] for key, values in differing.items()},
-        "answered_rows": len(answers.rows),
-        "answered_again": answers.again,
-    }
+def _describe(runs: Mapping[str, Run], contest: Contest, answers: Mapping[str, _Answers]) -> list[JsonObject]:
+    """The facts of each run, the best first; `recipe` has the keys in which the runs differ."""
+    manifests = {name: runs[name].manifest() for name in contest.ranking}
+    differing = differing_values(list(manifests.values()))
+    return [
+        {
+            "name": name,
+            "run": str(runs[name].path),
+            "model": manifest["used"]["model"],
+            "scores": {metric: _finite(interval) for metric, interval in contest.scores[name].items()},
+            "seconds": runs[name].metrics.get("train", {}).get("seconds"),
+            "parameters": manifest["model"].get("parameters"),
+            "bytes": sum(file.stat().st_size for file in runs[name].model.rglob("*") if file.is_file()),
+            "recipe": {key: values[number] for key, values in differing.items()},
+            "answered_rows": len(answers[name].rows),
+            "answered_again": answers[name].again,
+        }
+        for number, (name, manifest) in enumerate(manifests.items())
+    ]
+
+
+def _finite(interval: Interval) -> JsonObject:
+    return {name: finite(value) for name, value in interval.to_json().items()}
 
 
 def _pairs(contest: Contest, confidence: float) -> list[JsonObject]:
     metric = METRICS.get(contest.metric)
     return [
         {"first": one, "second": other, **found.to_json("first", "second"),
-         "text": f"{one} is {in_words(found, metric, other, confidence)}"}
+"text": in_words(found, metric, one, other, confidence)}
         for (one, other), found in contest.pairs.items()
     ]  # fmt: skip
 

@@ -58,15 +58,17 @@ def score_saved(
         baselines = _score_baselines(work, plan, saved, evaluated) | dict(baselines)
     if plan.frozen_cache is not None:
         plan.frozen_cache.close()
-    what = "fine-tuning"
+    is_probe = plan.recipe.train.method == "probe"
     scores = {baseline: found.scores() for baseline, found in baselines.items()}
-    if plan.recipe.train.method == "probe":
-        what = "the probe"
-        scores |= {"probe": point_scores(task, evaluated, label_schema)} if how.baselines else {}
+    if is_probe and how.baselines:
+        scores["probe"] = point_scores(task, evaluated, label_schema)
     tests = compare_with_baselines(final, baselines, how, plan.recipe.seed)
-    paired_tests = {"paired_tests": describe_tests(final, tests, how, split=name)} if tests else {}
-    verdict = judge(final, tests, split=name, what=what)
-    return {**metrics, "baselines": scores, **paired_tests, "verdict": verdict}
+    return {
+        **metrics,
+        "baselines": scores,
+        **({"paired_tests": describe_tests(final, tests, how, split=name)} if tests else {}),
+        "verdict": judge(final, tests, split=name, what="the probe" if is_probe else "fine-tuning"),
+    }
 
 
 def _describe(work: Work, plan: TrainingPlan, saved: SavedModel, final: Scored) -> JsonObject:
