@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tunesmith.api import CheckResult, Run, check, embed, evaluate, export, load, predict, train
+    from tunesmith.api import (
+        CheckResult,
+        Comparison,
+        Run,
+        check,
+        compare,
+        embed,
+        evaluate,
+        export,
+        load,
+        predict,
+        train,
+    )
     from tunesmith.errors import (
         CheckBlockedError,
         DataError,
@@ -32,16 +44,28 @@ if TYPE_CHECKING:
     from tunesmith.tasks import RowError
 
 __all__ = [
-    "CheckBlockedError", "CheckResult", "DataError", "InterruptedRunError", "ModelError", "NonFiniteError",
-    "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError", "RowError", "Run", "RunError",
-    "TunesmithError", "UnknownNameError", "UserError", "__version__", "check", "embed", "evaluate", "export",
-    "load", "predict", "train", "tune_process",
+    "CheckBlockedError", "CheckResult", "Comparison", "DataError", "InterruptedRunError", "ModelError",
+    "NonFiniteError", "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError", "RowError", "Run",
+    "RunError", "TunesmithError", "UnknownNameError", "UserError", "__version__", "check", "compare", "embed",
+    "evaluate", "export", "load", "predict", "train", "tune_process",
 ]  # fmt: skip
 
 _HOMES = {
     **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "tunesmith.errors"),
     **dict.fromkeys(
-        ("CheckResult", "Run", "check", "embed", "evaluate", "export", "load", "predict", "train"),
+        (
+            "CheckResult",
+            "Comparison",
+            "Run",
+            "check",
+            "compare",
+            "embed",
+            "evaluate",
+            "export",
+            "load",
+            "predict",
+            "train",
+        ),
         "tunesmith.api",
     ),
     "Predictor": "tunesmith.inference.predictor",

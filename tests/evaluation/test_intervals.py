@@ -154,6 +154,7 @@ def test_a_drop_is_paired():
         (classification.shares(2), classification.shares(2)),
         "accuracy",
         METHOD,
+        width=6,
     )
     one, other = (
         intervals(s, classification.formula, classification.shares(2), METHOD)["accuracy"] for s in both

@@ -5,7 +5,7 @@ from tunesmith.data.examples import Examples
 from tunesmith.encoded import Encoded
 from tunesmith.evaluation.baselines import RowStatistics
 from tunesmith.evaluation.scoring import Scored
-from tunesmith.evaluation.verdict import judge, strongest
+from tunesmith.evaluation.verdict import compare_with_baselines, describe_tests, judge, strongest
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.tasks import TASKS, EvalPredictions
 
@@ -38,7 +38,7 @@ def baseline(n, n_right):
 
 
 def verdict_of(final, baselines, **rest):
-    return judge(final, baselines, HOW, 0, split="test", **rest)
+    return judge(final, compare_with_baselines(final, baselines, HOW, 0), split="test", **rest)
 
 
 def test_better_is_said_with_the_interval_of_the_difference():
@@ -98,8 +98,9 @@ def test_what_was_done_is_named():
 
 def test_the_strongest_is_compared_and_of_equal_ones_the_probe():
     found = {"tfidf_logistic_regression": baseline(100, 80), "probe": baseline(100, 70)}
-    assert strongest(found, "accuracy") == "tfidf_logistic_regression"
-    assert strongest({**found, "probe": baseline(100, 80)}, "accuracy") == "probe"
+    assert strongest(compare_with_baselines(model(100, 90), found, HOW, 0)) == "tfidf_logistic_regression"
+    found["probe"] = baseline(100, 80)
+    assert strongest(compare_with_baselines(model(100, 90), found, HOW, 0)) == "probe"
 
 
 def numbers(true, predicted):
@@ -131,3 +132,37 @@ def test_of_a_metric_that_is_better_when_smaller_the_difference_is_still_a_gain(
     )
     assert reverse["outcome"] == "worse"
     assert "mean absolute error above the mean of the training rows" in reverse["text"]
+
+
+def test_every_baseline_is_tested_and_the_verdict_has_the_same_figures():
+    baselines = {
+        "majority": baseline(200, 100),
+        "probe": baseline(200, 172),
+        "tfidf_ridge": baseline(200, 178),
+    }
+    final = model(200, 180)
+    tests = compare_with_baselines(final, baselines, HOW, 0)
+    found = describe_tests(final, tests, HOW, split="test")
+    assert (found["metric"], found["n"], found["correction"]) == ("accuracy", 200, "holm")
+    strong, weak = found["against"]["tfidf_ridge"], found["against"]["majority"]
+    assert (strong["only_this_right"], strong["only_other_right"]) == (2, 0)
+    assert (weak["only_this_right"], weak["test"], weak["outcome"]) == (80, "mcnemar", "better")
+    assert weak["text"].startswith(
+        "this model is better than the most frequent label: +40.0 points (95 % interval "
+    )
+    assert weak["text"].endswith("p < 0.001")
+    assert all(one["p"] <= one["p_holm"] for one in found["against"].values())
+    verdict = judge(final, tests, split="test")
+    assert verdict["against"] == "tfidf_ridge"
+    assert {key: strong[key] for key in ("difference", "low", "high", "outcome")} == {
+        key: verdict[key] for key in ("difference", "low", "high", "outcome")
+    }
+
+
+def test_an_interval_above_zero_is_not_enough_where_the_test_says_otherwise():
+    """Six rows of 200, all for the model: the p-value is 0.03, and 0.06 after the correction for two baselines."""
+    baselines = {"majority": baseline(200, 174), "probe": baseline(200, 174)}
+    found = verdict_of(model(200, 180), baselines)
+    assert found["low"] > 0
+    assert found["outcome"] == "not_shown"
+    assert ", but p = 0.0" in found["text"]

@@ -3,12 +3,14 @@
 recipes   what a caller gives becomes a recipe
 training  `train`
 checking  `check`
+comparing `compare`
 using     `load`, `predict`, `embed`, `evaluate`, `export` of a run
 run       `Run`, as `train` returns it: its metrics, its report, its predictions
 shown     how metrics and reports are shown in a terminal and in a notebook
 """
 
 from tunesmith.api.checking import CheckResult, check
+from tunesmith.api.comparing import Comparison, compare
 from tunesmith.api.recipes import build_recipe
 from tunesmith.api.run import Run
 from tunesmith.api.training import train
@@ -16,9 +18,11 @@ from tunesmith.api.using import embed, evaluate, export, load, predict
 
 __all__ = [
     "CheckResult",
+    "Comparison",
     "Run",
     "build_recipe",
     "check",
+    "compare",
     "embed",
     "evaluate",
     "export",

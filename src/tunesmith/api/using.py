@@ -138,10 +138,10 @@ def evaluate(
     from tunesmith.data.guessing import columns_of_roles
 
     open_door()
-    sources, _held = as_sources(_draft(run), data, "", labels)  # held until the scores are there
+    sources, _held = as_sources(draft_of(run), data, "", labels)  # held until the scores are there
     named = dict(columns or {})
     if label is not None or text is not None:
-        named |= columns_of_roles(task_of(_draft(run)), sources, named, label=label, text=text)
+        named |= columns_of_roles(task_of(draft_of(run)), sources, named, label=label, text=text)
     with showing(progress, listeners) as shown:
         return Metrics(pipeline.evaluate(run, sources, columns=named or None, listeners=shown))
 
@@ -182,7 +182,7 @@ def export(
     from tunesmith import exporting
 
     open_door()
-    sources, _held = ([], []) if data is None else as_sources(_draft(run), data, "")
+    sources, _held = ([], []) if data is None else as_sources(draft_of(run), data, "")
     own = _own_rows(run, _held)  # held, as `_held`, until the export is done
     if own:
         sources = []
@@ -226,7 +226,7 @@ def _own_rows(run: Folder, held: list[Held]) -> list[Held]:
     return found if {again.source for again in found} >= set(sources) else []
 
 
-def _draft(run: Folder) -> RecipeDraft:
+def draft_of(run: Folder) -> RecipeDraft:
     """The task of a run, and the columns that it was trained with."""
     from tunesmith.run import Run
 

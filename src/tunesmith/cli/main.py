@@ -29,6 +29,7 @@ _ORDER = (
     "check",
     "train",
     "evaluate",
+    "compare",
     "predict",
     "embed",
     "export",

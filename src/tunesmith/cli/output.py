@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tunesmith.run import Run
     from tunesmith.types import JsonObject
 
-__all__ = ["display", "print_json", "print_line", "print_metrics", "print_table"]
+__all__ = ["display", "print_comparison", "print_json", "print_line", "print_metrics", "print_table"]
 
 
 def print_json(value: object) -> None:
@@ -61,6 +61,15 @@ def print_metrics(metrics: JsonObject) -> None:
         others = [[baseline, f"{scores[name]:.4f}"] for baseline, scores in metrics["baselines"].items()]
         print_table([f"{name} on {metrics['primary']['split']}", "value"], [*others, result])
     for sentence in remarks(metrics):
+        print_line(f"\n{sentence}")
+
+
+def print_comparison(found: JsonObject) -> None:
+    """The table and the sentences that a comparison of runs ends with."""
+    from tunesmith.reports import comparison_remarks, comparison_table
+
+    print_table(*comparison_table(found))
+    for sentence in comparison_remarks(found):
         print_line(f"\n{sentence}")
 
 

@@ -63,17 +63,31 @@ class Clusters:
         Args:
             formula: function from sums [..., s] to the metric.
         """
-        whole = self.total()
         scale = np.asarray(abs(self.sums).T @ self.counts.astype(np.float64)).ravel()
-        used = np.flatnonzero(scale)
-        gradient = np.zeros(len(whole))
-        for column in used:
-            step = np.zeros_like(whole)
-            step[column] = _STEP * scale[column]
-            ends = formula(np.stack([whole + step, whole - step]))
-            gradient[column] = (ends[0] - ends[1]) / (2 * step[column])
+        gradient = gradient_of(formula, self.total(), scale)
         moved = np.asarray(self.sums @ gradient).ravel()
         return np.asarray(moved - (moved @ self.counts) / self.n)
+
+
+def gradient_of(
+    formula: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    at: NDArray[np.float64],
+    scale: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """[s], the numeric derivatives of a metric.
+
+    Args:
+        formula: function from sums [..., s] to the metric.
+        at: [s], sums at which they are taken.
+        scale: [s], size of each sum, which its step is relative to; where it is 0, so is the derivative.
+    """
+    gradient = np.zeros(len(at))
+    for column in np.flatnonzero(scale):
+        step = np.zeros_like(at)
+        step[column] = _STEP * scale[column]
+        ends = formula(np.stack([at + step, at - step]))
+        gradient[column] = (ends[0] - ends[1]) / (2 * step[column])
+    return gradient
 
 
 def add_up(statistics: Statistics, members: NDArray[np.int64]) -> Statistics:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tunesmith.evaluation.verdict import FEWEST_ROWS
+from tunesmith.evaluation.paired import FEWEST_ROWS
 from tunesmith.metrics import METRICS
 
 if TYPE_CHECKING:

@@ -86,19 +86,20 @@ def paired_drop(
     metric: str,
     method: Method,
     *,
+    width: int,
     groups: NDArray[np.int64] | None = None,
 ) -> Interval:
     """A metric of one model minus that of another on the same rows, with its interval.
 
     Args:
-        statistics: [rows, 2s], statistics of the first and the second model.
+        statistics: [rows, s + t], statistics of the first and the second model side by side.
         formulas: functions from sums to metrics, for both models.
         shares: metrics that are shares, for both models.
         metric: name of the metric.
         method: confidence level, number of resamples and seed.
+        width: s, the number of columns of the first model.
         groups: [rows], number of each row's group, see `intervals`.
     """
-    width = statistics.shape[1] // 2
     clusters = Clusters.of(statistics, groups)
 
     def difference(sums: NDArray[np.float64]) -> Scores:

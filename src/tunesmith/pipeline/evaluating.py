@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.examples import Reading, refuse_invalid_rows
+from tunesmith.data.examples import Examples, Reading, refuse_invalid_rows
 from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.preparing import read_checked
 from tunesmith.data.read_options import ReadOptions
@@ -55,19 +55,30 @@ def evaluate(
     for note in predictor.notes:
         events.note(note)
     events.stage("read", "Reading the data")
-    reading = _read(recipe, predictor, sources, columns or {}, events)
+    reading = read_rows(recipe, predictor, sources, columns or {}, events)
     events.stage("evaluate", "Evaluating")
-    encoded = predictor.encode_to_score(reading.examples)
-    if predictor.task.reference:
-        encoded = with_reference(encoded, _reference_of(recipe, predictor, encoded))
-    evaluated = predictor.score(reading.examples, encoded, advance=events.progress("texts"))
-    group_by = recipe.data.group_by
-    scored = Scored(predictor.task, predictor.label_schema, reading.examples, evaluated, group_by)
+    scored = score_rows(recipe, predictor, reading.examples, events)
     how, seed = recipe.evaluate, recipe.seed
     rows, seen = rows_that_count(scored, _train_texts(run, events), how, seed)
     final = take_rows(scored, rows)
     metrics = build_metrics(final, "test", how, seed, seen=seen)
     return {**metrics, **analyse(Answered(final, how, seed, run, metrics=metrics))}
+
+
+def score_rows(recipe: Recipe, predictor: Predictor, examples: Examples, events: Events) -> Scored:
+    """Rows as a finished run answers them.
+
+    Args:
+        recipe: the recipe that the run used.
+        predictor: the predictor of the run.
+        examples: rows with labels.
+        events: listeners.
+    """
+    encoded = predictor.encode_to_score(examples)
+    if predictor.task.reference:
+        encoded = with_reference(encoded, _reference_of(recipe, predictor, encoded))
+    evaluated = predictor.score(examples, encoded, advance=events.progress("texts"))
+    return Scored(predictor.task, predictor.label_schema, examples, evaluated, recipe.data.group_by)
 
 
 def _train_texts(run: Run, events: Events) -> TrainTexts | None:
@@ -79,7 +90,7 @@ def _train_texts(run: Run, events: Events) -> TrainTexts | None:
     return found
 
 
-def _read(
+def read_rows(
     recipe: Recipe,
     predictor: Predictor,
     sources: Sequence[str],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tunesmith.acceleration import accelerated
 from tunesmith.data.train_texts import read_train_texts
 from tunesmith.evaluation.analyses import analyse
+from tunesmith.evaluation.answered_rows import AnsweredRows, write_answered_rows
 from tunesmith.evaluation.baselines import RowStatistics, TrainingRows
 from tunesmith.evaluation.gap import find_gap
 from tunesmith.evaluation.result import (
@@ -19,7 +20,7 @@ from tunesmith.evaluation.result import (
 )
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.evaluation.seen import rows_that_count, take_rows
-from tunesmith.evaluation.verdict import judge
+from tunesmith.evaluation.verdict import compare_with_baselines, describe_tests, judge
 from tunesmith.inference.answering import with_samples
 from tunesmith.models.loading import load_trained
 from tunesmith.models.resolve import resolve_model
@@ -56,6 +57,7 @@ def score_saved(
     rows, seen = rows_that_count(scored, read_train_texts(work.run.data), how, plan.recipe.seed)
     final = take_rows(scored, rows)
     write_predictions(work.run, name, scored)
+    write_answered_rows(work.run.predictions / f"{name}.npz", AnsweredRows.of(scored))
     metrics = _describe(work, plan, saved, final, seen)
     metrics = {**metrics, **analyse(answers.answered(final, rows, metrics))}
     if how.baselines:
@@ -63,13 +65,17 @@ def score_saved(
         baselines = _score_baselines(work, plan, saved, final.evaluated) | known
     if plan.frozen_cache is not None:
         plan.frozen_cache.close()
-    what = "fine-tuning"
+    is_probe = plan.recipe.train.method == "probe"
     scores = {baseline: found.scores() for baseline, found in baselines.items()}
-    if plan.recipe.train.method == "probe":
-        what = "the probe"
-        scores |= {"probe": point_scores(task, final.evaluated, label_schema)} if how.baselines else {}
-    verdict = judge(final, baselines, how, plan.recipe.seed, split=name, what=what)
-    return {**metrics, "baselines": scores, "verdict": verdict}
+    if is_probe and how.baselines:
+        scores["probe"] = point_scores(task, final.evaluated, label_schema)
+    tests = compare_with_baselines(final, baselines, how, plan.recipe.seed)
+    return {
+        **metrics,
+        "baselines": scores,
+        **({"paired_tests": describe_tests(final, tests, how, split=name)} if tests else {}),
+        "verdict": judge(final, tests, split=name, what="the probe" if is_probe else "fine-tuning"),
+    }
 
 
 def _describe(

@@ -1,7 +1,15 @@
 """Documents for people: `report.html` and the model card. Both are written from the run's files alone."""
 
 from tunesmith.reports.card import write_card
+from tunesmith.reports.comparison import comparison_page, comparison_remarks, comparison_table
 from tunesmith.reports.html import write_report
 from tunesmith.reports.next_steps import choose_next_steps
 
-__all__ = ["choose_next_steps", "write_card", "write_report"]
+__all__ = [
+    "choose_next_steps",
+    "comparison_page",
+    "comparison_remarks",
+    "comparison_table",
+    "write_card",
+    "write_report",
+]

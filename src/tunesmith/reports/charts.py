@@ -29,6 +29,7 @@ _COLOURS = {
 }
 INK, BLUE, ORANGE, GRID = _COLOURS
 _SIZE = (4.4, 2.9)
+_LONGEST_NAME = 40
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,40 @@ def scatter(true: Sequence[float], predicted: Sequence[float], *, same_scale: bo
     return Chart(
         f"A point a row; {'on the line both are equal' if same_scale else 'their order counts'}", svg
     )
+
+
+def interval_chart(scores: Sequence[tuple[str, JsonObject]], metric: Metric) -> Chart:
+    """The value and the interval of each run on one scale, the first at the top.
+
+    Args:
+        scores: name, and `value`, `low` and `high`, of each run.
+        metric: metric of the scores.
+    """
+    figure, axes = _axes((4.4, 0.7 + 0.5 * len(scores)))
+    scale = 100 if metric.is_share else 1
+    for row, (name, score) in enumerate(scores):
+        low, value, high = (scale * score[key] for key in ("low", "value", "high"))
+        axes.plot([low, high], [-row, -row], color=BLUE, linewidth=2)
+        axes.plot([value], [-row], "o", color=ORANGE if row == 0 else BLUE, markersize=7)
+        axes.annotate(
+            _shortened(name), (low, -row), (0, 7), textcoords="offset points", color=INK, fontsize=10
+        )
+    axes.set_ylim(0.5 - len(scores), 0.75)
+    axes.set_yticks([])
+    if metric.is_share:
+        axes.xaxis.set_major_formatter("{x:g} %")
+    _style(axes)
+    axes.spines["left"].set_visible(False)
+    said = "; ".join(
+        f"{name} {metric.shown(score['value'])}, {metric.shown(score['low'])} to {metric.shown(score['high'])}"
+        for name, score in scores
+    )
+    direction = "" if metric.greater_is_better else "; lower is better"
+    return Chart(f"{metric.label} with its interval{direction}", _svg(figure, f"{metric.label}: {said}."))
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"
 
 
 def smoothed(values: Sequence[float], keep: float = 0.85) -> list[float]:

@@ -7,9 +7,9 @@ the requested one, with every `auto`, or the used one, as in `recipe.yaml`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -69,6 +69,21 @@ def values_by_key(recipe: JsonObject) -> JsonObject:
             {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
         )
     return found
+
+
+def differing_values(manifests: Sequence[JsonObject]) -> dict[str, tuple[Any, ...]]:
+    """The value of each run by each key of the recipe that somebody set in one of them, and that differs.
+
+    Args:
+        manifests: manifests of the runs.
+    """
+    values = [
+        values_by_key(manifest.get("requested") or manifest.get("used") or {}) for manifest in manifests
+    ]
+    pairs = zip(manifests, values, strict=True)
+    keys = {key for manifest, known in pairs for key in manifest.get("requested_keys", known)}
+    found = {key: tuple(known.get(key) for known in values) for key in sorted(keys - {"output_dir"})}
+    return {key: each for key, each in found.items() if any(value != each[0] for value in each)}
 
 
 def _set_keys(recipe: Recipe) -> Iterator[str]:

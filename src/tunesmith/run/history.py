@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tunesmith.errors import RunError, first_line
-from tunesmith.run.comparison import values_by_key
+from tunesmith.run.comparison import differing_values
 from tunesmith.run.folder import Run
 from tunesmith.run.locking import is_locked
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 State = Literal["finished", "unfinished", "running", "damaged"]
 
 _DEEPEST = 3
-_NOT_COMPARED = frozenset({"output_dir"})
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Entry:
     primary: JsonObject = field(default_factory=dict)
     parent: Path | None = None
     parent_kind: Literal["model", "data", ""] = ""
-    changed: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    changed: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
         """The entry as `tunesmith list runs --json` gives it."""
@@ -138,7 +137,7 @@ def _entry(one: _Read, earlier: Sequence[_Read]) -> Entry:
         "task": str(one.requested.get("task", "")),
         "parent": None if parent is None else parent.run.path,
         "parent_kind": kind,
-        "changed": {} if parent is None else _changed(parent, one),
+        "changed": {} if parent is None else differing_values([parent.manifest, one.manifest]),
     }
     if not one.manifest.get("finished"):
         return Entry(one.run.path, "running" if is_locked(one.run.path) else "unfinished", **found)
@@ -157,14 +156,3 @@ def _parent(one: _Read, earlier: Sequence[_Read]) -> tuple[_Read | None, Literal
             return (same or named)[-1], "model"
     alike = [other for other in earlier if other.about == one.about and one.about[1] is not None]
     return (alike[-1], "data") if alike else (None, "")
-
-
-def _changed(parent: _Read, one: _Read) -> dict[str, tuple[Any, Any]]:
-    """Values by each key that somebody has set in one of the two, and that differs."""
-    then, now = values_by_key(parent.requested), values_by_key(one.requested)
-    keys = {*parent.manifest.get("requested_keys", then), *one.manifest.get("requested_keys", now)}
-    return {
-        key: (then.get(key), now.get(key))
-        for key in sorted(keys - _NOT_COMPARED)
-        if then.get(key) != now.get(key)
-    }
