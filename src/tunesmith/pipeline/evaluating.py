@@ -9,22 +9,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.examples import Reading, refuse_invalid_rows
+from tunesmith.data.examples import Examples, Reading, refuse_invalid_rows
 from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.preparing import read_checked
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.train_texts import read_train_texts
 from tunesmith.encoded import Encoded
 from tunesmith.evaluation.analyses import Answered, analyse
+from tunesmith.evaluation.neighbours import TrainingVectors
 from tunesmith.evaluation.result import build_metrics
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.events import Events, Listener
+from tunesmith.inference.answering import score
 from tunesmith.inference.forward import forward
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
+from tunesmith.pipeline.analysing import head_of
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
+from tunesmith.tasks import EvalPredictions
+from tunesmith.training.probe import head_outputs, take_features
 from tunesmith.training.reference import with_reference
 
 if TYPE_CHECKING:
@@ -59,16 +64,46 @@ def evaluate(
     encoded = predictor.encode_to_score(reading.examples)
     if predictor.task.reference:
         encoded = with_reference(encoded, _reference_of(recipe, predictor, encoded))
-    evaluated = predictor.score(reading.examples, encoded, advance=events.progress("texts"))
+    evaluated, features = _answer(predictor, reading.examples, encoded, events)
     group_by = recipe.data.group_by
     scored = Scored(predictor.task, predictor.label_schema, reading.examples, evaluated, group_by)
     metrics = build_metrics(
         {"test": scored}, recipe.evaluate, recipe.seed, train_texts=_train_texts(run, events)
     )
-    return {
-        **metrics,
-        **analyse(Answered(scored, recipe.evaluate, recipe.seed, run, metrics=metrics)),
-    }
+    answered = Answered(
+        scored,
+        recipe.evaluate,
+        recipe.seed,
+        run,
+        features={"final": features}.get,
+        metrics=metrics,
+        training=lambda: TrainingVectors.load(run.data),
+    )
+    return {**metrics, **analyse(answered)}
+
+
+def _answer(
+    predictor: Predictor, examples: Examples, encoded: Encoded, events: Events
+) -> tuple[EvalPredictions, NDArray[np.float32] | None]:
+    """The rows as the model answers them, and the inputs of its head [rows, d] where each row has a vector."""
+    head, advance = head_of(predictor.task, predictor.model), events.progress("texts")
+    if head is None:
+        return predictor.score(examples, encoded, advance=advance), None
+    features = take_features(
+        predictor.task,
+        predictor.model,
+        encoded,
+        head=head,
+        pad_token_id=predictor.tokenizer.pad_token_id,
+        bf16=predictor.bf16,
+        location=examples.location,
+        advance=advance,
+    )
+    outputs = head_outputs(head, features)
+    evaluated = score(
+        predictor.task, predictor.model, predictor.tokenizer, examples.columns, encoded, outputs=outputs
+    )
+    return evaluated, np.asarray(features)
 
 
 def _train_texts(run: Run, events: Events) -> NDArray[np.uint64] | None:
