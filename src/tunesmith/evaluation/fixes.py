@@ -108,7 +108,7 @@ def _rest(share_right: float, n: int, entry: JsonObject) -> float | None:
 
 
 def _more_rows(wrong: Wrong, train: Mapping[str, int]) -> Iterator[JsonObject]:
-    """Labels with fewer training rows than half of the labels have, by their wrong rows."""
+    """Labels with less than half of the training rows that labels usually have, by their wrong rows."""
     if not train:
         return
     median = float(np.median(list(train.values())))
@@ -117,14 +117,14 @@ def _more_rows(wrong: Wrong, train: Mapping[str, int]) -> Iterator[JsonObject]:
         for row in np.flatnonzero(wrong.is_wrong).tolist()
         for label in set(labels_of(wrong.scored.gold[row]))
     )
-    rare = [(n, label) for label, n in missed.items() if train.get(label, median) < median]
+    rare = [(n, label) for label, n in missed.items() if train.get(label, median) < median / 2]
     for n, label in sorted(rare, key=lambda found: (-found[0], found[1]))[:3]:
         yield {
             "kind": "more_rows",
             "label": label,
             "text": f"add training rows of `{label}`",
             "errors": n,
-            "evidence": f"it has {train[label]:,} training rows, where half of the labels have {median:,.0f} or "
+            "evidence": f"it has {train[label]:,} training rows, and half of the labels have {median:,.0f} or "
             f"more; {n:,} of its rows are wrong",
         }
 

@@ -88,7 +88,7 @@ def _nearest(vectors: NDArray[np.float32], training: TrainingVectors) -> list[li
 
 def _neighbour(training: TrainingVectors, number: int, cosine: float) -> JsonObject:
     text = {"text": cut(training.texts[number])} if training.texts else {}
-    return {"row": training.rows[number], "gold": training.gold[number], "cosine": cosine, **text}
+    return {"row": training.rows[number], "gold": training.gold[number], "cosine": round(cosine, 4), **text}
 
 
 def cut(text: str) -> str:
