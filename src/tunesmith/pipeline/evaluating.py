@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from tunesmith.data.preparing import read_checked
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.train_texts import read_train_texts
 from tunesmith.encoded import Encoded
+from tunesmith.errors import RecipeError
 from tunesmith.evaluation.analyses import Answered, analyse
 from tunesmith.evaluation.neighbours import TrainingVectors
 from tunesmith.evaluation.result import build_metrics
@@ -27,7 +29,8 @@ from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
 from tunesmith.pipeline.analysing import head_of
 from tunesmith.recipe import Recipe
-from tunesmith.run import Run
+from tunesmith.reports import write_evaluation
+from tunesmith.run import Run, write_json
 from tunesmith.tasks import EvalPredictions
 from tunesmith.training.probe import head_outputs, take_features
 from tunesmith.training.reference import with_reference
@@ -35,12 +38,16 @@ from tunesmith.training.reference import with_reference
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
+_REPORTS = (".html", ".htm")
+
 
 def evaluate(
     path: str | os.PathLike[str],
     sources: Sequence[str],
     *,
     columns: Mapping[str, str | list[str]] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    force: bool = False,
     listeners: Iterable[Listener] = (),
 ) -> JsonObject:
     """Scores of a finished run on other data.
@@ -49,11 +56,14 @@ def evaluate(
         path: run folder.
         sources: files, folders or Hub names.
         columns: the file's column for each of the task's; those of the run when None.
+        output: the file to write about them: a report (.html), or what is returned (.json); none when None.
+        force: replace an earlier file.
         listeners: called with every event (`tunesmith.events`).
 
     Raises:
-        UserError: the run, a file, a column or a row cannot be used.
+        UserError: the run, a file, a column, a row or the output cannot be used.
     """
+    _refuse_output(output, force=force)
     events, run = Events(listeners), Run.open(path)
     recipe, predictor = run.recipe(), Predictor.from_run(path)
     for note in predictor.notes:
@@ -67,9 +77,33 @@ def evaluate(
     evaluated, features = _answer(predictor, reading.examples, encoded, events)
     group_by = recipe.data.group_by
     scored = Scored(predictor.task, predictor.label_schema, reading.examples, evaluated, group_by)
-    metrics = build_metrics(
-        {"test": scored}, recipe.evaluate, recipe.seed, train_texts=_train_texts(run, events)
-    )
+    metrics = _find(run, recipe, scored, features, events)
+    if output is not None and Path(output).suffix in _REPORTS:
+        write_evaluation(run, metrics, scored.lines, sources, Path(output))
+    elif output is not None:
+        write_json(Path(output), metrics)
+    return metrics
+
+
+def _refuse_output(output: str | os.PathLike[str] | None, *, force: bool) -> None:
+    """Raises RecipeError where a file of another kind is asked for, or one is there already."""
+    if output is None:
+        return
+    if Path(output).suffix not in (*_REPORTS, ".json"):
+        raise RecipeError(
+            f"an evaluation is written as .html or .json, got `{output}`.",
+            remedy="Give a name that ends with one of these.",
+        )
+    if Path(output).exists() and not force:
+        raise RecipeError(f"`{output}` already exists.", remedy="Give another name, or `--force`.")
+
+
+def _find(
+    run: Run, recipe: Recipe, scored: Scored, features: NDArray[np.float32] | None, events: Events
+) -> JsonObject:
+    """The scores, and what the analyses find."""
+    texts = _train_texts(run, events)
+    metrics = build_metrics({"test": scored}, recipe.evaluate, recipe.seed, train_texts=texts)
     answered = Answered(
         scored,
         recipe.evaluate,

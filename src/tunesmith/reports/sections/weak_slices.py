@@ -20,10 +20,10 @@ def _sentences(facts: JsonObject) -> list[str]:
     if not facts["found"]:
         return []
     worst, metric = facts["found"][0], METRICS.get(facts["metric"])
-    there, elsewhere = metric.shown(worst["value"]), metric.shown(worst["rest"])
-    return [
-        f"weakest on the {worst['n']:,} rows {worst['name']}: {metric.label} is {there}, and {elsewhere} on the others"
-    ]
+    scores = (
+        f"{metric.label} is {metric.shown(worst['value'])}, and {metric.shown(worst['rest'])} on the others"
+    )
+    return [f"weakest on the {worst['n']:,} rows {worst['name']}: {scores}"]
 
 
 section = Section("Where it is weak", 200, _facts, _sentences)
