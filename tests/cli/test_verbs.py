@@ -93,6 +93,24 @@ def test_evaluate(tunesmith, finished_run, tiny_files, tmp_path):
     assert json.loads(out.read_text())["splits"]["test"] == finished_run.metrics["splits"]["test"]
     as_json = tunesmith("evaluate", finished_run.path, "--data", tiny_files["test"], "--json")
     assert json.loads(as_json.out)["primary"]["n"] == 60
+    assert json.loads(as_json.out)["errors"]["of"] == 60
+    again = tunesmith("evaluate", finished_run.path, "--data", tiny_files["test"], "--output", out)
+    assert again.code == 2
+    assert "--force" in again.err
+    other = tunesmith("evaluate", finished_run.path, "--data", tiny_files["test"], "--output", "scores.txt")
+    assert other.code == 2
+    assert ".html or .json" in other.err
+
+
+def test_evaluate_writes_a_report(tunesmith, finished_run, tiny_files, tmp_path):
+    out = tmp_path / "new.html"
+    done = tunesmith("evaluate", finished_run.path, "--data", tiny_files["test"], "--output", out)
+    assert done.code == 0, done.err
+    page = out.read_text()
+    assert "finished on test.csv" in page
+    assert "Scores by label" in page
+    assert "The nearest training rows" in page, "the run keeps vectors of its training rows"
+    assert 'id="learning"' not in page, "that is what a training shows"
 
 
 def test_init_writes_a_recipe_that_trains(tunesmith, tiny_model, tiny_files, tmp_path, monkeypatch):

@@ -73,6 +73,24 @@ SLICES = {
         }
     }
 }
+ERRORS = {
+    "wrong": 30,
+    "of": 900,
+    "suspected": None,
+    "fixes": [
+        {"kind": "suspected_labels", "text": "check", "errors": 9, "evidence": "x"},
+        {
+            "kind": "merge_labels",
+            "text": "make one label of `a` and `b`",
+            "errors": 8,
+            "evidence": "8 rows are confused",
+        },
+    ],
+}
+WEAK = {
+    "metric": "accuracy",
+    "found": [{"name": "with the word `refund`", "value": 0.6, "rest": 0.9, "n": 80}],
+}
 CASES = [
     ("trained_on_scored_rows", {"metrics__seen_in_training": {"rows": 15, "of": 900,
       "without": {"accuracy": SCORE}}}, "15 of 900 test rows are also in training", ""),
@@ -104,6 +122,9 @@ CASES = [
     ("entity_errors", {"metrics__details__entity_errors": {"boundary": 7, "type": 1, "missed": 2, "spurious": 0}},
      "7 boundary, 1 type, 2 missed, 0 spurious", ""),
     ("weak_slice", {"metrics__slices": SLICES}, "60.0 % on the 80 rows of `north`, and 80.0 % on all", ""),
+    ("weak_slice", {"metrics__weak_slices": WEAK}, "60.0 % on these 80 rows, and 90.0 % on the others", ""),
+    ("suspected_labels", {"metrics__errors": {**ERRORS, "suspected": {"n": 7}}}, "for 7 of 900 test rows", ""),
+    ("largest_fix", {"metrics__errors": ERRORS}, "8 rows are confused: at most 8 of 30 wrong rows", ""),
     ("wide_interval", {"metrics__primary__low": 0.7, "metrics__primary__high": 0.87}, "from 70.0 % to 87.0 %", ""),
     ("read_the_errors", {"metrics__wrong_rows": 180}, "180 of 900 test rows are answered wrong", ""),
 ]  # fmt: skip
@@ -146,3 +167,10 @@ def test_what_makes_the_scores_wrong_comes_first():
 def test_a_metric_without_a_value_at_every_validation_is_no_problem():
     assert rules.still_improving(facts(metrics__train__history=[])) is None
     assert rules.stopped_improving_early(facts(metrics__train__history=[{"step": 1, "loss": 2.0}])) is None
+
+
+def test_labels_that_are_confused_are_named_once():
+    both = facts(metrics__errors=ERRORS, metrics__details__confusion=CONFUSION)
+    assert rules.confused_labels(both) is None
+    few = {**ERRORS, "fixes": [{**ERRORS["fixes"][1], "errors": 2}]}
+    assert rules.largest_fix(facts(metrics__errors=few)) is None

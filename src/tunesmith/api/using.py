@@ -116,6 +116,8 @@ def evaluate(
     label: str | None = None,
     text: str | None = None,
     columns: Mapping[str, str | list[str]] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    force: bool = False,
     progress: bool = True,
     listeners: Iterable[Listener] = (),
 ) -> Metrics:
@@ -128,6 +130,8 @@ def evaluate(
         label: the column of what is to be predicted, if training used another one.
         text: the column of the text, if training used another one.
         columns: the data's column for each of the task's; those of the run when None.
+        output: the file to write: a report (.html), or the scores (.json); none when None.
+        force: replace an earlier file.
         progress: whether to show what happens.
         listeners: called with every event (`tunesmith.events`).
 
@@ -143,7 +147,11 @@ def evaluate(
     if label is not None or text is not None:
         named |= columns_of_roles(task_of(draft_of(run)), sources, named, label=label, text=text)
     with showing(progress, listeners) as shown:
-        return Metrics(pipeline.evaluate(run, sources, columns=named or None, listeners=shown))
+        return Metrics(
+            pipeline.evaluate(
+                run, sources, columns=named or None, output=output, force=force, listeners=shown
+            )
+        )
 
 
 @suggesting

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from tunesmith.run import Run
     from tunesmith.types import JsonObject
 
-__all__ = ["display", "print_comparison", "print_json", "print_line", "print_metrics", "print_table"]
+__all__ = [
+    "display",
+    "print_comparison",
+    "print_findings",
+    "print_json",
+    "print_line",
+    "print_metrics",
+    "print_table",
+]
+
+_SHOWN_FIXES = 3
 
 
 def print_json(value: object) -> None:
@@ -40,6 +50,10 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print_line("  ".join(cells).rstrip())
 
 
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
 def _is_number(rows: Sequence[Sequence[str]], column: int) -> bool:
     return bool(rows) and all(str(row[column])[:1].isdigit() or row[column] in ("", "–") for row in rows)
 
@@ -49,7 +63,7 @@ def print_metrics(metrics: JsonObject) -> None:
     from tunesmith.evaluation.result import remarks
 
     rows = [
-        [split, name, f"{score['value']:.4f}", f"{score['low']:.4f} to {score['high']:.4f}"]
+        [split, name, _number(score["value"]), f"{_number(score['low'])} to {_number(score['high'])}"]
         for split, found in metrics["splits"].items()
         for name, score in found.items()
     ]
@@ -57,8 +71,8 @@ def print_metrics(metrics: JsonObject) -> None:
     name = metrics["primary"]["name"]
     if metrics.get("baselines"):
         print_line()
-        result = ["this model", f"{metrics['primary']['value']:.4f}"]
-        others = [[baseline, f"{scores[name]:.4f}"] for baseline, scores in metrics["baselines"].items()]
+        result = ["this model", _number(metrics["primary"]["value"])]
+        others = [[baseline, _number(scores[name])] for baseline, scores in metrics["baselines"].items()]
         print_table([f"{name} on {metrics['primary']['split']}", "value"], [*others, result])
     for sentence in remarks(metrics):
         print_line(f"\n{sentence}")
@@ -71,6 +85,35 @@ def print_comparison(found: JsonObject) -> None:
     print_table(*comparison_table(found))
     for sentence in comparison_remarks(found):
         print_line(f"\n{sentence}")
+
+
+def print_findings(run: str, metrics: JsonObject) -> None:
+    """What an evaluation found besides the scores: slices, what the sections of the report say, and fixes."""
+    from tunesmith.metrics import METRICS
+    from tunesmith.reports.sections import Source, summary
+    from tunesmith.run import Run
+
+    primary = METRICS.get(metrics["primary"]["name"])
+    for column, found in metrics["slices"].items():
+        rows = [
+            [
+                value,
+                primary.shown(s["value"]),
+                f"{primary.shown(s['low'])} to {primary.shown(s['high'])}",
+                f"{s['n']:,}",
+            ]
+            for value, s in found["values"].items()
+        ]
+        print_line()
+        print_table([column, primary.name, "interval", "rows"], rows)
+    opened = Run(run)
+    for sentence in summary(Source(opened, opened.manifest(), metrics, lambda: iter(()))):
+        print_line(f"\n{sentence}")
+    errors = metrics.get("errors", {})
+    for fix in errors.get("fixes", ())[:_SHOWN_FIXES]:
+        print_line(
+            f"\nat most {fix['errors']:,} of {errors['wrong']:,} errors: {fix['text']} ({fix['evidence']})"
+        )
 
 
 def next_command(run: Run) -> str:

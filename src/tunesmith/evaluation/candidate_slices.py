@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tunesmith.tasks import Values
 
 _UPPER, _LOWER = (0.5, 0.75, 0.9, 0.95), (0.05, 0.1, 0.25, 0.5)
-_MOST_WORDS = 200
+_MOST_WORDS, _MOST_SHARE = 200, 0.2
 _MOST_VALUES = 30
 _MOST_CLUSTERS, _ROWS_A_CLUSTER = (5, 20), 50
 _TELLING = 3
@@ -182,8 +182,9 @@ def script_of(text: str) -> str:
 
 
 def _by_word(vocabulary: Sequence[set[str]], least: int) -> Iterator[Slice]:
+    """By words; those in more than a fifth of the rows are mostly words of grammar, in any language."""
     counts = Counter(word for of_row in vocabulary for word in of_row)
-    usable = [(word, n) for word, n in counts.items() if least <= n <= len(vocabulary) / 2]
+    usable = [(word, n) for word, n in counts.items() if least <= n <= _MOST_SHARE * len(vocabulary)]
     for word, _ in sorted(usable, key=lambda found: (-found[1], found[0]))[:_MOST_WORDS]:
         yield Slice("word", f"with the word `{word}`", np.array([word in of_row for of_row in vocabulary]))
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tunesmith.errors import ModelError
 from tunesmith.evaluation.analyses import Answered
+from tunesmith.evaluation.neighbours import TrainingVectors
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.inference.answering import score
 from tunesmith.models import heads
@@ -42,10 +43,11 @@ class SavedAnswers:
 
     def __init__(self, work: Work, plan: TrainingPlan, saved: SavedModel, model: Model) -> None:
         self.work, self.plan, self.saved, self.model = work, plan, saved, model
-        self._head = _head_of(work.task, model)
+        self._head = head_of(work.task, model)
         self._features: dict[str, Features] = {}
         self._scored: dict[str, Scored] = {}
         self._counting: NDArray[np.int64] | None = None
+        self._training: TrainingVectors | None = None
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """The numbers of the rows of a split that are answered: all of them, or a sample of the training rows."""
@@ -80,9 +82,13 @@ class SavedAnswers:
         return self._head is not None
 
     def scored(self, split: str) -> Scored | None:
-        """The rows of `train` or `validation` as the saved model answers them; None where rows were packed."""
-        is_packed = split == "train" and self.work.task.packing is not None
-        if is_packed or split not in self.plan.data.splits:
+        """The rows of `train` or `validation` as the saved model answers them.
+
+        None for training rows that were packed, or whose masks are drawn anew each time.
+        """
+        task = self.work.task
+        is_other = split == "train" and (task.packing is not None or task.masking is not None)
+        if is_other or split not in self.plan.data.splits:
             return None
         if split not in self._scored:
             self._scored[split] = self._score(split)
@@ -99,8 +105,24 @@ class SavedAnswers:
         self._scored[self.plan.final_split], self._counting = final, rows
         recipe = self.plan.recipe
         return Answered(
-            final, recipe.evaluate, recipe.seed, self.work.run, self.scored, self.features, metrics
+            final,
+            recipe.evaluate,
+            recipe.seed,
+            self.work.run,
+            self.scored,
+            self.features,
+            metrics,
+            self.training,
         )
+
+    def training(self) -> TrainingVectors | None:
+        """The training rows with the inputs of the head; a part of them is kept in the run for `evaluate`."""
+        if self._training is None and (vectors := self.features("train")) is not None:
+            examples = self._examples("train")
+            gold = self.work.task.gold(examples.columns, self.saved.label_schema)
+            self._training = TrainingVectors.of(vectors, examples, gold)
+            self._training.save(self.work.run.data)
+        return self._training
 
     def _sequences(self, split: str) -> Encoded:
         """The sequences of the rows, of training rows without their noisy copies."""
@@ -155,7 +177,7 @@ class SavedAnswers:
         return self.plan.data.splits[split].take(self.rows(split))
 
 
-def _head_of(task: Task, model: Model) -> nn.Linear | None:
+def head_of(task: Task, model: Model) -> nn.Linear | None:
     """The linear head of a model that reads one vector a row; None for another kind of head."""
     if task.probe is None or task.outputs_per_token:
         return None

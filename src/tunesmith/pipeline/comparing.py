@@ -29,7 +29,7 @@ from tunesmith.evaluation.scoring import Scored
 from tunesmith.events import Events, Listener
 from tunesmith.inference.predictor import Predictor
 from tunesmith.metrics import METRICS
-from tunesmith.pipeline.evaluating import read_rows, score_rows
+from tunesmith.pipeline.evaluating import answer_rows, read_rows
 from tunesmith.run import Run, finite
 from tunesmith.run.comparison import differing_values
 from tunesmith.tasks import TASKS
@@ -126,7 +126,7 @@ def _answer_file(
     """The rows of a file, as the run answers them."""
     events.stage("evaluate", f"Answering with {run.path}")
     recipe, predictor = run.recipe(), Predictor.from_run(run)
-    scored = score_rows(
+    scored, _ = answer_rows(
         recipe, predictor, read_rows(recipe, predictor, data, columns, events).examples, events
     )
     return _Answers(AnsweredRows.of(scored), scored.lines)
@@ -161,7 +161,7 @@ def _answer_again(run: Run, split: str, events: Events) -> Scored:
             "cannot be answered again.",
             remedy="Put the files back, or give rows that every run answers: `--data FILE`.",
         )
-    return score_rows(recipe, predictor, prepare(predictor.task, recipe).splits[split], events)
+    return answer_rows(recipe, predictor, prepare(predictor.task, recipe).splits[split], events)[0]
 
 
 def _same_rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,21 +16,30 @@ from tunesmith.data.preparing import read_checked
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.train_texts import TrainTexts, read_train_texts
 from tunesmith.encoded import Encoded
+from tunesmith.errors import RecipeError
 from tunesmith.evaluation.analyses import Answered, analyse
+from tunesmith.evaluation.neighbours import TrainingVectors
 from tunesmith.evaluation.result import build_metrics
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.evaluation.seen import rows_that_count, take_rows
 from tunesmith.events import Events, Listener
+from tunesmith.inference.answering import score
 from tunesmith.inference.forward import forward
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
+from tunesmith.pipeline.analysing import head_of
 from tunesmith.recipe import Recipe
-from tunesmith.run import Run
+from tunesmith.reports import write_evaluation
+from tunesmith.run import Run, write_json
+from tunesmith.tasks import EvalPredictions
+from tunesmith.training.probe import head_outputs, take_features
 from tunesmith.training.reference import with_reference
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
+
+_REPORTS = (".html", ".htm")
 
 
 def evaluate(
@@ -37,6 +47,8 @@ def evaluate(
     sources: Sequence[str],
     *,
     columns: Mapping[str, str | list[str]] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    force: bool = False,
     listeners: Iterable[Listener] = (),
 ) -> JsonObject:
     """Scores of a finished run on other data.
@@ -45,11 +57,14 @@ def evaluate(
         path: run folder.
         sources: files, folders or Hub names.
         columns: the file's column for each of the task's; those of the run when None.
+        output: the file to write about them: a report (.html), or what is returned (.json); none when None.
+        force: replace an earlier file.
         listeners: called with every event (`tunesmith.events`).
 
     Raises:
-        UserError: the run, a file, a column or a row cannot be used.
+        UserError: the run, a file, a column, a row or the output cannot be used.
     """
+    _refuse_output(output, force=force)
     events, run = Events(listeners), Run.open(path)
     recipe, predictor = run.recipe(), Predictor.from_run(path)
     for note in predictor.notes:
@@ -57,16 +72,19 @@ def evaluate(
     events.stage("read", "Reading the data")
     reading = read_rows(recipe, predictor, sources, columns or {}, events)
     events.stage("evaluate", "Evaluating")
-    scored = score_rows(recipe, predictor, reading.examples, events)
-    how, seed = recipe.evaluate, recipe.seed
-    rows, seen = rows_that_count(scored, _train_texts(run, events), how, seed)
-    final = take_rows(scored, rows)
-    metrics = build_metrics(final, "test", how, seed, seen=seen)
-    return {**metrics, **analyse(Answered(final, how, seed, run, metrics=metrics))}
+    scored, features = answer_rows(recipe, predictor, reading.examples, events)
+    metrics = _find(run, recipe, scored, features, events)
+    if output is not None and Path(output).suffix in _REPORTS:
+        write_evaluation(run, metrics, scored.lines, sources, Path(output))
+    elif output is not None:
+        write_json(Path(output), metrics)
+    return metrics
 
 
-def score_rows(recipe: Recipe, predictor: Predictor, examples: Examples, events: Events) -> Scored:
-    """Rows as a finished run answers them.
+def answer_rows(
+    recipe: Recipe, predictor: Predictor, examples: Examples, events: Events
+) -> tuple[Scored, NDArray[np.float32] | None]:
+    """Rows as a finished run answers them, and the inputs of its head [rows, d] where each row has a vector.
 
     Args:
         recipe: the recipe that the run used.
@@ -77,8 +95,66 @@ def score_rows(recipe: Recipe, predictor: Predictor, examples: Examples, events:
     encoded = predictor.encode_to_score(examples)
     if predictor.task.reference:
         encoded = with_reference(encoded, _reference_of(recipe, predictor, encoded))
-    evaluated = predictor.score(examples, encoded, advance=events.progress("texts"))
-    return Scored(predictor.task, predictor.label_schema, examples, evaluated, recipe.data.group_by)
+    evaluated, features = _answer(predictor, examples, encoded, events)
+    group_by = recipe.data.group_by
+    return Scored(predictor.task, predictor.label_schema, examples, evaluated, group_by), features
+
+
+def _refuse_output(output: str | os.PathLike[str] | None, *, force: bool) -> None:
+    """Raises RecipeError where a file of another kind is asked for, or one is there already."""
+    if output is None:
+        return
+    if Path(output).suffix not in (*_REPORTS, ".json"):
+        raise RecipeError(
+            f"an evaluation is written as .html or .json, got `{output}`.",
+            remedy="Give a name that ends with one of these.",
+        )
+    if Path(output).exists() and not force:
+        raise RecipeError(f"`{output}` already exists.", remedy="Give another name, or `--force`.")
+
+
+def _find(
+    run: Run, recipe: Recipe, scored: Scored, features: NDArray[np.float32] | None, events: Events
+) -> JsonObject:
+    """The scores, and what the analyses find."""
+    how, seed = recipe.evaluate, recipe.seed
+    rows, seen = rows_that_count(scored, _train_texts(run, events), how, seed)
+    final = take_rows(scored, rows)
+    metrics = build_metrics(final, "test", how, seed, seen=seen)
+    answered = Answered(
+        final,
+        how,
+        seed,
+        run,
+        features={"final": None if features is None else features[rows]}.get,
+        metrics=metrics,
+        training=lambda: TrainingVectors.load(run.data),
+    )
+    return {**metrics, **analyse(answered)}
+
+
+def _answer(
+    predictor: Predictor, examples: Examples, encoded: Encoded, events: Events
+) -> tuple[EvalPredictions, NDArray[np.float32] | None]:
+    """The rows as the model answers them, and the inputs of its head [rows, d] where each row has a vector."""
+    head, advance = head_of(predictor.task, predictor.model), events.progress("texts")
+    if head is None:
+        return predictor.score(examples, encoded, advance=advance), None
+    features = take_features(
+        predictor.task,
+        predictor.model,
+        encoded,
+        head=head,
+        pad_token_id=predictor.tokenizer.pad_token_id,
+        bf16=predictor.bf16,
+        location=examples.location,
+        advance=advance,
+    )
+    outputs = head_outputs(head, features)
+    evaluated = score(
+        predictor.task, predictor.model, predictor.tokenizer, examples.columns, encoded, outputs=outputs
+    )
+    return evaluated, np.asarray(features)
 
 
 def _train_texts(run: Run, events: Events) -> TrainTexts | None:

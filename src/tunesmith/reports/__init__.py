@@ -2,7 +2,7 @@
 
 from tunesmith.reports.card import write_card
 from tunesmith.reports.comparison import comparison_page, comparison_remarks, comparison_table
-from tunesmith.reports.html import write_report
+from tunesmith.reports.html import write_evaluation, write_report
 from tunesmith.reports.next_steps import choose_next_steps
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "comparison_remarks",
     "comparison_table",
     "write_card",
+    "write_evaluation",
     "write_report",
 ]

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from tunesmith.evaluation.result import warnings
 from tunesmith.reports.filters import FILTERS, duration
-from tunesmith.reports.sections import SECTIONS, Source
+from tunesmith.reports.sections import Source, shown_sections
 from tunesmith.reports.sources import named_sources
 from tunesmith.run import Run, write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from jinja2 import Environment
 
     from tunesmith.types import JsonObject
@@ -23,8 +25,51 @@ if TYPE_CHECKING:
 
 def write_report(run: Run) -> None:
     """Writes `report.html` from the files of the run folder."""
-    page = environment().get_template("report.html.jinja").render(**_facts(run))
-    write_atomically(run.report_file, page.lstrip())
+    source = Source(run, run.manifest(), run.metrics)
+    _write(source, run.report_file, run.path.name, _trained_on(source.manifest, source.metrics))
+
+
+def write_evaluation(
+    run: Run,
+    metrics: JsonObject,
+    answers: Callable[[], Iterator[JsonObject]],
+    sources: Sequence[str],
+    path: Path,
+) -> None:
+    """Writes the report of an evaluation on other rows.
+
+    Args:
+        run: the run that answered them.
+        metrics: what was found.
+        answers: gives the rows with their answers, as lines of the predictions file.
+        sources: where the rows come from.
+        path: the file to write.
+    """
+    manifest = run.manifest()
+    trained = _trained_on(manifest, run.metrics)
+    said = f"The rows of {named_sources(sources)}, answered by the run {run.path.name}. That is {trained}"
+    _write(
+        Source(run, manifest, metrics, answers), path, f"{run.path.name} on {named_sources(sources)}", said
+    )
+
+
+def _write(source: Source, path: Path, title: str, said: str) -> None:
+    metrics = source.metrics
+    page = (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            title=title,
+            manifest=source.manifest,
+            metrics=metrics,
+            primary=source.primary,
+            recipe=source.manifest["used"],
+            warnings=warnings(metrics),
+            trained_on=said,
+            sections=shown_sections(source),
+        )
+    )
+    write_atomically(path, page.lstrip())
 
 
 def environment() -> Environment:
@@ -40,39 +85,6 @@ def environment() -> Environment:
     )
     made.filters.update(FILTERS)
     return made
-
-
-def _facts(run: Run) -> JsonObject:
-    manifest, metrics = run.manifest(), run.metrics
-    return {
-        "title": run.path.name,
-        "manifest": manifest,
-        "metrics": metrics,
-        "primary": metrics["primary"],
-        "recipe": manifest["used"],
-        "warnings": warnings(metrics),
-        "trained_on": _trained_on(manifest, metrics),
-        "sections": _sections(Source(run, manifest, metrics)),
-    }
-
-
-def _sections(source: Source) -> list[JsonObject]:
-    """The sections that have something to show, in order."""
-    found = []
-    for name in SECTIONS.names():
-        section = SECTIONS.get(name)
-        if (facts := section.facts(source)) is not None:
-            found.append(
-                {
-                    "id": name.replace("_", "-"),
-                    "title": facts.get("title", section.title),
-                    "order": section.order,
-                    "facts": facts,
-                    "template": f"sections/{name}.html.jinja",
-                    "sentences": section.sentences(facts),
-                }
-            )
-    return sorted(found, key=lambda it: (it["order"], it["id"]))
 
 
 def _trained_on(manifest: JsonObject, metrics: JsonObject) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 N_STEPS = 3
 _WEAK_BY = 0.1
 _FEWEST_CONFUSED, _CONFUSED_SHARE = 3, 0.1
+_FEWEST_SUSPECTED = 3
 _LOST_SHARE = 0.01
 _WIDE = 0.05
 
@@ -227,10 +228,36 @@ def weak_label(facts: Facts) -> NextStep | None:
     )
 
 
+def suspected_labels(facts: Facts) -> NextStep | None:
+    """True labels of scored rows that are probably wrong."""
+    errors = facts.metrics.get("errors", {})
+    suspected = errors.get("suspected")
+    if not suspected or suspected["n"] < _FEWEST_SUSPECTED:
+        return None
+    return NextStep(
+        "Check the true labels that are suspected to be wrong",
+        f"for {suspected['n']:,} of {errors['of']:,} {facts.primary['split']} rows, the model and the nearest "
+        "training rows agree on another label",
+    )
+
+
+def largest_fix(facts: Facts) -> NextStep | None:
+    """What would take the most errors away, where the rules below and above do not say it."""
+    errors = facts.metrics.get("errors", {})
+    fixes = [fix for fix in errors.get("fixes", ()) if fix["kind"] in ("merge_labels", "more_rows")]
+    if not fixes or fixes[0]["errors"] < max(_FEWEST_CONFUSED, _CONFUSED_SHARE * errors["wrong"]):
+        return None
+    fix = fixes[0]
+    return NextStep(
+        f"{fix['text'][:1].upper()}{fix['text'][1:]}",
+        f"{fix['evidence']}: at most {fix['errors']:,} of {errors['wrong']:,} wrong rows would be right",
+    )
+
+
 def confused_labels(facts: Facts) -> NextStep | None:
-    """Two labels that are often confused."""
+    """Two labels that are often confused, where `largest_fix` does not say it."""
     table = facts.metrics["details"].get("confusion")
-    if table is None:
+    if table is None or largest_fix(facts) is not None:
         return None
     labels, counts = table["labels"], table["counts"]
     pairs = [
@@ -274,15 +301,28 @@ def weak_slice(facts: Facts) -> NextStep | None:
         (sign * score["value"], column, name, score)
         for column, slices in facts.metrics["slices"].items()
         for name, score in slices["values"].items()
-        if sign * score[edge] < sign * facts.primary["value"]
+        if score[edge] is not None and sign * score[edge] < sign * facts.primary["value"]
     ]
     if not weak:
-        return None
+        return _found_slice(facts)
     _, column, name, score = min(weak, key=lambda found: found[:3])
     return NextStep(
         f"Add training rows whose `{column}` is `{name}`",
         f"{facts.metric.label} is {facts.metric.shown(score['value'])} on the {score['n']:,} rows of "
         f"`{name}`, and {facts.metric.shown(facts.primary['value'])} on all",
+    )
+
+
+def _found_slice(facts: Facts) -> NextStep | None:
+    """The weakest slice that was found without being named."""
+    found = facts.metrics.get("weak_slices", {})
+    if not found.get("found"):
+        return None
+    worst, metric = found["found"][0], METRICS.get(found["metric"])
+    return NextStep(
+        f"Read the rows {worst['name']}, and add training rows like them",
+        f"{metric.label} is {metric.shown(worst['value'])} on these {worst['n']:,} rows, and "
+        f"{metric.shown(worst['rest'])} on the others",
     )
 
 
@@ -349,6 +389,8 @@ RULES: Sequence[Rule] = (
     texts_were_cut,
     still_improving,
     stopped_improving_early,
+    suspected_labels,
+    largest_fix,
     weak_label,
     confused_labels,
     entity_errors,

@@ -12,6 +12,7 @@ from tunesmith.cli.arguments import COLUMN, DATA, FORCE, JSON, OUTPUT, RUN, pars
 EXAMPLES = (
     "tunesmith evaluate runs/reviews --data new.csv",
     "tunesmith evaluate runs/reviews --data new.csv --column label=stars --output scores.json",
+    "tunesmith evaluate runs/reviews --data new.csv --output new.html",
 )
 
 
@@ -22,26 +23,26 @@ def verb(
     ),
     column: list[str] = COLUMN,
     output: Optional[Path] = typer.Option(
-        None, "--output", "-o", help="Also write the metrics to this JSON file.", rich_help_panel=OUTPUT
+        None,
+        "--output",
+        "-o",
+        help="Also write them to this file: a report (.html), or the metrics (.json).",
+        rich_help_panel=OUTPUT,
     ),
     force: bool = FORCE,
     as_json: bool = JSON,
 ) -> None:
     """Evaluate a run on other data, with confidence intervals."""
     from tunesmith import pipeline
-    from tunesmith.cli.arguments import refuse_existing
-    from tunesmith.cli.output import display, print_json, print_metrics
-    from tunesmith.run import write_json
+    from tunesmith.cli.output import display, print_findings, print_json, print_metrics
     from tunesmith.run.locking import refuse_several_processes
 
     refuse_several_processes()
-    if output is not None:
-        refuse_existing(output, force=force)
+    columns = parse_columns(column) or None
     with display() as shown:
-        metrics = pipeline.evaluate(run, data, columns=parse_columns(column) or None, listeners=[shown])
-    if output is not None:
-        write_json(output, metrics)
+        metrics = pipeline.evaluate(run, data, columns=columns, output=output, force=force, listeners=[shown])
     if as_json:
         print_json(metrics)
     else:
         print_metrics(metrics)
+        print_findings(run, metrics)

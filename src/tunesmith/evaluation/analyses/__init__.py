@@ -8,7 +8,7 @@ task or these rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tunesmith.registry import Registry
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tunesmith.evaluation.neighbours import TrainingVectors
     from tunesmith.evaluation.scoring import Scored
     from tunesmith.recipe import EvaluateRecipe
     from tunesmith.run import Run
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 
 def _nothing(split: str) -> None:
+    return None
+
+
+def _no_vectors() -> None:
     return None
 
 
@@ -40,7 +45,8 @@ class Answered:
             (in `evaluate` on other data). Of many training rows, a sample.
         features: from `train`, `validation` or `final` to the inputs of the head [rows, d], of the same rows; None
             where a row has no vector of its own.
-        metrics: what the scores and earlier phases put into metrics.json.
+        metrics: what the scores, earlier phases and earlier analyses put into metrics.json.
+        training: gives training rows with the inputs of the head, for neighbours; None where they are not at hand.
     """
 
     final: Scored
@@ -50,6 +56,7 @@ class Answered:
     scored: Callable[[str], Scored | None] = _nothing
     features: Callable[[str], NDArray[np.float32] | None] = _nothing
     metrics: Mapping[str, object] = field(default_factory=dict)
+    training: Callable[[], TrainingVectors | None] = _no_vectors
 
 
 @dataclass(frozen=True)
@@ -59,10 +66,12 @@ class Analysis:
     Args:
         summary: what it finds out, in a few words without a full stop.
         find: its entry of metrics.json; None for none.
+        after: analyses whose entries it reads in `metrics`.
     """
 
     summary: str
     find: Callable[[Answered], JsonObject | None]
+    after: tuple[str, ...] = ()
 
 
 ANALYSES: Registry[Analysis] = Registry("tunesmith.evaluation.analyses", "analysis", Analysis, hyphens=False)
@@ -70,5 +79,9 @@ ANALYSES: Registry[Analysis] = Registry("tunesmith.evaluation.analyses", "analys
 
 def analyse(answered: Answered) -> JsonObject:
     """The entries of metrics.json that the analyses give, by name."""
-    found = {name: ANALYSES.get(name).find(answered) for name in ANALYSES.names()}
-    return {name: entry for name, entry in found.items() if entry is not None}
+    found: JsonObject = {}
+    for name in sorted(ANALYSES.names(), key=lambda name: (len(ANALYSES.get(name).after), name)):
+        known = replace(answered, metrics={**answered.metrics, **found})
+        if (entry := ANALYSES.get(name).find(known)) is not None:
+            found[name] = entry
+    return found

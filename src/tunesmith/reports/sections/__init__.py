@@ -31,12 +31,14 @@ class Source:
     Args:
         run: run folder.
         manifest: what `manifest.json` says.
-        metrics: what `metrics.json` says.
+        metrics: what `metrics.json` says, or what an evaluation on other rows found.
+        answers: gives the rows of an evaluation with their answers; None where `predictions/` has them.
     """
 
     run: Run
     manifest: JsonObject
     metrics: JsonObject
+    answers: Callable[[], Iterator[JsonObject]] | None = None
 
     @property
     def task(self) -> Task:
@@ -51,6 +53,9 @@ class Source:
 
     def lines(self) -> Iterator[JsonObject]:
         """Every scored row with its answer, a line of the predictions file each."""
+        if self.answers is not None:
+            yield from self.answers()
+            return
         path = self.run.predictions / f"{self.primary['split']}.jsonl"
         with path.open(encoding="utf-8") as handle:
             yield from map(json.loads, handle)
@@ -78,3 +83,27 @@ class Section:
 
 
 SECTIONS: Registry[Section] = Registry("tunesmith.reports.sections", "section", Section, hyphens=False)
+
+
+def shown_sections(source: Source) -> list[JsonObject]:
+    """The sections that have something to show, in order, each with `id`, `title`, `facts` and `sentences`."""
+    found = []
+    for name in SECTIONS.names():
+        section = SECTIONS.get(name)
+        if (facts := section.facts(source)) is not None:
+            found.append(
+                {
+                    "id": name.replace("_", "-"),
+                    "title": facts.get("title", section.title),
+                    "order": section.order,
+                    "facts": facts,
+                    "template": f"sections/{name}.html.jinja",
+                    "sentences": section.sentences(facts),
+                }
+            )
+    return sorted(found, key=lambda it: (it["order"], it["id"]))
+
+
+def summary(source: Source) -> list[str]:
+    """What the sections say of the result, in words."""
+    return [sentence for section in shown_sections(source) for sentence in section["sentences"]]

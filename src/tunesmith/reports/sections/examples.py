@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunesmith.reports.sections import Section, Source
+from tunesmith.reports.sections.errors import shown
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -24,13 +25,29 @@ def _facts(source: Source) -> JsonObject | None:
         chosen = sorted(chosen, key=lambda line: -task.error_of(line["prediction"], line["gold"]))
     if not chosen:
         return None
+    nearest = _nearest(source.metrics)
     return {
         "title": "The worst errors" if judged else "Some answers",
         "are_errors": bool(judged),
         "wrong_rows": source.metrics.get("wrong_rows"),
         "header": display.titles,
         "legend": display.legend,
-        "rows": [{"row": line["row"], "cells": display.cells(line, task.shown)} for line in chosen[:_SHOWN]],
+        "rows": [
+            {
+                "row": line["row"],
+                "cells": display.cells(line, task.shown),
+                "nearest": nearest.get(line["row"], ()),
+            }
+            for line in chosen[:_SHOWN]
+        ],
+    }
+
+
+def _nearest(metrics: JsonObject) -> dict[str, list[JsonObject]]:
+    """The nearest training rows of the worst errors, by the names of their rows."""
+    worst = metrics.get("errors", {}).get("worst", ())
+    return {
+        each["row"]: [{**near, "gold": shown(near["gold"])} for near in each["nearest"]] for each in worst
     }
 
 
