@@ -51,14 +51,14 @@ def hold_out(
     Raises:
         DataError: a side would be empty.
     """
-    units = _units(examples, group_by, together)
+    of_rows = units(examples, group_by, together)
     labels = _strata(examples, strata)
-    held = _deal(units, labels, share, seed, purpose)
+    held = _deal(of_rows, labels, share, seed, purpose)
     kept = np.setdiff1d(np.arange(len(examples)), held)
     if not len(held) or not len(kept):
         raise DataError(
             f"holding out {share:.0%} of {len(examples)} rows for {purpose} leaves a side empty: they are "
-            f"{len(np.unique(units))} texts or groups that must stay whole, and every label stays in training.",
+            f"{len(np.unique(of_rows))} texts or groups that must stay whole, and every label stays in training.",
             remedy=f"Add rows, give a file as `data.{purpose}`, or choose another share.",
             location=f"data.{purpose}",
         )
@@ -95,10 +95,22 @@ def overlap(examples: Examples, others: Examples) -> NDArray[np.int64]:
     return rows_among(examples, text_keys(others))
 
 
-def _units(examples: Examples, group_by: str | None, together: Sequence[str]) -> NDArray[np.int64]:
-    """[rows], the unit of each row; rows of equal text or of one group are in one unit."""
+def units(
+    examples: Examples,
+    group_by: str | None,
+    together: Sequence[str],
+    keys: NDArray[np.bytes_] | None = None,
+) -> NDArray[np.int64]:
+    """[rows], the unit of each row; rows of equal text or of one group are in one unit.
+
+    Args:
+        examples: rows.
+        group_by: name of an extra column.
+        together: names of columns.
+        keys: what `text_keys` gave, where it is known.
+    """
     # Union-find: every row points to the first row of its text; then texts of one group are joined.
-    parent = array("q", _firsts(text_keys(examples)).tobytes())
+    parent = array("q", _firsts(text_keys(examples) if keys is None else keys).tobytes())
 
     def root(row: int) -> int:
         while parent[row] != row:

@@ -171,9 +171,9 @@ def fit_probe(
         validation: features of the validation rows, and their predictions.
     """
     features, labels = _items(train[0], train[1])
-    mean, deviation = _standardisation(features)
+    mean, deviation = standardisation(features)
     scaled = ((features - mean) / deviation).astype(np.float32)
-    solve = _solver(task, label_schema, scaled, labels)
+    solve = solver(task, label_schema, scaled, labels)
 
     def fit(strength: float) -> tuple[float, ProbeHead]:
         head = _unscaled(*solve(strength), mean, deviation, strength)
@@ -206,10 +206,19 @@ Weights = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Weight [k, d] and bias [k] of a head for standardised features."""
 
 
-def _solver(
+def solver(
     task: Task, label_schema: LabelSchema, scaled: NDArray[np.float32], labels: Array
 ) -> Callable[[float], Weights]:
-    """L-BFGS over all items, of the task's loss with L2; each strength starts from the result of the last."""
+    """A function from a strength C to the head; each strength starts from the result of the one before.
+
+    It is L-BFGS over all items, of the task's loss with L2.
+
+    Args:
+        task: task with the loss.
+        label_schema: the task's label schema.
+        scaled: [items, d], standardised features.
+        labels: [items, …], labels.
+    """
     import torch
 
     x, y = torch.from_numpy(scaled), torch.from_numpy(np.array(labels))
@@ -267,7 +276,7 @@ def put_head(model: nn.Module, head: ProbeHead) -> None:
             layer.bias.copy_(torch.from_numpy(head.bias))
 
 
-def _standardisation(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def standardisation(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and deviation [d]; an infinite deviation removes a constant feature from the fit."""
     wide = features.astype(np.float64)
     mean, deviation = wide.mean(0), wide.std(0)
