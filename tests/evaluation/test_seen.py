@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tunesmith.data.examples import Examples
-from tunesmith.data.train_texts import text_hashes
+from tunesmith.data.near_copies import text_hashes
 from tunesmith.encoded import Encoded
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.evaluation.seen import describe_seen, seen_in_training

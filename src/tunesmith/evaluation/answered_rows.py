@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.train_texts import text_hashes
+from tunesmith.data.near_copies import text_hashes
 from tunesmith.evaluation.intervals import Interval, Method, intervals
 from tunesmith.metrics import Statistics
 from tunesmith.run import write_atomically
