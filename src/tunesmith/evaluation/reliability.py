@@ -7,11 +7,14 @@ make up for that:
 
 - The debiased ECE subtracts what the noise of the shares adds, taken as normal (Kumar, Liang and Ma 2019, arXiv
   1909.10155, appendix): 2·ECE − E[ECE of redrawn shares]. Its expectation is in closed form, the mean of a folded
-  normal distribution.
+  normal distribution. For a perfect model, four tenths of the bias stay.
 - The noise floor is the 95th percentile of the same estimate for a perfectly calibrated model with these scores:
   answers are drawn to be right with their scores as probabilities.
 
-Intervals are the bootstrap's over rows or groups of rows, with the bins kept (`evaluation/bootstrap.py`).
+The interval is that of linearisation, over groups of rows, and begins at 0 where the estimate is below the noise
+floor, as a perfect model cannot be excluded then. Measured with 120 draws each: it holds the truth in 91 to 97 %
+for an ECE from 0.02 to 0.1 and 250 to 3,000 answers. The BCa bootstrap held it in 78 %: it corrects for the bias
+of resampling an absolute value by quantiles that hardly any resample reaches.
 """
 
 from __future__ import annotations
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 MOST_BINS = 15
-_LEAST_PER_BIN = 10
 _DRAWS = 1000
 _PERCENTILE = 95
 _BLOCK = 10_000_000
@@ -57,7 +59,7 @@ class Reliability:
     @cached_property
     def bins(self) -> NDArray[np.int64]:
         """[answers], the bin of each; equal scores are in one bin."""
-        n = min(MOST_BINS, max(len(self.scores) // _LEAST_PER_BIN, 1))
+        n = min(MOST_BINS, round(len(self.scores) ** (1 / 3)))
         edges = np.quantile(self.scores, np.arange(1, n) / n)
         _, bins = np.unique(np.searchsorted(edges, self.scores, side="right"), return_inverse=True)
         return bins
@@ -79,19 +81,35 @@ class Reliability:
 
     def describe(self, method: Method) -> JsonObject:
         """ECE with interval and noise floor, and the bins with theirs, for metrics.json."""
-        found = intervals(self.statistics, formula, self._shares(), method, groups=self.groups)
-        floors = self.noise_floor(method.seed)
+        sums = np.asarray(self.statistics.sum(0)).ravel()
+        shares = intervals(self.statistics, _right_by_bin, self._shares(), method, groups=self.groups)
+        found, floors = calibration_errors(sums), self.noise_floor(method.seed)
         bins = [
-            {"n": int(n), "score": float(score / n), **found[f"right_{i}"].to_json()}
-            for i, (n, score, _) in enumerate(_by_bin(np.asarray(self.statistics.sum(0)).ravel()))
+            {"n": int(n), "score": float(score / n), **shares[f"right_{i}"].to_json()}
+            for i, (n, score, _) in enumerate(_by_bin(sums))
         ]
+        low, high = self._bounds(float(found["ece"]), floors["ece"], method.confidence)
         return {
-            "ece": {**found["ece"].to_json(), "noise_floor": floors["ece"]},
-            "ece_plug_in": {**found["ece_plug_in"].to_json(), "noise_floor": floors["ece_plug_in"]},
+            "ece": {"value": float(found["ece"]), "low": low, "high": high, "noise_floor": floors["ece"]},
+            "ece_plug_in": {"value": float(found["ece_plug_in"]), "noise_floor": floors["ece_plug_in"]},
             "mean_score": float(self.scores.mean()),
             "right": float(self.is_right.mean()),
             "bins": bins,
         }
+
+    def _bounds(self, value: float, floor: float, confidence: float) -> tuple[float, float]:
+        """The interval of the ECE: as long as no bin changes its side, the ECE is a mean over answers."""
+        from scipy.special import stdtrit
+
+        _, score, right = np.moveaxis(_by_bin(np.asarray(self.statistics.sum(0)).ravel()), -1, 0)
+        each = np.sign(right - score)[self.bins] * (self.is_right - self.scores)
+        groups = np.arange(len(each)) if self.groups is None else self.groups
+        _, members = np.unique(groups, return_inverse=True)
+        moved = np.bincount(members, each - each.mean())
+        n = len(moved)
+        error = np.sqrt((moved**2).sum() * n / max(n - 1, 1)) / len(each)
+        half = float(stdtrit(max(n - 1, 1), (1 + confidence) / 2) * error)
+        return 0.0 if value <= floor else max(value - half, 0.0), min(value + half, 1.0)
 
     def _shares(self) -> Shares:
         width = 3 * self.n_bins
@@ -105,7 +123,7 @@ class Reliability:
         n, score, _ = np.moveaxis(_by_bin(np.asarray(self.statistics.sum(0)).ravel()), -1, 0)
         drawn = self._drawn_right(np.random.default_rng(seed))
         sums = np.stack(np.broadcast_arrays(n, score, drawn), axis=-1)
-        found = formula(sums.reshape(len(drawn), -1))
+        found = calibration_errors(sums.reshape(len(drawn), -1))
         names = ("ece", "ece_plug_in")
         return {name: float(np.percentile(found[name], _PERCENTILE)) for name in names}
 
@@ -129,8 +147,8 @@ def _by_bin(sums: Floats) -> Floats:
     return sums.reshape(*sums.shape[:-1], -1, 3)
 
 
-def formula(sums: Floats) -> Scores:
-    """The ECE, debiased and plug-in, and the share of right answers by bin, from sums [..., 3 · bins]."""
+def calibration_errors(sums: Floats) -> Scores:
+    """The ECE, debiased (`ece`) and plug-in (`ece_plug_in`), from sums [..., 3 · bins]."""
     n, score, right = np.moveaxis(_by_bin(sums), -1, 0)
     whole = np.maximum(n, 1.0)
     share = np.clip(right / whole, 0.0, 1.0)
@@ -138,8 +156,13 @@ def formula(sums: Floats) -> Scores:
     gap = share - score / whole
     plug_in = (weight * np.abs(gap)).sum(-1)
     redrawn = (weight * _mean_of_folded(gap, np.sqrt(share * (1 - share) / whole))).sum(-1)
-    found = {"ece": np.maximum(2 * plug_in - redrawn, 0.0), "ece_plug_in": plug_in}
-    return found | {f"right_{i}": share[..., i] for i in range(share.shape[-1])}
+    return {"ece": np.maximum(2 * plug_in - redrawn, 0.0), "ece_plug_in": plug_in}
+
+
+def _right_by_bin(sums: Floats) -> Scores:
+    """The share of right answers of each bin, from sums [..., 3 · bins]."""
+    n, _, right = np.moveaxis(_by_bin(sums), -1, 0)
+    return {f"right_{i}": right[..., i] / np.maximum(n[..., i], 1.0) for i in range(n.shape[-1])}
 
 
 def _mean_of_folded(mean: Floats, deviation: Floats) -> Floats:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunesmith.metrics import Metric
+from tunesmith.metrics import Metric, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,6 +145,62 @@ def interval_chart(scores: Sequence[tuple[str, JsonObject]], metric: Metric) -> 
 
 def _shortened(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"
+
+
+@dataclass(frozen=True)
+class Series:
+    """Bins of answers by their score, as `calibration` of metrics.json holds them.
+
+    Args:
+        name: what the legend says.
+        bins: each with its mean `score`, and the share of right answers: `value`, `low` and `high`.
+    """
+
+    name: str
+    bins: Sequence[JsonObject]
+
+
+def reliability_diagram(shown: Sequence[Series]) -> Chart:
+    """The share of right answers against their score, in percent; on the line both are equal.
+
+    Args:
+        shown: one or two series; the last one is what counts.
+    """
+    figure, axes = _axes((4.4, 3.9))
+    least = min(100 * min(one["score"], one["low"]) for series in shown for one in series.bins)
+    start = max(10 * (least // 10), 0)
+    axes.plot([start, 100], [start, 100], color=GRID, linewidth=2)
+    for series, colour in zip(reversed(shown), (BLUE, ORANGE), strict=False):
+        _draw_bins(axes, series, colour, is_last=series is shown[-1])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g} %")
+    axes.set_xlim(start, 101)
+    axes.set_ylim(start, 101)
+    axes.set_xlabel("score of the answers")
+    axes.set_ylabel("share that is right")
+    _style(axes)
+    if len(shown) > 1:
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=10, labelcolor=INK
+        )
+    said = "; ".join(f"{series.name}: {_gaps(series.bins)}" for series in shown)
+    return Chart("On the line, scores are probabilities; below it, they promise too much", _svg(figure, said))
+
+
+def _draw_bins(axes: Axes, series: Series, colour: str, *, is_last: bool) -> None:
+    """Points, with intervals where the series is the one that counts."""
+    x, y = ([100 * one[key] for one in series.bins] for key in ("score", "value"))
+    if is_last:
+        ends = [[100 * abs(one["value"] - one[key]) for one in series.bins] for key in ("low", "high")]
+        axes.errorbar(x, y, yerr=ends, fmt="none", ecolor=colour, elinewidth=1.2, alpha=0.5)
+    axes.plot(
+        x, y, "o-", color=colour, label=series.name, linewidth=1.5, markersize=5,
+        fillstyle="full" if is_last else "none", zorder=3 if is_last else 2,
+    )  # fmt: skip
+
+
+def _gaps(bins: Sequence[JsonObject]) -> str:
+    return ", ".join(f"{percent(one['score'])} score, {percent(one['value'])} right" for one in bins)
 
 
 def smoothed(values: Sequence[float], keep: float = 0.85) -> list[float]:

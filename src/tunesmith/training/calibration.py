@@ -9,8 +9,9 @@ What is used is chosen by cross-validation over groups of rows, in log loss. Tem
 nothing. Vector scaling must be better than temperature by more than a standard error of the difference, since it
 has more to fit, and must not lower the primary metric, neither on the rows that are held out nor on all of them.
 
-A few rows cannot make a model certain: the logarithm of the temperature has a normal prior with deviation 1, which
-bounds it where no answer is wrong. A label with fewer than three validation rows keeps the common factor.
+A few rows cannot make a model certain: what is true counts as n + 1 in n + 2, and what is false as 1 in n + 2
+(Platt 1999, section 2.2). So 30 right answers of 30 do not give a probability of 1. A label with fewer than three
+validation rows keeps the common factor.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class Items:
     Args:
         groups: [items], the group of each.
         logits: [items, k], outputs of the head; None for answers.
-        targets: [items, k].
+        targets: [items, k]; of answers, what their scores should be, where that is not whether they are right.
         independent: see `Calibration`.
         given: answers.
     """
@@ -159,10 +160,22 @@ class Items:
         assert self.targets is not None
         return Items(self.groups[chosen], self.logits[chosen], self.targets[chosen], self.independent)
 
+    def smoothed(self) -> Items:
+        """With Platt's targets: of n of a kind, 1 in n + 2 is otherwise."""
+        if self.given is not None:
+            return replace(self, targets=_smoothed(self.given.is_right.astype(np.float64)))
+        assert self.targets is not None
+        if self.independent:
+            return replace(self, targets=_smoothed(self.targets))
+        n, k = self.targets.shape
+        other = 1 / (n + 2) / max(k - 1, 1)
+        return replace(self, targets=np.where(self.targets > 0, 1 - 1 / (n + 2), other))
+
     def losses(self, scaling: Scaling) -> Floats:
         """[items], the log loss of each; of independent outputs, the mean over them."""
         if self.given is not None:
-            return _answer_losses(self.given, scaling.scale[0])
+            right = self.given.is_right.astype(np.float64) if self.targets is None else self.targets
+            return _answer_losses(self.given.scores(scaling.scale[0]), right)
         assert self.logits is not None
         assert self.targets is not None
         return _losses(scaling(self.logits), self.targets, independent=self.independent)
@@ -266,7 +279,7 @@ def _keeps(question: Question, scaled: EvalPredictions) -> bool:
 
 
 def fit_temperature(items: Items, used: NDArray[np.bool_] | None = None) -> Scaling:
-    """The factor of all outputs with the least log loss, and a normal prior on its logarithm.
+    """The factor of all outputs with the least log loss.
 
     Args:
         items: what it is fitted on.
@@ -274,19 +287,16 @@ def fit_temperature(items: Items, used: NDArray[np.bool_] | None = None) -> Scal
     """
     from scipy.optimize import minimize_scalar
 
-    few = items.take(_drawn(len(items), used))
-    weight = few.logits.shape[1] if few.logits is not None and few.independent else 1
+    few = items.take(_drawn(len(items), used)).smoothed()
 
     def loss(logarithm: float) -> float:
-        losses = few.losses(Scaling((float(np.exp(logarithm)),)))
-        return float(weight * losses.sum() + logarithm**2 / 2)
+        return float(few.losses(Scaling((float(np.exp(logarithm)),))).sum())
 
     grid = np.linspace(-_WIDEST, _WIDEST, _GRID)
     best = grid[int(np.argmin([loss(value) for value in grid]))]
     step = grid[1] - grid[0]
-    found = minimize_scalar(
-        loss, bounds=(best - step, best + step), method="bounded", options={"xatol": 1e-7}
-    )
+    bounds = max(best - step, -_WIDEST), min(best + step, _WIDEST)
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-7})
     return Scaling((_rounded(float(np.exp(found.x))),))
 
 
@@ -303,7 +313,8 @@ def fit_vector(items: Items, used: NDArray[np.bool_] | None = None, *, ridge: fl
     few = items.take(_drawn(len(items), used))
     assert few.logits is not None
     assert few.targets is not None
-    logits, targets, k = few.logits, few.targets, few.logits.shape[1]
+    logits, targets, k = few.logits, few.smoothed().targets, few.logits.shape[1]
+    assert targets is not None
     factor = fit_temperature(few).scale[0]
     start = np.concatenate([np.full(k, factor), np.zeros(k)])
 
@@ -317,7 +328,7 @@ def fit_vector(items: Items, used: NDArray[np.bool_] | None = None, *, ridge: fl
         gradient = np.concatenate([(wrong * logits).sum(0), wrong.sum(0)])
         return float(total), gradient + ridge * away / np.repeat([factor, 1.0], k)
 
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=_bounds(targets, factor))
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=_bounds(few.targets, factor))
     return Scaling(*(tuple(_rounded(value) for value in part) for part in np.split(found.x, 2)))
 
 
@@ -355,10 +366,16 @@ def _probabilities(logits: Floats, *, independent: bool) -> Floats:
     return np.asarray(expit(logits) if independent else softmax(logits, axis=-1))
 
 
-def _answer_losses(given: GivenAnswers, factor: float) -> Floats:
+def _answer_losses(scores: Floats, right: Floats) -> Floats:
     """[answers], the log loss of each score as the probability that the answer is right."""
-    scores = np.clip(given.scores(factor), _TINY, 1 - _TINY)
-    return np.where(given.is_right, -np.log(scores), -np.log1p(-scores))
+    scores = np.clip(scores, _TINY, 1 - _TINY)
+    return np.asarray(-right * np.log(scores) - (1 - right) * np.log1p(-scores))
+
+
+def _smoothed(targets: Floats) -> Floats:
+    """Targets of 0 and 1 [n] or [n, k], each a little nearer to the other; by column."""
+    n_true = targets.sum(0)
+    return np.asarray(np.where(targets > 0, 1 - 1 / (n_true + 2), 1 / (len(targets) - n_true + 2)))
 
 
 def _rounded(value: float) -> float:
