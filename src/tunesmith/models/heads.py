@@ -151,7 +151,10 @@ def scale_head(head: nn.Linear, scale: Sequence[float], bias: Sequence[float]) -
     import torch
 
     if head.bias is None and any(bias):
-        raise ModelError("the head has no bias, which could hold a shift of its outputs.")
+        raise ModelError(
+            "the head has no bias, which could hold a shift of its outputs.",
+            remedy="Scale its outputs without a shift.",
+        )
     factor = torch.tensor(scale, dtype=torch.float64, device=head.weight.device)
     shift = torch.tensor(bias, dtype=torch.float64, device=head.weight.device)
     with torch.no_grad():

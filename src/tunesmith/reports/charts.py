@@ -179,6 +179,9 @@ def reliability_diagram(shown: Sequence[Series]) -> Chart:
     axes.set_xlabel("score of the answers")
     axes.set_ylabel("share that is right")
     _style(axes)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(range(int(start), 101, 10 if start >= 40 else 20))
+    axes.tick_params(pad=7)  # the first labels of both axes would touch
     if len(shown) > 1:
         axes.legend(
             loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=10, labelcolor=INK
