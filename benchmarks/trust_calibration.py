@@ -1,7 +1,7 @@
 """How far scores are probabilities, before and after calibration: `python benchmarks/trust_calibration.py`.
 
-Trains the default recipe on each set, or reads finished runs of it from `--runs DIR` (`DIR/banking77`, …). A run of
-an earlier version is calibrated by resuming a copy of it after its last step. Writes
+Trains the default recipe on each set, or reads finished runs of it from `--runs DIR` (`DIR/banking77`, …). A run
+of an earlier version is calibrated by resuming a copy of it after its last step. Writes
 `benchmarks/trust-calibration.md` and `benchmarks/results/trust-calibration-DATE.json`.
 """
 
@@ -33,13 +33,16 @@ HEAD = """# Calibration
 Made by `python benchmarks/trust_calibration.py`. Default recipe, the embedded model; test rows. The temperature is
 fitted on the validation rows ([how](../docs/trust.md#calibration)).
 
-`ECE`: the expected calibration error, debiased, with its 95 % interval. `plain`: the same without debiasing, as other
-tools show it. `chance`: 95 of 100 perfectly calibrated models would show a smaller ECE on these rows. Percent, but for
-the log loss.
+`ECE`: the expected calibration error, debiased, with its 95 % interval. `plain`: the same without debiasing, as
+other tools show it. `chance`: 95 of 100 perfectly calibrated models would show a smaller ECE on these rows.
+`validation`: rows that the temperature is fitted on. Percent, but for the log loss.
 
-| data | validation | method | accuracy | ECE before | ECE after | chance | plain before | plain after | chance | log loss before | after |
-|---|---|---|---|---|---|---|---|---|---|---|---|
 """
+COLUMNS = (
+    "data", "validation", "method", "accuracy", "ECE before", "ECE after", "chance", "plain before", "plain after",
+    "chance", "log loss before", "after",
+)  # fmt: skip
+TABLE = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n"
 
 
 def main() -> None:
@@ -55,7 +58,7 @@ def main() -> None:
         records[name] = record_of(name, run_of(name, arguments.runs, arguments.work))
         found = [records[one] for one in SETS if one in records]
         file.write_text(json.dumps(found, indent=1) + "\n")
-        (HERE / "trust-calibration.md").write_text(HEAD + "".join(map(line_of, found)))
+        (HERE / "trust-calibration.md").write_text(HEAD + TABLE + "".join(map(line_of, found)))
 
 
 def run_of(name: str, runs: Path | None, work: Path) -> Run:
