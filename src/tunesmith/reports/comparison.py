@@ -65,9 +65,7 @@ def comparison_remarks(found: JsonObject) -> list[str]:
         *(pair["text"] for pair in found["pairs"] if pair["first"] == best),
     ]
     if rows["left_out"]:
-        said.append(
-            f"{rows['left_out']:,} rows are left out: only some of the runs were trained on their texts"
-        )
+        said.append(f"{rows['left_out']:,} rows are left out: some run was trained on their texts, or nearly")
     if again := [run["name"] for run in found["runs"] if run["answered_again"]]:
         said.append(f"the models of older runs answered their rows again: {', '.join(again)}")
     return said
