@@ -138,7 +138,8 @@ def test_contents_lead_to_every_section(report):
 
 def test_shares_have_one_unit(report, finished_run):
     value = finished_run.metrics["primary"]["value"]
-    text = visible(report.split('id="recipe"')[0])
+    shown = re.sub(r'id="paired-tests".+?</section>', "", report.split('id="recipe"')[0], flags=re.DOTALL)
+    text = visible(shown)  # p-values are probabilities, and no shares
     assert percent(value) in text
     assert not re.findall(r"\b0\.\d{3,}\b", text), "0.811 beside 81.1 %"
 
@@ -307,3 +308,15 @@ def test_what_was_given_is_shown_and_not_the_reply_within_it(task, column, value
 def test_numbers_as_people_read_them():
     assert percent(0.9344) == "93.4 %"
     assert [duration(s) for s in (3.21, 61, 3700)] == ["3.2 s", "1 min 1 s", "1 h 1 min"]
+
+
+def test_every_baseline_is_tested_and_the_figures_are_those_of_the_metrics(report, finished_run):
+    found = finished_run.metrics["paired_tests"]
+    table = visible(report.split('id="paired-tests"')[1].split("</section>")[0])
+    assert set(found["against"]) == set(finished_run.metrics["baselines"])
+    for one in found["against"].values():
+        assert f"{100 * one['difference']:+.1f}" in table
+        assert f"{100 * one['low']:+.1f} to {100 * one['high']:+.1f}" in table
+        assert str(one["only_this_right"]) in table
+    verdict = finished_run.metrics["verdict"]
+    assert found["against"][verdict["against"]]["outcome"] == verdict["outcome"]

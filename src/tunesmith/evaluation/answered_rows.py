@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.near_copies import text_hashes
 from tunesmith.evaluation.intervals import Interval, Method, intervals
 from tunesmith.metrics import Statistics
 from tunesmith.run import write_atomically
@@ -38,7 +37,7 @@ class AnsweredRows:
         label_schema: the task's label schema, with the thresholds of the model.
         statistics: [rows, s], statistics of the rows.
         keys: [rows], hash of each row's inputs and true answer.
-        texts: [rows], hash of each row's inputs, as `data/train_texts.npy` has it.
+        is_seen: [rows], whether the model was trained on the row's text, or nearly.
         groups: [rows], number of each row's group; None if every row is a group of its own.
     """
 
@@ -46,18 +45,23 @@ class AnsweredRows:
     label_schema: LabelSchema
     statistics: Statistics
     keys: NDArray[np.uint64]
-    texts: NDArray[np.uint64]
+    is_seen: NDArray[np.bool_]
     groups: NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, scored: Scored) -> AnsweredRows:
-        """The rows of a split with its predictions."""
+    def of(cls, scored: Scored, counting: NDArray[np.int64]) -> AnsweredRows:
+        """The rows of a split with its predictions.
+
+        Args:
+            scored: split with its predictions.
+            counting: numbers of the rows that count, since the model was not trained on them.
+        """
         return cls(
             scored.task,
             scored.label_schema,
             scored.statistics,
             row_keys(scored.task, scored.examples),
-            text_hashes(scored.examples),
+            ~np.isin(np.arange(len(scored.examples)), counting),
             scored.groups,
         )
 
@@ -71,7 +75,7 @@ class AnsweredRows:
             self,
             statistics=self.statistics[rows],
             keys=self.keys[rows],
-            texts=self.texts[rows],
+            is_seen=self.is_seen[rows],
             groups=groups,
         )
 
@@ -102,7 +106,11 @@ def write_answered_rows(path: Path, rows: AnsweredRows) -> None:
     """Writes the rows as a compressed .npz file, without pickle."""
     from scipy import sparse
 
-    arrays = {"keys": rows.keys, "texts": rows.texts, "label_schema": np.array(json.dumps(rows.label_schema))}
+    arrays = {
+        "keys": rows.keys,
+        "is_seen": rows.is_seen,
+        "label_schema": np.array(json.dumps(rows.label_schema)),
+    }
     if rows.groups is not None:
         arrays["groups"] = rows.groups
     if sparse.issparse(rows.statistics):
@@ -135,7 +143,7 @@ def read_answered_rows(path: Path, task: Task) -> AnsweredRows | None:
             json.loads(str(found["label_schema"])),
             statistics,
             found["keys"],
-            found["texts"],
+            found["is_seen"],
             found.get("groups"),
         )
 

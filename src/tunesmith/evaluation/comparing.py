@@ -100,27 +100,6 @@ def _numbered(keys: NDArray[np.uint64]) -> list[tuple[int, int]]:
     return found
 
 
-def unfair_rows(
-    models: Sequence[AnsweredRows], trained_on: Sequence[NDArray[np.uint64] | None]
-) -> NDArray[np.bool_]:
-    """[rows], whether some of the models were trained on a row's text, and others were not.
-
-    Args:
-        models: the same rows in the same order.
-        trained_on: hashes of each model's training texts; None where they are not known.
-    """
-    is_seen = np.array(
-        [
-            np.isin(rows.texts, known)
-            for rows, known in zip(models, trained_on, strict=True)
-            if known is not None
-        ]
-    )
-    if not len(is_seen):
-        return np.zeros(len(models[0]), dtype=bool)
-    return np.asarray(is_seen.any(axis=0) & ~is_seen.all(axis=0))
-
-
 def primary_by_row(rows: AnsweredRows) -> NDArray[np.float64]:
     """[rows], the primary metric of each row alone; 0 where one row has none."""
     from scipy import sparse

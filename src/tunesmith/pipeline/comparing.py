@@ -22,10 +22,11 @@ from tunesmith.data.preparing import all_sources, prepare
 from tunesmith.data.train_texts import read_train_texts
 from tunesmith.errors import DataError, RunError, UserError
 from tunesmith.evaluation.answered_rows import AnsweredRows, read_answered_rows
-from tunesmith.evaluation.comparing import Contest, common_rows, compare_models, primary_by_row, unfair_rows
+from tunesmith.evaluation.comparing import Contest, common_rows, compare_models, primary_by_row
 from tunesmith.evaluation.intervals import Interval, Method
 from tunesmith.evaluation.paired import in_words, independent_rows
 from tunesmith.evaluation.scoring import Scored
+from tunesmith.evaluation.seen import rows_that_count
 from tunesmith.events import Events, Listener
 from tunesmith.inference.predictor import Predictor
 from tunesmith.metrics import METRICS
@@ -126,10 +127,15 @@ def _answer_file(
     """The rows of a file, as the run answers them."""
     events.stage("evaluate", f"Answering with {run.path}")
     recipe, predictor = run.recipe(), Predictor.from_run(run)
-    scored, _ = answer_rows(
-        recipe, predictor, read_rows(recipe, predictor, data, columns, events).examples, events
-    )
-    return _Answers(AnsweredRows.of(scored), scored.lines)
+    examples = read_rows(recipe, predictor, data, columns, events).examples
+    scored, _ = answer_rows(recipe, predictor, examples, events)
+    return _answers_of(run, scored)
+
+
+def _answers_of(run: Run, scored: Scored, *, again: bool = False) -> _Answers:
+    recipe, train_texts = run.recipe(), read_train_texts(run.data)
+    counting, _ = rows_that_count(scored, train_texts, recipe.evaluate, recipe.seed)
+    return _Answers(AnsweredRows.of(scored, counting), scored.lines, again)
 
 
 def _answer_own(run: Run, events: Events) -> _Answers:
@@ -140,8 +146,7 @@ def _answer_own(run: Run, events: Events) -> _Answers:
         path = run.predictions / f"{split}.jsonl"
         return _Answers(kept, lambda: _lines_of(path))
     events.note(f"an earlier version made {run.path}: its model answers the {split} rows again")
-    scored = _answer_again(run, split, events)
-    return _Answers(AnsweredRows.of(scored), scored.lines, again=True)
+    return _answers_of(run, _answer_again(run, split, events), again=True)
 
 
 def _lines_of(path: Path) -> Iterator[JsonObject]:
@@ -167,24 +172,20 @@ def _answer_again(run: Run, split: str, events: Events) -> Scored:
 def _same_rows(
     runs: Mapping[str, Run], answers: Mapping[str, _Answers], events: Events
 ) -> tuple[dict[str, NDArray[np.int64]], int]:
-    """The rows of each run that are compared, and how many are left out: only some runs were trained on them."""
+    """The rows of each run that are compared, and how many are left out: some run was trained on them."""
     found = common_rows([one.rows for one in answers.values()])
     _report_common(runs, answers, len(found[0]), events)
-    known = [read_train_texts(run.data) for run in runs.values()]
-    trained_on = [None if texts is None else texts.exact for texts in known]
-    models = [one.rows.take(rows) for one, rows in zip(answers.values(), found, strict=True)]
-    is_unfair = unfair_rows(models, trained_on)
-    if n_unfair := int(is_unfair.sum()):
-        events.warn(
-            f"{n_unfair:,} rows are left out: some of the runs were trained on their texts, and others not"
-        )
-    if is_unfair.all():
+    is_seen = np.any(
+        [one.rows.is_seen[rows] for one, rows in zip(answers.values(), found, strict=True)], axis=0
+    )
+    if n_seen := int(is_seen.sum()):
+        events.warn(f"{n_seen:,} rows are left out: some run was trained on their texts, or nearly")
+    if is_seen.all():
         raise RunError(
-            "each row that the runs have in common is one that some of them were trained on.",
+            "each row that the runs have in common is one that some run was trained on.",
             remedy="Give rows that no run was trained on: `--data FILE`.",
         )
-    kept = {name: rows[~is_unfair] for name, rows in zip(answers, found, strict=True)}
-    return kept, n_unfair
+    return {name: rows[~is_seen] for name, rows in zip(answers, found, strict=True)}, n_seen
 
 
 def _report_common(runs: Mapping[str, Run], answers: Mapping[str, _Answers], n: int, events: Events) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tunesmith.metrics import METRICS
 from tunesmith.recipe import yaml_value
 from tunesmith.reports.charts import interval_chart
-from tunesmith.reports.filters import count, duration
+from tunesmith.reports.filters import count, duration, p_value
 from tunesmith.reports.html import environment
 from tunesmith.tasks import TASKS, Task
 
@@ -65,9 +65,7 @@ def comparison_remarks(found: JsonObject) -> list[str]:
         *(pair["text"] for pair in found["pairs"] if pair["first"] == best),
     ]
     if rows["left_out"]:
-        said.append(
-            f"{rows['left_out']:,} rows are left out: only some of the runs were trained on their texts"
-        )
+        said.append(f"{rows['left_out']:,} rows are left out: some run was trained on their texts, or nearly")
     if again := [run["name"] for run in found["runs"] if run["answered_again"]]:
         said.append(f"the models of older runs answered their rows again: {', '.join(again)}")
     return said
@@ -84,19 +82,10 @@ def comparison_page(found: JsonObject) -> str:
         "chart": interval_chart(scores, metric),
         "metrics": list(found["runs"][0]["scores"]),
         "keys": list(found["runs"][0]["recipe"]),
-        "p_value": p_value,
-        "points": lambda value: (
-            "–" if value is None else f"{100 * value:+.1f}" if metric.is_share else f"{value:+.3f}"
-        ),
         "examples": [_example(lines, task) for lines in found["disagreements"]["shown"]],
         "legend": task.display.legend if task.display is not None else {},
     }
     return environment().get_template("comparison.html.jinja").render(**facts).lstrip()
-
-
-def p_value(p: float) -> str:
-    """A p-value for people: `0.034`, `< 0.001`."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _example(lines: JsonObject, task: Task) -> JsonObject:

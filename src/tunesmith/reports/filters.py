@@ -19,6 +19,23 @@ def count(n: float | None) -> str:
     return NOTHING if n is None else f"{round(n):,}"
 
 
+def p_value(p: float) -> str:
+    """A p-value for people: `0.034`, `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def gained(value: float | None, metric: str) -> str:
+    """A difference with its sign: of shares in points, of anything else with three digits."""
+    if value is None:
+        return NOTHING
+    return f"{100 * value:+.1f}" if METRICS.get(metric).is_share else f"{value:+.3f}"
+
+
+def gained_what(metric: str) -> str:
+    """The title of differences: `points better`."""
+    return "points better" if METRICS.get(metric).is_share else f"{METRICS.get(metric).label}, better by"
+
+
 def duration(seconds: float) -> str:
     """Seconds for people: `2 min 40 s`."""
     whole = round(seconds)
@@ -50,6 +67,9 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "is_share": lambda name: METRICS.get(name).is_share,
     "share": percent,
     "count": count,
+    "p_value": p_value,
+    "gained": gained,
+    "gained_what": gained_what,
     "code": code,
     "sentence": sentence,
     "duration": duration,
