@@ -41,8 +41,8 @@ def _find(data: CheckedData, split: str, source: str) -> Iterator[Finding]:
     yield Finding(
         "leakage",
         "block" if counts and share > half_width else "warn",
-        f"{len(rows):,} of {len(examples):,} {split} rows have the text of a {source} row ({n_exact:,}), or nearly "
-        f"({len(rows) - n_exact:,})",
+        f"{len(rows):,} of {len(examples):,} {split} rows are also among the {source} rows: {n_exact:,} with the "
+        f"same text, {len(rows) - n_exact:,} nearly",
         _remedy(split, source, counts=counts),
         rows,
         {

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.models.languages import strings
 from tunesmith.segmentation import words
+from tunesmith.tasks._values import strings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.data.train_texts import text_hashes
+from tunesmith.data.near_copies import text_hashes
 from tunesmith.evaluation.analyses import Analysis, Answered
 from tunesmith.evaluation.candidate_slices import Slice, candidates
 from tunesmith.evaluation.clusters import Clusters
