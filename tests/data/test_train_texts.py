@@ -1,8 +1,9 @@
 import numpy as np
 
 from tunesmith.data.examples import Examples
+from tunesmith.data.near_copies import text_hashes
 from tunesmith.data.splits import text_keys
-from tunesmith.data.train_texts import read_train_texts, text_hashes, write_train_texts
+from tunesmith.data.train_texts import read_train_texts, write_train_texts
 
 
 def rows(texts, **more):
@@ -33,9 +34,15 @@ def test_both_texts_of_a_pair_count():
 
 
 def test_the_file_holds_each_text_once_and_none_in_words(tmp_path):
-    path = tmp_path / "train_texts.npy"
-    write_train_texts(path, rows(["secret", "secret", "other"]))
-    assert len(read_train_texts(path)) == 2
-    assert b"secret" not in path.read_bytes()
-    assert path.stat().st_size < 200
-    assert read_train_texts(tmp_path / "missing.npy") is None
+    write_train_texts(tmp_path, rows(["secret", "secret", "other"]))
+    found = read_train_texts(tmp_path)
+    assert len(found.exact) == len(found.texts) == 2
+    assert b"secret" not in (tmp_path / "train_texts.npz").read_bytes()
+    assert found.seen(rows(["SECRET", "new", "other"])).tolist() == [1, 0, 1]
+    assert read_train_texts(tmp_path / "missing") is None
+
+
+def test_a_run_of_an_earlier_version_knows_the_same_texts_only(tmp_path):
+    np.save(tmp_path / "train_texts.npy", np.unique(text_hashes(rows(["secret", "other"]))))
+    found = read_train_texts(tmp_path)
+    assert found.seen(rows(["secret ", "secrets", "OTHER"])).tolist() == [1, 0, 1]

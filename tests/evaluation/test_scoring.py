@@ -46,7 +46,7 @@ def test_slices_are_the_metric_of_their_rows(scored):
 
 
 def test_metrics_put_the_primary_first(scored):
-    metrics = build_metrics({"validation": scored, "test": scored}, HOW, seed=0)
+    metrics = build_metrics(scored, "test", HOW, seed=0)
     assert list(metrics)[:3] == ["task", "primary", "splits"]
     assert metrics["primary"]["value"] == pytest.approx(5 / 6)
     assert final_split({"validation": 1}) == "validation"

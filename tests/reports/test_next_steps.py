@@ -27,7 +27,7 @@ SCORE = {"value": 0.8, "low": 0.78, "high": 0.82}
 METRICS = {
     "task": "text-classification",
     "primary": {"name": "accuracy", "split": "test", "n": 900, **SCORE},
-    "seen_in_training": {"rows": 0, "of": 900, "without": {}},
+    "seen_in_training": {"rows": 0, "exact": 0, "of": 900, "with": {}},
     "splits": {"test": {"accuracy": SCORE}},
     "slices": {},
     "details": {},
@@ -93,7 +93,7 @@ WEAK = {
 }
 CASES = [
     ("trained_on_scored_rows", {"metrics__seen_in_training": {"rows": 15, "of": 900,
-      "without": {"accuracy": SCORE}}}, "15 of 900 test rows are also in training", ""),
+      "exact": 15, "with": {"accuracy": SCORE}}}, "15 of 900 test rows are also in training", ""),
     ("no_test_rows", {"metrics__primary__split": "validation"}, "the 900 validation rows chose", "data.test=FILE"),
     ("too_few_rows", {"metrics__verdict": {"outcome": "too_few_rows", "text": "12 rows are too few"}},
      "12 rows are too few", ""),

@@ -70,6 +70,23 @@ class CheckResult:
         write_atomically(file, self._report.page(title_of(self._report.recipe)))
         return Report(file)
 
+    def fix(self, out: str | os.PathLike[str], *, force: bool = False) -> JsonObject:
+        """Writes a cleaned copy of the data; the original stays as it is.
+
+        Args:
+            out: a file for the training rows (.jsonl, .csv, .tsv, .parquet), or a folder for all splits.
+            force: replace an earlier copy.
+
+        Returns:
+            `files` with their rows, and the rows `removed` and `changed` by check.
+
+        Raises:
+            RecipeError: the place is a source, is taken, or its ending is unknown.
+        """
+        from tunesmith.pipeline.fixing import fix
+
+        return fix(self._report, out, force=force)
+
     def __repr__(self) -> str:
         from tunesmith.pipeline.checking import lines_of
 

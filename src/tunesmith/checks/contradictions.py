@@ -36,9 +36,9 @@ def _find(data: CheckedData, split: str) -> Iterator[Finding]:
     yield Finding(
         "contradictions",
         "warn" if len(exact) >= max(1, _WARN_SHARE * len(examples)) else "note",
-        f"{len(exact):,} {split} rows have the text of an earlier row and another target, and {len(near):,} nearly "
-        "its text",
-        "Decide which target is right, and correct or remove the others; where both are, add what tells them apart.",
+        f"{len(exact):,} {split} rows have the text of an earlier row and another target, and {len(near):,} "
+        "nearly its text",
+        "Decide which target is right, and correct or remove the others; if both are, add what tells them apart.",
         [*exact, *sorted(near, key=lambda it: -(it.score or 0))],
         {"split": split, "rows": len(examples), "exact": len(exact), "near": len(near)},
     )

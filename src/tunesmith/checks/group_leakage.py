@@ -1,8 +1,8 @@
 """Groups that are on both sides of a split: a customer, a document, an author.
 
-Rows of one group resemble each other in ways that new groups will not, so scores are too good. Groups are the values
-of `data.group_by`, of the columns that the task itself keeps together (the context of a question), or of a column
-that is named like an id and whose values repeat.
+Rows of one group resemble each other in ways that new groups will not, so scores are too good. Groups are the
+values of `data.group_by`, of the columns that the task itself keeps together (the context of a question), or of a
+column that is named like an id and whose values repeat.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def _find(data: CheckedData, name: str, split: str, *, is_named: bool) -> Iterat
     yield Finding(
         "group_leakage",
         "warn" if is_named or len(rows) > len(examples) // 20 else "note",
-        f"{len(rows):,} of {len(examples):,} {split} rows belong to {len(groups):,} groups of `{name}` that are also "
-        "in training",
+        f"{len(rows):,} of {len(examples):,} {split} rows belong to {len(groups):,} groups of `{name}` that are "
+        "also in training",
         f"Keep the rows of one group together: `data.group_by={name}`."
         if held_out
         else f"Split the files so that each value of `{name}` is in one of them, or hold rows out with "

@@ -8,10 +8,12 @@ taken at an accuracy of one half, where it is widest.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 from tunesmith.checks import Change, Check, CheckedData, Finding, FoundRow
-from tunesmith.checks._copies import copies_of, note_of
+from tunesmith.checks._copies import Matches, copies_of, note_of
+from tunesmith.checks._texts import input_texts
 from tunesmith.evaluation.result import final_split
 
 _HALF_WIDTH = 0.98  # 1.96 √(½ · ½)
@@ -41,8 +43,8 @@ def _find(data: CheckedData, split: str, source: str) -> Iterator[Finding]:
     yield Finding(
         "leakage",
         "block" if counts and share > half_width else "warn",
-        f"{len(rows):,} of {len(examples):,} {split} rows have the text of a {source} row ({n_exact:,}), or nearly "
-        f"({len(rows) - n_exact:,})",
+        f"{len(rows):,} of {len(examples):,} {split} rows are also among the {source} rows: {n_exact:,} with the "
+        f"same text, {len(rows) - n_exact:,} nearly",
         _remedy(split, source, counts=counts),
         rows,
         {
@@ -50,6 +52,7 @@ def _find(data: CheckedData, split: str, source: str) -> Iterator[Finding]:
             "source": source,
             "rows": len(examples),
             "leaked": len(rows),
+            "identical": _identical(data, split, source, matches),
             "exact": n_exact,
             "near": len(rows) - n_exact,
             "share": share,
@@ -59,6 +62,13 @@ def _find(data: CheckedData, split: str, source: str) -> Iterator[Finding]:
         },
         [Change(source, row) for row in copies.between(source, split)],
     )
+
+
+def _identical(data: CheckedData, split: str, source: str, matches: Matches) -> int:
+    """How many of the rows have a text that is the same in every character."""
+    texts = Counter(text for row, text in input_texts(data, split) if row in matches)
+    found = {text for _, text in input_texts(data, source) if text in texts}
+    return sum(texts[text] for text in found)
 
 
 def _remedy(split: str, source: str, *, counts: bool) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.column_store import CategoryWriter, Column, ColumnWriter
-from tunesmith.data.columns import Getter, View, choose_view, column_of, value_of
+from tunesmith.data.columns import Getter, View, choose_view, column_of, header_of, value_of
 from tunesmith.data.formats._encodings import conversion_of
 from tunesmith.data.read_options import EXACT, PLAIN_READING, ReadOptions
 from tunesmith.data.reading import Row, fingerprint_of, read_rows, read_sample, source_name
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tunesmith.types import Columns, JsonObject
 
 _SAMPLE_ROWS = 500
+_MOST_METADATA = 50
 _SHOWN_KINDS, _SHOWN_PLACES, _SHOWN_HINTS = 5, 5, 3
 _QUOTED = re.compile(r"`[^`]*`")
 # What differs between problems of one kind: values, numbers, and what the standard library adds to "not JSON".
@@ -70,7 +71,7 @@ class Examples:
         files: names of the files.
         file_index: [rows], index of the file that each row is from.
         lines: [rows], line on which each row starts.
-        extra: columns that slices, groups or `group_by` need, by the file's names.
+        extra: columns that slices, groups or `group_by` need, and metadata, by the file's names.
         inputs: names of the columns that are read for predictions.
         units: what the line numbers of each file count, for messages: `line`, `row`, `question`.
         names: short name of each file, see `distinct_names`; empty derives them from the paths.
@@ -227,6 +228,8 @@ def _read_source(builder: _Builder, source: str) -> None:
         name: column_of(name, sample, location) if name in required else value_of(name)
         for name in builder.extra
     }
+    if builder.options.with_metadata:
+        extra |= builder.keep_metadata(sample, view)
     builder.chosen = builder.chosen or view.chosen
     if view.named and view.named not in builder.views:
         builder.views.append(view.named)
@@ -267,6 +270,19 @@ class _Builder:
                 continue
             self._append(file, row, example, extra)
 
+    def keep_metadata(self, sample: Sequence[Values], view: View) -> dict[str, Getter]:
+        """Getters of the file's other columns with single values, each of which is kept from now on."""
+        used = {
+            name for value in view.named.values() for name in ([value] if isinstance(value, str) else value)
+        }
+        single = [name for name in header_of(sample) if name not in used and _is_single(name, sample)]
+        for name in single[:_MOST_METADATA]:
+            if name not in self.extra:
+                self.extra[name] = ColumnWriter()
+                for _ in self.lines:
+                    self.extra[name].append(None)
+        return {name: value_of(name) for name in self.extra}
+
     def _read(self, file: str, line: int, values: Values) -> JsonObject:
         if self.options.align == EXACT or self.task.alignment is None:
             return self.task.read(values)
@@ -285,7 +301,7 @@ class _Builder:
         for name, writer in self.columns.items():
             writer.append(example.get(name))
         for name, values in self.extra.items():
-            values.append(extra[name](row.values))
+            values.append(extra[name](row.values) if name in extra else None)
 
     def _writer(self, name: str) -> ColumnWriter | CategoryWriter:
         """A writer for a column that first occurs in this row."""
@@ -305,6 +321,11 @@ class _Builder:
             tuple(self.units[file] for file in self.files) or ("line",),
         )
         return Reading(examples, self.invalid_rows, self.chosen, self.views, self.realigned, self.notices)
+
+
+def _is_single(name: str, sample: Sequence[Values]) -> bool:
+    """Whether a column holds texts, numbers or truth values, and not objects or lists."""
+    return all(isinstance(row.get(name), str | int | float | None) for row in sample)
 
 
 def refuse_invalid_rows(

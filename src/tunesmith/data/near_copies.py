@@ -6,9 +6,9 @@ word). Their similarity is the weighed Jaccard index: the bits that they share, 
 that have several parts (a question and its context) are as similar as their least similar part.
 
 How similar a copy must be depends on the data. In most data, two texts that share six tenths of their information
-are copies. Where many texts follow templates or say the same thing in other words, rows that have nothing to do with
-each other are as similar as that; there, more is asked (`LEVELS`). `benchmarks/trust-check.md` has
-the measurements.
+are copies. Where many texts follow templates or say the same thing in other words, rows that were written
+independently are as similar as that; there, more is asked (`LEVELS`). `benchmarks/trust-check.md` has the
+measurements.
 
 Candidates are found by MinHash: in each of 20 bands, three samples of the words, drawn in proportion to their
 information (exponential variables, as in Moulton and Jiang 2018, arXiv 1809.04052). Texts of similarity 0.6 share
@@ -16,8 +16,8 @@ a band with probability 0.99. Each candidate is then compared exactly. A bucket 
 with, so the work grows with the number of texts. datasketch has the same method with Python objects for every
 bucket: a million texts would take 5 GB there, and 0.4 GB here.
 
-Of more than 128 distinct words, a text is represented by those with the smallest hashes, which sample both texts of
-a comparison in the same way (Broder 1997).
+Of more than 128 distinct words, a text is represented by those with the smallest hashes, which sample both texts
+of a comparison in the same way (Broder 1997).
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def word_sets(examples: Examples) -> WordSets:
 def text_hashes(examples: Examples) -> NDArray[np.uint64]:
     """[rows], a hash of each row's inputs; rows whose inputs are equal after `normalised` have equal hashes.
 
-    A hash is 64 bits of the key by which `splits` finds duplicates. Two different texts among a million and a million
-    others share a hash with a probability of 5e-8.
+    A hash is 64 bits of the key by which `splits` finds duplicates. Two different texts among a million and a
+    million others share a hash with a probability of 5e-8.
     """
     return np.frombuffer(text_keys(examples).tobytes(), dtype="<u8")[::2].astype(np.uint64)
 

@@ -52,6 +52,7 @@ class PreparedData:
         invalid_rows: rows that were set aside.
         notices: notices for the user.
         realigned: answers that were found at another location than their rows give.
+        notices_without_check: notices about what the checks of the data say better.
     """
 
     splits: dict[str, Examples]
@@ -61,6 +62,7 @@ class PreparedData:
     invalid_rows: Sequence[InvalidRow]
     notices: Sequence[str]
     realigned: Sequence[Moved]
+    notices_without_check: Sequence[str] = ()
 
     def row_ids_as_json(self) -> Iterator[str]:
         """The names of the rows of each split, as the text of a JSON object, piece by piece."""
@@ -128,7 +130,7 @@ def prepare(task: Task, recipe: Recipe) -> PreparedData:
     readings, label_schema = _read_splits(task, recipe)
     _refuse_unless_usable(readings, data)
     usable = {split: reading.examples for split, reading in readings.items()}
-    splits, notices = _held_out(task, usable, data, recipe.seed, label_schema)
+    splits, notices, missing = _held_out(task, usable, data, recipe.seed, label_schema)
     splits = _with_distinct_names(splits)
     invalid_rows = [problem for reading in readings.values() for problem in reading.invalid_rows]
     realigned = [moved for reading in readings.values() for moved in reading.realigned]
@@ -144,10 +146,11 @@ def prepare(task: Task, recipe: Recipe) -> PreparedData:
             *(notice for reading in readings.values() for notice in _misplaced(task, reading.examples)),
             *task.notices(splits["train"].columns, label_schema),
             *notices,
-            *_notices(splits, realigned, invalid_rows),
+            *_notices(realigned, invalid_rows),
             *_notices_of_groups(splits, data.group_by),
         ],
         realigned,
+        [*missing, *_shared_texts(splits)] if data.check == "off" else [],
     )
 
 
@@ -155,7 +158,9 @@ def _read_splits(task: Task, recipe: Recipe) -> tuple[dict[str, Reading], LabelS
     """The rows of every split that has sources, and what the task learned from the training rows."""
     data = recipe.data
     for_scores = [*recipe.evaluate.slices, *recipe.evaluate.groups]
-    options = ReadOptions(data.columns, _train_extra(data, for_scores), align=data.align_answers)
+    options = ReadOptions(
+        data.columns, _train_extra(data, for_scores), align=data.align_answers, with_metadata=True
+    )
     train = read_examples(task, data.train, options)
     if not len(train.examples):
         refuse_invalid_rows(train.invalid_rows, 0, remedy=_SET_ASIDE, notices=train.notices)
@@ -231,9 +236,10 @@ def _fault(examples: Examples, number: int, error: RowError, row: JsonObject) ->
 
 def _held_out(
     task: Task, usable: dict[str, Examples], data: DataRecipe, seed: int, label_schema: LabelSchema
-) -> tuple[dict[str, Examples], list[str]]:
-    """Every split, with shares held out, and notices for the user."""
+) -> tuple[dict[str, Examples], list[str], list[str]]:
+    """Every split, with shares held out; notices for the user, and notices about labels without a row."""
     notices: list[str] = []
+    missing: list[str] = []
     splits = dict(usable)
     for split in ("test", "validation"):
         share: Any = getattr(data, split)
@@ -244,8 +250,9 @@ def _held_out(
             notices += [notice] if notice else []
     for split in ("test", "validation"):
         if isinstance(getattr(data, split), float):
-            notices += _missing_labels(task, splits["train"], splits[split], split, label_schema)
-    return {name: splits[name] for name in ("train", "validation", "test") if name in splits}, notices
+            missing += _missing_labels(task, splits["train"], splits[split], split, label_schema)
+    names = [name for name in ("train", "validation", "test") if name in splits]
+    return {name: splits[name] for name in names}, notices, missing
 
 
 def _deal(
@@ -324,9 +331,7 @@ def _misplaced(task: Task, examples: Examples) -> list[str]:
     return notices
 
 
-def _notices(
-    splits: Mapping[str, Examples], realigned: Sequence[Moved], invalid_rows: Sequence[InvalidRow]
-) -> list[str]:
+def _notices(realigned: Sequence[Moved], invalid_rows: Sequence[InvalidRow]) -> list[str]:
     notices = []
     if realigned:
         differ = sum(moved.answer.text != moved.answer.found for moved in realigned)
@@ -336,6 +341,12 @@ def _notices(
         )
     if invalid_rows:
         notices.append(f"{len(invalid_rows)} rows that cannot be used are set aside in data/bad_rows.jsonl")
+    return notices
+
+
+def _shared_texts(splits: Mapping[str, Examples]) -> list[str]:
+    """What is said of rows that are scored and also trained on, where the data are not checked."""
+    notices = []
     known = text_keys(splits["train"])
     for name, examples in splits.items():
         shared = 0 if name == "train" else len(rows_among(examples, known))

@@ -23,6 +23,7 @@ class ReadOptions:
         optional: columns to keep, too, but None where a file lacks them.
         align: the recipe's `data.align_answers`.
         remembered: columns that a run was trained with, a mapping for each of its files, see `columns.recall`.
+        with_metadata: keep the other columns of the file too, where their values are single ones.
     """
 
     columns: Values = field(default_factory=dict)
@@ -30,6 +31,7 @@ class ReadOptions:
     optional: Sequence[str] = ()
     align: str = EXACT
     remembered: Sequence[Values] = ()
+    with_metadata: bool = False
 
 
 PLAIN_READING = ReadOptions()

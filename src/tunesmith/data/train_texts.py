@@ -58,7 +58,8 @@ class TrainTexts:
 def write_train_texts(folder: Path, train: Examples) -> None:
     """Writes the texts of the training rows, each once, into the folder of a run's data."""
     found = TrainTexts.of(train)
-    assert found.texts is not None and found.level is not None, "they are new"
+    assert found.texts is not None
+    assert found.level is not None
     buffer = io.BytesIO()
     level = np.array([found.level.similarity, found.level.bits])
     arrays = {name: getattr(found.texts, name) for name in ("words", "offsets", "keys", "exact")}

@@ -87,8 +87,8 @@ def describe_seen(metrics: JsonObject) -> str:
     metric, score = METRICS.get(primary["name"]), seen["with"][primary["name"]]
     low, high = metric.shown(score["low"]), metric.shown(score["high"])
     return (
-        f"{seen['rows']:,} of {seen['of']:,} {primary['split']} rows are also in training, or nearly, and left out of "
-        f"the scores; with them {metric.label} = {metric.shown(score['value'])} ({low} to {high})"
+        f"{seen['rows']:,} of {seen['of']:,} {primary['split']} rows are also in training, or nearly, and left "
+        f"out of the scores; with them {metric.label} = {metric.shown(score['value'])} ({low} to {high})"
     )
 
 

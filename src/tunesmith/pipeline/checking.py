@@ -11,19 +11,21 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tunesmith.checks import CHECKS, CheckedData, Finding
 from tunesmith.checks._running import as_json, blocking, excerpt, run_checks, worst_first
+from tunesmith.checks.languages import PROBLEMS
 from tunesmith.data.examples import Examples
 from tunesmith.data.preparing import PreparedData, find_splits
 from tunesmith.errors import CheckBlockedError
-from tunesmith.events import Events, Listener
+from tunesmith.events import Event, Events, Listener, Warning
 from tunesmith.inference.forward import has_bf16
 from tunesmith.models.loading import refuse_other_kinds
 from tunesmith.models.resolve import resolve_model
 from tunesmith.pipeline.encode import encode
-from tunesmith.pipeline.open_model import open_model
+from tunesmith.pipeline.open_model import language_problems, open_model
 from tunesmith.pipeline.prepare import prepare_data
 from tunesmith.pipeline.probe import FeaturesOf
 from tunesmith.pipeline.training_plan import TrainingPlan, wants_probe
@@ -101,10 +103,13 @@ def check(recipe: Recipe, *, with_model: bool = True, listeners: Iterable[Listen
     Raises:
         UserError: the recipe, the data or the model must be corrected first.
     """
+    listeners = tuple(listeners)
     events, task = Events(listeners), TASKS.get(recipe.task)
     recipe = find_splits(recipe).replace(data={"bad_rows": "set_aside"}, train={"augment": {}})
     with tempfile.TemporaryDirectory() as folder:
-        work = Work(Run(folder), task, recipe, recipe, events, False, Processes(), never)
+        # What the phases warn of, findings say.
+        phases = Events([partial(_pass_on, listener) for listener in listeners])
+        work = Work(Run(folder), task, recipe, recipe, phases, False, Processes(), never)
         data = prepare_data(work)
         checked = _checked(task, recipe, data)
         left_out = _left_out(task, with_model=with_model)
@@ -136,6 +141,11 @@ def lines_of(report: JsonObject) -> Iterator[str]:
         yield f"      {found['remedy']}"
     n = len(report["findings"])
     yield f"{n} findings" if n != 1 else "1 finding"
+
+
+def _pass_on(listener: Listener, event: Event) -> None:
+    if not isinstance(event, Warning):
+        listener(event)
 
 
 def _checked(task: Task, recipe: Recipe, data: PreparedData) -> CheckedData:
@@ -170,7 +180,10 @@ def _with_features(work: Work, data: PreparedData, checked: CheckedData) -> Chec
         work, opened, encoded, lambda split: nullcontext(encoded.splits[split]), lambda split: bf16
     )
     truncation = read_json(work.run.data / "supervision.json")
-    return replace(checked, features=features.of_rows, truncation=truncation)
+    problems = language_problems(work.task, files, data, opened.tokenizer)
+    return replace(
+        checked, features=features.of_rows, truncation=truncation, memo={**checked.memo, PROBLEMS: problems}
+    )
 
 
 def check_texts(work: Work, data: PreparedData) -> list[Finding]:

@@ -92,7 +92,11 @@ def open_model(work: Work, files: ModelFiles, data: PreparedData) -> OpenedModel
             f"{files.name} has a calibrated head, from which the training begins; it is calibrated anew"
         )
     _report_added_tokens(work, loaded)
-    _report_other_language(work, files, data, loaded)
+    for column, problem in language_problems(work.task, files, data, loaded.tokenizer).items():
+        work.events.warn(
+            f"{files.name} was probably not made for the language of `{column}`: {problem}. A model that "
+            "was, or a multilingual one, may be much better (docs/faq.md#other-languages)"
+        )
     if loaded.head_is_new and loaded.needs_trained_head:
         events.warn(f"{files.name} was not trained for {task.name}: its head begins from random weights")
     loaded = accelerated(loaded, wanted=recipe.train.acceleration)
@@ -117,21 +121,27 @@ def _report_added_tokens(work: Work, loaded: LoadedModel) -> None:
     )
 
 
-def _report_other_language(work: Work, files: ModelFiles, data: PreparedData, loaded: LoadedModel) -> None:
-    languages = card_languages(files.path)
-    for column in work.task.columns:
+def language_problems(
+    task: Task, files: ModelFiles, data: PreparedData, tokenizer: Tokenizer
+) -> dict[str, str]:
+    """Why the model seems not to be made for the language of a column, by column.
+
+    Args:
+        task: task whose columns are read.
+        files: files of the model, with its card.
+        data: rows.
+        tokenizer: tokenizer of the model.
+    """
+    languages, found = card_languages(files.path), {}
+    for column in task.columns:
         if column.name not in data.splits["train"].columns or (column.target and column.kind != "text"):
             continue
         values = data.splits["train"].columns[column.name]
         sample = (values[row] for row in range(0, len(values), max(1, len(values) // _SAMPLED_ROWS)))
-        problem = language_problem(
-            loaded.tokenizer, (text for value in sample for text in strings(value)), languages
+        found[column.name] = language_problem(
+            tokenizer, (text for value in sample for text in strings(value)), languages
         )
-        if problem:
-            work.events.warn(
-                f"{files.name} was probably not made for the language of `{column.name}`: {problem}. A model that "
-                "was, or a multilingual one, may be much better (docs/faq.md#other-languages)"
-            )
+    return {name: problem for name, problem in found.items() if problem}
 
 
 def _pooling(train: TrainRecipe) -> str:

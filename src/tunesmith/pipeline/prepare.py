@@ -17,6 +17,6 @@ def prepare_data(work: Work) -> PreparedData:
     named = ", ".join(f"{ours} = `{theirs}`" for ours, theirs in data.chosen.items())
     work.events.note(f"columns: {named}")
     work.events.note("rows: " + ", ".join(f"{len(rows):,} {name}" for name, rows in data.splits.items()))
-    for notice in data.notices:
+    for notice in [*data.notices, *data.notices_without_check]:
         work.events.warn(notice)
     return data

@@ -76,7 +76,7 @@ def _describe(data: PreparedData, data_fingerprint: str, *, from_memory: bool) -
         "rows": {name: len(examples) for name, examples in data.splits.items()},
         "set_aside": len(data.invalid_rows),
         "from_memory": from_memory,
-        "notices": [*data.notices, *([_FROM_MEMORY] if from_memory else [])],
+        "notices": [*data.notices, *data.notices_without_check, *([_FROM_MEMORY] if from_memory else [])],
     }
 
 

@@ -24,7 +24,6 @@ from tunesmith.cli.arguments import (
 
 if TYPE_CHECKING:
     from tunesmith.pipeline.checking import CheckReport
-    from tunesmith.recipe import Recipe
     from tunesmith.types import JsonObject
 
 EXAMPLES = (
@@ -47,6 +46,14 @@ _MODEL = typer.Option(
     None, help="The model whose features are used: a Hub id or a folder.", rich_help_panel=MODEL
 )
 _FAST = typer.Option(False, "--fast", help="Leave out the checks that need the model.", rich_help_panel=MODEL)
+_FIX = typer.Option(
+    None,
+    "--fix",
+    metavar="OUT",
+    help="Write a cleaned copy: of the training rows to a file (.jsonl, .csv, .tsv, .parquet), of all splits to a "
+    "folder.",
+    rich_help_panel=OUTPUT,
+)
 _PAGE = typer.Option(
     None, "--output", "-o", help="Also write the findings to this page: check.html.", rich_help_panel=OUTPUT
 )
@@ -62,6 +69,7 @@ def verb(
     task: Optional[str] = TASK,
     model: Optional[str] = _MODEL,
     fast: bool = _FAST,
+    fix: Optional[Path] = _FIX,
     output: Optional[Path] = _PAGE,
     force: bool = FORCE,
     as_json: bool = JSON,
@@ -77,6 +85,9 @@ def verb(
     from tunesmith.cli.output import display
     from tunesmith.errors import CheckBlockedError
     from tunesmith.events import Note
+    from tunesmith.pipeline import fixing
+    from tunesmith.pipeline.checking import title_of
+    from tunesmith.run import write_atomically
     from tunesmith.run.locking import refuse_several_processes
 
     refuse_several_processes()
@@ -90,33 +101,31 @@ def verb(
     recipe = recipe_from(
         arguments or [], notices, settings={}, what="check", output_dir="runs/check", **named
     )
+    if fix is not None:
+        fixing.refuse_target(recipe, fix, force=force)
     with display() as shown:
         for notice in notices:
             shown(Note(notice))
         report = pipeline.check(recipe, with_model=not fast, listeners=[shown])
-    _write(report, recipe, output)
-    _print(report, output, as_json=as_json)
+    done = None if fix is None else fixing.fix(report, fix, force=force)
+    if output is not None:
+        write_atomically(output, report.page(title_of(recipe)))
+    _print(report, output, done, as_json=as_json)
     if report.is_blocking:
         raise typer.Exit(CheckBlockedError.exit_code)
 
 
-def _write(report: CheckReport, recipe: Recipe, output: Path | None) -> None:
-    from tunesmith.pipeline.checking import title_of
-    from tunesmith.run import write_atomically
-
-    if output is not None:
-        write_atomically(output, report.page(title_of(recipe)))
-
-
-def _print(report: CheckReport, output: Path | None, *, as_json: bool) -> None:
+def _print(report: CheckReport, output: Path | None, done: JsonObject | None, *, as_json: bool) -> None:
     from tunesmith.cli.output import print_json, print_line
     from tunesmith.pipeline.checking import lines_of
+    from tunesmith.pipeline.fixing import lines_of_fix
 
     found: JsonObject = report.to_json()
     if as_json:
-        print_json({**found, **({} if output is None else {"output": str(output)})})
+        page = {} if output is None else {"output": str(output)}
+        print_json({**found, **({} if done is None else {"fix": done}), **page})
         return
-    for line in lines_of(found):
+    for line in [*lines_of(found), *([] if done is None else ["", *lines_of_fix(done)])]:
         print_line(line)
     if output is not None:
         print_line(f"\npage    {output}")

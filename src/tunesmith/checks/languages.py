@@ -1,0 +1,87 @@
+"""Texts in another language than most, and texts in a language that the model was not made for.
+
+A text counts only where its language is nearly certain (py3langid) and it has enough letters: the language of a
+short text is a guess. Of many rows, a sample is read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tunesmith.checks import Check, CheckedData, Finding, FoundRow
+from tunesmith.checks._texts import input_texts
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
+
+_FEWEST_LETTERS = 40
+_LEAST_PROBABILITY = 0.99
+_MOST_ROWS = 10_000
+_LEAST_SHARE = 0.005
+_FEWEST_ROWS = 3
+
+PROBLEMS = "language problems of the model"
+"""Entry of `CheckedData.memo`: why the model seems not to be made for the language of a column, by column."""
+
+
+def find(data: CheckedData) -> Iterator[Finding]:
+    """One finding for each split with texts in several languages, and one for the model."""
+    for split in data.splits:
+        yield from _find(data, split)
+    for column, problem in data.memo.get(PROBLEMS, {}).items():
+        yield Finding(
+            "languages",
+            "warn",
+            f"{data.recipe.model} was probably not made for the language of `{column}`: {problem}",
+            "Choose a model that was, or a multilingual one (docs/faq.md#other-languages).",
+            evidence={"column": column, "problem": problem},
+        )
+
+
+def _find(data: CheckedData, split: str) -> Iterator[Finding]:
+    languages = dict(_languages(data, split))
+    counts = Counter(languages.values())
+    if len(counts) < 2:
+        return
+    main = counts.most_common(1)[0][0]
+    others = {name: n for name, n in counts.most_common() if name != main and n >= _FEWEST_ROWS}
+    n_others = sum(others.values())
+    if n_others < max(_FEWEST_ROWS, _LEAST_SHARE * len(languages)):
+        return
+    listed = ", ".join(f"`{name}` ({n:,})" for name, n in others.items())
+    yield Finding(
+        "languages",
+        "note",
+        f"{n_others:,} of {len(languages):,} {split} texts of certain language are not in `{main}`: {listed}",
+        "Check that the model knows these languages and that the rows are meant; score them apart by a column of "
+        "their language.",
+        [FoundRow(split, row, None, f"`{name}`") for row, name in languages.items() if name in others],
+        {"split": split, "certain": len(languages), "languages": dict(counts)},
+    )
+
+
+def _languages(data: CheckedData, split: str) -> Iterator[tuple[int, str]]:
+    """The rows whose language is certain, with its code."""
+    n_rows = len(data.splits[split])
+    rng = np.random.default_rng(data.seed)
+    chosen = set(rng.choice(n_rows, _MOST_ROWS, replace=False).tolist()) if n_rows > _MOST_ROWS else None
+    for row, text in input_texts(data, split):
+        if (chosen is None or row in chosen) and sum(map(str.isalpha, text[:1000])) >= _FEWEST_LETTERS:
+            name, probability = _identifier().classify(text[:1000])
+            if probability >= _LEAST_PROBABILITY:
+                yield row, name
+
+
+@cache
+def _identifier() -> LanguageIdentifier:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+check = Check("texts in several languages, or in one that the model was not made for", find)
