@@ -1,11 +1,16 @@
 import html
+import itertools
 import json
 import re
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tunesmith import pipeline
+from tunesmith import pipeline, reports
+from tunesmith.evaluation.analyses import analyse
+from tunesmith.evaluation.neighbours import TrainingVectors
 from tunesmith.metrics import percent
 from tunesmith.recipe import Recipe
 from tunesmith.reports import write_card, write_report
@@ -13,6 +18,7 @@ from tunesmith.reports.filters import duration
 from tunesmith.reports.sections import SECTIONS, Source
 from tunesmith.run import Run, write_json
 from tunesmith.tasks import TASKS, displays
+from tunesmith.testing.answered import answered, classified, random_texts
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 
 
@@ -36,6 +42,10 @@ def test_it_shows_what_counts(report, finished_run):
     assert report.count("<svg") == 2
 
 
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?(?: %)?")
+"""A number as a page writes it; a percentage with its sign, so that a count is no percentage."""
+
+
 def numbers_in(value):
     """Every number of a document as a report may write it, and every number within its texts."""
     if isinstance(value, dict):
@@ -45,45 +55,143 @@ def numbers_in(value):
     if isinstance(value, str):
         return set(NUMBER.findall(value))
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        shown = {
-            percent(value),
-            f"{value:.3f}",
-            f"{value:,}",
-            str(value),
-            f"{round(value):,}",
-            f"{value:.3g}",
-            duration(value),
-        }
-        return set().union(*map(numbers_in, shown)) | {f"{abs(value):.3f}"}
+        size = abs(value)
+        forms = {f"{size:.3f}", f"{size:.2f}", f"{size:,}", str(size), f"{round(size):,}", f"{size:.3g}"}
+        # A difference of shares is written in points.
+        points = f"{100 * size:.1f} points"
+        return set().union(*map(numbers_in, {*forms, percent(size), points, duration(value)}))
     return set()
 
 
-NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
-
-
-def visible(page):
-    """What is read of a page besides its charts."""
+def visible(page, *, charts=False):
+    """What is read of a page; with `charts` also what these say to those who do not see them."""
+    said = " ".join(re.findall('aria-label="([^"]*)"', page)) if charts else ""
     for hidden in ("<style.*?</style>", "<svg.*?</svg>", '(?:id|href)="[^"]*"', 'style="[^"]*"', "<[^>]+>"):
         page = re.sub(hidden, " ", page, flags=re.DOTALL)
-    return html.unescape(page)
+    return html.unescape(f"{page} {said}")
 
 
 def files_of(run):
     """What the documents of a run are made from."""
     lines = (run.predictions / "test.jsonl").read_text().splitlines()
-    truncation = json.loads((run.data / "supervision.json").read_text())
-    return [run.manifest(), run.metrics, truncation, [json.loads(line) for line in lines], str(run.path)]
+    known = [
+        run.manifest(),
+        run.metrics,
+        json.loads((run.data / "supervision.json").read_text()),
+        str(run.path),
+    ]
+    if (run.data / "check.json").is_file():
+        known.append(json.loads((run.data / "check.json").read_text()))
+    return [*known, [json.loads(line) for line in lines], [e for e in run.events() if e["kind"] != "log"]]
 
 
-@pytest.mark.parametrize("which", ["finished_run", "entities_run"])
+def unknown_numbers(page, run):
+    """The numbers of a page that no file of the run has."""
+    # Of the text of the page itself: ends of the scale, and how many rows are folded away.
+    own = {"0", "100 %", "95 %", "1"} | set(re.findall(r"\+(\d+) more", page))
+    return set(NUMBER.findall(visible(page, charts=True))) - numbers_in(files_of(run)) - own
+
+
+@pytest.fixture(scope="module")
+def findings_run(finished_run, tmp_path_factory):
+    """A finished run, and what the analyses find in rows with a weak slice and wrong labels."""
+    copy = Run(shutil.copytree(finished_run.path, tmp_path_factory.mktemp("findings") / "copy"))
+    rng = np.random.default_rng(0)
+    true, is_weak = rng.integers(3, size=600), np.arange(600) < 150
+    vectors = (6 * np.eye(8)[true] + rng.normal(size=(600, 8))).astype(np.float32)
+    given = np.where(rng.random(600) < np.where(is_weak, 0.15, 0.02), (true - 1) % 3, true)
+    texts = [
+        f"{text} refund" if weak else text for text, weak in zip(random_texts(600, rng), is_weak, strict=True)
+    ]
+    final = classified(texts, given, given == true, margins=6.0)
+    train = classified(random_texts(600, rng), true, np.ones(600, bool), file="train.csv")
+    training = TrainingVectors.of(vectors, train.examples, train.gold)
+    found = analyse(
+        answered(
+            final,
+            run=copy,
+            scored={"train": train}.get,
+            features={"final": vectors}.get,
+            training=lambda: training,
+        )
+    )
+    write_json(copy.metrics_file, {**copy.metrics, **found})
+    write_report(copy)
+    assert found["weak_slices"]["found"]
+    assert found["errors"]["suspected"]["rows"]
+    return copy
+
+
+RUNS = ["finished_run", "entities_run", "findings_run"]
+
+
+@pytest.mark.parametrize("which", RUNS)
 def test_every_number_is_in_the_files_of_the_run(which, request):
     run = request.getfixturevalue(which)
-    # Of the text of the page itself: ends of the scale, and how many rows are folded away.
-    own = {"0", "100", "95", "1"} | set(re.findall(r"\+(\d+) more", run.report_file.read_text()))
-    known = numbers_in(files_of(run)) | own
-    found = set(NUMBER.findall(visible(run.report_file.read_text())))
-    assert len(found) > 40
-    assert found - known == set()
+    page = run.report_file.read_text()
+    assert len(set(NUMBER.findall(visible(page)))) > 40
+    assert unknown_numbers(page, run) == set()
+
+
+@pytest.mark.parametrize("which", RUNS)
+def test_a_number_that_is_in_no_file_would_be_seen(which, request):
+    run = request.getfixturevalue(which)
+    page, value = run.report_file.read_text(), run.metrics["primary"]["value"]
+    other = percent(0.123 + value / 2)
+    assert unknown_numbers(page.replace(percent(value), other), run) == {other}
+    assert unknown_numbers(page.replace("</main>", "<p>31,337 rows</p></main>"), run) == {"31,337"}
+
+
+def test_what_was_found_is_shown(findings_run):
+    page, metrics = " ".join(visible(findings_run.report_file.read_text()).split()), findings_run.metrics
+    worst = metrics["weak_slices"]["found"][0]
+    assert f"Weakest on the {worst['n']} rows" in page.split("Contents")[0].split("Was fine-tuning")[0]
+    assert "Suspected wrong labels" in page
+    assert "at most" in page
+    assert metrics["overfitting"]["text"][1:] in page
+
+
+def test_headings_stand_in_order_and_no_id_occurs_twice(findings_run):
+    """One first heading, no level left out, every chart with a text, as a screen reader needs it."""
+    page = findings_run.report_file.read_text()
+    levels = [int(level) for level in re.findall(r"<h(\d)", page)]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    ids = re.findall(r'<(?:section|article|div|h\d)[^>]*\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert len(re.findall(r'<svg role="img" aria-label="[^"]{20,}"', page)) == page.count("<svg")
+    assert "<table" in page
+    assert all(
+        "<th" in table for table in re.findall(r"<table.*?</table>", page.split('id="recipe"')[0], re.DOTALL)
+    )
+
+
+def test_colours_of_text_have_contrast():
+    """WCAG 2.2, 1.4.3: at least 4.5 to 1, by day and in the dark."""
+    css = (Path(reports.__file__).parent / "report.css").read_text()
+    themes = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
+    assert len(themes) == 2
+    for theme in themes:
+        colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", theme))
+        on_paper = [("ink", "paper"), ("ink", "wash"), ("soft", "paper"), ("soft", "wash"), ("blue", "paper")]
+        on_colour = [
+            ("on-blue", "blue"),
+            ("soft-on-blue", "blue"),
+            *(("ink", c) for c in ("right", "missed", "wrong")),
+        ]
+        ratios = {pair: contrast(colours[pair[0]], colours[pair[1]]) for pair in on_paper + on_colour}
+        assert min(ratios.values()) >= 4.5, ratios
+
+
+def contrast(one, other):
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
 
 
 @pytest.fixture(scope="module")

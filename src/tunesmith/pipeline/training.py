@@ -36,7 +36,7 @@ from tunesmith.pipeline.save import save
 from tunesmith.pipeline.score import score_saved
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
-from tunesmith.reports import choose_next_steps, write_card, write_report
+from tunesmith.reports import choose_next_steps, estimate_energy, write_card, write_report
 from tunesmith.run import Run, read_json, write_json
 from tunesmith.tasks import TASKS
 from tunesmith.trackers import refuse_unusable
@@ -192,7 +192,7 @@ def _learn(work: Work, opened: OpenedModel, findings: Sequence[Finding], begun: 
         saved = save(work, plan, fitted)
     with work.stage("evaluate", "Evaluating the saved model"):
         metrics = score_saved(work, plan, saved, {**baselines, **probe.scores})
-    metrics = {**metrics, "train": fitted.summary()}
+    metrics = {**metrics, "train": fitted.summary(), "energy": estimate_energy(work.run.manifest())}
     steps = choose_next_steps(work.run.manifest(), metrics, read_json(work.run.data / "supervision.json"))
     write_json(work.run.metrics_file, {**metrics, "next_steps": steps})
     with work.stage("report", "Writing the report"):

@@ -2,6 +2,7 @@
 
 from tunesmith.reports.card import write_card
 from tunesmith.reports.comparison import comparison_page, comparison_remarks, comparison_table
+from tunesmith.reports.energy import estimate_energy
 from tunesmith.reports.html import write_evaluation, write_report
 from tunesmith.reports.next_steps import choose_next_steps
 
@@ -10,6 +11,7 @@ __all__ = [
     "comparison_page",
     "comparison_remarks",
     "comparison_table",
+    "estimate_energy",
     "write_card",
     "write_evaluation",
     "write_report",

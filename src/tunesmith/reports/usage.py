@@ -31,17 +31,18 @@ def with_tunesmith(run: Run, task: Task) -> str:
     return f"import tunesmith\n\nmodel = tunesmith.load({str(run.path)!r})\nanswer = model({_question(run, task)})"
 
 
-def with_transformers(run: Run, folder: str) -> str:
+def with_transformers(run: Run, folder: str, *, base: str | None = None) -> str:
     """Lines of Python without tunesmith.
 
     Args:
         run: finished run.
         folder: folder of the model as the code shall name it.
+        base: base model of an adapter as the code shall name it; as the recipe does when None.
     """
     manifest = run.manifest()
     task, used = TASKS.get(manifest["used"]["task"]), manifest["used"]
     if is_adapter(run.model):
-        return _with_peft(task, used["model"], folder) + _call(run, task)
+        return _with_peft(task, used["model"] if base is None else base, folder) + _call(run, task)
     if task.pipeline is None:
         return _with_auto_class(task, folder) + _call(run, task)
     if task.pipeline.code:

@@ -106,4 +106,9 @@ def shown_sections(source: Source) -> list[JsonObject]:
 
 def summary(source: Source) -> list[str]:
     """What the sections say of the result, in words."""
-    return [sentence for section in shown_sections(source) for sentence in section["sentences"]]
+    speaking = [SECTIONS.get(name) for name in SECTIONS.names()]
+    found: list[str] = []
+    for section in sorted(speaking, key=lambda section: section.order):
+        if section.sentences is not _no_sentences and (facts := section.facts(source)) is not None:
+            found += section.sentences(facts)
+    return found
