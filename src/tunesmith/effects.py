@@ -45,6 +45,7 @@ _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "data.align_answers": lambda task: task.alignment,
     "data.chat_template": lambda task: task.chat,
     "evaluate.calibration": lambda task: task.calibration,
+    "evaluate.max_error": lambda task: task.confidence,
     "evaluate.samples": lambda task: task.generation and not task.generation.scores_texts,
     **dict.fromkeys((f"generate.{key}" for key in GenerateRecipe.model_fields), lambda task: task.generation),
 }

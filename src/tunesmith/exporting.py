@@ -36,6 +36,7 @@ from tunesmith.events import Events, Listener
 from tunesmith.exporters import EXPORTERS, Exporter, Source, refuse_unfit
 from tunesmith.inference.exported import EXPORT_FILE, is_export
 from tunesmith.inference.predictor import Predictor
+from tunesmith.inference.trust import TRUST_FILE, Trust
 from tunesmith.recipe import ExportRecipe, Recipe, RecipeDraft
 from tunesmith.run import Run, sha256_of, write_json
 from tunesmith.run.files import give_usual_rights, new_folder
@@ -282,6 +283,7 @@ def _write(run: Run, to: str, exporter: Exporter, rows: _Rows, folder: Path, eve
             rows.predictor.task, run.model, rows.calibration, Path(scratch), events.note, acceleration
         )
         made = exporter.write(source, folder)
+    _carry_trust(run, folder, exporter, events)
     facts = {
         "format": to,
         "runtime": exporter.runtime,
@@ -296,6 +298,16 @@ def _write(run: Run, to: str, exporter: Exporter, rows: _Rows, folder: Path, eve
     }
     write_json(folder / EXPORT_FILE, facts)
     return facts
+
+
+def _carry_trust(run: Run, folder: Path, exporter: Exporter, events: Events) -> None:
+    """What predictions need beside the model; its threshold is in config.json already."""
+    file = run.model / TRUST_FILE
+    if not file.is_file():
+        return
+    shutil.copyfile(file, folder / TRUST_FILE)
+    if exporter.runtime == "onnxruntime" and Trust.of_model(folder).scope is not None:
+        events.note("an ONNX graph gives answers alone: predictions of this export have no `out_of_scope`")
 
 
 def _origin(run: Run) -> JsonObject:

@@ -50,9 +50,9 @@ class Run(folders.Run):
         """
         return using.load(self)
 
-    def predict(self, data: Any, *, top_k: int | None = 1) -> Any:
+    def predict(self, data: Any, *, top_k: int | None = 1, coverage: float | None = None) -> Any:
         """Answers; see `tunesmith.predict`."""
-        return self.predictor(data, top_k=top_k)
+        return self.predictor(data, top_k=top_k, coverage=coverage)
 
     def embed(self, data: Any, *, normalize: bool = False) -> Any:
         """Vectors; see `tunesmith.embed`."""

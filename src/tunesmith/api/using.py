@@ -43,7 +43,7 @@ def load(run: Folder) -> Predictor:
 
 
 @suggesting
-def predict(run: Folder, data: Any, *, top_k: int | None = 1) -> Any:
+def predict(run: Folder, data: Any, *, top_k: int | None = 1, coverage: float | None = None) -> Any:
     """Answers of a run: one for a text or a row, a list for several; each is plain JSON.
 
     Args:
@@ -51,13 +51,16 @@ def predict(run: Folder, data: Any, *, top_k: int | None = 1) -> Any:
         data: a text; a row, as a mapping of columns; a list, an array or a Series of these; a DataFrame, a
             `datasets.Dataset` or columns; or the `Path` of a file.
         top_k: with 2 or more, the entry `top` of each answer holds the best K labels (or answers); with None, all.
+        coverage: probability with which the labels in `set` hold the true one, or the numbers in `interval` the
+            true number; no sets when None.
 
     Raises:
         RunError: there is no finished run in the folder.
         RowError: a text or a row cannot be used.
         DataError: a row of a table or of a file cannot be used.
+        RecipeError: sets with this coverage cannot be made.
     """
-    return load(run)(data, top_k=top_k)
+    return load(run)(data, top_k=top_k, coverage=coverage)
 
 
 @suggesting

@@ -90,6 +90,18 @@ def gradient_of(
     return gradient
 
 
+def one_of_each(groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """One row of each group, drawn by the seed; ascending.
+
+    Args:
+        groups: [rows], number of each row's group.
+        seed: random seed of the draw.
+    """
+    order = np.random.default_rng(seed).permutation(len(groups))
+    _, first = np.unique(groups[order], return_index=True)
+    return np.asarray(np.sort(order[first]))
+
+
 def add_up(statistics: Statistics, members: NDArray[np.int64]) -> Statistics:
     """[groups, s], the sums over the rows of each group, of statistics [rows, s]."""
     from scipy import sparse

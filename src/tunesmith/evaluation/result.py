@@ -12,6 +12,7 @@ import numpy as np
 from tunesmith.evaluation.baselines import BASELINES, RowStatistics, TrainingRows, own_statistics
 from tunesmith.evaluation.scoring import Scored, score_slices
 from tunesmith.evaluation.seen import describe_seen
+from tunesmith.inference.trust import Abstention
 from tunesmith.metrics import METRICS
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.run import Run, write_atomically
@@ -128,9 +129,16 @@ def refuse_undeclared(task: Task) -> None:
         BASELINES.get(baseline)
 
 
-def write_predictions(run: Run, name: str, scored: Scored) -> None:
-    """Writes `predictions/NAME.jsonl`, one line per row."""
-    lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in scored.lines())
+def write_predictions(run: Run, name: str, scored: Scored, abstention: Abstention | None = None) -> None:
+    """Writes `predictions/NAME.jsonl`, one line per row.
+
+    Args:
+        run: run folder.
+        name: name of the split.
+        scored: rows of the split.
+        abstention: when the model abstains; each line then says from which answers.
+    """
+    lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in scored.lines(abstention))
     write_atomically(run.predictions / f"{name}.jsonl", lines)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tunesmith.data.examples import Examples
 from tunesmith.data.grouping import row_groups
 from tunesmith.evaluation.intervals import Interval, Method, intervals
+from tunesmith.inference.trust import Abstention, withheld
 from tunesmith.metrics import Statistics
 from tunesmith.recipe import EvaluateRecipe
 from tunesmith.tasks import EvalPredictions, LabelSchema, Prediction, Task, best_answer
@@ -74,18 +75,21 @@ class Scored:
             groups=None if self.groups is None else self.groups[some],
         )
 
-    def lines(self) -> Iterator[JsonObject]:
-        """One line per row, for `predictions/test.jsonl`."""
+    def lines(self, abstention: Abstention | None = None) -> Iterator[JsonObject]:
+        """One line per row, for `predictions/test.jsonl`; with a promise, `abstained` as in a prediction."""
         for row, prediction in enumerate(self.predictions):
             inputs = {n: self.examples.columns[n][row] for n in self.task.shown if n in self.examples.columns}
             answer = best_answer(self.task, prediction)
-            yield {
+            line = {
                 "row": self.examples.row_id(row),
                 **inputs,
                 "gold": self.gold[row],
                 "prediction": answer,
                 "correct": self.task.is_correct(prediction, self.gold[row]),
             }
+            if abstention is not None:
+                line["abstained"] = withheld(self.task, prediction, self.label_schema, abstention)
+            yield line
 
 
 def score_slices(scored: Scored, how: EvaluateRecipe, seed: int) -> JsonObject:

@@ -6,12 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunesmith.encoded import Encoded
+from tunesmith.inference.embedder import head_outputs, passing_features_through
 from tunesmith.inference.forward import Advance, Outputs, forward
 from tunesmith.inference.generation import generate
 from tunesmith.tasks import EncodeOptions, EvalPredictions, LabelSchema, Task, Values
 
 if TYPE_CHECKING:
-    from tunesmith.types import Model, Tokenizer
+    from torch import nn
+
+    from tunesmith.types import JsonObject, Model, Tokenizer
 
 
 def score(
@@ -50,7 +53,14 @@ def score(
 
 
 def answer(
-    task: Task, model: Model, tokenizer: Tokenizer, columns: Values, encoded: Encoded, *, bf16: bool = False
+    task: Task,
+    model: Model,
+    tokenizer: Tokenizer,
+    columns: Values,
+    encoded: Encoded,
+    *,
+    bf16: bool = False,
+    head: nn.Linear | None = None,
 ) -> EvalPredictions:
     """Predictions for rows without labels, ready to be decoded to answers.
 
@@ -61,13 +71,20 @@ def answer(
         columns: values of the rows by column.
         encoded: sequences of the rows, encoded for predictions.
         bf16: whether to compute in bfloat16.
+        head: linear head of the model, if its inputs shall be kept as `features` in the memo.
     """
     if task.generation:
         return EvalPredictions(
             columns, encoded, None, generate(model, tokenizer, encoded, bf16=bf16), tokenizer
         )
-    outputs = forward(task, model, encoded, pad_token_id=tokenizer.pad_token_id, bf16=bf16)
-    return EvalPredictions(columns, encoded, outputs, None, tokenizer)
+    how: JsonObject = {"pad_token_id": tokenizer.pad_token_id, "bf16": bf16}
+    if head is None:
+        return EvalPredictions(columns, encoded, forward(task, model, encoded, **how), None, tokenizer)
+    with passing_features_through(head):
+        features = forward(task, model, encoded, **how)
+    evaluated = EvalPredictions(columns, encoded, head_outputs(head, features), None, tokenizer)
+    evaluated.memo["features"] = features
+    return evaluated
 
 
 def with_samples(

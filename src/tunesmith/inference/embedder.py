@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from tunesmith.encoded import Ragged
 from tunesmith.errors import ModelError
-from tunesmith.inference.forward import forward
+from tunesmith.inference.forward import Outputs, forward
 from tunesmith.inference.rows import CHUNK_ROWS
 from tunesmith.models import heads
 from tunesmith.tasks import Task
@@ -18,6 +19,7 @@ from tunesmith.tasks._vectors import VECTORS_KEY, unit_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
     from tunesmith.encoded import Encoded
     from tunesmith.types import JsonObject, Model, Tokenizer
@@ -118,6 +120,17 @@ def _refuse_without_vectors(predictor: Reader) -> None:
             "this export gives answers alone, and no features.",
             remedy="Give the run itself, or `--to merged`.",
         )
+
+
+def head_outputs(head: nn.Linear, features: Outputs) -> Outputs:
+    """The outputs of the head for features, in full precision."""
+    import torch
+
+    flat = features.values if isinstance(features, Ragged) else features
+    with torch.inference_mode():
+        given = torch.from_numpy(np.asarray(flat)).to(head.weight.device)
+        outputs = torch.nn.functional.linear(given, head.weight, head.bias).float().cpu().numpy()
+    return Ragged(outputs, features.offsets) if isinstance(features, Ragged) else outputs
 
 
 class passing_features_through:  # noqa: N801 (reads as a verb in `with`)

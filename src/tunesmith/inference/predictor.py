@@ -29,6 +29,8 @@ from tunesmith.inference.answering import answer, score
 from tunesmith.inference.exported import is_export, load_export
 from tunesmith.inference.forward import Advance
 from tunesmith.inference.rows import CHUNK_ROWS, inputs_of
+from tunesmith.inference.trust import Trust
+from tunesmith.models import heads
 from tunesmith.models.loading import LoadedModel, load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.run import Run
@@ -45,6 +47,7 @@ from tunesmith.tasks import (
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
     from tunesmith.types import JsonObject
 
@@ -72,6 +75,7 @@ class Predictor:
         overlap: number of tokens that windows share; None takes a quarter of the model's `max_length`.
         columns: `data.columns` of the training files.
         path: the run folder, or the folder of an export.
+        trust: when the model abstains, and what else it knows of its answers; nothing when None.
     """
 
     def __init__(
@@ -81,12 +85,15 @@ class Predictor:
         overlap: int | None = None,
         columns: Sequence[JsonObject] = (),
         path: str | os.PathLike[str] = "",
+        trust: Trust | None = None,
     ) -> None:
         self.task, self.model, self.tokenizer = task, loaded.model, loaded.tokenizer
         self.bf16, self.notes = loaded.bf16, loaded.notes
         self.columns, self.path = tuple(columns), os.fspath(path)
         self.needed = _needed_inputs(task, self.columns)
         self.label_schema = task.label_schema_of(loaded.model.config)
+        self.trust = Trust() if trust is None else trust
+        self._head = self._find_head()
         self.max_length = int(loaded.tokenizer.model_max_length)
         self.overlap = self.max_length // 4 if overlap is None else overlap
 
@@ -99,14 +106,22 @@ class Predictor:
             UserError: a package that runs the export is not installed.
         """
         if is_export(path):
-            return cls(*load_export(path), path=path)
+            task, loaded, overlap, columns = load_export(path)
+            return cls(task, loaded, overlap, columns, path, Trust.of_model(Path(path)))
         run = Run.open(path)
         used = run.recipe()
         task = TASKS.get(used.task)
         overlap = None if used.data.overlap_tokens == "auto" else used.data.overlap_tokens
         loaded = load_trained(resolve_model(str(run.model)), task)
         loaded = accelerated(loaded, wanted=used.train.acceleration)
-        return cls(task, loaded, overlap, run.read_as(), path)
+        trust = Trust.of_model(run.model)
+        return cls(task, loaded, overlap, run.read_as(), path, trust)
+
+    def _find_head(self) -> nn.Linear | None:
+        """The linear head, where its inputs say whether a text is in scope; an ONNX graph does not give them."""
+        if self.trust.scope is None or not hasattr(self.model, "modules"):
+            return None
+        return heads.find_head(self.model, self.model.config.num_labels)
 
     @property
     def labels(self) -> list[str]:
@@ -126,7 +141,7 @@ class Predictor:
             f"{self.max_length:,} tokens{said}"
         )
 
-    def __call__(self, data: Any, *, top_k: int | None = 1) -> Any:
+    def __call__(self, data: Any, *, top_k: int | None = 1, coverage: float | None = None) -> Any:
         """One answer for a text or a row, a list of answers for several; each is plain JSON.
 
         Args:
@@ -134,14 +149,17 @@ class Predictor:
                 `datasets.Dataset` or columns; or the `Path` of a file.
             top_k: with 2 or more, the best K labels (or answers) stand in the entry `top` of each answer; with
                 None, all.
+            coverage: probability with which the labels in `set` hold the true one, or the numbers in `interval`
+                the true number; no sets when None.
 
         Raises:
             RowError: a text or a row cannot be used.
             DataError: a row of a table or of a file cannot be used.
+            RecipeError: sets with this coverage cannot be made.
         """
         if self.is_one(data):
-            return self.answer(self.predict_rows([self._row(data)])[0], top_k)
-        return list(self.stream(data, top_k=top_k))
+            return self.answer(self.predict_rows([self._row(data)], coverage)[0], top_k)
+        return list(self.stream(data, top_k=top_k, coverage=coverage))
 
     def is_one(self, data: Any) -> bool:
         """Whether it is a single text or row, and no table and no list."""
@@ -152,7 +170,12 @@ class Predictor:
         return iter([self._row(data)]) if self.is_one(data) else self._rows(data)
 
     def stream(
-        self, data: Any, *, chunk_rows: int = CHUNK_ROWS, top_k: int | None = 1
+        self,
+        data: Any,
+        *,
+        chunk_rows: int = CHUNK_ROWS,
+        top_k: int | None = 1,
+        coverage: float | None = None,
     ) -> Iterator[Prediction]:
         """Answers in the order of the rows; reads ahead one chunk.
 
@@ -160,11 +183,12 @@ class Predictor:
             data: rows, as in a call; an iterator of texts and rows may be endless.
             chunk_rows: number of rows that are computed together.
             top_k: as in a call.
+            coverage: as in a call.
         """
         rows, done = self._rows(data), 0
         while chunk := list(itertools.islice(rows, chunk_rows)):
             try:
-                predictions = self.predict_rows(chunk)
+                predictions = self.predict_rows(chunk, coverage)
             except RowError as error:
                 number = done + self._first_refused(chunk)
                 raise RowError(f"{_location(data, number)}: {error}", hint=error.hint) from None
@@ -190,12 +214,21 @@ class Predictor:
             found["top"] = others.best(prediction[others.key], self.label_schema, most)
         return cast("Prediction", plain(found))
 
-    def predict_rows(self, rows: list[JsonObject]) -> list[Prediction]:
-        """Answers for rows that `task.read` made."""
+    def predict_rows(self, rows: list[JsonObject], coverage: float | None = None) -> list[Prediction]:
+        """Answers for rows that `task.read` made; `coverage` as in a call."""
         examples = _as_examples(self.task, rows)
         encoded, is_cut = self._encode_examples(examples)
-        evaluated = answer(self.task, self.model, self.tokenizer, examples.columns, encoded, bf16=self.bf16)
+        evaluated = answer(
+            self.task,
+            self.model,
+            self.tokenizer,
+            examples.columns,
+            encoded,
+            bf16=self.bf16,
+            head=self._head,
+        )
         predictions = self.task.decode(evaluated, self.label_schema)
+        self.trust.complete(self.task, predictions, evaluated, self.label_schema, coverage)
         for row in np.flatnonzero(is_cut):
             predictions[row]["truncated"] = True
         return predictions

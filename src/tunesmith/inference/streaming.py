@@ -89,6 +89,7 @@ def predict_rows(
     *,
     keep_bad_rows: bool,
     top_k: int = 1,
+    coverage: float | None = None,
     from_files: bool = True,
     names: Mapping[str, str] | None = None,
 ) -> Iterator[JsonObject]:
@@ -100,6 +101,7 @@ def predict_rows(
         named: columns that the user named, by column of the task.
         keep_bad_rows: whether a row that cannot be used gets a line with its `error`, instead of an exception.
         top_k: number of labels in each answer.
+        coverage: probability with which a set or an interval holds the true answer; none when None.
         from_files: whether the rows are from files; other rows may have the task's own column names.
         names: short names of the files, see `names_of_files`.
 
@@ -118,7 +120,9 @@ def predict_rows(
     view = view_of(predictor.task, sample, options, location=head[0][0])
     rest = itertools.chain(head, source)
     while chunk := list(itertools.islice(rest, CHUNK_ROWS)):
-        lines = _predict_chunk(predictor, chunk, view, keep_bad_rows=keep_bad_rows, top_k=top_k)
+        lines = _predict_chunk(
+            predictor, chunk, view, keep_bad_rows=keep_bad_rows, top_k=top_k, coverage=coverage
+        )
         for (file, row), line in zip(chunk, lines, strict=True):
             yield {"row": f"{(names or {}).get(file) or Path(file).name}:{row.line}", **line}
 
@@ -135,6 +139,7 @@ def _predict_chunk(
     *,
     keep_bad_rows: bool,
     top_k: int,
+    coverage: float | None,
 ) -> Iterator[JsonObject]:
     usable: list[JsonObject] = []
     problems: dict[int, str] = {}
@@ -149,7 +154,7 @@ def _predict_chunk(
                     remedy="Fix it, or give `--bad-rows keep` to get a line with the error instead.",
                 ) from None
             problems[position] = str(error)
-    answers = iter(_answers(predictor, usable))
+    answers = iter(_answers(predictor, usable, coverage))
     read = iter(usable)
     for position, (file, row) in enumerate(chunk):
         if position in problems:
@@ -166,14 +171,16 @@ def _predict_chunk(
         yield {**shown, **answer}
 
 
-def _answers(predictor: Predictor, rows: list[JsonObject]) -> list[Prediction | RowError]:
+def _answers(
+    predictor: Predictor, rows: list[JsonObject], coverage: float | None
+) -> list[Prediction | RowError]:
     """An answer for each row, or the error."""
     try:
-        return list(predictor.predict_rows(rows)) if rows else []
+        return list(predictor.predict_rows(rows, coverage)) if rows else []
     except RowError as error:
         if len(rows) == 1:
             return [error]
-        return [answer for row in rows for answer in _answers(predictor, [row])]
+        return [answer for row in rows for answer in _answers(predictor, [row], coverage)]
 
 
 def _shown(task: Task, row: JsonObject) -> JsonObject:

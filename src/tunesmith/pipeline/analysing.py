@@ -11,13 +11,14 @@ from tunesmith.evaluation.analyses import Answered
 from tunesmith.evaluation.neighbours import TrainingVectors
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.inference.answering import score
+from tunesmith.inference.embedder import head_outputs
 from tunesmith.models import heads
 from tunesmith.pipeline.predict_split import predict_split, reading
 from tunesmith.pipeline.save import SavedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.tasks import EvalPredictions, Task
-from tunesmith.training.probe import Features, head_outputs, take_features
+from tunesmith.training.probe import Features, take_features
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,15 +95,22 @@ class SavedAnswers:
             self._scored[split] = self._score(split)
         return self._scored[split]
 
-    def answered(self, final: Scored, rows: NDArray[np.int64], metrics: JsonObject) -> Answered:
-        """What analyses read.
+    def know(self, final: Scored, rows: NDArray[np.int64]) -> None:
+        """Takes the rows that count as they are answered already.
 
         Args:
             final: rows of the final split that count.
             rows: numbers of these rows in the split.
-            metrics: what metrics.json has already.
         """
         self._scored[self.plan.final_split], self._counting = final, rows
+
+    def answered(self, metrics: JsonObject) -> Answered:
+        """What analyses read.
+
+        Args:
+            metrics: what metrics.json has already.
+        """
+        final = self._scored[self.plan.final_split]
         recipe = self.plan.recipe
         return Answered(
             final,

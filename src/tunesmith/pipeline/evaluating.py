@@ -24,6 +24,7 @@ from tunesmith.evaluation.scoring import Scored
 from tunesmith.evaluation.seen import rows_that_count, take_rows
 from tunesmith.events import Events, Listener
 from tunesmith.inference.answering import score
+from tunesmith.inference.embedder import head_outputs
 from tunesmith.inference.forward import forward
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models.loading import load_for_training
@@ -33,7 +34,7 @@ from tunesmith.recipe import Recipe
 from tunesmith.reports import write_evaluation
 from tunesmith.run import Run, write_json
 from tunesmith.tasks import EvalPredictions
-from tunesmith.training.probe import head_outputs, take_features
+from tunesmith.training.probe import take_features
 from tunesmith.training.reference import with_reference
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from tunesmith.acceleration.frozen_layers import body_tensors, fingerprint
 from tunesmith.encoded import Encoded
 from tunesmith.inference.answering import score
+from tunesmith.inference.embedder import head_outputs
 from tunesmith.inference.forward import Outputs, forward
 from tunesmith.models import heads
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.tasks import EvalPredictions
-from tunesmith.training.probe import Features, head_outputs
+from tunesmith.training.probe import Features
 
 if TYPE_CHECKING:
     from tunesmith.types import Model

@@ -27,6 +27,7 @@ from tunesmith.models.resolve import resolve_model
 from tunesmith.pipeline.analysing import SavedAnswers
 from tunesmith.pipeline.save import SavedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
+from tunesmith.pipeline.trust import fit_trust
 from tunesmith.pipeline.work import Work
 from tunesmith.tasks import EvalPredictions, point_scores
 
@@ -56,10 +57,11 @@ def score_saved(
     scored = Scored(task, label_schema, plan.data.splits[name], evaluated, plan.recipe.data.group_by)
     rows, seen = rows_that_count(scored, read_train_texts(work.run.data), how, plan.recipe.seed)
     final = take_rows(scored, rows)
-    write_predictions(work.run, name, scored)
+    answers.know(final, rows)
+    write_predictions(work.run, name, scored, fit_trust(answers).abstention)
     write_answered_rows(work.run.predictions / f"{name}.npz", AnsweredRows.of(scored, rows))
     metrics = _describe(work, plan, saved, final, seen)
-    metrics = {**metrics, **analyse(answers.answered(final, rows, metrics))}
+    metrics = {**metrics, **analyse(answers.answered(metrics))}
     if how.baselines:
         known = {baseline: found.of_rows(rows) for baseline, found in baselines.items()}
         baselines = _score_baselines(work, plan, saved, final.evaluated) | known

@@ -45,6 +45,34 @@ class Chart:
     svg: str
 
 
+def coverage_chart(abstention: JsonObject) -> Chart:
+    """The share of wrong answers among those given, against the share that is given; the promise is a point.
+
+    Args:
+        abstention: entry of metrics.json.
+    """
+    figure, axes = _axes(_SIZE)
+    points = abstention["curve"]
+    axes.plot(
+        [100 * point["coverage"] for point in points],
+        [100 * point["error"] for point in points],
+        color=BLUE,
+        linewidth=2,
+    )
+    said = f"Of all answers, {percent(points[-1]['error'])} are wrong"
+    if abstention.get("given"):
+        x, y = abstention["coverage"], abstention["error"]
+        axes.axhline(100 * abstention["max_error"], color=GRID, linewidth=2)
+        axes.plot([100 * x], [100 * y], "o", color=ORANGE, markersize=8)
+        said += f"; of the {percent(x)} that are given, {percent(y)}"
+    axes.set_xlim(0, 101)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("answers given, %")
+    axes.set_ylabel("wrong of them, %")
+    _style(axes)
+    return Chart("The fewer answers are given, the fewer are wrong", _svg(figure, f"{said}."))
+
+
 def learning_curves(events: Sequence[JsonObject], metric: Metric, best_step: int) -> list[Chart]:
     """Training loss, and validation metric, over the steps; none if nothing was logged.
 

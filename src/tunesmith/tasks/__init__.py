@@ -30,6 +30,7 @@ from tunesmith.tasks._capabilities import (
     Alternatives,
     Calibration,
     ChatTemplate,
+    Confidence,
     Display,
     Generation,
     Layouts,
@@ -40,6 +41,7 @@ from tunesmith.tasks._capabilities import (
     Packing,
     Pipeline,
     Pooling,
+    PredictionSets,
     Reference,
     Schedule,
     SentenceVectors,
@@ -133,6 +135,8 @@ class Task:
     offsets: Offsets | None = None
     layouts: Layouts | None = None
     alternatives: Alternatives | None = None
+    confidence: Confidence | None = None
+    sets: PredictionSets | None = None
     pipeline: Pipeline | None = None
     display: Display | None = displays.PLAIN
 
@@ -296,7 +300,7 @@ CAPABILITIES: Mapping[str, type] = {
     "vocabulary": Vocabulary, "reference": Reference, "thresholds": Thresholds, "masking": Masking,
     "calibration": Calibration,
     "alignment": Alignment, "offsets": Offsets, "layouts": Layouts, "alternatives": Alternatives,
-    "pipeline": Pipeline, "display": Display,
+    "confidence": Confidence, "sets": PredictionSets, "pipeline": Pipeline, "display": Display,
 }  # fmt: skip
 """The members of a task that are objects, with their classes."""
 
@@ -379,10 +383,10 @@ def _target_texts(task: Task, train: Values) -> Sequence[str]:
 
 __all__ = [
     "CAPABILITIES", "IGNORED", "LABEL_SCORES", "MODEL_INPUTS", "PLAIN_LOSS", "TASKS", "TOP_ANSWERS",
-    "Alignment", "Alternatives", "Batch", "Calibration", "ChatTemplate", "Column", "Display", "EncodeOptions",
-    "Encoded", "EvalPredictions", "Generation", "GivenAnswers", "LabelSchema", "Layouts", "Length", "LinearProbe",
-    "LossOptions", "Masking", "Offsets", "Packing", "Pipeline", "Pooling", "Prediction", "Ragged", "Realigned",
-    "Recognised", "Reference", "RowError", "Scaling", "Schedule", "SentenceVectors", "Task", "Thresholds",
-    "Values", "Vocabulary", "Windows", "best_answer", "best_metric", "displays", "draw", "generation_arguments",
-    "head_scale", "point_scores", "prepare_tokenizer", "task_name",
+    "Alignment", "Alternatives", "Batch", "Calibration", "ChatTemplate", "Column", "Confidence", "Display",
+    "EncodeOptions", "Encoded", "EvalPredictions", "Generation", "GivenAnswers", "LabelSchema", "Layouts",
+    "Length", "LinearProbe", "LossOptions", "Masking", "Offsets", "Packing", "Pipeline", "Pooling", "Prediction",
+    "PredictionSets", "Ragged", "Realigned", "Recognised", "Reference", "RowError", "Scaling", "Schedule",
+    "SentenceVectors", "Task", "Thresholds", "Values", "Vocabulary", "Windows", "best_answer", "best_metric",
+    "displays", "draw", "generation_arguments", "head_scale", "point_scores", "prepare_tokenizer", "task_name",
 ]  # fmt: skip

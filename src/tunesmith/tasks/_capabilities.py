@@ -274,6 +274,43 @@ class Alternatives:
     best: Callable[[Any, LabelSchema, int], list[Prediction]]
 
 
+def _own_score(prediction: Prediction, label_schema: LabelSchema) -> float:
+    return float(prediction["score"])
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """Each answer is right or wrong and has a confidence, so that a model can abstain from it.
+
+    Args:
+        answers: what the answers are, in the plural.
+        of: the confidence of an answer: of a prediction, or of an entry of `key`.
+        key: the entry of a prediction that lists its answers; empty where a prediction is one answer.
+        is_right: whether an entry of `key` is right, from it and the true answer of its row; for predictions that
+            are one answer, `Task.is_correct` says it.
+    """
+
+    answers: str = "answers"
+    of: Callable[[Prediction, LabelSchema], float] = _own_score
+    key: str = ""
+    is_right: Callable[[JsonObject, Any], bool] | None = None
+
+
+@dataclass(frozen=True)
+class PredictionSets:
+    """Labels, or a range of numbers, that hold the true one with a probability that the user chooses.
+
+    Args:
+        kind: `labels`, or `interval` of numbers.
+        true: the targets of scored rows: numbers of labels, or numbers [rows].
+        values: what the sets are made from: probabilities [rows, labels], or predicted numbers [rows, 1].
+    """
+
+    kind: str
+    true: Callable[[EvalPredictions], NDArray[Any]]
+    values: Callable[[EvalPredictions], NDArray[np.floating]]
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """A pipeline of transformers loads the saved model.

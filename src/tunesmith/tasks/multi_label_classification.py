@@ -20,6 +20,7 @@ from tunesmith.tasks import (
     Batch,
     Calibration,
     Column,
+    Confidence,
     Encoded,
     EncodeOptions,
     EvalPredictions,
@@ -116,6 +117,16 @@ def _targets(evaluated: EvalPredictions) -> NDArray[np.float64]:
     return np.asarray(evaluated.encoded.dense["labels"], dtype=np.float64)
 
 
+def _confidence(prediction: Prediction, label_schema: LabelSchema) -> float:
+    """The probability that every label of the set is right and none is missing, if labels were independent."""
+    given = {item["label"] for item in prediction["labels"]}
+    right = [
+        score if name in given else 1 - score
+        for name, score in zip(label_schema["labels"], prediction["scores"], strict=True)
+    ]
+    return float(np.prod(np.asarray(right, dtype=np.float64)))
+
+
 class MultiLabelClassification(Task):
     """The task's object."""
 
@@ -133,6 +144,7 @@ class MultiLabelClassification(Task):
     thresholds = Thresholds(_fit_thresholds, _moved_thresholds)
     calibration = Calibration(_given_labels, _targets, independent=True)
     alternatives = LABEL_SCORES
+    confidence = Confidence("sets of labels", _confidence)
     pipeline = Pipeline("text-classification")
     display = displays.SEVERAL_LABELS
 

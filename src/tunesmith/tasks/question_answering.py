@@ -21,6 +21,7 @@ from tunesmith.tasks import (
     Batch,
     Calibration,
     Column,
+    Confidence,
     Encoded,
     EncodeOptions,
     EvalPredictions,
@@ -139,6 +140,7 @@ class QuestionAnswering(Task):
     thresholds = Thresholds(_fit_threshold, _moved_threshold)
     calibration = Calibration(_given)
     alternatives = TOP_ANSWERS
+    confidence = Confidence()
     display = displays.ANSWERS
 
     def read(self, row: Values) -> JsonObject:

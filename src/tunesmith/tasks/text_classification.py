@@ -20,6 +20,7 @@ from tunesmith.tasks import (
     Batch,
     Calibration,
     Column,
+    Confidence,
     Encoded,
     EncodeOptions,
     EvalPredictions,
@@ -31,6 +32,7 @@ from tunesmith.tasks import (
     Pipeline,
     Pooling,
     Prediction,
+    PredictionSets,
     Task,
     Values,
     displays,
@@ -58,6 +60,10 @@ _LABEL = (
     "label", "labels", "category", "intent", "class", "target", "sentiment", "emotion", "topic", "stars",
     "rating", "tag", "label_text", "label_name",
 )  # fmt: skip
+
+
+def _labels(evaluated: EvalPredictions) -> NDArray[np.int64]:
+    return evaluated.encoded.dense["labels"]
 
 
 def _given(evaluated: EvalPredictions, label_schema: LabelSchema) -> GivenAnswers:
@@ -93,6 +99,8 @@ class TextClassification(Task):
     baselines = ("majority", "tfidf_logistic_regression")
     layouts = Layouts(partial(recognise_labels, several=False))
     alternatives = LABEL_SCORES
+    confidence = Confidence()
+    sets = PredictionSets("labels", _labels, lambda evaluated: texts.softmax(evaluated.outputs))
     pipeline = Pipeline("text-classification")
     display = displays.ONE_LABEL
 
@@ -187,10 +195,6 @@ class TextClassification(Task):
 
 
 task = TextClassification()
-
-
-def _labels(evaluated: EvalPredictions) -> NDArray[np.int64]:
-    return evaluated.encoded.dense["labels"]
 
 
 def _refuse_labels_that_never_repeat(counts: dict[str, int]) -> None:

@@ -25,6 +25,7 @@ from tunesmith.tasks import (
     Pipeline,
     Pooling,
     Prediction,
+    PredictionSets,
     Task,
     Values,
     displays,
@@ -48,6 +49,10 @@ def _head_scale(label_schema: LabelSchema) -> tuple[float, float]:
     return label_schema["mean"], label_schema["deviation"]
 
 
+def _targets(evaluated: EvalPredictions) -> NDArray[np.float64]:
+    return evaluated.encoded.dense["labels"][:, 0].astype(np.float64)
+
+
 class TextRegression(Task):
     """The task's object."""
 
@@ -61,6 +66,7 @@ class TextRegression(Task):
     supported_options = ("augment",)
     probe = LinearProbe(_head_scale)
     baselines = ("mean", "tfidf_ridge")
+    sets = PredictionSets("interval", _targets, lambda evaluated: np.asarray(evaluated.outputs))
     pipeline = Pipeline("text-classification")
     display = displays.NUMBER
 

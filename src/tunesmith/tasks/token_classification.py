@@ -24,6 +24,7 @@ from tunesmith.tasks import (
     Batch,
     Calibration,
     Column,
+    Confidence,
     Encoded,
     EncodeOptions,
     EvalPredictions,
@@ -129,6 +130,10 @@ def _given(evaluated: EvalPredictions, label_schema: LabelSchema) -> GivenAnswer
     )
 
 
+def _is_entity_right(entity: JsonObject, gold: list[JsonObject]) -> bool:
+    return set(_spans_of([entity])) <= set(_spans_of(gold))
+
+
 class TokenClassification(Task):
     """The task's object."""
 
@@ -156,6 +161,7 @@ class TokenClassification(Task):
     layouts = Layouts(recognise_entities, lacks=_lacks)
     offsets = Offsets(_misplaced)
     calibration = Calibration(_given)
+    confidence = Confidence("entities", key="entities", is_right=_is_entity_right)
     pipeline = Pipeline("token-classification", _pipeline_arguments, _pipeline_note)
     display = displays.ENTITIES
 

@@ -145,17 +145,6 @@ def take_features(
     return features
 
 
-def head_outputs(head: nn.Linear, features: Features) -> Features:
-    """The outputs of the head for features, in full precision."""
-    import torch
-
-    flat = features.values if isinstance(features, Ragged) else features
-    with torch.inference_mode():
-        given = torch.from_numpy(np.asarray(flat)).to(head.weight.device)
-        outputs = torch.nn.functional.linear(given, head.weight, head.bias).float().cpu().numpy()
-    return Ragged(outputs, features.offsets) if isinstance(features, Ragged) else outputs
-
-
 def fit_probe(
     task: Task,
     label_schema: LabelSchema,

@@ -38,6 +38,12 @@ _BAD_ROWS = typer.Option(
 _TOP_K = typer.Option(
     1, "--top-k", min=1, help="Return the best K labels with their scores.", rich_help_panel=OUTPUT
 )
+_SET = typer.Option(
+    None,
+    "--set",
+    help="Add a set of labels (or an interval) that holds the true one with this probability: 0.95.",
+    rich_help_panel=OUTPUT,
+)
 _OUTPUT = typer.Option(
     None,
     "--output",
@@ -61,6 +67,7 @@ def verb(
     column: list[str] = COLUMN,
     bad_rows: Literal["stop", "keep"] = _BAD_ROWS,
     top_k: int = _TOP_K,
+    coverage: Optional[float] = _SET,
     output: Optional[Path] = _OUTPUT,
     output_format: Optional[str] = _FORMAT,
     force: bool = FORCE,
@@ -71,6 +78,7 @@ def verb(
     Rows are streamed, so a file may be larger than the memory.
     """
     from tunesmith.inference import streaming
+    from tunesmith.inference.doubts import Doubts
     from tunesmith.inference.predictor import Predictor
     from tunesmith.run.locking import refuse_several_processes
 
@@ -90,13 +98,15 @@ def verb(
         parse_columns(column),
         keep_bad_rows=bad_rows == "keep",
         top_k=top_k,
+        coverage=coverage,
         from_files=bool(data),
         names=streaming.names_of_files(data),
     )
+    doubts = Doubts(predictor)
     try:
-        _write(lines, output, chosen, as_json)
+        _write(doubts.counting(lines), output, chosen, as_json)
     finally:  # before an error, too, which a notice may explain
-        for notice in dict.fromkeys(notices):
+        for notice in dict.fromkeys([*notices, *doubts.sentences()]):
             typer.echo(f" ! {notice}", err=True)
 
 
