@@ -15,9 +15,9 @@ from tunesmith.testing.tiny import write_rows
 NO_MODEL = "no-model"
 
 
-def rows_of(path, n=None):
+def _rows_of(path, n):
     with path.open(encoding="utf-8", newline="") as file:
-        return [row for row, _ in zip(csv.DictReader(file), range(n or 10**9), strict=False)]
+        return [row for row, _ in zip(csv.DictReader(file), range(n), strict=False)]
 
 
 @pytest.fixture
@@ -54,6 +54,6 @@ def sst2(shared):
     """Rows of sst2, whose texts have no copies among them: from a split and a number to its first rows."""
 
     def read(split, n):
-        return rows_of(shared / "data" / "sst2" / f"{split}.csv", n)
+        return _rows_of(shared / "data" / "sst2" / f"{split}.csv", n)
 
     return read

@@ -18,14 +18,15 @@ from tunesmith.checks import CHECKS, CheckedData, Finding
 from tunesmith.checks._running import as_json, blocking, excerpt, run_checks, worst_first
 from tunesmith.checks.languages import PROBLEMS
 from tunesmith.data.examples import Examples
+from tunesmith.data.personal import redacted
 from tunesmith.data.preparing import PreparedData, find_splits
 from tunesmith.errors import CheckBlockedError
 from tunesmith.events import Event, Events, Listener, Warning
 from tunesmith.inference.forward import has_bf16
 from tunesmith.models.loading import refuse_other_kinds
 from tunesmith.models.resolve import resolve_model
-from tunesmith.pipeline.encode import encode
-from tunesmith.pipeline.open_model import language_problems, open_model
+from tunesmith.pipeline.encode import EncodedData, encode
+from tunesmith.pipeline.open_model import OpenedModel, language_problems, open_model
 from tunesmith.pipeline.prepare import prepare_data
 from tunesmith.pipeline.probe import FeaturesOf
 from tunesmith.pipeline.training_plan import TrainingPlan, wants_probe
@@ -80,7 +81,8 @@ class CheckReport:
 
     def _excerpts(self, finding: Finding) -> list[str]:
         """The texts of the first rows of a finding, without personal data."""
-        return [excerpt(self.splits[it.split], it.row) for it in finding.rows[:_SHOWN_ROWS]]
+        rows = finding.rows[:_SHOWN_ROWS]
+        return [redacted(excerpt(self.splits[it.split], it.row)) for it in rows]
 
     def to_json(self) -> JsonObject:
         """The content of check.json."""
@@ -113,8 +115,8 @@ def check(recipe: Recipe, *, with_model: bool = True, listeners: Iterable[Listen
         data = prepare_data(work)
         checked = _checked(task, recipe, data)
         left_out = _left_out(task, with_model=with_model)
-        if with_model and _need_features(task):
-            checked = _with_features(work, data, checked)
+        if with_model:
+            checked = _with_model(work, data, checked)
         events.stage("check", "Checking the data")
         findings = worst_first(run_checks(checked))
     return CheckReport(recipe, data.splits, findings, left_out, checked)
@@ -166,23 +168,26 @@ def _left_out(task: Task, *, with_model: bool) -> dict[str, str]:
     return {} if with_model else dict.fromkeys(names, "it needs the model")
 
 
-def _with_features(work: Work, data: PreparedData, checked: CheckedData) -> CheckedData:
-    """What checks read, with the features of the frozen model and the truncation report."""
+def _with_model(work: Work, data: PreparedData, checked: CheckedData) -> CheckedData:
+    """What checks read, with what the model cuts, and its features where a check asks for them."""
     files = resolve_model(work.recipe.model)
     refuse_other_kinds(files, work.task)
     opened = open_model(work, files, data)
     encoded = encode(work, opened)
-    device = work.processes.accelerator.device
+    checked.memo[PROBLEMS] = language_problems(work.task, files, data, opened.tokenizer)
+    checked = replace(checked, truncation=read_json(work.run.data / "supervision.json"))
+    if not _need_features(work.task):
+        return checked
+    return replace(checked, features=_features_of(work, opened, encoded).of_rows)
+
+
+def _features_of(work: Work, opened: OpenedModel, encoded: EncodedData) -> FeaturesOf:
+    """The features of a model that is opened for the checks alone."""
+    device, asked = work.processes.accelerator.device, work.recipe.train.bf16
     opened.model.to(device)
-    asked = work.recipe.train.bf16
     bf16 = has_bf16(device.type) if asked == "auto" else asked
-    features = FeaturesOf(
+    return FeaturesOf(
         work, opened, encoded, lambda split: nullcontext(encoded.splits[split]), lambda split: bf16
-    )
-    truncation = read_json(work.run.data / "supervision.json")
-    problems = language_problems(work.task, files, data, opened.tokenizer)
-    return replace(
-        checked, features=features.of_rows, truncation=truncation, memo={**checked.memo, PROBLEMS: problems}
     )
 
 
