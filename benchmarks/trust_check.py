@@ -2,17 +2,17 @@
 
     python benchmarks/trust_check.py [copies] [scale] [--rows 10000 100000 1000000] [--with-model] [--data DIR]
 
-`copies`: 100 test rows of each real set are copied into its training rows, each with one small edit (a word changed,
-a word added, other case, other punctuation), with three seeds. Found: those of the 100 that `leakage` names. False:
-other test rows that it names only because of the planted ones. Named without planting: test rows that resemble
-training rows as the data are.
+`copies`: 100 test rows of each real set are copied into its training rows, each with one small edit (a word
+changed, a word added, other case, other punctuation), with three seeds. Found: those of the 100 that `leakage`
+names. False: other test rows that it names only because of the planted ones. Named without planting: test rows that
+resemble training rows as the data are.
 
 `scale`: `tunesmith check --fast` in a process of its own, on short rows of the real sets; where more rows are asked
-for than there are, rows are repeated with noise (one word of each changed). Time is that of the process on its
-cores, memory its peak. `--with-model` runs the checks that need the model, too.
+for than there are, rows are repeated with noise (one word of each changed). `--with-model` runs the checks that need
+the model, too.
 
-Writes a dated JSON record into benchmarks/results/ and the page benchmarks/trust-check.md. What is not asked for is
-taken from the last record.
+Writes a dated JSON record into benchmarks/results/ and the page benchmarks/trust-check.md. What is not asked for
+comes from the last record.
 """
 
 from __future__ import annotations
@@ -178,51 +178,58 @@ def measure_scale(folder: Path, n: int, *, with_model: bool) -> dict[str, Any]:
     return entry
 
 
+_COPIES = """## Edited copies of test rows in the training rows
+
+100 test rows were copied into the training rows, each with one edit: a word changed, a word added, other case,
+other punctuation. Found are those of the 100, with three seeds; false are rows that are named only because of the
+planted ones. `least` is what a copy must have in these data: similarity, and shared bits. The last column has the
+test rows that are named without planting: copies that were there, and paraphrases.
+
+| set | training rows | least | found | false | named without planting |
+|---|---|---|---|---|---|
+"""
+_SCALE = """
+In `banking77` and `trec`, people ask the same in other words, and questions follow templates. A test question that
+differs in one word from a training question is usual there, and no sign of a copy. So only copies that share nearly
+everything count.
+
+## Time and memory
+
+`tunesmith check` on short rows of seven sets, in a process of its own. Beyond the rows of the sets, they repeat with
+one word changed. `wall` depends on what else the machine did; `cpu` is the time of the process on its cores.
+
+| rows | checks | wall | cpu | peak memory |
+|---|---|---|---|---|
+"""
+
+
 def page(record: dict[str, Any]) -> str:
     """The page of a record."""
-    lines = [
-        "# The checks of the data",
-        "",
-        f"Made by `python benchmarks/trust_check.py` on {record['date']}; {record['machine'].get('processor', '')}, "
-        f"{record['machine'].get('cores', '?')} cores that other programs used too.",
-        "",
-        "## Edited copies of test rows in the training rows",
-        "",
-        "100 test rows were copied into the training rows, each with one edit: a word changed, a word added, other case,",
-        "other punctuation. Found of the 100, with three seeds; false are rows that are named only because of the",
-        "planted ones. `least` is what the data ask for: similarity, and shared bits. The last column has the test rows",
-        "that are named without planting: copies that were there, and paraphrases.",
-        "",
-        "| set | training rows | least | found | false | named without planting |",
-        "|---|---|---|---|---|---|",
+    cores = record["machine"].get("cores", "?")
+    head = (
+        f"# The checks of the data\n\nMade by `python benchmarks/trust_check.py` on {record['date']}, on {cores} "
+        "cores that other programs used too.\n\n"
+    )
+    copies = "".join(f"| {' | '.join(cells)} |\n" for cells in map(_copies_cells, record["copies"]))
+    scale = "".join(f"| {' | '.join(cells)} |\n" for cells in map(_scale_cells, record["scale"]))
+    return head + _COPIES + copies + _SCALE + scale
+
+
+def _copies_cells(it: dict[str, Any]) -> list[str]:
+    found, false = (", ".join(str(seed[key]) for seed in it["seeds"]) for key in ("found", "false"))
+    least = f"{it['level'][0]:g}, {it['level'][1]:g} bits"
+    return [it["set"], f"{it['train']:,}", least, found, false, f"{it['named']:,} of {it['test']:,}"]
+
+
+def _scale_cells(it: dict[str, Any]) -> list[str]:
+    which = "all" if it["with_model"] else "of texts and labels"
+    return [
+        f"{it['rows']:,}",
+        which,
+        f"{it['wall_s']:,.0f} s",
+        f"{it['cpu_s']:,.0f} s",
+        f"{it['peak_gb']:.1f} GB",
     ]
-    for it in record["copies"]:
-        found = ", ".join(str(seed["found"]) for seed in it["seeds"])
-        false = ", ".join(str(seed["false"]) for seed in it["seeds"])
-        least = f"{it['level'][0]:g}, {it['level'][1]:g} bits"
-        lines.append(
-            f"| {it['set']} | {it['train']:,} | {least} | {found} | {false} | {it['named']:,} of {it['test']:,} |"
-        )
-    lines += [
-        "",
-        "In `banking77` and `trec`, people ask the same in other words, and questions follow templates: a test question that",
-        "differs in one word from a training question is usual there, and not a sign of a copy. So only copies that",
-        "share nearly everything count.",
-        "",
-        "## Time and memory",
-        "",
-        "`tunesmith check` on short rows of seven sets, in a process of its own. Beyond 66,000 rows, they repeat with one",
-        "word changed. `wall` depends on what else the machine did; `cpu` is the time of the process on its cores.",
-        "",
-        "| rows | checks | wall | cpu | peak memory |",
-        "|---|---|---|---|---|",
-    ]
-    for it in record["scale"]:
-        which = "all" if it["with_model"] else "of texts and labels"
-        lines.append(
-            f"| {it['rows']:,} | {which} | {it['wall_s']:,.0f} s | {it['cpu_s']:,.0f} s | {it['peak_gb']:.1f} GB |"
-        )
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
