@@ -4,12 +4,12 @@
 
 `copies`: 100 test rows of each real set are copied into its training rows, each with one small edit (a word
 changed, a word added, other case, other punctuation), with three seeds. Found: those of the 100 that `leakage`
-names. False: other test rows that it names only because of the planted ones. Named without planting: test rows that
-resemble training rows as the data are.
+names. False: other test rows that it names only because of the planted ones. Named without planting: test rows
+that resemble training rows as the data are.
 
-`scale`: `tunesmith check --fast` in a process of its own, on short rows of the real sets; where more rows are asked
-for than there are, rows are repeated with noise (one word of each changed). `--with-model` runs the checks that need
-the model, too.
+`scale`: `tunesmith check --fast` in a process of its own, on short rows of the real sets. Where more rows are
+asked for than there are, rows are repeated with noise (one word of each changed). `--with-model` runs the checks
+that need the model, too.
 
 Writes a dated JSON record into benchmarks/results/ and the page benchmarks/trust-check.md. What is not asked for
 comes from the last record.
@@ -189,14 +189,13 @@ test rows that are named without planting: copies that were there, and paraphras
 |---|---|---|---|---|---|
 """
 _SCALE = """
-In `banking77` and `trec`, people ask the same in other words, and questions follow templates. A test question that
-differs in one word from a training question is usual there, and no sign of a copy. So only copies that share nearly
-everything count.
+In `banking77` and `trec`, people ask the same in other words, and questions follow templates. A test question
+that differs in one word from a training question is usual there, and no sign of a copy. So copies must share more.
 
 ## Time and memory
 
-`tunesmith check` on short rows of seven sets, in a process of its own. Beyond the rows of the sets, they repeat with
-one word changed. `wall` depends on what else the machine did; `cpu` is the time of the process on its cores.
+`tunesmith check` on short rows of seven sets, in a process of its own. Beyond the rows of the sets, they repeat
+with one word changed. `wall` depends on what else the machine did; `cpu` is the time of the process on its cores.
 
 | rows | checks | wall | cpu | peak memory |
 |---|---|---|---|---|

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
 _IN_WORDS = {"block": "blocks training", "warn": "to be looked at", "note": "a fact"}
+_COUNTED = {"block": "blocking", "warn": "to be looked at", "note": "to be known"}
 _CSS = {"block": "warn", "warn": "warn", "note": ""}
 _MOST_SENTENCES = 6
 
@@ -51,13 +52,19 @@ def severity_in_words(severity: str) -> str:
 
 
 def _finding(found: JsonObject, texts: Sequence[str]) -> JsonObject:
+    names = distinct_names(row["file"] for row in found["rows"])
     rows = [
-        {"location": f"{row['file']}:{row['line']} ({row['split']})", "note": row["note"], "excerpt": text}
+        {
+            "location": f"{names[row['file']]}:{row['line']} ({row['split']})",
+            "note": row["note"],
+            "excerpt": text,
+        }
         for row, text in zip(found["rows"], texts, strict=False)
     ]
+    split = found["evidence"].get("split", "")
     return {
         **found,
-        "title": check_title(found["check"]),
+        "title": check_title(found["check"]) + (f" ({split})" if split else ""),
         "severity_in_words": _IN_WORDS[found["severity"]],
         "figures": [(name.replace("_", " "), _value(value)) for name, value in found["evidence"].items()],
         "rows": rows,
@@ -80,7 +87,7 @@ def _value(value: object) -> str:
 
 def _counts(findings: Sequence[JsonObject]) -> str:
     counts = Counter(found["severity"] for found in findings)
-    return ", ".join(f"{counts[kind]} {_IN_WORDS[kind]}" for kind in _IN_WORDS if counts[kind]) or "nothing"
+    return ", ".join(f"{counts[kind]} {word}" for kind, word in _COUNTED.items() if counts[kind]) or "nothing"
 
 
 def _summary(findings: Sequence[JsonObject]) -> list[JsonObject]:
