@@ -39,7 +39,7 @@ def test_it_shows_what_counts(report, finished_run):
     assert percent(metrics["primary"]["value"]) in report
     for words in ("Was fine-tuning worth it?", "How it learned", "TF-IDF", "The data", "Recipe and machine"):
         assert words in report
-    assert report.count("<svg") == 2
+    assert report.count("<svg") == 3  # loss, validation metric, reliability
 
 
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?(?: %)?")
