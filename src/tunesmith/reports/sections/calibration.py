@@ -75,4 +75,4 @@ def _points(value: float) -> str:
     return f"{percent(value).removesuffix(' %')} points"
 
 
-section = Section("Can its scores be trusted?", 30, _facts, _sentences)
+section = Section("Can its scores be trusted?", 100, _facts, _sentences)
