@@ -39,7 +39,7 @@ def test_it_shows_what_counts(report, finished_run):
     assert percent(metrics["primary"]["value"]) in report
     for words in ("Was fine-tuning worth it?", "How it learned", "TF-IDF", "The data", "Recipe and machine"):
         assert words in report
-    assert report.count("<svg") == 3  # loss, validation metric, reliability
+    assert report.count("<svg") == 4  # loss, validation metric, reliability, coverage
 
 
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?(?: %)?")
@@ -88,7 +88,7 @@ def files_of(run):
 def unknown_numbers(page, run):
     """The numbers of a page that no file of the run has."""
     # Of the text of the page itself: ends of the scale, and how many rows are folded away.
-    own = {"0", "100 %", "95 %", "1"} | set(re.findall(r"\+(\d+) more", page))
+    own = {"0", "100", "100 %", "95", "95 %", "1"} | set(re.findall(r"\+(\d+) more", page))
     return set(NUMBER.findall(visible(page, charts=True))) - numbers_in(files_of(run)) - own
 
 
@@ -97,9 +97,9 @@ def findings_run(finished_run, tmp_path_factory):
     """A finished run, and what the analyses find in rows with a weak slice and wrong labels."""
     copy = Run(shutil.copytree(finished_run.path, tmp_path_factory.mktemp("findings") / "copy"))
     rng = np.random.default_rng(0)
-    true, is_weak = rng.integers(3, size=600), np.arange(600) < 150
-    vectors = (6 * np.eye(8)[true] + rng.normal(size=(600, 8))).astype(np.float32)
-    given = np.where(rng.random(600) < np.where(is_weak, 0.15, 0.02), (true - 1) % 3, true)
+    true, is_weak = rng.integers(3, size=600), np.arange(600) < 100
+    vectors = (6 * np.eye(32)[true] + rng.normal(size=(600, 32))).astype(np.float32)
+    given = np.where(rng.random(600) < np.where(is_weak, 0.2, 0.02), (true - 1) % 3, true)
     texts = [
         f"{text} refund" if weak else text for text, weak in zip(random_texts(600, rng), is_weak, strict=True)
     ]
@@ -137,7 +137,8 @@ def test_every_number_is_in_the_files_of_the_run(which, request):
 def test_a_number_that_is_in_no_file_would_be_seen(which, request):
     run = request.getfixturevalue(which)
     page, value = run.report_file.read_text(), run.metrics["primary"]["value"]
-    other = percent(0.123 + value / 2)
+    known = numbers_in(files_of(run))
+    other = next(shown for k in range(1000) if (shown := percent(k / 1000)) not in known)
     assert unknown_numbers(page.replace(percent(value), other), run) == {other}
     assert unknown_numbers(page.replace("</main>", "<p>31,337 rows</p></main>"), run) == {"31,337"}
 
@@ -246,8 +247,9 @@ def test_contents_lead_to_every_section(report):
 
 def test_shares_have_one_unit(report, finished_run):
     value = finished_run.metrics["primary"]["value"]
-    shown = re.sub(r'id="paired-tests".+?</section>', "", report.split('id="recipe"')[0], flags=re.DOTALL)
-    text = visible(shown)  # p-values are probabilities, and no shares
+    # p-values are probabilities, and log loss and Brier score losses: no shares.
+    others = r'id="(?:paired-tests|calibration)".+?</section>'
+    text = visible(re.sub(others, "", report.split('id="recipe"')[0], flags=re.DOTALL))
     assert percent(value) in text
     assert not re.findall(r"\b0\.\d{3,}\b", text), "0.811 beside 81.1 %"
 

@@ -34,4 +34,4 @@ def _sentences(facts: JsonObject) -> list[str]:
     ]
 
 
-section = Section("When it should abstain", 32, _facts, _sentences)
+section = Section("When it should abstain", 110, _facts, _sentences)

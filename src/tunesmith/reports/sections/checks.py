@@ -29,4 +29,4 @@ def _facts(source: Source) -> JsonObject | None:
     return {"findings": findings} if findings else None
 
 
-section = Section("Check of the data", order=50, facts=_facts)
+section = Section("Check of the data", order=890, facts=_facts)

@@ -15,4 +15,4 @@ def _facts(source: Source) -> JsonObject | None:
     return found
 
 
-section = Section("Prediction sets", 34, _facts)
+section = Section("Prediction sets", 120, _facts)

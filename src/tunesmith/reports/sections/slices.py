@@ -15,4 +15,4 @@ def _facts(source: Source) -> JsonObject | None:
     return {"slices": slices} if slices else None
 
 
-section = Section("Slices that you named", 210, _facts)
+section = Section("Slices that you named", 95, _facts)

@@ -26,4 +26,4 @@ def _sentences(facts: JsonObject) -> list[str]:
     return [f"weakest on the {worst['n']:,} rows {worst['name']}: {scores}"]
 
 
-section = Section("Where it is weak", 200, _facts, _sentences)
+section = Section("Where it is weak", 90, _facts, _sentences)
