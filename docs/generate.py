@@ -112,28 +112,19 @@ def commands_page() -> str:
     return "".join(parts)
 
 
-_AUTO_CLASSES = {
-    "AutoModelForSequenceClassification": "classification, regression",
-    "AutoModelForTokenClassification": "token classification",
-    "AutoModelForQuestionAnswering": "question answering",
-    "AutoModelForCausalLM": "text generation, chat, preference",
-    "AutoModelForSeq2SeqLM": "summarization, translation",
-    "AutoModelForMaskedLM": "fill-mask",
-}
-
-
 def models_page() -> str:
     """Every family of models by task, from the results of the sweep over tiny models (docs/models.json)."""
+    from tunesmith.models.auto_classes import AUTO_CLASSES
     from tunesmith.testing.families import LEFT_OUT
 
     found = json.loads((HERE / "models.json").read_text(encoding="utf-8"))
     rows = "\n".join(
-        f"| `{family}` | {' | '.join(_cell(tasks.get(name)) for name in _AUTO_CLASSES)} | {_family_notes(tasks)} |"
+        f"| `{family}` | {' | '.join(_cell(tasks.get(name)) for name in AUTO_CLASSES)} | {_family_notes(tasks)} |"
         for family, tasks in sorted(found.items())
     )
     reasons = sorted(
         {
-            f"| `{family}` | {_AUTO_CLASSES[name]} | {entry['why']} |"
+            f"| `{family}` | {AUTO_CLASSES[name].in_words} | {entry['why']} |"
             for family, tasks in found.items()
             for name, entry in tasks.items()
             if "why" in entry
@@ -151,8 +142,8 @@ def models_page() -> str:
         "*Not packed*: short texts are padded, since in one sequence they would attend to each other.\n"
         "*Equal lengths*: padding changes the outputs of the model, so answers are computed for texts of one\n"
         "length at a time.\n\n"
-        f"| family | {' | '.join(_AUTO_CLASSES.values())} | notes |\n"
-        f"|{'---|' * (len(_AUTO_CLASSES) + 2)}\n{rows}\n\n"
+        f"| family | {' | '.join(known.in_words for known in AUTO_CLASSES.values())} | notes |\n"
+        f"|{'---|' * (len(AUTO_CLASSES) + 2)}\n{rows}\n\n"
         "## Refused, and why\n\n| family | task | reason |\n|---|---|---|\n" + "\n".join(reasons) + "\n\n"
         "## Not tried\n\nThese families do not read plain text, or are parts of another model.\n\n"
         f"| family | reason |\n|---|---|\n{rest}\n"

@@ -1,11 +1,12 @@
-"""Keywords that do not exist: an error that names the one that was meant."""
+"""Keywords of functions: one table for types and help, and an error that names the one that was meant."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar, get_type_hints
 
 from tunesmith.api.recipes import KEYS
 from tunesmith.errors import did_you_mean
@@ -13,6 +14,8 @@ from tunesmith.recipe import SYNONYMS, recipe_keys
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
+
+_DOCSTRING_WIDTH = 115
 
 
 def suggesting(function: Callable[Given, Result]) -> Callable[Given, Result]:
@@ -27,6 +30,46 @@ def suggesting(function: Callable[Given, Result]) -> Callable[Given, Result]:
         return function(*args, **kwargs)
 
     return call
+
+
+def spelled_out(
+    keywords: type, defaults: Mapping[str, Any]
+) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
+    """A function whose `**keywords` are in its signature and its docstring as if each was written there.
+
+    Args:
+        keywords: a TypedDict of `Annotated[type, description]`, which type checkers read too.
+        defaults: the defaults that are not None.
+    """
+    types = get_type_hints(keywords, include_extras=True)
+
+    def spell(function: Callable[Given, Result]) -> Callable[Given, Result]:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        added = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=of.__origin__
+            )
+            for name, of in types.items()
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+        lines = "".join(_entry(name, of.__metadata__[0]) for name, of in types.items())
+        function.__doc__ = (function.__doc__ or "").replace("        **keywords: the keywords.\n", lines)
+        return function
+
+    return spell
+
+
+def _entry(name: str, description: str) -> str:
+    """The lines of one keyword in a docstring."""
+    wrapped = textwrap.fill(
+        f"{name}: {description}",
+        _DOCSTRING_WIDTH,
+        initial_indent=" " * 8,
+        subsequent_indent=" " * 12,
+        break_on_hyphens=False,
+    )
+    return f"{wrapped}\n"
 
 
 def _suggestion(name: str, known: list[str]) -> str:

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from tunesmith.errors import RecipeError
+from tunesmith.models.auto_classes import AUTO_CLASSES, PLAIN_PEFT_TYPE
 from tunesmith.models.heads import find_head
 from tunesmith.models.resolve import ADAPTER_FILE
 from tunesmith.models.trial import is_close, known_texts, outputs, trying
@@ -29,16 +30,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tunesmith.types import Model
-
-_TASK_TYPES = {
-    "AutoModel": "FEATURE_EXTRACTION",
-    "AutoModelForSequenceClassification": "SEQ_CLS",
-    "AutoModelForTokenClassification": "TOKEN_CLS",
-    "AutoModelForQuestionAnswering": "QUESTION_ANS",
-    "AutoModelForCausalLM": "CAUSAL_LM",
-    "AutoModelForSeq2SeqLM": "SEQ_2_SEQ_LM",
-}
-
 
 _TOLERANCE = 1e-4
 """Share of the largest output of a layer."""
@@ -102,7 +93,7 @@ def _lora_config(
 
     targets = settings.targets
     return peft.LoraConfig(
-        task_type=_TASK_TYPES.get(auto_class),
+        task_type=_peft_type(auto_class),
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
@@ -113,6 +104,13 @@ def _lora_config(
         use_rslora=settings.use_rslora,
         base_model_name_or_path=base,
     )
+
+
+def _peft_type(auto_class: str) -> str | None:
+    """The task type of peft; None for an auto class that it does not know."""
+    if auto_class == "AutoModel":
+        return PLAIN_PEFT_TYPE
+    return AUTO_CLASSES[auto_class].peft_type if auto_class in AUTO_CLASSES else None
 
 
 def _put_in(model: Model, config: LoraConfig, seed: int) -> PeftModel:

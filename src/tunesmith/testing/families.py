@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunesmith.models.auto_classes import AUTO_CLASSES
 from tunesmith.testing.family_tokenizers import write_tokenizer
 
 if TYPE_CHECKING:
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
 
     from tunesmith.types import Config, JsonObject, Model, Tokenizer
 
-AUTO_CLASSES = {
-    "AutoModelForSequenceClassification": ("text-classification", "MODEL_FOR_SEQUENCE_CLASSIFICATION"),
-    "AutoModelForTokenClassification": ("token-classification", "MODEL_FOR_TOKEN_CLASSIFICATION"),
-    "AutoModelForQuestionAnswering": ("question-answering", "MODEL_FOR_QUESTION_ANSWERING"),
-    "AutoModelForCausalLM": ("text-generation", "MODEL_FOR_CAUSAL_LM"),
-    "AutoModelForSeq2SeqLM": ("text2text-generation", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM"),
-    "AutoModelForMaskedLM": ("fill-mask", "MODEL_FOR_MASKED_LM"),
+TRIED_WITH = {
+    "AutoModelForSequenceClassification": "text-classification",
+    "AutoModelForTokenClassification": "token-classification",
+    "AutoModelForQuestionAnswering": "question-answering",
+    "AutoModelForCausalLM": "text-generation",
+    "AutoModelForSeq2SeqLM": "text2text-generation",
+    "AutoModelForMaskedLM": "fill-mask",
 }
-"""By auto class of transformers: the task with which it is tried, and the table of its families."""
+"""The task with which the families of an auto class are tried."""
 
 _PRETRAINING = ("AutoModelForSeq2SeqLM", "AutoModelForMaskedLM", "AutoModelForCausalLM")
 _IMAGES = "reads images"
@@ -174,8 +175,8 @@ def families() -> dict[str, tuple[str, ...]]:
     from transformers.models.auto import modeling_auto
 
     found: dict[str, list[str]] = {}
-    for auto_class, (_, table) in AUTO_CLASSES.items():
-        for family in getattr(modeling_auto, f"{table}_MAPPING_NAMES"):
+    for auto_class, known in AUTO_CLASSES.items():
+        for family in getattr(modeling_auto, f"{known.table}_MAPPING_NAMES"):
             if family not in LEFT_OUT:
                 found.setdefault(family, []).append(auto_class)
     return {family: tuple(found[family]) for family in sorted(found)}
@@ -207,7 +208,7 @@ def make_model(config: Config, auto_class: str = "") -> Model:
     from transformers.models.auto import modeling_auto
 
     for name in sorted(_PRETRAINING, key=lambda name: name != auto_class):
-        table = getattr(modeling_auto, f"{AUTO_CLASSES[name][1]}_MAPPING_NAMES")
+        table = getattr(modeling_auto, f"{AUTO_CLASSES[name].table}_MAPPING_NAMES")
         if config.model_type in table:
             return getattr(transformers, name).from_config(config)
     return transformers.AutoModel.from_config(config)

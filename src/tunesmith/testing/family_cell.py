@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.testing.families import AUTO_CLASSES
+from tunesmith.testing.families import TRIED_WITH
 from tunesmith.testing.family_measures import MASKED, gradient_of, longer, real_part
 from tunesmith.testing.tiny import tiny_task_rows, write_rows
 
@@ -43,7 +43,7 @@ class Cell:
         from tunesmith.tasks import TASKS
 
         self.family, self.auto_class, self.folder, self.work = family, auto_class, folder, work
-        self.task = TASKS.get(AUTO_CLASSES[auto_class][0])
+        self.task = TASKS.get(TRIED_WITH[auto_class])
         rows = tiny_task_rows(self.task.name, 24, seed=0)
         self.rows = [*rows[:23], longer(rows[23])]
         self.file = write_rows(work / "train.jsonl", self.rows)

@@ -1,0 +1,90 @@
+"""The keywords of `train`: types for type checkers, and what `help()` says of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, TypedDict
+
+from tunesmith.events import Listener
+from tunesmith.recipe import Recipe
+
+
+class TrainKeywords(TypedDict, total=False):
+    """What `train` takes besides the data."""
+
+    labels: Annotated[Any, "what is to be predicted for each of the texts that `data` is."]
+    label: Annotated[str | None, "the column of what is to be predicted, whatever the task calls it."]
+    text: Annotated[str | None, "the column of the text, whatever the task calls it."]
+    task: Annotated[
+        str | None, "the task (recipe: `task`); guessed from the columns, where no recipe is given."
+    ]
+    model: Annotated[
+        Any,
+        "a Hub id, a folder, a run, or a `PreTrainedModel` with its `tokenizer` (recipe: `model`).",
+    ]
+    tokenizer: Annotated[Any, "the tokenizer of a model in memory."]
+    validation: Annotated[Any, "data like `data`, or the share that is held out (recipe: `data.validation`)."]
+    test: Annotated[Any, "data like `data`, or the share that is held out (recipe: `data.test`)."]
+    columns: Annotated[
+        Mapping[str, str | list[str]] | None,
+        "the data's column for each of the task's (recipe: `data.columns`).",
+    ]
+    output_dir: Annotated[
+        str | os.PathLike[str] | None,
+        "the run folder (recipe: `output_dir`); a new one in `runs`, where no recipe is given.",
+    ]
+    method: Annotated[str | None, "`full`, `lora` or `probe` (recipe: `train.method`)."]
+    epochs: Annotated[float | None, "passes over the data (recipe: `train.num_train_epochs`)."]
+    learning_rate: Annotated[float | None, "the highest learning rate (recipe: `train.learning_rate`)."]
+    batch_size: Annotated[int | None, "rows of a step (recipe: `train.per_device_train_batch_size`)."]
+    max_length: Annotated[int | None, "most tokens of a text (recipe: `data.max_length`)."]
+    seed: Annotated[int | None, "seed of every random choice (recipe: `seed`)."]
+    recipe: Annotated[
+        Recipe | str | os.PathLike[str] | Mapping[str, object] | None,
+        "a recipe, a YAML file or a mapping, which the keywords override.",
+    ]
+    overrides: Annotated[
+        Mapping[str, object] | Sequence[str],
+        'values by dotted key, `{"train.warmup_steps": 100}`, which override all others.',
+    ]
+    force: Annotated[bool, "replace another run that is in `output_dir`."]
+    progress: Annotated[bool, "whether to show what happens."]
+    listeners: Annotated[Iterable[Listener], "called with every event (`tunesmith.events`)."]
+    callbacks: Annotated[
+        Sequence[object],
+        "objects with methods of transformers' `TrainerCallback` (docs/hooks.md, with all that follow).",
+    ]
+    should_stop: Annotated[
+        Callable[[], bool] | None,
+        "asked after every step, from the thread that trains; when it gives True, everything is "
+        "saved and the training ends with InterruptedRunError.",
+    ]
+    loss: Annotated[
+        Callable[..., Any] | None,
+        "function of outputs and batch that returns the sum of the losses, or one for each item.",
+    ]
+    optimizer: Annotated[
+        Callable[..., Any] | None, "function from parameter groups to an optimizer of torch."
+    ]
+    scheduler: Annotated[
+        Callable[..., Any] | None,
+        "function from step and number of steps to a share of the learning rate; or from an "
+        "optimizer to an `LRScheduler` of torch.",
+    ]
+    model_init: Annotated[Callable[..., Any] | None, "function that changes or replaces the loaded model."]
+    collate: Annotated[Callable[..., Any] | None, "function that changes each training batch."]
+    report_to: Annotated[
+        str | Sequence[str] | None,
+        "trackers: `tensorboard`, `wandb`, `mlflow`, `trackio` (recipe: `train.report_to`).",
+    ]
+
+
+DEFAULTS: Mapping[str, Any] = {
+    "overrides": (),
+    "force": False,
+    "progress": True,
+    "listeners": (),
+    "callbacks": (),
+}
+"""Defaults that are not None."""
