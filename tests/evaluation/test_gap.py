@@ -36,3 +36,13 @@ def test_a_loss_is_worse_when_it_is_larger():
     found = find_gap(metrics(2.0, name="loss"), [{"step": 3, "loss": 1.0}], 3, 200)
     assert "data.group_by" in found["text"]
     assert "1.000 on validation and 2.000 on test" in found["text"]
+
+
+def test_a_shift_that_was_found_is_the_reason_that_is_given():
+    shift = "the test texts are unlike the training texts"
+    history = [{"step": 10, "accuracy": 0.85}]
+    found = find_gap(metrics(0.7), history, 10, 200, [shift])
+    assert shift in found["text"]
+    assert found["shifts"] == [shift]
+    assert "related to training rows" not in found["text"]
+    assert find_gap(metrics(0.84), history, 10, 200, [shift]) is None  # no gap, nothing to explain

@@ -118,13 +118,20 @@ class Check:
         summary: what it looks for, in a few words without a full stop.
         find: its findings.
         needs_features: whether it asks for features; it is left out where there are none.
+        uses_features: whether it asks for features where there are any, and runs without them too.
         before_training: whether it is fast enough to run before every training.
     """
 
     summary: str
     find: Callable[[CheckedData], Iterable[Finding]]
     needs_features: bool = False
+    uses_features: bool = False
     before_training: bool = True
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether it runs when the features are there, not when the rows are read."""
+        return self.needs_features or self.uses_features
 
 
 CHECKS: Registry[Check] = Registry("tunesmith.checks", "check", Check, hyphens=False)

@@ -1,10 +1,10 @@
 """The probe, cross-validated: every item is answered by a probe that saw neither it nor a copy of it.
 
-An item is a row, or a token where the task has outputs per token. Rows of equal text, and rows of one group, are in
-one fold. The folds are a function of the texts, the labels and the seed, so they do not depend on the order of the
-rows. The strength of the regularisation is chosen by the loss on the first fold, climbing from the middle of the grid;
-within a fold, each fit starts from the one before. It never starts from a fit of another fold, which has seen what
-this fold holds out.
+An item is a row, or a token where the task has outputs per token. Rows of equal text, and rows of one group, are
+in one fold. The folds are a function of the texts, the labels and the seed, so they do not depend on the order
+of the rows. The strength of the regularisation is chosen by the loss on the first fold, climbing from the middle
+of the grid; within a fold, each fit starts from the one before. It never starts from a fit of another fold,
+which has seen what this fold holds out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 N_FOLDS = 5
 STRENGTHS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""Inverse regularisation strengths C; finer than those of the head start, since the order of rows depends on it."""
+"""Inverse regularisation strengths C; finer than those of the head start, since the order of rows depends on C."""
 
 _FIRST = 3
 _MOST_FITTED = 20_000
@@ -240,6 +240,25 @@ def _fitter(
         return known[strength]
 
     return logits
+
+
+def logits_of_sample(
+    task: Task,
+    label_schema: LabelSchema,
+    probed: CrossValidated,
+    fitted: NDArray[np.int64],
+    held: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """[held, k], the logits of some items by a probe of others, with the strength of the cross-validated probe.
+
+    Args:
+        task: task with the loss.
+        label_schema: the task's label schema.
+        probed: the cross-validated probe.
+        fitted: items that the probe is fitted on.
+        held: items that it answers.
+    """
+    return _fitter(task, label_schema, probed.items, fitted, held, seed=0)(probed.strength)
 
 
 def loss_of(task: Task, logits: NDArray[np.float32], labels: Array) -> float:

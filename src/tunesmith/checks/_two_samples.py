@@ -1,11 +1,11 @@
-"""Whether two sets of rows come from one source: a classifier that tries to tell them apart (Lopez-Paz and Oquab 2017).
+"""Whether two sets of rows come from one source: a classifier tries to tell them apart (Lopez-Paz and Oquab 2017).
 
-The classifier is ridge regression on the features, so its answers are linear in what it is told. All permutations
-are therefore answered by one product of matrices, and the p-value needs no assumption: it is the share of permutations
-whose cross-validated AUC is at least that of the real sets (Phipson and Smyth 2010).
+The classifier is ridge regression on the features, so its answers are linear in what it is told. All
+permutations are therefore answered by one product of matrices, and the p-value needs no assumption: it is the
+share of permutations whose cross-validated AUC is at least that of the real sets (Phipson and Smyth 2010).
 
-Rows that belong together would break the test, since permutations tear them apart. So the caller gives one row of each
-text and of each group.
+Rows that belong together would break the test, since permutations tear them apart. So the caller gives one row
+of each text and of each group.
 """
 
 from __future__ import annotations

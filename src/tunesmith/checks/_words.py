@@ -1,7 +1,7 @@
 """The words of rows, as a table of which row has which.
 
-A text's tokens are its words, and what stands between spaces without the punctuation at its ends: `<br>`, `#sad` and
-`[A]` are tokens besides `br`, `sad` and `a`. Upper and lower case are one.
+A text's tokens are its words, and what stands between spaces without the punctuation at its ends: `<br>`, `#sad`
+and `[A]` are tokens besides `br`, `sad` and `a`. Upper and lower case are one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Labels that are probably wrong: those that a probe, which did not see them, confidently answers otherwise.
 
-One label a row, several labels, entities and numbers. A task without a probe (question answering) is left out. What is
-listed is to be looked at: nothing is changed, since a hard row and a wrong label look alike to a model.
+One label a row, several labels, entities and numbers. A task without a probe (question answering) is left out.
+What is listed is to be looked at: nothing is changed, since a hard row and a wrong label look alike to a model.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Doubt:
 
     Args:
         row: row of the training split.
-        odds: log-odds of what is proposed against what is given.
+        score: by how much what is proposed is ahead of what is given; of a number, robust standard deviations.
         note: what is given, and what is proposed.
     """
 
     row: int
-    odds: float
+    score: float
     note: str
 
 
@@ -62,7 +62,7 @@ class Estimate:
     of: str
 
     def __str__(self) -> str:
-        return f"{self.share:.1%} of {self.of} (95 % interval {self.low:.1%} to {self.high:.1%})"
+        return f"{self.share:.1%} of {self.of} ({self.low:.1%} to {self.high:.1%})"
 
 
 def _find(data: CheckedData) -> Iterable[Finding]:
@@ -71,10 +71,10 @@ def _find(data: CheckedData) -> Iterable[Finding]:
         return
     names = list(data.label_schema.get("labels", ()))
     labels = probed.items.labels
-    if labels.ndim == 2:
-        doubts, estimate = _of_several(probed, names)
-    elif labels.dtype.kind == "f":
+    if not names:
         doubts, estimate = _of_numbers(probed), None
+    elif labels.ndim == 2:
+        doubts, estimate = _of_several(probed, names)
     elif probed.items.words is not None:
         doubts, estimate = _of_words(probed, names, data)
     else:
@@ -110,19 +110,15 @@ def _finding(
 
 
 def _by_row(doubts: Sequence[Doubt]) -> list[FoundRow]:
-    """One entry a row, the worst first; its score is the probability of what is proposed, against what is given."""
-    ordered = sorted(doubts, key=lambda doubt: (doubt.row, -doubt.odds))
+    """One entry a row, the worst first."""
+    ordered = sorted(doubts, key=lambda doubt: (doubt.row, -doubt.score))
     rows = []
     for row, group in groupby(ordered, key=lambda doubt: doubt.row):
         of_row = list(group)
         more = "; …" if len(of_row) > _MOST_NOTES else ""
         note = "; ".join(doubt.note for doubt in of_row[:_MOST_NOTES]) + more
-        rows.append((of_row[0].odds, FoundRow("train", row, _probability(of_row[0].odds), note)))
+        rows.append((of_row[0].score, FoundRow("train", row, of_row[0].score, note)))
     return [found for _, found in sorted(rows, key=lambda pair: -pair[0])]
-
-
-def _probability(odds: float) -> float:
-    return float(1 / (1 + np.exp(-np.clip(odds, -500, 500))))
 
 
 def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -142,7 +138,7 @@ def _of_rows(probed: CrossValidated, names: Sequence[str]) -> tuple[list[Doubt],
     doubts = [
         Doubt(
             int(probed.items.rows[item]),
-            float(found.odds[item]),
+            float(found.margin[item]),
             f"`{names[labels[item]]}`, perhaps `{names[found.proposed[item]]}`",
         )
         for item in found.listed
@@ -163,10 +159,10 @@ def _of_several(probed: CrossValidated, names: Sequence[str]) -> tuple[list[Doub
 def _of_label(probed: CrossValidated, label: int, name: str, given: NDArray[np.bool_]) -> Iterator[Doubt]:
     logp = two_way(probed.logits[:, label])
     state = given.astype(np.int64)
-    odds, _ = margins(logp, state)
-    for item in np.flatnonzero(confidently_other(np.exp(logp), state) & (odds > 0)):
+    margin, _ = margins(logp, state)
+    for item in np.flatnonzero(confidently_other(np.exp(logp), state) & (margin > 0)):
         note = f"without `{name}`?" if given[item] else f"`{name}` missing?"
-        yield Doubt(int(probed.items.rows[item]), float(odds[item]), note)
+        yield Doubt(int(probed.items.rows[item]), float(margin[item]), note)
 
 
 def two_way(logits: Array) -> NDArray[np.float64]:
@@ -203,7 +199,7 @@ def _of_words(
     found = suspects(logp, labels)
     in_order = np.sort(found.listed)
     spans = _neighbours(probed, in_order, labels, found.proposed)
-    doubts = [_span_doubt(probed, span, labels, found.proposed, found.odds, types, data) for span in spans]
+    doubts = [_span_doubt(probed, span, labels, found.proposed, found.margin, types, data) for span in spans]
     entities = np.flatnonzero(logp.argmax(axis=1) != number[0])
     if not len(entities):
         return doubts, None
@@ -243,7 +239,7 @@ def _span_doubt(
     span: NDArray[np.int64],
     labels: NDArray[np.int64],
     proposed: NDArray[np.int64],
-    odds: NDArray[np.float64],
+    margin: NDArray[np.float64],
     types: Sequence[str],
     data: CheckedData,
 ) -> Doubt:
@@ -254,12 +250,13 @@ def _span_doubt(
     bounds = train["words"][row]
     text = train["text"][row][bounds[first][0] : bounds[last][1]]
     given, other = types[labels[span[0]]], types[proposed[span[0]]]
-    return Doubt(row, float(odds[span].max()), f"“{text}”: `{given}`, perhaps `{other}`")
+    return Doubt(row, float(margin[span].max()), f"“{text}”: `{given}`, perhaps `{other}`")
 
 
 def _of_numbers(probed: CrossValidated) -> list[Doubt]:
-    """Numbers that are far from what the probe expects; the unit of `odds` is a robust standard deviation."""
-    given = np.asarray(probed.items.labels, dtype=np.float64).ravel()
+    """Numbers that are far from what the probe expects; the score is in robust standard deviations."""
+    labels = np.asarray(probed.items.labels, dtype=np.float64)
+    given = labels.reshape(len(labels), -1)[:, 0]  # behind it stands the unit of the loss
     expected = probed.logits[:, 0].astype(np.float64)
     off = given - expected
     centred = np.abs(off - np.median(off))
@@ -272,7 +269,7 @@ def _of_numbers(probed: CrossValidated) -> list[Doubt]:
     ]
 
 
-def _numbers(given: NDArray[np.float64], expected: NDArray[np.float64], item: int) -> str:
+def _numbers(given: NDArray[np.float64], expected: NDArray[np.float64], item: np.signedinteger) -> str:
     return f"{given[item]:g}, expected about {expected[item]:.3g}"
 
 

@@ -1,12 +1,12 @@
 """Whether validation and test rows are like the training rows: in their vectors, their labels and their words.
 
-Vectors are the features of the frozen model, or the words where a task has none. A linear classifier tries to tell the
-two sets apart (`_two_samples.py`), and label counts are compared by chi-square. Both alarm at p ≤ 0.01: rows that were
-split by chance alarm in at most 2 of 100 tests, whatever the model. Words and lengths are not tested, they describe
-what the test has found.
+Vectors are the features of the frozen model, or the words where a task has none. A linear classifier tries to
+tell the two sets apart (`_two_samples.py`), and label counts are compared by chi-square. Both alarm at p ≤ 0.01:
+rows that were split by chance alarm in at most 2 of 100 tests, whatever the model. Words and lengths are not
+tested, they describe what the test has found.
 
-The size of a difference is the AUC of the classifier: 0.5 is none, and from 0.7 on a finding is a warning. A group is
-one observation: with fewer than 50 texts or groups on a side, nothing is tested.
+The size of a difference is the AUC of the classifier: 0.5 is none, and from 0.7 on a finding is a warning. A
+group is one observation: with fewer than 50 texts or groups on a side, nothing is tested.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def _p(p: float) -> str:
 
 
 def compare_counts(train: Mapping[str, int], other: Mapping[str, int]) -> tuple[float, float]:
-    """The p-value of chi-square for two sets of counts, and their distance: the share of rows that would have to move.
+    """The p-value of chi-square for two sets of counts, and their distance: the share of rows that have to move.
 
     Labels of which fewer than 5 rows are expected are counted together.
 

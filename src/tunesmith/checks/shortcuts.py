@@ -1,17 +1,18 @@
 """What gives a label away: a single token, the length or the form of the text, the file, a column.
 
-A model learns such a shortcut instead of the task, and fails where it is absent. What is a shortcut, and what a word
-that belongs to the topic, statistics cannot tell. So the rule is narrow. Candidates come from one half of the rows; all
-figures come from the other half, so the number of tokens that were tried makes none of them too good. A token is
-reported as
+A model learns such a shortcut instead of the task, and fails where it is absent. What is a shortcut, and what a
+word that belongs to the topic, statistics cannot tell. So the rule is narrow. Candidates come from one half of
+the rows; all figures come from the other half, so the number of tokens that were tried makes none of them too
+good. A token is reported as
 
-- a warning, if 98 % of the rows with it have one label and 85 % of the rows of this label have it; or if it is no
-  plain word (`<br>`, `[id]`), or always the end of the text, with 95 % and a third;
-- a note, if it is a plain word with 90 % and half: often the topic itself (`contactless` in `contactless_not_working`).
+- a warning, if 98 % of the rows with it have one label and 85 % of the rows of this label have it; or if it is
+  no plain word (`<br>`, `[id]`), or always the end of the text, with 95 % and a third;
+- a note, if it is a plain word with 90 % and half: often the topic itself (`contactless` in
+  `contactless_not_working`).
 
-Length, punctuation, case, digits, file and column are reported if they alone avoid three tenths of the errors of the
-most frequent label. On ten real sets this gave warnings in none, and notes in those of requests and questions
-(docs/check.md). The price: a shortcut that concerns fewer rows is not found.
+Length, punctuation, case, digits, file and column are reported if they alone avoid three tenths of the errors of
+the most frequent label. On ten real sets this gave warnings in none, and notes in those of requests and
+questions (docs/check.md). The price: a shortcut that concerns fewer rows is not found.
 """
 
 from __future__ import annotations
@@ -135,13 +136,12 @@ def _tokens(
     given = given_away(found, names, table, half)
     certain = [it for it in given if it.is_certain]
     notable = [it for it in given if it.is_notable and not it.is_certain]
-    for it in certain[:_MOST_SHOWN]:
-        having = rows[np.flatnonzero(found.table[:, found.tokens.index(it.token)].toarray().ravel())]
+    for it, having in _distinct(found, certain)[:_MOST_SHOWN]:
         text = (
-            f"the token `{it.token}` alone gives the label `{it.label}`: of the rows with it, {it.precision:.1%} have "
-            f"this label, and {it.coverage:.1%} of the rows with this label have it"
+            f"the token `{it.token}` alone gives the label `{it.label}`: of the rows with it, {it.precision:.1%} "
+            f"have this label, and {it.coverage:.1%} of the rows with this label have it"
         )
-        where = [FoundRow("train", int(row)) for row in having]
+        where = [FoundRow("train", int(row)) for row in rows[having]]
         yield Finding("shortcuts", "warn", text, _REMEDY, where, {"token": it.token, **_figures(it)})
     if notable:
         shown = ", ".join(map(str, notable[:_MOST_SHOWN]))
@@ -153,6 +153,17 @@ def _tokens(
             "Nothing, if these words are what the label is about. Else add rows with the word and another label.",
             evidence={"words": [{"token": it.token, **_figures(it)} for it in notable]},
         )
+
+
+def _distinct(found: Presence, given: Sequence[Given]) -> list[tuple[Given, NDArray[np.int64]]]:
+    """Tokens with the texts that have them; of tokens that the same texts have (`<br>`, `br`), the longest."""
+    distinct: dict[bytes, tuple[Given, NDArray[np.int64]]] = {}
+    for it in given:
+        having = np.flatnonzero(found.table[:, found.tokens.index(it.token)].toarray().ravel())
+        known = distinct.get(having.tobytes())
+        if known is None or len(it.token) > len(known[0].token):
+            distinct[having.tobytes()] = (it, having)
+    return list(distinct.values())
 
 
 def _figures(it: Given) -> JsonObject:

@@ -118,9 +118,9 @@ def units(
             row = parent[row]
         return row
 
-    for keys in _keyings(examples, group_by, together):
+    for joining in _keyings(examples, group_by, together):
         first: dict[object, int] = {}
-        for row, key in enumerate(keys):
+        for row, key in enumerate(joining):
             if key is not None:
                 parent[root(row)] = root(first.setdefault(key, row))
     return np.array([root(row) for row in range(len(examples))], dtype=np.int64)

@@ -26,10 +26,18 @@ _TOO_GOOD = (
 _TOO_BAD = (
     "the test rows are easier than the validation rows: check where they come from before you rely on them"
 )
+_SHIFTED = (
+    "the reason is probably that the test rows are other rows: {}. Expect the test score on rows like the test "
+    "rows; training and validation rows like them (`data.train`, `data.validation=FILE`) would help"
+)
 
 
 def find_gap(
-    metrics: JsonObject, history: Sequence[JsonObject], best_step: int, n_validation: int
+    metrics: JsonObject,
+    history: Sequence[JsonObject],
+    best_step: int,
+    n_validation: int,
+    shifts: Sequence[str] = (),
 ) -> JsonObject | None:
     """The entry `validation_gap` of metrics.json; None if there is no gap beyond the intervals.
 
@@ -38,6 +46,7 @@ def find_gap(
         history: scores of every validation, as in the state of the loop.
         best_step: step whose weights were saved.
         n_validation: number of validation rows.
+        shifts: how test rows differ from training rows, as the check `shift` has found it.
     """
     primary = metrics["primary"]
     if primary["split"] != "test" or min(primary["n"], n_validation) < FEWEST_ROWS:
@@ -57,18 +66,20 @@ def find_gap(
         "validation": validation,
         "test": score["value"],
         "bound": bound,
-        "text": _sentence(name, validation, score["value"], bound),
+        "shifts": list(shifts),
+        "text": _sentence(name, validation, score["value"], bound, shifts),
     }
 
 
-def _sentence(name: str, validation: float, test: float, bound: float) -> str:
+def _sentence(name: str, validation: float, test: float, bound: float, shifts: Sequence[str]) -> str:
     metric = METRICS.get(name)
     is_worse = (test < validation) == metric.greater_is_better
     by, most = (
         (f"{100 * value:.1f} points" if metric.is_share else f"{value:.3f}")
         for value in (abs(test - validation), bound)
     )
+    why = _SHIFTED.format("; ".join(shifts)) if shifts else _TOO_GOOD if is_worse else _TOO_BAD
     return (
         f"{metric.label} is {metric.shown(validation)} on validation and {metric.shown(test)} on test: "
-        f"a difference of {by}, and chance explains {most}; {_TOO_GOOD if is_worse else _TOO_BAD}"
+        f"a difference of {by}, and chance explains {most}; {why}"
     )

@@ -200,7 +200,7 @@ def check_texts(work: Work, data: PreparedData) -> list[Finding]:
     if not _is_due(work):
         return []
     checked = _checked(work.task, work.recipe, data)
-    return _report(work, run_checks(checked, wanted=lambda it: it.before_training and not it.needs_features))
+    return _report(work, run_checks(checked, wanted=lambda it: it.before_training and not it.reads_features))
 
 
 def check_features(work: Work, plan: TrainingPlan, features: FeaturesOf, findings: Sequence[Finding]) -> None:
@@ -220,9 +220,7 @@ def check_features(work: Work, plan: TrainingPlan, features: FeaturesOf, finding
     checked, found = _checked(work.task, work.recipe, plan.data), list(findings)
     if wants_probe(work, plan):
         checked = replace(checked, features=features.of_rows)
-        found += _report(
-            work, run_checks(checked, wanted=lambda it: it.before_training and it.needs_features)
-        )
+    found += _report(work, run_checks(checked, wanted=lambda it: it.before_training and it.reads_features))
     report = CheckReport(work.recipe, plan.data.splits, worst_first(found))
     write_json(work.run.data / "check.json", report.to_json())
     write_atomically(work.run.data / "check.html", report.page(work.run.path.name))

@@ -29,6 +29,7 @@ from tunesmith.pipeline.save import SavedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.trust import fit_trust
 from tunesmith.pipeline.work import Work
+from tunesmith.run import read_json
 from tunesmith.tasks import EvalPredictions, point_scores
 
 if TYPE_CHECKING:
@@ -88,13 +89,21 @@ def _describe(
     metrics = build_metrics(final, plan.final_split, plan.recipe.evaluate, plan.recipe.seed, seen=seen)
     train = plan.data.splits["train"].columns
     metrics["details"] = count_training_rows(work.task, train, saved.label_schema, metrics["details"])
-    gap = find_gap(metrics, state.history, state.best_step, len(plan.data.splits["validation"]))
+    n_validation = len(plan.data.splits["validation"])
+    gap = find_gap(metrics, state.history, state.best_step, n_validation, _shifts(work))
     n_wrong = count_wrong(final)
     return {
         **metrics,
         **({} if n_wrong is None else {"wrong_rows": n_wrong}),
         **({} if gap is None else {"validation_gap": gap}),
     }
+
+
+def _shifts(work: Work) -> list[str]:
+    """How test rows differ from training rows, as the check of the data has found it."""
+    path = work.run.data / "check.json"
+    findings = read_json(path)["findings"] if path.is_file() else []
+    return [it["text"] for it in findings if it["check"] == "shift" and it["evidence"]["split"] == "test"]
 
 
 def _score_baselines(
