@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tunesmith.data.examples import distinct_names
 from tunesmith.reports.html import environment
 
 if TYPE_CHECKING:
