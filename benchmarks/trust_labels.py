@@ -1,10 +1,10 @@
 """How well wrong labels are found, and how often chance is called shift: `python benchmarks/trust_labels.py`.
 
-Labels of real training rows are flipped: by chance, or to the label that a cross-validated probe ranks first among the
-others, as people confuse them. Then the order of `checks/label_errors.py` is compared with cleanlab's default
-pipeline (scikit-learn's logistic regression in five folds, label quality by self-confidence) on the same features.
-Real sets are also split by chance, many times, and tested for shift. About half an hour on one core. Features are
-computed once and kept in `--features`. Writes `benchmarks/trust-labels.md` and
+Labels of real training rows are flipped: by chance, or to the label that a cross-validated probe ranks first
+among the others, as people confuse them. Then the order of `checks/label_errors.py` is compared with cleanlab's
+default pipeline (scikit-learn's logistic regression in five folds, label quality by self-confidence) on the same
+features. Real sets are also split by chance, many times, and tested for shift. About half an hour on one core.
+Features are computed once and kept in `--features`. Writes `benchmarks/trust-labels.md` and
 `benchmarks/results/trust-labels-DATE.json`.
 """
 
@@ -152,8 +152,8 @@ def measure(name: str, features: np.ndarray, labels: np.ndarray, kind: str, shar
         "estimate": found.share,
         "low": found.low,
         "high": found.high,
-        "listed": len(found.listed),
-        "listed_wrong": float(is_wrong[found.listed].sum() / is_wrong.sum()),
+        "suspects": len(found.listed),
+        "suspects_wrong": float(is_wrong[found.listed].sum() / is_wrong.sum()),
         "cpu_s": seconds,
     }
     return cell
@@ -166,9 +166,9 @@ def shift_alarms(name: str, features: np.ndarray, labels: np.ndarray) -> Any:
     for seed in range(SPLITS):
         order = np.random.default_rng(seed).permutation(first)
         train, test = order[:1500], order[1500:2250]
-        found = tell_apart(features[train], features[test], seed=seed)
-        texts += found.p <= 0.01
-        aucs.append(found.auc)
+        difference = tell_apart(features[train], features[test], seed=1000 + seed)
+        texts += difference.p <= 0.01
+        aucs.append(difference.auc)
         counts = [{str(k): int(n) for k, n in enumerate(np.bincount(labels[rows]))} for rows in (train, test)]
         by_label += compare_counts(*counts)[0] <= 0.01
     return {
@@ -187,18 +187,20 @@ def page(cells: list[Any], alarms: list[Any]) -> str:
 
 HEAD = """# Wrong labels, found
 
-Made by `python benchmarks/trust_labels.py`. Labels of the training rows of four sets were flipped, with three seeds.
-`ours` and `cleanlab`: average precision of the order, cleanlab's being its default pipeline on the same features;
-`top 200`: share of flipped labels among the first 200 rows. The rows also have the errors that they came with, which
-count as false here. `estimate`: share of wrong labels as it is reported, where the probe is most certain, with its
-interval, in the mean over seeds. `listed`: number of rows that are listed, and the share of flipped labels among
-all flipped ones that are in this list. `confused`: flipped to the label that a probe ranks first among the others.
-`s`: seconds of one core for the cross-validated probe.
+Made by `python benchmarks/trust_labels.py`. Labels of the training rows of four sets were flipped, with three seeds:
+by chance, or (`confused`) to the label that a probe ranks first among the others. With two labels, both are the same.
+
+- `ours`, `cleanlab`: average precision of the order; cleanlab's is that of its default pipeline on the same features.
+- `top 200`: share of flipped labels among the first 200 rows. The rows also have the errors that they came with, which
+  count as false here.
+- `estimate`: share of wrong labels as it is reported, with its interval, in the mean over seeds.
+- `suspects`: number of rows that the probe contradicts, and the share of all flipped labels that are among them.
+- `s`: seconds of one core for the cross-validated probe.
 """
 
 
 def _table(cells: list[Any]) -> Iterator[str]:
-    yield "| set | flips | share | ours | cleanlab | ours, top 200 | cleanlab, top 200 | estimate | listed | s |"
+    yield "| set | flips | share | ours | cleanlab | ours, top 200 | cleanlab, top 200 | estimate | suspects | s |"
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for name, kind, share in dict.fromkeys((c["set"], c["flips"], c["share"]) for c in cells):
         of = [c for c in cells if (c["set"], c["flips"], c["share"]) == (name, kind, share)]
@@ -207,9 +209,9 @@ def _table(cells: list[Any]) -> Iterator[str]:
             return statistics.mean(c[key] for c in of)
 
         yield (
-            f"| {name} | {kind} | {share:.0%} | {mean('ours'):.3f} | {mean('cleanlab'):.3f} | {mean('ours_top'):.3f} "
-            f"| {mean('cleanlab_top'):.3f} | {mean('estimate'):.1%} ({mean('low'):.1%} to {mean('high'):.1%}) "
-            f"| {mean('listed'):.0f}, {mean('listed_wrong'):.0%} | {mean('cpu_s'):.1f} |"
+            f"| {name} | {kind} | {share:.0%} | {mean('ours'):.3f} | {mean('cleanlab'):.3f} "
+            f"| {mean('ours_top'):.3f} | {mean('cleanlab_top'):.3f} | {mean('estimate'):.1%} ({mean('low'):.1%} to {mean('high'):.1%}) "
+            f"| {mean('suspects'):.0f}, {mean('suspects_wrong'):.0%} | {mean('cpu_s'):.1f} |"
         )
 
 
@@ -235,7 +237,8 @@ def _alarm_table(alarms: list[Any]) -> Iterator[str]:
         "|---|---|---|---|",
     )
     for it in alarms:
-        yield f"| {it['set']} | {it['texts']} of {it['splits']} | {it['labels']} of {it['splits']} | {it['auc']:.3f} |"
+        n = it["splits"]
+        yield f"| {it['set']} | {it['texts']} of {n} | {it['labels']} of {n} | {it['auc']:.3f} |"
 
 
 def main() -> None:

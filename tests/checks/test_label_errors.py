@@ -18,8 +18,9 @@ def test_flipped_labels_are_found_named_and_counted(topics):
     given = data.splits["train"].columns["label"][row]
     proposed = names[(names.index(given) - 1) % 3]  # before the flip
     assert finding.rows[0].note == f"`{given}`, perhaps `{proposed}`"
-    estimate = finding.evidence["estimated_share"]
-    assert estimate["low"] <= 0.1 <= estimate["high"]
+    estimate = finding.evidence["estimate"]
+    assert estimate["share"]["low"] <= 0.1 <= estimate["share"]["high"]
+    assert f"about {round(estimate['about'])} of 600 labels are probably wrong" in finding.text
     assert finding.severity == "warn"
     scores = [found.score for found in finding.rows]
     assert scores == sorted(scores, reverse=True)

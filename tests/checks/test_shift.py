@@ -31,6 +31,18 @@ def test_the_auc_is_that_of_scikit_learn():
     np.testing.assert_allclose(_aucs(scores, told), expected)
 
 
+def test_the_p_value_is_exact_for_any_split_by_chance():
+    # Rows that come in copies, as permutations leave them: p is uniform on 1/20 to 1, whatever the rows are.
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.normal(size=(40, 4)), 3, axis=0).astype(np.float32)
+    p = []
+    for seed in range(300):
+        order = rng.permutation(len(x))
+        p.append(tell_apart(x[order[:70]], x[order[70:]], seed=seed, permutations=19).p)
+    assert np.mean(np.array(p) <= 0.1) == pytest.approx(0.1, abs=0.055)  # 3 standard errors
+    assert np.mean(p) == pytest.approx(0.525, abs=0.05)
+
+
 def test_halves_of_one_set_alarm_as_often_as_they_should():
     # At p <= 0.01: 1 of 100; more than 5 of 100 have a probability of 0.0005.
     rng = np.random.default_rng(1)

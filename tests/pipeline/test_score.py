@@ -9,9 +9,9 @@ from tunesmith import pipeline
 from tunesmith.cli.output import print_metrics
 from tunesmith.errors import InterruptedRunError
 from tunesmith.recipe import Recipe
-from tunesmith.run import Run
+from tunesmith.run import Run, read_json
 from tunesmith.testing.listeners import Recorder
-from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
+from tunesmith.testing.tiny import tiny_rows, tiny_task_rows, write_rows, write_tiny_model
 
 
 def rows_of(path):
@@ -124,3 +124,21 @@ def test_a_resumed_run_comes_to_the_same_verdict(tmp_path, monkeypatch):
     assert calm["verdict"]["against"] == "base_model"
     assert calm["verdict"]["low"] is not None
     assert resumed["verdict"] == calm["verdict"]
+
+
+def test_a_gap_is_explained_by_the_shift_that_the_check_found(tiny_recipe, tmp_path):
+    """Test rows with a word of their own, and the label of the next row: another source, and a worse score."""
+    rows = tiny_rows(260)
+    others = [
+        {**row, "text": f"zebra giraffe {row['text']}", "label": rows[(number + 1) % len(rows)]["label"]}
+        for number, row in enumerate(rows[160:])
+    ]
+    test = write_rows(tmp_path / "other.csv", others)
+    run = pipeline.train(tiny_recipe.replace(data={"test": [str(test)]}))
+    found = read_json(run.data / "check.json")["findings"]
+    shifts = [it for it in found if it["check"] == "shift" and it["evidence"]["of"] == "texts"]
+    assert [it["evidence"]["split"] for it in shifts] == ["test"]
+    assert "zebra" in shifts[0]["text"]
+    gap = read_json(run.metrics_file)["validation_gap"]
+    assert shifts[0]["text"] in gap["shifts"]
+    assert shifts[0]["text"] in gap["text"]

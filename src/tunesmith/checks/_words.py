@@ -44,7 +44,7 @@ def row_texts(examples: Examples, rows: Iterable[int], columns: Sequence[str] | 
         rows: numbers of the rows.
         columns: names of the columns; None takes the inputs that hold text.
     """
-    names = [name for name in (columns or examples.inputs) if name != "words"]
+    names = columns or examples.inputs
     for row in rows:
         yield "\n".join(part for name in names for part in spoken(examples.columns[name][row]))
 

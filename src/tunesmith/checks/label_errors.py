@@ -6,6 +6,7 @@ What is listed is to be looked at: nothing is changed, since a hard row and a wr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _WORTH_A_WARNING = 0.01
 """Lower bound of the share of wrong labels from which a finding is a warning."""
+_FEWEST_LISTED, _LISTED_TIMES = 50, 2
+"""Most rows that the probe contradicts are merely hard: twice as many are listed as may be wrong, at least 50."""
 _MOST_NOTES = 3
 _FAR = 4.0
 """Robust standard deviations from which a number is listed: 1 of 16,000 normal errors."""
@@ -52,17 +55,34 @@ class Estimate:
         low: lower end of its 95 % interval.
         high: upper end.
         n_certain: number of labels that it is from.
-        of: what the share is of.
+        total: number of labels that it is about.
+        of: what these labels are.
+        what: what they probably are.
     """
 
     share: float
     low: float
     high: float
     n_certain: int
-    of: str
+    total: int
+    of: str = "labels"
+    what: str = "wrong"
 
     def __str__(self) -> str:
-        return f"{self.share:.1%} of {self.of} ({self.low:.1%} to {self.high:.1%})"
+        return (
+            f"about {round(self.share * self.total):,} of {self.total:,} {self.of} are probably {self.what} "
+            f"({self.share:.1%}; 95 % interval {self.low:.1%} to {self.high:.1%})"
+        )
+
+    def to_json(self) -> JsonObject:
+        """The figures."""
+        interval = {"value": self.share, "low": self.low, "high": self.high}
+        return {
+            "share": interval,
+            "certain": self.n_certain,
+            "of": self.total,
+            "about": self.share * self.total,
+        }
 
 
 def _find(data: CheckedData) -> Iterable[Finding]:
@@ -87,17 +107,16 @@ def _finding(
     data: CheckedData, probed: CrossValidated, doubts: Sequence[Doubt], estimate: Estimate | None
 ) -> Finding:
     found = _by_row(doubts)
-    n = len(data.splits["train"])
-    evidence: JsonObject = {"suspected": len(found), "n": n, "strength": probed.strength}
-    said = f"{len(found):,} of {n:,} training rows have a label that a probe of the other rows contradicts"
-    if estimate is not None:
-        evidence["estimated_share"] = {
-            "value": estimate.share,
-            "low": estimate.low,
-            "high": estimate.high,
-            "n": estimate.n_certain,
-        }
-        said += f"; where the probe is most certain, it contradicts {estimate}"
+    evidence: JsonObject = {"contradicted": len(found), "strength": probed.strength}
+    if estimate is None:
+        said = f"{len(found):,} training rows are far from what a probe of the other rows expects"
+    else:
+        found = found[: max(_FEWEST_LISTED, math.ceil(_LISTED_TIMES * estimate.high * estimate.total))]
+        evidence["estimate"] = estimate.to_json()
+        said = (
+            f"{estimate}: so often a probe of the other rows contradicts the label where it is most certain; the "
+            f"{len(found):,} surest suspects are listed"
+        )
     severity = "warn" if estimate is not None and estimate.low >= _WORTH_A_WARNING else "note"
     return Finding(
         "label_errors",
@@ -143,7 +162,7 @@ def _of_rows(probed: CrossValidated, names: Sequence[str]) -> tuple[list[Doubt],
         )
         for item in found.listed
     ]
-    return doubts, Estimate(found.share, found.low, found.high, found.n_certain, "the labels")
+    return doubts, Estimate(found.share, found.low, found.high, found.n_certain, len(labels))
 
 
 def _of_several(probed: CrossValidated, names: Sequence[str]) -> tuple[list[Doubt], Estimate | None]:
@@ -185,7 +204,7 @@ def _missing_share(logits: NDArray[np.float32], given: NDArray[np.bool_]) -> Est
         return None
     logp = two_way(cells[positive])
     share = wrong_share(logp, given.ravel()[positive].astype(np.int64))
-    return Estimate(*share, "the labels that it gives (they are missing)")
+    return Estimate(*share, len(positive), "labels that a probe gives", "missing")
 
 
 def _of_words(
@@ -204,7 +223,9 @@ def _of_words(
     if not len(entities):
         return doubts, None
     share = wrong_share(logp[entities], labels[entities])
-    return doubts, Estimate(*share, "the words that it takes for entities")
+    return doubts, Estimate(
+        *share, len(entities), "words that a probe takes for entities", "labelled wrongly"
+    )
 
 
 def _type_of(tag: str) -> str:

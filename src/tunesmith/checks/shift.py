@@ -247,4 +247,4 @@ def _moved(train: Mapping[str, float], other: Mapping[str, float]) -> str:
     return ", ".join(shown) + (", …" if len(labels) > _SHOWN_LABELS else "")
 
 
-check = Check("validation and test rows that are unlike the training rows", _find)
+check = Check("validation and test rows that are unlike the training rows", _find, uses_features=True)

@@ -45,6 +45,17 @@ _REMEDY = (
     "Find out where it comes from. If it will not be there when the model is used, remove it from the texts, or "
     "balance the labels of the rows that have it."
 )
+_UNREAD = (
+    "Nothing, if {} is a finer label, or holds one label by intention. Else the rows of a label come from one "
+    "place, and a model may learn the place."
+)
+_OF_THE_TEXT = (
+    "the length of the text",
+    "the share of capital letters",
+    "the share of digits",
+    "the number of punctuation marks",
+    "the last character",
+)
 
 
 @dataclass(frozen=True)
@@ -244,16 +255,17 @@ def _plain_pattern() -> regex.Pattern:
 
 def _facts(texts: Sequence[str], train: Examples, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     """What is known of each row besides its words, as numbers of groups; of a count, its tenth."""
-    measured = {
-        "the length of the text": [len(text) for text in texts],
-        "the share of capital letters": [_share(text, str.isupper) for text in texts],
-        "the share of digits": [_share(text, str.isdigit) for text in texts],
-        "the number of punctuation marks": [
-            sum(not char.isalnum() and not char.isspace() for char in text) for text in texts
-        ],
-        "the last character": [_kind(text[-1:]) for text in map(str.strip, texts)],
+    measured: list[list[float]] = [
+        [len(text) for text in texts],
+        [_share(text, str.isupper) for text in texts],
+        [_share(text, str.isdigit) for text in texts],
+        [sum(not char.isalnum() and not char.isspace() for char in text) for text in texts],
+        [_kind(text[-1:]) for text in map(str.strip, texts)],
+    ]
+    facts = {
+        name: _tenths(np.array(values, dtype=np.float64))
+        for name, values in zip(_OF_THE_TEXT, measured, strict=True)
     }
-    facts = {name: _tenths(np.array(values, dtype=np.float64)) for name, values in measured.items()}
     if len(train.files) > 1:
         facts["the file"] = train.file_index[rows].astype(np.int64)
     for name, values in train.extra.items():
@@ -292,7 +304,10 @@ def _single_facts(
                 f"{majority:.1%}"
             )
             evidence = {"fact": name, "accuracy": accuracy, "majority": majority, "avoided_errors": avoided}
-            yield Finding("shortcuts", "warn", text, _REMEDY, evidence=evidence)
+            # A model does not read files and columns: they are a hint at how labels came about.
+            is_read = name in _OF_THE_TEXT
+            remedy = _REMEDY if is_read else _UNREAD.format(name)
+            yield Finding("shortcuts", "warn" if is_read else "note", text, remedy, evidence=evidence)
 
 
 def accuracy_by_group(
