@@ -107,3 +107,15 @@ def test_the_first_sentence(text, first):
 def test_sentences_of_english_end_as_ever(text):
     found = re.match(r"(?s).+?[.!?](?=\s|$)", text)
     assert segmentation.first_sentence(text) == (found.group() if found else text)
+
+
+@pytest.mark.parametrize(("text", "first"), SENTENCES)
+def test_the_sentences_of_a_text_begin_with_the_first(text, first):
+    found = segmentation.sentences(text)
+    assert found[0] == first.strip()
+    assert "".join("".join(found).split()) == "".join(text.split())
+
+
+def test_a_text_without_an_end_is_one_sentence():
+    assert segmentation.sentences("no end") == ["no end"]
+    assert segmentation.sentences("") == [""]

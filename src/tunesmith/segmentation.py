@@ -129,6 +129,15 @@ def needs_rules(text: str) -> bool:
     return not text.isascii() and _pattern("marked").search(text) is not None
 
 
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, without the spaces around them; the whole text if no sentence ends."""
+    found, at = [], 0
+    while match := _pattern("sentence").match(text, at):
+        found.append(match.group())
+        at = match.end()
+    return [stripped for one in (*found, text[at:]) if (stripped := one.strip())] or [text]
+
+
 def first_sentence(text: str) -> str:
     """A text up to the end of its first sentence; the whole text if no sentence ends."""
     match = _pattern("sentence").match(text)

@@ -189,3 +189,27 @@ def test_what_needs_the_model_is_computed_elsewhere():
 def test_an_unknown_name_teaches():
     with pytest.raises(UnknownNameError, match=r"not a baseline.*\n.*Did you mean `majority`"):
         BASELINES.get("majorty")
+
+
+QUESTIONS = {
+    "question": ["When does the shop close?", "Who repairs them?"],
+    "context": ["We sell bikes. The shop closes at six. Ann repairs them."] * 2,
+    "answers": [[{"text": "at six", "start": 32}], [{"text": "Ann", "start": 40}]],
+}
+
+
+def test_the_nearest_sentence_has_the_words_of_the_question():
+    train = TrainingRows(QUESTIONS, np.zeros(2), ("question", "context"), 0)
+    rows = EvalPredictions(QUESTIONS, Encoded.of({"input_ids": [[1]] * 2}, n_rows=2))
+    answered = answered_by("nearest_sentence", train, rows)
+    assert answered.texts == ["The shop closes at six.", "Ann repairs them."]
+    task = TASKS.get("question-answering")
+    found = own_statistics(task, answered, lambda: answered, {"has_unanswerable": True, "longest_answer": 99})
+    assert found.scores()["exact_match"] == 0
+    assert 0.4 < found.scores()["f1"] < 0.7
+
+
+def test_where_most_questions_have_no_answer_none_is_given():
+    train = TrainingRows({**QUESTIONS, "answers": [[], []]}, np.zeros(2), ("question", "context"), 0)
+    rows = EvalPredictions(QUESTIONS, Encoded.of({"input_ids": [[1]] * 2}, n_rows=2))
+    assert answered_by("nearest_sentence", train, rows).texts == ["", ""]

@@ -77,8 +77,8 @@ def _align(row: Values, how: str) -> tuple[Values, list[Realigned]]:
 
 
 def _fit_threshold(evaluated: EvalPredictions, label_schema: LabelSchema) -> LabelSchema:
-    """By how much no answer must beat the best one, for the best F1."""
-    if not label_schema["has_unanswerable"]:
+    """By how much no answer must beat the best one, for the best F1; nothing where answers are texts already."""
+    if not label_schema["has_unanswerable"] or evaluated.texts is not None:
         return label_schema
     found = best_spans(evaluated, label_schema)
     golds = _gold_texts(evaluated.columns)
@@ -131,6 +131,7 @@ class QuestionAnswering(Task):
     text_column = ""
     auto_class = "AutoModelForQuestionAnswering"
     primary_metric = "f1"
+    baselines = ("nearest_sentence",)
     # The head begins at random, without a probe, and needs more passes than others.
     schedule = Schedule(rows_wanted=20_000)
     length = Length(384, least=32)
@@ -261,8 +262,10 @@ class QuestionAnswering(Task):
         return float(prediction["score"]) - squad.f1(prediction["answer"], gold)
 
     def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
-        """See Task."""
-        predicted = [answer["answer"] for answer in self.decode(evaluated, label_schema)]
+        """See Task; a baseline gives texts in place of outputs."""
+        predicted = evaluated.texts
+        if predicted is None:
+            predicted = [answer["answer"] for answer in self.decode(evaluated, label_schema)]
         return squad.statistics(predicted, _gold_texts(evaluated.columns))
 
     def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
