@@ -150,11 +150,16 @@ def _too_little(memory: Memory, longest: int) -> str:
     )
 
 
-def _remedy(recipe: Recipe) -> str:
+def ways_to_save_memory(recipe: Recipe) -> list[str]:
+    """What a user can change so that a training needs less memory, the easiest first."""
     ways = []
     if not recipe.train.gradient_checkpointing:
         ways.append("`train.gradient_checkpointing=true`")
     if recipe.train.method == "full":
         ways.append("`train.method=lora`")
-    ways += [f"a `data.max_length` below {recipe.data.max_length}", "a smaller model"]
-    return f"Try {', '.join(ways)}; or give `train.tokens_per_micro_batch` to try it anyway."
+    return [*ways, f"a `data.max_length` below {recipe.data.max_length}", "a smaller model"]
+
+
+def _remedy(recipe: Recipe) -> str:
+    ways = ", ".join(ways_to_save_memory(recipe))
+    return f"Try {ways}; or give `train.tokens_per_micro_batch` to try it anyway."
