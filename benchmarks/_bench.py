@@ -8,7 +8,7 @@ import csv
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from importlib import metadata
@@ -34,6 +34,7 @@ class Bench:
         model: folder of the model.
         arguments: of the command line.
         failed: what ended in an error, with its last words.
+        measure: how a measurement gets a process of its own.
     """
 
     data: Path
@@ -41,6 +42,7 @@ class Bench:
     model: Path
     arguments: argparse.Namespace
     failed: dict[str, str] = field(default_factory=dict)
+    measure: Callable[..., Record] = measure
 
     @property
     def cache(self) -> Path:
@@ -67,7 +69,7 @@ class Bench:
             return None
         began = time.perf_counter()
         try:
-            result = measure(script, spec, cache=self.cache)
+            result = self.measure(script, spec, cache=self.cache)
         except FailedError as error:
             self.failed[what] = str(error)
             say(f"  {what}: failed\n{error}")

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import _flops
 from _bench import Bench, about, say
+from _children import measure_preloaded
 from _page import Record, facts_record, page, training_record
 from _plan import FACTS, Contender
 from _stretch import Limits
@@ -197,6 +198,8 @@ def measure_case(bench: Bench, case: Case, contenders: Sequence[Contender]) -> l
     for number in range(1, arguments.rounds + 1):
         say(f"{case.name}, round {number} of {arguments.rounds}")
         for contender in (FACTS, *contenders):
+            if number > 1 and contender.name in (FACTS.name, *arguments.once):
+                continue
             spec = case_spec(bench, case, contender, model, number) | files
             result = bench.try_to(f"{case.name}, {contender.name}", "_child_stretch.py", spec)
             runs.setdefault(contender.name, []).extend([result] if result else [])
@@ -242,7 +245,6 @@ def keep(output: Path, records: list[Record]) -> None:
     (results / f"speed-gpu-{facts['date']}.json").write_text(kept, encoding="utf-8")
     written = page(records, facts, _HEAD)
     (output / "speed-gpu.md").write_text(written, encoding="utf-8")
-    print(written)
 
 
 def parse() -> argparse.Namespace:
@@ -253,6 +255,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=30, help="timed steps of a stretch, at most")
     parser.add_argument("--only", nargs="*", default=[], choices=[c.name for c in CONTENDERS], metavar="NAME")
+    parser.add_argument("--cases", nargs="*", default=[], choices=[c.name for c in CASES], metavar="CASE")
+    parser.add_argument(
+        "--once",
+        nargs="*",
+        default=[],
+        metavar="NAME",
+        help="contenders of the first round only, such as those that compile",
+    )
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="models of a few thousand parameters")
     parser.add_argument("--output", type=Path, default=HERE, help="folder of speed-gpu.md and results/")
@@ -275,10 +285,14 @@ def main() -> int:
         if contender not in contenders:
             say(f"left out: {contender.name}: {contender.needs} is not installed")
     with tempfile.TemporaryDirectory() as scratch:
-        bench = Bench(Path(), Path(scratch), Path(), arguments)
+        bench = Bench(Path(), Path(scratch), Path(), arguments, measure=measure_preloaded)
         cases = TINY_CASES if arguments.tiny else CASES
-        records = [record for case in cases for record in measure_case(bench, case, contenders)]
-    keep(arguments.output, records)
+        cases = tuple(case for case in cases if not arguments.cases or case.name in arguments.cases)
+        records: list[Record] = []
+        for case in cases:
+            records += measure_case(bench, case, contenders)
+            keep(arguments.output, records)
+    print(page(records, about(), _HEAD))
     return 1 if bench.failed else 0
 
 

@@ -267,6 +267,20 @@ def test_the_gpu_benchmark_skips_without_a_device():
     assert "skipped" in done.stderr
 
 
+@pytest.mark.slow
+def test_a_measurement_is_forked_from_a_process_with_the_libraries(tiny_model, tiny_files, tmp_path):
+    from _children import FailedError, measure_preloaded
+
+    files = {"train": str(tiny_files["train"]), "validation": str(tiny_files["validation"])}
+    spec = {"program": "facts", "model": str(tiny_model), "folder": str(tmp_path), **files}
+    found = measure_preloaded("_child_stretch.py", spec, cache=tmp_path / "cache")
+    assert found["layers"] == 2
+    with pytest.raises(FailedError, match="no-such-program"):
+        measure_preloaded(
+            "_child_stretch.py", spec | {"program": "no-such-program"}, cache=tmp_path / "cache"
+        )
+
+
 def test_folds_are_scored_together(tmp_path):
     rows = [{"n": n} for n in range(10)]
     (tmp_path / "rows.json").write_text(json.dumps(rows))

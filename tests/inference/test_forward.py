@@ -6,7 +6,7 @@ import torch
 
 from tunesmith.acceleration.evaluating import evaluating
 from tunesmith.encoded import Encoded, Ragged
-from tunesmith.inference.forward import forward, has_bf16
+from tunesmith.inference.forward import _tokens_per_pass, forward, has_bf16
 from tunesmith.tasks import TASKS, Task
 
 TASK = TASKS.get("text-classification")
@@ -77,3 +77,22 @@ def test_bf16_is_only_claimed_where_the_processor_has_it():
     flags = Path("/proc/cpuinfo").read_text() if has_bf16("cpu") else ""
     assert not has_bf16("cpu") or "avx512_bf16" in flags or "amx_bf16" in flags
     assert has_bf16("mps") is False
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "tokens"),
+    [(300, 16_384), (32_768, 8192), (151_936, 2048)],
+    ids=["small", "usual", "large"],
+)
+def test_a_pass_on_an_accelerator_has_more_tokens_unless_its_outputs_are_large(vocabulary, tokens):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    with torch.device("meta"):  # any device but a CPU
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, **shape))
+    assert _tokens_per_pass(model) == tokens
+
+
+def test_a_pass_of_a_classifier(model):
+    assert _tokens_per_pass(model) == 2048
+    assert _tokens_per_pass(model.to("meta")) == 16_384

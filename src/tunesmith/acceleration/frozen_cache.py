@@ -28,7 +28,7 @@ from tunesmith.acceleration.switches import is_on
 from tunesmith.data.batches import TOKENS_PER_FORWARD_PASS, collate, plan_in_order
 from tunesmith.data.cache import remove_old
 from tunesmith.encoded import Encoded, Ragged
-from tunesmith.models.device import autocast, device_of, to_device
+from tunesmith.models.device import autocast, device_of, to_device, without_plans
 from tunesmith.models.freezing import keep_frozen_parts_still
 from tunesmith.models.out_of_memory import is_out_of_memory
 from tunesmith.tasks import MODEL_INPUTS, Task
@@ -187,7 +187,11 @@ class FrozenCache:
         self.tell(f"frozen layers: {size} for {n:,} {split} tokens in {self.folder}, once")
         with new_states(entry, n, width, first=self.pad_token_id + 1, bf16=bf16) as states:
             placed, done = _at_places(encoded, states.places), 0
-            with evaluating(self.model), autocast(self.model, bf16=bf16):
+            with (
+                evaluating(self.model),
+                without_plans(device_of(self.model)),
+                autocast(self.model, bf16=bf16),
+            ):
                 for sequences in plan_in_order(placed.lengths, TOKENS_PER_FORWARD_PASS):
                     states.put(*self._below(encoded, placed.take(sequences)))
                     done += len(sequences)

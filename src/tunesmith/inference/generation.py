@@ -12,7 +12,7 @@ from tunesmith.acceleration.evaluating import evaluating
 from tunesmith.data.batches import collate, plan_in_order
 from tunesmith.encoded import Encoded
 from tunesmith.inference.forward import Advance
-from tunesmith.models.device import autocast, to_device
+from tunesmith.models.device import autocast, device_of, to_device, without_plans
 from tunesmith.models.padding import padding_matters
 from tunesmith.models.trial import is_close, two_texts
 
@@ -56,7 +56,12 @@ def generate(
     done = 0
     draws = bool(model.generation_config.do_sample)
     same_length = padding_matters(model) or not _reads_past_padding(model, tokenizer)
-    with evaluating(model), autocast(model, bf16=bf16), torch.random.fork_rng(enabled=draws):
+    with (
+        evaluating(model),
+        without_plans(device_of(model)),
+        autocast(model, bf16=bf16),
+        torch.random.fork_rng(enabled=draws),
+    ):
         if draws:
             torch.manual_seed(_SAMPLING_SEED)
         for sequences in plan_in_order(prompts.lengths + written, tokens_per_batch, same_length=same_length):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,3 +27,23 @@ def autocast(model: nn.Module, *, bf16: bool) -> contextlib.AbstractContextManag
     import torch
 
     return torch.autocast(device_of(model).type, torch.bfloat16) if bf16 else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def without_plans(device: torch.device) -> Iterator[None]:
+    """A context in which attention on a CUDA device is computed by kernels that fit every shape.
+
+    cuDNN makes a plan for each new shape of a batch, and batches of similar length have many shapes
+    (docs/performance.md). Forward and backward pass must be in the same context: with gradient checkpointing, the
+    backward pass computes the layers again.
+    """
+    import torch
+
+    if device.type != "cuda" or not torch.backends.cuda.cudnn_sdp_enabled():  # type: ignore[no-untyped-call]
+        yield
+        return
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(True)

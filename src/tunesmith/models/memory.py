@@ -300,7 +300,9 @@ def free_memory(device: torch.device | None = None) -> int:
     if device is not None and device.type == "cuda":
         import torch
 
-        return int(torch.cuda.mem_get_info(device)[0])
+        # What torch has freed it keeps for the next tensors, and the driver counts it as taken.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     return min(int(psutil.virtual_memory().available), _left_in_group(_CGROUP))
 
 

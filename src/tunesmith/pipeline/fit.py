@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.encoded import Encoded
 from tunesmith.models.freezing import freeze_body
+from tunesmith.pipeline.memory import explained_if_too_small
 from tunesmith.pipeline.predict_split import predict_split, reading
 from tunesmith.pipeline.probe import Probe
 from tunesmith.pipeline.training_plan import TrainingPlan
@@ -55,6 +56,7 @@ def fit(work: Work, plan: TrainingPlan, probe: Probe) -> FittedModel:
     Raises:
         NonFiniteError: the training diverged.
         InterruptedRunError: a signal or `should_stop` stopped it.
+        RecipeError: the memory ran out.
     """
     if plan.recipe.train.method == "probe":
         train = plan.splits["train"]
@@ -66,7 +68,7 @@ def fit(work: Work, plan: TrainingPlan, probe: Probe) -> FittedModel:
     ):  # else the first evaluation would find the model without its frozen layers
         advance = work.events.progress("validation texts")
         plan.frozen_cache.open("validation", plan.splits["validation"], advance)
-    with reading(work, plan, "train") as train:
+    with reading(work, plan, "train") as train, explained_if_too_small(plan):
         return FittedModel(_loop(work, plan, train))
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 
+from tunesmith.errors import RecipeError
 from tunesmith.models.memory import use_checkpointing
+from tunesmith.models.out_of_memory import is_out_of_memory
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
-from tunesmith.training.micro_batches import choose_micro_batch, measure_training
+from tunesmith.training.micro_batches import choose_micro_batch, measure_training, ways_to_save_memory
 
 
 def within_memory(work: Work, plan: TrainingPlan) -> TrainingPlan:
@@ -50,3 +54,29 @@ def within_memory(work: Work, plan: TrainingPlan) -> TrainingPlan:
         recipe=plan.recipe.replace(train={"tokens_per_micro_batch": tokens}),
         settings=replace(settings, tokens_per_micro_batch=tokens),
     )
+
+
+@contextlib.contextmanager
+def explained_if_too_small(plan: TrainingPlan) -> Iterator[None]:
+    """A context for the training, in which a memory that runs out is a problem with a remedy.
+
+    That happens where the estimate is too low, or another program takes the memory meanwhile.
+
+    Raises:
+        RecipeError: the memory ran out.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        train, longest = plan.recipe.train, plan.batches.longest
+        whole = plan.batches.most_tokens(train.gradient_accumulation_steps)
+        largest = min(int(plan.settings.tokens_per_micro_batch or whole), whole)
+        ways = ways_to_save_memory(plan.recipe)
+        if largest > longest:
+            ways.insert(0, f"`train.tokens_per_micro_batch={max(largest // 2, longest)}`")
+        raise RecipeError(
+            f"training ran out of memory, with forward passes of up to {largest:,} tokens.",
+            remedy=f"Try {', '.join(ways)}; and see whether another program holds the memory.",
+        ) from error

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tunesmith.errors import InterruptedRunError
 from tunesmith.events import Evaluation, Events, Saved, Started, Step
+from tunesmith.models.device import device_of, without_plans
 from tunesmith.models.freezing import keep_frozen_parts_still
 from tunesmith.tasks import best_metric
 from tunesmith.training.callbacks import Callbacks
@@ -68,7 +69,8 @@ def run_loop(
         NonFiniteError: a loss or gradient norm is not a number.
         InterruptedRunError: a signal or `should_stop` stopped the training; everything is saved.
     """
-    return _Loop(job, checkpoints, events, processes or Processes(), should_stop).run()
+    with without_plans(device_of(job.model)):
+        return _Loop(job, checkpoints, events, processes or Processes(), should_stop).run()
 
 
 class _Loop:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tunesmith.data.batches import collate
 from tunesmith.encoded import Encoded, Ragged
 from tunesmith.errors import RecipeError
-from tunesmith.models.device import autocast, to_device
+from tunesmith.models.device import autocast, device_of, to_device, without_plans
 from tunesmith.models.memory import Forward, Memory, in_gb, measure_memory
 from tunesmith.recipe import Recipe
 from tunesmith.tasks import Task
@@ -61,9 +61,10 @@ def measure_training(
     forward = _forward_on_cuts(task, model, encoded, pad_token_id=pad_token_id, bf16=bf16)
     ids = token_ids(task, encoded, pad_token_id) if acceleration else None
     longest = int(encoded.lengths.max())
-    return measure_memory(
-        model, forward, longest=longest, passes=passes, as_trained=training_rows(model, ids)
-    )
+    with without_plans(device_of(model)):
+        return measure_memory(
+            model, forward, longest=longest, passes=passes, as_trained=training_rows(model, ids)
+        )
 
 
 def token_ids(task: Task, encoded: Encoded, pad_token_id: int) -> Iterator[NDArray[np.int64]] | None:
@@ -150,11 +151,16 @@ def _too_little(memory: Memory, longest: int) -> str:
     )
 
 
-def _remedy(recipe: Recipe) -> str:
+def ways_to_save_memory(recipe: Recipe) -> list[str]:
+    """What a user can change so that a training needs less memory, the easiest first."""
     ways = []
     if not recipe.train.gradient_checkpointing:
         ways.append("`train.gradient_checkpointing=true`")
     if recipe.train.method == "full":
         ways.append("`train.method=lora`")
-    ways += [f"a `data.max_length` below {recipe.data.max_length}", "a smaller model"]
-    return f"Try {', '.join(ways)}; or give `train.tokens_per_micro_batch` to try it anyway."
+    return [*ways, f"a `data.max_length` below {recipe.data.max_length}", "a smaller model"]
+
+
+def _remedy(recipe: Recipe) -> str:
+    ways = ", ".join(ways_to_save_memory(recipe))
+    return f"Try {ways}; or give `train.tokens_per_micro_batch` to try it anyway."
