@@ -52,7 +52,11 @@ def test_a_run_folder_holds_what_the_contract_says(finished_run):
     }  # fmt: skip
     assert all(found["lost"] == {} and found["rows_cut"] == 0 for found in truncation.values())
     metrics = run.metrics
-    assert metrics["primary"] == {"name": "accuracy", "split": "test", "n": 60, "confidence": 0.95} | {
+    lines = [json.loads(line) for line in (run.predictions / "test.jsonl").read_text().splitlines()]
+    left_out = sum(line.get("left_out", False) for line in lines)
+    assert (len(lines), metrics["seen_in_training"]["rows"]) == (60, left_out)
+    counted = {"n": 60 - left_out, "left_out": left_out}
+    assert metrics["primary"] == {"name": "accuracy", "split": "test", "confidence": 0.95, **counted} | {
         key: metrics["splits"]["test"]["accuracy"][key] for key in ("value", "low", "high")
     }
     assert set(metrics["baselines"]) == {"majority", "tfidf_logistic_regression", "probe"}
@@ -91,7 +95,10 @@ def test_metrics_are_those_of_the_saved_model_and_of_scikit_learn(finished_run, 
 
     from tunesmith import load
 
+    lines = map(json.loads, (finished_run.predictions / "test.jsonl").read_text().splitlines())
+    counts = [not line.get("left_out") for line in lines]
     rows = list(csv.DictReader(tiny_files["test"].read_text().splitlines()))
+    rows = [row for row, is_counted in zip(rows, counts, strict=True) if is_counted]
     predicted = [answer["label"] for answer in load(finished_run.path)([row["text"] for row in rows])]
     gold = [row["label"] for row in rows]
     scores = finished_run.metrics["splits"]["test"]
@@ -341,7 +348,7 @@ def test_rows_of_a_group_are_taken_together_in_intervals_and_a_file_without_grou
     recipe = with_train(tiny_recipe, tmp_path / "run", method="probe")
     run = pipeline.train(recipe.replace(data={**data, "group_by": "shop"}))
     primary = run.metrics["primary"]
-    assert (primary["n"], primary["groups"]) == (50, 5)
+    assert (primary["n"] + primary.get("left_out", 0), primary["groups"]) == (50, 5)
     assert "rows in 5 groups" in " ".join((run.path / "report.html").read_text().split())
     assert "5 groups" in (run.model / "README.md").read_text()
     recorder = Recorder()

@@ -19,7 +19,9 @@ from tunesmith.run import Run, write_atomically
 from tunesmith.tasks import EvalPredictions, LabelSchema, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
+
+    from numpy.typing import NDArray
 
     from tunesmith.tasks import Values
     from tunesmith.types import JsonObject
@@ -129,17 +131,31 @@ def refuse_undeclared(task: Task) -> None:
         BASELINES.get(baseline)
 
 
-def write_predictions(run: Run, name: str, scored: Scored, abstention: Abstention | None = None) -> None:
+def write_predictions(
+    run: Run,
+    name: str,
+    scored: Scored,
+    counted: NDArray[np.int64],
+    abstention: Abstention | None = None,
+) -> None:
     """Writes `predictions/NAME.jsonl`, one line per row.
 
     Args:
         run: run folder.
         name: name of the split.
         scored: rows of the split.
+        counted: numbers of the rows that count for the scores; lines of the others say that they are left out.
         abstention: when the model abstains; each line then says from which answers.
     """
-    lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in scored.lines(abstention))
-    write_atomically(run.predictions / f"{name}.jsonl", lines)
+    counts = np.zeros(len(scored.examples), dtype=bool)
+    counts[counted] = True
+
+    def lines() -> Iterator[str]:
+        for line, is_counted in zip(scored.lines(abstention), counts, strict=True):
+            marked = line if is_counted else {**line, "left_out": True}
+            yield json.dumps(marked, ensure_ascii=False) + "\n"
+
+    write_atomically(run.predictions / f"{name}.jsonl", lines())
 
 
 def count_wrong(scored: Scored) -> int | None:

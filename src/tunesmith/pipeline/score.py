@@ -59,7 +59,7 @@ def score_saved(
     rows, seen = rows_that_count(scored, read_train_texts(work.run.data), how, plan.recipe.seed)
     final = take_rows(scored, rows)
     answers.know(final, rows)
-    write_predictions(work.run, name, scored, fit_trust(answers).abstention)
+    write_predictions(work.run, name, scored, rows, fit_trust(answers).abstention)
     write_answered_rows(work.run.predictions / f"{name}.npz", AnsweredRows.of(scored, rows))
     metrics = _describe(work, plan, saved, final, seen)
     metrics = {**metrics, **analyse(answers.answered(metrics))}

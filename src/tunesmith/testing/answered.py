@@ -18,10 +18,12 @@ from tunesmith.tasks import TASKS, EvalPredictions
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WORDS = (
+_STEMS = (
     "amber", "bolt", "chain", "dial", "edge", "flute", "glass", "hinge", "iron", "jar", "knob", "lamp", "mirror",
     "nail", "oak", "pipe", "quilt", "rope", "screw", "tile", "urn", "valve", "wheel", "yarn", "zinc",
 )  # fmt: skip
+# So many that each is in fewer rows than a word of grammar.
+_WORDS = tuple(stem + ending for stem in _STEMS for ending in ("", "s", "less", "like"))
 
 
 def random_texts(n: int, rng: np.random.Generator) -> list[str]:

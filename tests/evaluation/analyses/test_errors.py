@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tunesmith.evaluation.analyses import ANALYSES, analyse
+from tunesmith.evaluation.analyses import ANALYSES
 from tunesmith.evaluation.neighbours import TrainingVectors
 from tunesmith.evaluation.suspected_labels import find_suspected
 from tunesmith.testing.answered import answered, classified, random_rows, random_texts
@@ -117,9 +117,10 @@ def test_a_weak_slice_gives_as_many_errors_as_it_has_beyond_the_others():
     final = classified(
         random_texts(1000, rng), rng.integers(3, size=1000), is_right, extra={"shop": shop.tolist()}
     )
-    entries = analyse(answered(final, features={}.get))
-    (slice_,) = entries["weak_slices"]["found"]
-    (fix,) = [fix for fix in entries["errors"]["fixes"] if fix["kind"] == "weak_slice"]
+    weak_slices = ANALYSES.get("weak_slices").find(answered(final))
+    errors = ANALYSES.get("errors").find(answered(final, metrics={"weak_slices": weak_slices}))
+    (slice_,) = weak_slices["found"]
+    (fix,) = [fix for fix in errors["fixes"] if fix["kind"] == "weak_slice"]
     assert slice_["name"] == "whose `shop` is `north`"
     assert fix["errors"] == 70  # 80 of 200 are wrong, and 40 of the other 800: 10 of 200 would be
     assert slice_["rest"] == pytest.approx(0.95)

@@ -68,7 +68,7 @@ def test_labels_columns_and_words_are_found_by_their_names():
     assert of_label[0]["name"] == "whose true label is `b`"
     of_shop = find(planted(shop == "south", extra={"shop": shop.tolist()}))["found"]
     assert [entry["name"] for entry in of_shop] == ["whose `shop` is `south`"]
-    with_word = find(planted(np.array(["quilt" in text for text in texts]), texts))["found"]
+    with_word = find(planted(np.array(["quilt" in text.split() for text in texts]), texts))["found"]
     assert with_word[0]["name"] == "with the word `quilt`"
 
 
