@@ -30,12 +30,15 @@ Record = dict[str, Any]
 
 HEAD = """# Calibration
 
-Made by `python benchmarks/trust_calibration.py`. Default recipe, the embedded model; test rows. The temperature is
-fitted on the validation rows ([how](../docs/trust.md#calibration)).
+Made by `python benchmarks/trust_calibration.py`. Default recipe, the embedded model; test rows. Scores are calibrated
+on the validation rows ([how](../docs/trust.md#calibration)).
 
 `ECE`: the expected calibration error, debiased, with its 95 % interval. `plain`: the same without debiasing, as
 other tools show it. `chance`: 95 of 100 perfectly calibrated models would show a smaller ECE on these rows.
-`validation`: rows that the temperature is fitted on. Percent, but for the log loss.
+`validation`: rows that it is fitted on. Percent, but for the log loss.
+
+The method is chosen by log loss on validation rows, not by the ECE. So the ECE may also grow, within what chance
+explains, where it was small before.
 
 """
 COLUMNS = (
