@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_CERTAIN_SHARE, _FEWEST_CERTAIN = 0.1, 200
+CERTAIN_SHARE, FEWEST_CERTAIN = 0.1, 30
 _LEVEL = 0.95
 _POWER = 0.25
 _LIKELY = 0.5
@@ -116,7 +116,7 @@ def wrong_share(logp: NDArray[np.floating], labels: NDArray[np.int64]) -> tuple[
     from scipy.stats import binomtest
 
     certainty = logp.max(axis=1)
-    n = min(len(labels), max(_FEWEST_CERTAIN, int(_CERTAIN_SHARE * len(labels))))
+    n = min(len(labels), max(FEWEST_CERTAIN, int(CERTAIN_SHARE * len(labels))))
     chosen = np.argsort(-certainty, kind="stable")[:n]
     wrong = int((logp[chosen].argmax(axis=1) != labels[chosen]).sum())
     interval = binomtest(wrong, n).proportion_ci(_LEVEL)
