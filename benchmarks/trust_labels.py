@@ -187,12 +187,14 @@ def page(cells: list[Any], alarms: list[Any]) -> str:
 
 HEAD = """# Wrong labels, found
 
-Made by `python benchmarks/trust_labels.py`. Labels of the training rows of four sets were flipped, with three seeds:
-by chance, or (`confused`) to the label that a probe ranks first among the others. With two labels, both are the same.
+Made by `python benchmarks/trust_labels.py`. Labels of the training rows of four sets were flipped, with three
+seeds: by chance, or (`confused`) to the label that a probe ranks first among the others. With two labels, both are
+one.
 
-- `ours`, `cleanlab`: average precision of the order; cleanlab's is that of its default pipeline on the same features.
-- `top 200`: share of flipped labels among the first 200 rows. The rows also have the errors that they came with, which
-  count as false here.
+- `ours`, `cleanlab`: average precision of the order; cleanlab's is that of its default pipeline on the same
+  features.
+- `top 200`: share of flipped labels among the first 200 rows. The rows also have the errors that they came with,
+  which count as false here.
 - `estimate`: share of wrong labels as it is reported, with its interval, in the mean over seeds.
 - `suspects`: number of rows that the probe contradicts, and the share of all flipped labels that are among them.
 - `s`: seconds of one core for the cross-validated probe.
@@ -208,9 +210,10 @@ def _table(cells: list[Any]) -> Iterator[str]:
         def mean(key: str, of: list[Any] = of) -> float:
             return statistics.mean(c[key] for c in of)
 
+        estimate = f"{mean('estimate'):.1%} ({mean('low'):.1%} to {mean('high'):.1%})"
         yield (
             f"| {name} | {kind} | {share:.0%} | {mean('ours'):.3f} | {mean('cleanlab'):.3f} "
-            f"| {mean('ours_top'):.3f} | {mean('cleanlab_top'):.3f} | {mean('estimate'):.1%} ({mean('low'):.1%} to {mean('high'):.1%}) "
+            f"| {mean('ours_top'):.3f} | {mean('cleanlab_top'):.3f} | {estimate} "
             f"| {mean('suspects'):.0f}, {mean('suspects_wrong'):.0%} | {mean('cpu_s'):.1f} |"
         )
 

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from tunesmith.checks import Check, CheckedData, Finding, FoundRow
 from tunesmith.checks._probing import CrossValidated, cross_validated
-from tunesmith.checks._suspects import confidently_other, margins, suspects, wrong_share
+from tunesmith.checks._suspects import (
+    CERTAIN_SHARE,
+    FEWEST_CERTAIN,
+    confidently_other,
+    margins,
+    suspects,
+    wrong_share,
+)
 
 if TYPE_CHECKING:
     from tunesmith.types import Array, JsonObject
@@ -109,7 +116,7 @@ def _finding(
     found = _by_row(doubts)
     evidence: JsonObject = {"contradicted": len(found), "strength": probed.strength}
     if estimate is None:
-        said = f"{len(found):,} training rows are far from what a probe of the other rows expects"
+        said = f"a probe of the other rows contradicts {len(found):,} rows; how many are wrong is not known"
     else:
         found = found[: max(_FEWEST_LISTED, math.ceil(_LISTED_TIMES * estimate.high * estimate.total))]
         evidence["estimate"] = estimate.to_json()
@@ -200,11 +207,11 @@ def _missing_share(logits: NDArray[np.float32], given: NDArray[np.bool_]) -> Est
     """The share of labels that are not given, of those of which the probe is most certain that they apply."""
     cells = logits.ravel()
     positive = np.flatnonzero(cells > 0)
-    if not len(positive):
+    if len(positive) < FEWEST_CERTAIN / CERTAIN_SHARE:
         return None
     logp = two_way(cells[positive])
     share = wrong_share(logp, given.ravel()[positive].astype(np.int64))
-    return Estimate(*share, len(positive), "labels that a probe gives", "missing")
+    return Estimate(*share, len(positive), "labels that a probe gives", "missing, or the probe wrong")
 
 
 def _of_words(
@@ -220,7 +227,7 @@ def _of_words(
     spans = _neighbours(probed, in_order, labels, found.proposed)
     doubts = [_span_doubt(probed, span, labels, found.proposed, found.margin, types, data) for span in spans]
     entities = np.flatnonzero(logp.argmax(axis=1) != number[0])
-    if not len(entities):
+    if len(entities) < FEWEST_CERTAIN / CERTAIN_SHARE:
         return doubts, None
     share = wrong_share(logp[entities], labels[entities])
     return doubts, Estimate(
