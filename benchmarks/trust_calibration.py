@@ -30,8 +30,8 @@ Record = dict[str, Any]
 
 HEAD = """# Calibration
 
-Made by `python benchmarks/trust_calibration.py`. Default recipe, the embedded model; test rows. Scores are calibrated
-on the validation rows ([how](../docs/trust.md#calibration)).
+Made by `python benchmarks/trust_calibration.py`. Default recipe, the embedded model; test rows. Scores are
+calibrated on the validation rows ([how](../docs/trust.md#calibration)).
 
 `ECE`: the expected calibration error, debiased, with its 95 % interval. `plain`: the same without debiasing, as
 other tools show it. `chance`: 95 of 100 perfectly calibrated models would show a smaller ECE on these rows.
