@@ -33,7 +33,7 @@ def items_of(logits, labels):
     return Items(np.arange(len(logits)), logits, np.eye(logits.shape[1])[labels])
 
 
-def question_of(logits, labels, *, groups=None, has_bias=True, primary=None):
+def question_of(logits, labels, *, groups=None, has_bias=True, scores=None):
     task = TASKS.get("text-classification")
     ids = [[1]] * len(labels)
     encoded = Encoded.of({"input_ids": ids}, {"labels": np.asarray(labels)})
@@ -45,7 +45,7 @@ def question_of(logits, labels, *, groups=None, has_bias=True, primary=None):
         groups,
         seed=3,
         has_bias=has_bias,
-        primary=primary or (lambda rows: float((rows.outputs.argmax(-1) == labels).mean())),
+        scores=scores or (lambda rows: {"accuracy": float((rows.outputs.argmax(-1) == labels).mean())}),
     )
 
 
@@ -163,18 +163,31 @@ def test_labels_with_shifts_of_their_own_get_a_vector():
     assert found.log_loss["vector"] < found.log_loss["temperature"]
 
 
-def test_a_vector_that_lowers_the_primary_metric_is_not_taken():
+def test_a_vector_that_lowers_a_metric_is_not_taken():
     """The shifts of rows with many of one label raise the accuracy and lower the recall of the others."""
     logits, labels = drawn(900, 3, spread=0.7, bias=np.array([2.5, 0, 0]))
 
     def macro_recall(rows):
-        return float(recall_score(labels, rows.outputs.argmax(-1), average="macro"))
+        return {"recall": float(recall_score(labels, rows.outputs.argmax(-1), average="macro"))}
 
     assert choose_scaling(question_of(logits, labels), "auto").method == "vector"
-    found = choose_scaling(question_of(logits, labels, primary=macro_recall), "auto")
+    found = choose_scaling(question_of(logits, labels, scores=macro_recall), "auto")
     assert found.method != "vector"
-    assert "lowers the primary metric" in found.reason
-    assert choose_scaling(question_of(logits, labels, primary=macro_recall), "vector").method == "vector"
+    assert "changes answers" in found.reason
+    assert choose_scaling(question_of(logits, labels, scores=macro_recall), "vector").method == "vector"
+
+
+def test_a_vector_that_only_lowers_the_loss_does_not_change_answers():
+    """Shifts that change hardly any answer: the loss falls clearly, and no answer becomes right."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 800)
+    logits = np.where(np.eye(2)[labels] > 0, 3.0, -3.0) + 0.5 * rng.normal(size=(800, 2))
+    flipped = (rng.random(800) < 0.2) & (labels == 1)
+    labels = np.where(flipped, 0, labels)
+    found = choose_scaling(question_of(logits, labels), "auto")
+    assert found.log_loss["vector"] < 0.97 * found.log_loss["temperature"]
+    assert found.method == "temperature"
+    assert "changes answers without" in found.reason
 
 
 def test_a_head_without_bias_gets_no_vector():
@@ -227,7 +240,7 @@ def test_independent_labels_are_scaled_each_by_its_own():
     encoded = Encoded.of({"input_ids": [[1]] * 600}, {"labels": labels})
     evaluated = EvalPredictions({}, encoded, logits.astype(np.float32))
     schema = task.thresholds.fit(evaluated, {"labels": ["a", "b", "c"]})
-    question = Question(task.calibration, evaluated, schema, None, 1, True, lambda rows: 0.0)
+    question = Question(task.calibration, evaluated, schema, None, 1, True, lambda rows: {})
     found = choose_scaling(question, "auto")
     assert found.method == "vector"
     assert found.scaling.scale == pytest.approx([0.4, 1.5, 1.0], rel=0.25)

@@ -6,6 +6,7 @@ unscaled model of the checkpoints. Whether a model's outputs are those of its he
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tunesmith.data.grouping import row_groups
@@ -68,8 +69,6 @@ def _question(
 ) -> Question:
     task, calibration = work.task, work.task.calibration
     assert calibration is not None, "asked only where there is something to calibrate"
-    name = task.primary_for(label_schema)
-    sign = 1 if METRICS.get(name).greater_is_better else -1
     return Question(
         calibration,
         evaluated,
@@ -77,8 +76,12 @@ def _question(
         row_groups(task, plan.data.splits["validation"], plan.recipe.data.group_by),
         plan.recipe.seed,
         has_bias,
-        lambda rows: sign * point_scores(task, rows, label_schema)[name],
+        lambda rows: _greater_is_better(point_scores(task, rows, label_schema)),
     )
+
+
+def _greater_is_better(scores: Mapping[str, float]) -> dict[str, float]:
+    return {name: value if METRICS.get(name).greater_is_better else -value for name, value in scores.items()}
 
 
 def fold(model: Model, head: nn.Linear, scaling: Scaling) -> bool:

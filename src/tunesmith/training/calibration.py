@@ -7,7 +7,10 @@ a temperature that fits their own scores.
 
 What is used is chosen by cross-validation over groups of rows, in log loss. Temperature must be better than
 nothing. Vector scaling must be better than temperature by more than a standard error of the difference, since it
-has more to fit, and must not lower the primary metric, neither on the rows that are held out nor on all of them.
+has more to fit. Where it can change answers, it must also earn that: more answers must be right on rows that were
+held out, by more than a standard error, and no metric of the task may be lower there or on all validation rows. On
+trec, the gain in log loss alone (2.8 standard errors) was one of the validation rows: on the test rows, the log
+loss was 0.164 instead of the 0.151 of the temperature, and the accuracy 95.8 % instead of 96.6 %.
 
 A few rows cannot make a model certain: what is true counts as n + 1 in n + 2, and what is false as 1 in n + 2
 (Platt 1999, section 2.2). So 30 right answers of 30 do not give a probability of 1. A label with fewer than three
@@ -82,7 +85,7 @@ class Question:
         groups: [rows], rows that stay together; None where each is alone.
         seed: random seed of the folds.
         has_bias: whether the head can hold a shift.
-        primary: the primary metric of some predictions, the greater the better.
+        scores: every metric of some predictions, the greater the better.
     """
 
     calibration: Calibration
@@ -91,7 +94,7 @@ class Question:
     groups: NDArray[np.int64] | None
     seed: int
     has_bias: bool
-    primary: Callable[[EvalPredictions], float]
+    scores: Callable[[EvalPredictions], Mapping[str, float]]
 
 
 def choose_scaling(question: Question, asked: str) -> Calibrated:
@@ -113,9 +116,6 @@ def choose_scaling(question: Question, asked: str) -> Calibrated:
     held_out = _cross_validate(items, folds, with_vector=wants_vector)
     method, reason = _choose(question, items, held_out) if asked == "auto" else (asked, "asked for")
     scaling = held_out[method].fit(items) if method != "none" else Scaling()
-    if asked == "auto" and method == "vector" and not _keeps_primary(question, scaling):
-        method, reason = "temperature", "vector scaling lowers the primary metric on the validation rows"
-        scaling = held_out[method].fit(items)
     losses = {name: _rounded(float(found.losses.mean())) for name, found in held_out.items()}
     return Calibrated(method, scaling, reason, len(items), losses)
 
@@ -244,9 +244,9 @@ def _choose(question: Question, items: Items, held_out: Mapping[str, _HeldOut]) 
     best = "temperature" if is_better else "none"
     vector = held_out.get("vector")
     if vector is not None and _is_clearly_less(vector.losses, held_out[best].losses, items.groups):
-        if _keeps_primary_held_out(question, vector):
+        if question.calibration.independent or _earns_changes(question, items, vector):
             return "vector", "the least log loss on rows that were held out"
-        return best, "vector scaling lowers the primary metric on rows that were held out"
+        return best, "vector scaling changes answers without making clearly more of them right"
     if is_better:
         return best, "the least log loss on rows that were held out"
     return best, "no scaling lowers the log loss on rows that were held out"
@@ -259,23 +259,18 @@ def _is_clearly_less(one: Floats, other: Floats, groups: NDArray[np.int64]) -> b
     return bool(gained.sum() > np.sqrt(len(gained)) * gained.std())
 
 
-def _keeps_primary_held_out(question: Question, vector: _HeldOut) -> bool:
-    """Whether the primary metric is as good on rows that were held out as without scaling."""
-    outputs = np.array(question.evaluated.outputs, dtype=np.float32)
+def _earns_changes(question: Question, items: Items, vector: _HeldOut) -> bool:
+    """Whether changed answers are better: more of them right where held out, and no metric lower."""
+    before, outputs = question.evaluated, np.array(question.evaluated.outputs, dtype=np.float32)
     for fold, scaling in enumerate(vector.scalings):
         outputs[vector.folds == fold] = scaling(outputs[vector.folds == fold])
-    return _keeps(question, replace(question.evaluated, outputs=outputs))
-
-
-def _keeps_primary(question: Question, scaling: Scaling) -> bool:
-    return _keeps(question, scaling.applied(question.evaluated))
-
-
-def _keeps(question: Question, scaled: EvalPredictions) -> bool:
-    """Independent outputs keep every answer, since their thresholds move along."""
-    return question.calibration.independent or question.primary(scaled) >= question.primary(
-        question.evaluated
-    )
+    held_out = replace(before, outputs=outputs)
+    wrong = [~question.calibration.given(rows, question.label_schema).is_right for rows in (held_out, before)]
+    if not _is_clearly_less(wrong[0].astype(float), wrong[1].astype(float), items.groups):
+        return False
+    old = question.scores(before)
+    new = [question.scores(rows) for rows in (held_out, vector.fit(items).applied(before))]
+    return all(scores[name] >= value for scores in new for name, value in old.items())
 
 
 def fit_temperature(items: Items, used: NDArray[np.bool_] | None = None) -> Scaling:
