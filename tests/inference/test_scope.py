@@ -26,14 +26,27 @@ def test_texts_in_other_directions_are_not(scope):
     assert (scope.scores(other) > 1).mean() > 0.95
 
 
-def test_the_residual_is_that_of_a_principal_component_analysis(scope):
-    from sklearn.decomposition import PCA
+def test_the_distance_is_that_of_mahalanobis_with_a_shrunk_covariance(scope):
+    from sklearn.covariance import shrunk_covariance
 
-    train, new = features(300, 1), features(40, 7)
-    pca = PCA(n_components=len(scope.directions), svd_solver="full").fit(train.astype(np.float64))
-    left = new - pca.inverse_transform(pca.transform(new))
-    share = np.linalg.norm(left, axis=1) / np.linalg.norm(new - pca.mean_, axis=1)
-    assert scope.scores(new) * scope.limit == pytest.approx(share, rel=1e-4)
+    train, new = features(300, 1).astype(np.float64), features(40, 7).astype(np.float64)
+    unit = lambda x: (x - train.mean(0)) / np.linalg.norm(x - train.mean(0), axis=1, keepdims=True)  # noqa: E731
+    covariance = shrunk_covariance(unit(train).T @ unit(train) / 300, shrinkage=0.3)
+    away = unit(new)
+    squared = np.einsum("ij,jk,ik->i", away, np.linalg.inv(covariance), away)
+    expected = np.sqrt(squared * np.linalg.eigvalsh(covariance)[0])
+    found = scope.scores(new) * scope.limit
+    assert found / found[0] == pytest.approx(
+        expected / expected[0], rel=0.02
+    )  # the weakest directions count alike
+
+
+def test_of_many_directions_the_strongest_are_kept():
+    many = Scope.fit(features(400, 1, directions=140, d=150), features(400, 2, directions=140, d=150))
+    assert many.directions.shape == (100, 150)
+    lengths = np.linalg.norm(many.directions, axis=1)
+    assert (np.diff(lengths) <= 1e-6).all()
+    assert lengths.max() < 1
 
 
 def test_it_is_saved_and_read(scope):

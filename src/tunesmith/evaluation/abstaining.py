@@ -1,15 +1,16 @@
 """Abstaining with a promise: of the answers that are given, at most `max_error` are wrong.
 
-An answer is given if its confidence reaches a threshold, chosen on rows that the model was not trained on. At each of some coverages, fixed beforehand, the most confident answers are tested against the hypothesis that more
+An answer is given if its confidence reaches a threshold, chosen on rows that the model was not trained on. At
+each of some coverages, fixed beforehand, the most confident answers are tested against the hypothesis that more
 than `max_error` of all answers like them are wrong, with the exact binomial test (the upper bound of Clopper and
-Pearson 1934). The tests go from few answers to many, in a fixed sequence that ends where one fails, with a second
-start further up (the fallback procedure of Wiens 2003), so that the chance of a false promise, over all tests
-together, is at most `DELTA`. This is learn-then-test (Angelopoulos et al. 2021, arXiv 2110.01052) for the selective risk
-(Geifman and El-Yaniv 2017).
+Pearson 1934). The tests go from few answers to many and end with the first that fails, so that the chance of a
+false promise is at most `DELTA` over all of them (fixed sequence). This is learn-then-test (Angelopoulos et al.
+2021, arXiv 2110.01052) for the selective risk (Geifman and El-Yaniv 2017).
 
-Given the confidence of the answer after them, the m most confident answers are a sample of all that are more
-confident, so each test is exact. The sequence needs that errors become no rarer below the point where the promise
-breaks. A single start at the first coverage that can be tested, where no error is allowed, gave far fewer answers.
+The sequence starts in the middle of the coverages at which the test would pass if each confidence were the
+probability that its answer is right. The truth has no part in this choice, and given the confidences, wrong
+answers are independent with different probabilities, for which the binomial test holds, too (Hoeffding 1956). A
+start at the first coverage that can be tested, where no error is allowed, gave far fewer answers.
 
 Rows of one group are not independent, and nor are the answers in one row: then one answer of each group is drawn,
 and the promise is for an answer of a group drawn at random.
@@ -39,9 +40,6 @@ USUAL_ERRORS = (0.01, 0.02, 0.05, 0.1)
 """Promises whose coverage is reported whether they were asked for or not."""
 
 _COVERAGES = np.arange(1, 41) / 40
-_STARTS = ((1 / 3, 0.7), (0.1, 0.3))
-"""Where a sequence of tests starts, as a share of the coverages that can be tested, and its share of `DELTA`."""
-
 _CURVE_POINTS = 50
 _MOST_ROWS = 1_000_000
 
@@ -120,6 +118,56 @@ def judged_answers(scored: Scored) -> JudgedAnswers:
     return JudgedAnswers(columns[0], columns[1] > 0, groups)
 
 
+@dataclass(frozen=True)
+class _Tests:
+    """Tests of the most confident answers, from few answers to many.
+
+    Args:
+        sizes: [tests], answers that are tested.
+        wrong: [tests], those of them that are wrong.
+        expected: [tests], how many would be wrong if confidences were probabilities.
+    """
+
+    sizes: NDArray[np.int64]
+    wrong: NDArray[np.int64]
+    expected: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, answers: JudgedAnswers, order: NDArray[np.int64]) -> _Tests:
+        """One test for each coverage; answers of equal confidence are given together.
+
+        Args:
+            answers: independent answers.
+            order: the most confident first.
+        """
+        confidence, n = answers.confidence[order], len(answers)
+        wanted = np.unique(np.ceil(n * _COVERAGES - 1e-9).astype(np.int64))
+        sizes = np.unique(np.searchsorted(-confidence, -confidence[wanted[wanted > 0] - 1], side="right"))
+        wrong = np.cumsum(~answers.is_right[order], dtype=np.int64)
+        return cls(sizes, wrong[sizes - 1], np.cumsum(1 - confidence)[sizes - 1])
+
+    def repeated(self, times: float) -> _Tests:
+        """The tests that so many times as many answers like these would give."""
+        more = (np.round(self.sizes * times), np.ceil(self.wrong * times))
+        return _Tests(*(part.astype(np.int64) for part in more), self.expected * times)
+
+    def largest_passed(self, max_error: float, delta: float) -> int | None:
+        """The position of the last test that passes in the sequence; None where the first one fails."""
+        from scipy.stats import beta, binom
+
+        testable = np.flatnonzero(self.sizes >= _fewest(max_error, delta))
+        if not len(testable):
+            return None
+        sizes, expected = self.sizes[testable], self.expected[testable]
+        # The distribution function of the binomial, for numbers between whole ones.
+        foreseen = beta.sf(max_error, expected + 1, np.maximum(sizes - expected, 1e-9))
+        likely = np.flatnonzero(foreseen <= delta)
+        start = int(likely[len(likely) // 2]) if len(likely) else int(foreseen.argmin())
+        passes = binom.cdf(self.wrong[testable], sizes, max_error)[start:] <= delta
+        n_passed = len(passes) if passes.all() else int(passes.argmin())
+        return int(testable[start + n_passed - 1]) if n_passed else None
+
+
 def keep_promise(answers: JudgedAnswers, max_error: float, *, delta: float = DELTA) -> Promise:
     """The lowest threshold for which the promise holds with a probability of at least 1 - delta.
 
@@ -128,47 +176,19 @@ def keep_promise(answers: JudgedAnswers, max_error: float, *, delta: float = DEL
         max_error: most wrong answers of those given, as a share.
         delta: most often that the promise may be broken.
     """
-    order = np.argsort(-answers.confidence, kind="stable")
-    confidence, wrong = answers.confidence[order], np.cumsum(~answers.is_right[order], dtype=np.int64)
-    sizes = _sizes(confidence, max_error, delta)
-    best = _largest_accepted(sizes, wrong[sizes - 1], max_error, delta)
-    if best is None:
-        return Promise(max_error, None, len(answers))
-    threshold = 0.0 if best == len(answers) else float((confidence[best - 1] + confidence[best]) / 2)
-    return Promise(max_error, threshold, len(answers), int(best), int(wrong[best - 1]))
-
-
-def _sizes(confidence: NDArray[np.float64], max_error: float, delta: float) -> NDArray[np.int64]:
-    """How many answers each test has, ascending; answers of equal confidence are given together."""
-    n = len(confidence)
-    wanted = np.ceil(n * _COVERAGES - 1e-9).astype(np.int64)
-    wanted = wanted[wanted >= _fewest(max_error, delta)]
-    ends = np.searchsorted(-confidence, -confidence[wanted - 1], side="right")
-    return np.unique(ends)
+    order, n = np.argsort(-answers.confidence, kind="stable"), len(answers)
+    tests = _Tests.of(answers, order)
+    last = tests.largest_passed(max_error, delta)
+    if last is None:
+        return Promise(max_error, None, n)
+    size, confidence = int(tests.sizes[last]), answers.confidence[order]
+    threshold = 0.0 if size == n else float((confidence[size - 1] + confidence[size]) / 2)
+    return Promise(max_error, threshold, n, size, int(tests.wrong[last]))
 
 
 def _fewest(max_error: float, delta: float) -> int:
     """Answers that must all be right for a test to pass."""
     return max(int(np.ceil(np.log(delta) / np.log1p(-max_error) - 1e-9)), 1)
-
-
-def _largest_accepted(
-    sizes: NDArray[np.int64], wrong: NDArray[np.integer], max_error: float, delta: float
-) -> int | None:
-    """The largest number of answers that passes its test, at the level that reaches it along the sequence."""
-    from scipy.stats import binom
-
-    levels = np.zeros(len(sizes))
-    for start, share in _STARTS:
-        if len(sizes):
-            levels[int(start * len(sizes))] += share * delta
-    chances = binom.cdf(wrong, sizes, max_error)
-    best, reached = None, 0.0
-    for size, own, chance in zip(sizes, levels, chances, strict=True):
-        passes = chance <= own + reached
-        reached = own + reached if passes else 0.0
-        best = int(size) if passes else best
-    return best
 
 
 def error_bound(wrong: int, given: int, *, delta: float = DELTA) -> float:
@@ -186,26 +206,13 @@ def answers_needed(answers: JudgedAnswers, max_error: float, *, delta: float = D
         max_error: as in `keep_promise`.
         delta: as in `keep_promise`.
     """
-    n, factor = len(answers), 1.1
-    while n < _MOST_ROWS:
-        n = int(n * factor) + 1
-        repeats = n / max(len(answers), 1)
-        if _would_do(answers, max_error, delta, repeats):
+    tests = _Tests.of(answers, np.argsort(-answers.confidence, kind="stable"))
+    n = len(answers)
+    while 0 < n < _MOST_ROWS:
+        n += n // 10 + 1
+        if tests.repeated(n / len(answers)).largest_passed(max_error, delta) is not None:
             return n
     return None
-
-
-def _would_do(answers: JudgedAnswers, max_error: float, delta: float, repeats: float) -> bool:
-    order = np.argsort(-answers.confidence, kind="stable")
-    sizes = np.ceil(len(answers) * _COVERAGES - 1e-9).astype(np.int64)
-    sizes = np.unique(sizes[sizes > 0])
-    if not len(sizes):
-        return False
-    wrong = np.cumsum(~answers.is_right[order])[sizes - 1]
-    many = np.round(sizes * repeats).astype(np.int64)
-    testable = many >= _fewest(max_error, delta)
-    some = np.ceil(wrong * repeats).astype(np.int64)[testable]
-    return _largest_accepted(many[testable], some, max_error, delta) is not None
 
 
 def curve(answers: JudgedAnswers) -> list[JsonObject]:

@@ -1,10 +1,10 @@
 """Labels, or a range of numbers, that hold the true one with a probability that the user chooses.
 
 Split conformal prediction (Vovk et al. 2005; Lei et al. 2018). A label is as strange as 1 minus its probability,
-so the sets are the smallest ones on average (Sadinle, Lei and Wasserman 2019); a number is as strange as its distance
-from the predicted one. How strange the true answers of the validation rows were is saved with the model. For a
-coverage of 0.95, a set holds all answers that are no stranger than 95 % of them. Nothing is drawn at random. A set
-that would be empty holds the most probable label.
+so the sets are the smallest ones on average (Sadinle, Lei and Wasserman 2019); a number is as strange as its
+distance from the predicted one. How strange the true answers of the validation rows were is saved with the
+model. For a coverage of 0.95, a set holds all answers that are no stranger than 95 % of them. Nothing is drawn
+at random. A set that would be empty holds the most probable label.
 
 Adaptive sets (APS, RAPS) were measured too: `benchmarks/trust-abstention.md`.
 """
