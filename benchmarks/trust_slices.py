@@ -123,8 +123,8 @@ def write_page(result):
         "95 % interval": lambda r: f"{percent(100 * r['low'])} to {percent(100 * r['high'])}",
     })  # fmt: skip
     page += (
-        f"\nTogether {reported} of {runs} searches, {percent(100 * reported / runs)}; 5 % are promised. The promise is\n"
-        "exact for slices that do not depend on the answers, and nearly so for slices by answer.\n\n"
+        f"\nTogether {reported} of {runs} searches, {percent(100 * reported / runs)}; 5 % are promised. The\n"
+        "promise is exact for slices that do not depend on the answers, and nearly so for slices by answer.\n\n"
         "## Long texts are weak\n\n"
     )
     page += table(planted, {
