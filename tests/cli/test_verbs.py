@@ -92,8 +92,9 @@ def test_evaluate(tunesmith, finished_run, tiny_files, tmp_path):
     assert "f1_macro" in done.out
     assert json.loads(out.read_text())["splits"]["test"] == finished_run.metrics["splits"]["test"]
     as_json = tunesmith("evaluate", finished_run.path, "--data", tiny_files["test"], "--json")
-    assert json.loads(as_json.out)["primary"]["n"] == 60
-    assert json.loads(as_json.out)["errors"]["of"] == 60
+    found = json.loads(as_json.out)
+    assert found["seen_in_training"]["of"] == 60
+    assert found["primary"]["n"] == found["errors"]["of"] == 60 - found["seen_in_training"]["rows"]
     again = tunesmith("evaluate", finished_run.path, "--data", tiny_files["test"], "--output", out)
     assert again.code == 2
     assert "--force" in again.err

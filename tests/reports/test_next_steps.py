@@ -5,7 +5,8 @@ import copy
 import pytest
 
 from tunesmith.reports import next_steps as rules
-from tunesmith.reports.next_steps import RULES, Facts, choose_next_steps
+from tunesmith.reports.next_steps import RULES, choose_next_steps
+from tunesmith.reports.run_facts import Facts
 
 MANIFEST = {
     "used": {
