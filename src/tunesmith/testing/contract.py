@@ -196,7 +196,8 @@ class TaskContract(TaskFixtures):
         assert "NaN" not in run.metrics_file.read_text(encoding="utf-8")
         assert not_finite(metrics) == []
         primary = metrics["primary"]
-        assert (primary["name"], primary["split"], primary["n"]) == (task.primary_metric, "test", 16)
+        n = primary["n"] + primary.get("left_out", 0)
+        assert (primary["name"], primary["split"], n) == (task.primary_metric, "test", 16)
         for metric, score in metrics["splits"]["test"].items():
             assert METRICS.get(metric).label
             assert score["low"] <= score["high"]
