@@ -8,7 +8,7 @@ import pytest
 from tunesmith import pipeline
 from tunesmith.cli.output import print_metrics
 from tunesmith.errors import InterruptedRunError
-from tunesmith.recipe import Recipe
+from tunesmith.recipe import Recipe, TrainRecipe
 from tunesmith.run import Run, read_json
 from tunesmith.testing.listeners import Recorder
 from tunesmith.testing.tiny import tiny_rows, tiny_task_rows, write_rows, write_tiny_model
@@ -126,7 +126,8 @@ def test_a_resumed_run_comes_to_the_same_verdict(tmp_path, monkeypatch):
     assert resumed["verdict"] == calm["verdict"]
 
 
-def test_a_gap_is_explained_by_the_shift_that_the_check_found(tiny_recipe, tmp_path):
+@pytest.mark.parametrize("method", ["full", "probe"])
+def test_a_gap_is_explained_by_the_shift_that_the_check_found(tiny_recipe, tmp_path, method):
     """Test rows with a word of their own, and the label of the next row: another source, and a worse score."""
     rows = tiny_rows(260)
     others = [
@@ -134,7 +135,10 @@ def test_a_gap_is_explained_by_the_shift_that_the_check_found(tiny_recipe, tmp_p
         for number, row in enumerate(rows[160:])
     ]
     test = write_rows(tmp_path / "other.csv", others)
-    run = pipeline.train(tiny_recipe.replace(data={"test": [str(test)]}))
+    recipe = tiny_recipe.replace(data={"test": [str(test)]})
+    if method == "probe":  # it finds its head without steps
+        recipe = recipe.model_copy(update={"train": TrainRecipe(method="probe")})
+    run = pipeline.train(recipe)
     found = read_json(run.data / "check.json")["findings"]
     shifts = [it for it in found if it["check"] == "shift" and it["evidence"]["of"] == "texts"]
     assert [it["evidence"]["split"] for it in shifts] == ["test"]

@@ -62,8 +62,20 @@ def start_from_probe(work: Work, plan: TrainingPlan, features: FeaturesOf) -> Pr
         scores["probe"] = _scores_of(probe, work, plan, features)
     if train.head_start or is_method:
         put_head(plan.model, probe)
+    return Probe(scores, seconds=time.perf_counter() - began)
+
+
+def with_features(probe: Probe, plan: TrainingPlan, features: FeaturesOf) -> Probe:
+    """The probe with what is scored again, where nothing but the head learns; other features are let go.
+
+    Args:
+        probe: what `start_from_probe` gave.
+        plan: model and sequences.
+        features: what the head sees of each split, as the probe and the checks asked for it.
+    """
     scored = {split: found for split, found in features.known.items() if split != "train"}
-    return Probe(scores, scored if is_method else {}, time.perf_counter() - began)
+    features.known.clear()
+    return replace(probe, features=scored) if plan.recipe.train.method == "probe" else probe
 
 
 class FeaturesOf:

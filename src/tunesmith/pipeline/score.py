@@ -61,7 +61,7 @@ def score_saved(
     answers.know(final, rows)
     write_predictions(work.run, name, scored, rows, fit_trust(answers).abstention)
     write_answered_rows(work.run.predictions / f"{name}.npz", AnsweredRows.of(scored, rows))
-    metrics = _describe(work, plan, saved, final, seen)
+    metrics = _describe(work, plan, saved, answers, final, seen)
     metrics = {**metrics, **analyse(answers.answered(metrics))}
     if how.baselines:
         known = {baseline: found.of_rows(rows) for baseline, found in baselines.items()}
@@ -82,7 +82,12 @@ def score_saved(
 
 
 def _describe(
-    work: Work, plan: TrainingPlan, saved: SavedModel, final: Scored, seen: JsonObject | None
+    work: Work,
+    plan: TrainingPlan,
+    saved: SavedModel,
+    answers: SavedAnswers,
+    final: Scored,
+    seen: JsonObject | None,
 ) -> JsonObject:
     """The scores of the rows that count, and what qualifies them."""
     state = saved.fitted.state
@@ -90,13 +95,22 @@ def _describe(
     train = plan.data.splits["train"].columns
     metrics["details"] = count_training_rows(work.task, train, saved.label_schema, metrics["details"])
     n_validation = len(plan.data.splits["validation"])
-    gap = find_gap(metrics, state.history, state.best_step, n_validation, _shifts(work))
+    history = state.history or _validation_alone(answers, state.best_step)
+    gap = find_gap(metrics, history, state.best_step, n_validation, _shifts(work))
     n_wrong = count_wrong(final)
     return {
         **metrics,
         **({} if n_wrong is None else {"wrong_rows": n_wrong}),
         **({} if gap is None else {"validation_gap": gap}),
     }
+
+
+def _validation_alone(answers: SavedAnswers, step: int) -> list[JsonObject]:
+    """The validation scores of a model that was found without steps."""
+    scored = answers.scored("validation")
+    if scored is None:
+        return []
+    return [{"step": step, **point_scores(scored.task, scored.evaluated, scored.label_schema)}]
 
 
 def _shifts(work: Work) -> list[str]:

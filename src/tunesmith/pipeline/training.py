@@ -30,7 +30,7 @@ from tunesmith.pipeline.open_model import OpenedModel, open_model
 from tunesmith.pipeline.options import refuse_options_without_effect
 from tunesmith.pipeline.plan import make_plan
 from tunesmith.pipeline.prepare import prepare_data
-from tunesmith.pipeline.probe import FeaturesOf, start_from_probe
+from tunesmith.pipeline.probe import FeaturesOf, start_from_probe, with_features
 from tunesmith.pipeline.record import record, refuse_own_files
 from tunesmith.pipeline.save import save
 from tunesmith.pipeline.score import score_saved
@@ -182,7 +182,7 @@ def _learn(work: Work, opened: OpenedModel, findings: Sequence[Finding], begun: 
         probe = start_from_probe(work, plan, features)
     with work.stage("check", "Checking the data"):
         work.processes.first(lambda: check_features(work, plan, features, findings))
-        features.known.clear()
+        probe = with_features(probe, plan, features)
     with work.stage("train", f"Training: {plan.recipe.train.method}"):
         begun()
         fitted = fit(work, plan, probe)
