@@ -269,8 +269,8 @@ most so many are wrong; it may be broken in one of twenty data sets ([how it wor
 ## Simulated answers
 """
     yield f"{found['sets']:,} data sets each. The true share of errors beyond the threshold is known.\n"
-    yield "In the last six rows, the same answers have chosen the best of eight equally good models before, as a training"
-    yield "chooses its best step.\n"
+    yield "In the last six rows, the same answers have chosen the best of eight equally good models before, as a"
+    yield "training chooses its best step. The tests are stricter for this; without it, 93.7 % were the least.\n"
     yield from table("answers | rows | promise | kept | mean coverage", [
         [row["name"], f"{row['rows']:,}", *(percent(row[key]) for key in ("promise", "kept", "coverage"))]
         for row in found["simulated"]

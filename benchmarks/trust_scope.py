@@ -140,8 +140,8 @@ def page(found: dict[str, Any]) -> Iterator[str]:
 `python benchmarks/trust_scope.py DATA SCRATCH` writes this page. snips has seven intents. Each in turn is left
 out of training ({TRAIN_ROWS:,} rows of the other six, {EPOCHS} epochs, the default model). Its test rows are out
 of scope, the other test rows are in scope. The figures are areas under the ROC curve: 1 is a perfect separation,
-0.5 is chance. Ours needs no classes. The residual (Wang et al. 2022) is relative to the distance from the mean, and
-the distances to training texts (Sun et al. 2022) are cosines.
+0.5 is chance. Ours needs no classes. The residual (Wang et al. 2022) is relative to the distance from the mean,
+and the distances to training texts (Sun et al. 2022) are cosines.
 """
     yield f"| intent left out | {' | '.join(names)} | ours, frozen model |"
     yield "|---|" + "--:|" * (len(names) + 1)

@@ -124,7 +124,7 @@ def test_columns_of_the_training_are_those_of_a_row(finished_run):
 
 def test_labels_and_the_best_of_them(predictor):
     assert predictor.labels == ["animal", "colour"]
-    assert predictor("a cat").keys() == {"label", "score"}
+    assert predictor("a cat").keys() == {"label", "score", "out_of_scope"}
     answer = predictor("a cat", top_k=2)
     assert [item["label"] for item in answer["top"]] in (["animal", "colour"], ["colour", "animal"])
     assert answer["top"][0] == {"label": answer["label"], "score": answer["score"]}
