@@ -164,6 +164,10 @@ class ExporterContract:
             export(run.path, self.name, output_dir=run.path, force=True)
 
 
+_NOT_COMPARED = ("top", "out_of_scope")
+"""The next best answers, and the score that an ONNX graph does not give."""
+
+
 def _assert_alike(ours: list[Prediction], theirs: list[Prediction], near: float, share: float) -> None:
     """Answers are equal apart from numbers for the given share of rows; in equal answers, numbers are close."""
     same = [_words(a) == _words(b) for a, b in zip(ours, theirs, strict=True)]
@@ -175,7 +179,7 @@ def _assert_alike(ours: list[Prediction], theirs: list[Prediction], near: float,
 
 def _words(answer: object) -> object:
     if isinstance(answer, dict):
-        return {key: _words(value) for key, value in answer.items() if key not in ("top", "scores")}
+        return {key: _words(value) for key, value in answer.items() if key not in (*_NOT_COMPARED, "scores")}
     if isinstance(answer, list):
         return [_words(value) for value in answer]
     return None if isinstance(answer, float) else answer
@@ -183,7 +187,7 @@ def _words(answer: object) -> object:
 
 def _numbers(answer: object) -> list[float]:
     if isinstance(answer, dict):
-        inner = [value for key, value in answer.items() if key != "top"]
+        inner = [value for key, value in answer.items() if key not in _NOT_COMPARED]
     else:
         inner = list(answer) if isinstance(answer, (list, np.ndarray)) else []
     if not inner:
