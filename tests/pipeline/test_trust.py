@@ -7,6 +7,7 @@ import pytest
 
 import tunesmith
 from tunesmith import exporting, pipeline
+from tunesmith.cli.output import print_metrics
 from tunesmith.errors import RecipeError
 from tunesmith.inference.trust import TRUST_FILE, Abstention, Trust
 from tunesmith.recipe import Recipe
@@ -59,6 +60,11 @@ def test_the_threshold_stands_in_the_config_and_decides_the_predictions(run):
     assert found["wrong"] <= sum(not line["correct"] for line in given)
     assert found["coverage"] == pytest.approx(found["given"] / found["answers"])
     assert found["error"] == found["wrong"] / found["given"] <= found["error_high"]
+
+
+def test_a_training_and_an_evaluation_print_what_came_of_the_promise(run, capsys):
+    print_metrics(run.metrics)
+    assert "at no more than 20.0 % errors, as promised" in capsys.readouterr().out
 
 
 def test_a_prediction_says_whether_it_is_given(run, tmp_path):

@@ -155,8 +155,8 @@ class _Tests:
 
     def repeated(self, times: float) -> _Tests:
         """The tests that so many times as many answers like these would give."""
-        more = (np.round(self.sizes * times), np.ceil(self.wrong * times))
-        return _Tests(*(part.astype(np.int64) for part in more), self.expected * times)
+        sizes, wrong = np.round(self.sizes * times), np.ceil(self.wrong * times)
+        return _Tests(sizes.astype(np.int64), wrong.astype(np.int64), self.expected * times)
 
     def largest_passed(self, max_error: float, delta: float) -> int | None:
         """The position of the last test that passes in the sequence; None where the first one fails."""

@@ -66,9 +66,9 @@ def build_metrics(
 
 
 def remarks(metrics: JsonObject) -> list[str]:
-    """What people must read beside the score: the verdict, and what makes the score doubtful."""
-    verdict = metrics.get("verdict", {}).get("text", "")
-    return [verdict, *warnings(metrics)] if verdict else warnings(metrics)
+    """What people must read beside the score: the verdict, what makes it doubtful, and what came of a promise."""
+    verdict, promise = (metrics.get(key, {}).get("text", "") for key in ("verdict", "abstention"))
+    return [sentence for sentence in (verdict, *warnings(metrics), promise) if sentence]
 
 
 def warnings(metrics: JsonObject) -> list[str]:

@@ -101,7 +101,7 @@ def _usual_directions(away: NDArray[np.float64]) -> NDArray[np.float32]:
     strongest = np.arange(len(strengths))[::-1][:_MOST_DIRECTIONS]
     kept = (1 - _SHRINKAGE) * np.maximum(strengths[strongest], 0)
     floor = max(_SHRINKAGE * float(np.trace(moments)) / len(moments), np.finfo(np.float64).tiny)
-    return (directions[:, strongest] * np.sqrt(kept / (kept + floor))).T.astype(np.float32)
+    return np.asarray((directions[:, strongest] * np.sqrt(kept / (kept + floor))).T, dtype=np.float32)
 
 
 def _exceeded_by(scores: NDArray[np.float64], share: float) -> float:

@@ -95,12 +95,12 @@ def _nothing_given(kept: JsonObject, what: str, promised: str) -> str:
     rows = kept.get("tested", {}).get("answers", 0)
     needed = kept.get("needed")
     help_ = (
-        f"about {needed - rows:,} more validation rows would do, if their {what} are like these"
+        f"about {needed - rows:,} more on validation rows would do, if they are like these"
         if needed
         else f"more validation rows would not help, as even the surest {what} are wrong too often"
     )
     return (
-        f"no {what} are given: {rows:,} of the validation rows cannot show that at most {promised} are wrong; "
+        f"no {what} are given: {rows:,} on the validation rows cannot show that at most {promised} are wrong; "
         f"{help_}, or a promise of more errors (`evaluate.max_error`)"
     )
 
