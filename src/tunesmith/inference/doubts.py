@@ -43,9 +43,10 @@ class Doubts:
         """What was counted, in words; nothing where nothing is doubtful."""
         found = []
         if self.abstention is not None and self.withheld:
+            given = f"; of the others, at most {percent(self.abstention.max_error)} are wrong, as promised"
             found.append(
-                f"the model abstains from {self.withheld:,} of {self.answers:,} answers (`abstained`); of the "
-                f"others, at most {percent(self.abstention.max_error)} are wrong, as promised"
+                f"the model abstains from {self.withheld:,} of {self.answers:,} answers (`abstained`)"
+                f"{given if self.withheld < self.answers else ''}"
             )
         if self.out:
             found.append(

@@ -92,16 +92,18 @@ def _sentence(kept: JsonObject, found: JsonObject) -> str:
 
 
 def _nothing_given(kept: JsonObject, what: str, promised: str) -> str:
-    rows = kept.get("tested", {}).get("answers", 0)
+    tested = kept.get("tested", {}).get("answers")
+    if tested is None:
+        return f"no {what} are given: the validation rows could not show that at most {promised} are wrong"
     needed = kept.get("needed")
     help_ = (
-        f"about {needed - rows:,} more on validation rows would do, if they are like these"
+        f"about {needed - tested:,} more would do, if they are like these"
         if needed
-        else f"more validation rows would not help, as even the surest {what} are wrong too often"
+        else f"more would not help, as even the surest {what} are wrong too often"
     )
     return (
-        f"no {what} are given: {rows:,} on the validation rows cannot show that at most {promised} are wrong; "
-        f"{help_}, or a promise of more errors (`evaluate.max_error`)"
+        f"no {what} are given: the {tested:,} {what} on validation rows cannot show that at most {promised} are "
+        f"wrong; {help_}, or a promise of more errors (`evaluate.max_error`)"
     )
 
 
