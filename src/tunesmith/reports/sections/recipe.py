@@ -1,4 +1,4 @@
-"""Every key of the recipe with its value, parts that a program replaced, the versions of libraries, and the time of each stage."""
+"""Every key of the recipe, what a program replaced, the versions of libraries, and the time of each stage."""
 
 from __future__ import annotations
 
