@@ -1,7 +1,7 @@
 """How often the paired tests reject when two models are equally good: `python benchmarks/trust_tests.py`.
 
 McNemar's test exactly, for every number of rows that differ, and by 10,000 simulations; the permutation test by
-simulations of models that are equally good by construction, some of which err in different ways. About ten
+simulations of models that are equally good by construction, some of which err in different ways. About four
 minutes on one core; `--sets 200` is a quick look. Writes `benchmarks/trust-tests.md` and
 `benchmarks/results/trust-tests-DATE.json`.
 """
@@ -311,7 +311,7 @@ def main() -> None:
     """Measures both tests, and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", type=int, default=10_000)
-    parser.add_argument("--permutation-sets", type=int, default=10_000)
+    parser.add_argument("--permutation-sets", type=int, default=4_000)
     options = parser.parse_args()
     result = {
         "date": date.today().isoformat(),

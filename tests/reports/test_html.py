@@ -433,3 +433,12 @@ def test_every_baseline_is_tested_and_the_figures_are_those_of_the_metrics(repor
         assert str(one["only_this_right"]) in table
     verdict = finished_run.metrics["verdict"]
     assert found["against"][verdict["against"]]["outcome"] == verdict["outcome"]
+
+
+def test_parts_that_a_program_replaced_are_named(finished_run, tmp_path):
+    copy = Run(shutil.copytree(finished_run.path, tmp_path / "copy"))
+    copy.update_manifest(hooks={"loss": {"name": "mine.focal"}})
+    write_report(copy)
+    section = copy.report_file.read_text().split('id="recipe"')[1]
+    assert "loss=mine.focal" in section
+    assert "A program replaced" not in finished_run.report_file.read_text()

@@ -1,6 +1,7 @@
 """Pairs, labels, triplets: what is learned of them, how it is scored, and the folder that comes out of it."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -395,6 +396,18 @@ def test_other_families_end_as_models_of_sentence_transformers(recipe_of, tmp_pa
     texts = ["the red cat", "a very old dog is near the big blue horse and not here", "there"]
     theirs = SentenceTransformer(str(run.model), device="cpu").encode(texts)
     assert np.abs(tunesmith.embed(run.path, texts) - theirs).max() < 1e-5
+
+
+def test_a_sentence_model_reads_as_much_as_its_files_say_and_more_only_for_longer_training_texts(
+    recipe_of, model, tmp_path
+):
+    base = shutil.copytree(model, tmp_path / "base")
+    (base / "sentence_bert_config.json").write_text('{"max_seq_length": 24}')
+    run = pipeline.train(recipe_of(ROWS, base=base, max_steps=2))
+    assert run.recipe().data.max_length == 24
+    longer = {**ROWS[0], "text": " ".join(["cat"] * 40)}
+    run = pipeline.train(recipe_of([longer, *ROWS[1:]], name="longer", base=base, max_steps=2))
+    assert 40 <= run.recipe().data.max_length < 64
 
 
 def test_a_model_that_mixes_padding_in_is_refused(recipe_of, tmp_path):

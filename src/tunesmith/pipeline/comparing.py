@@ -237,7 +237,7 @@ def _pairs(contest: Contest, confidence: float) -> list[JsonObject]:
     metric = METRICS.get(contest.metric)
     return [
         {"first": one, "second": other, **found.to_json("first", "second"),
-"text": in_words(found, metric, one, other, confidence)}
+"text": in_words(found, metric, f"`{one}`", f"`{other}`", confidence)}
         for (one, other), found in contest.pairs.items()
     ]  # fmt: skip
 

@@ -19,10 +19,12 @@ from tunesmith.encoded import Encoded
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.inference.packed import keeps_packed_texts_apart
 from tunesmith.models.attention import SHORT_TEXT_TOKENS, choose_attention
+from tunesmith.models.resolve import resolve_model
+from tunesmith.models.sentence_folder import longest_text
 from tunesmith.pipeline.open_model import OpenedModel
 from tunesmith.pipeline.work import Work
 from tunesmith.run import write_json
-from tunesmith.training.resolving import choose_max_length
+from tunesmith.training.resolving import USUAL_MAX_LENGTH, choose_max_length
 
 if TYPE_CHECKING:
     from tunesmith.types import Array
@@ -95,7 +97,13 @@ def _encode(
         choose_max_length=lambda longest: (
             max_length
             or choose_max_length(
-                how.max_length, opened.model, opened.tokenizer, longest, task.length.auto, task.length.least
+                how.max_length,
+                opened.model,
+                opened.tokenizer,
+                longest,
+                task.length.auto,
+                task.length.least,
+                _usual_length(work),
             )
         ),
         overlap=None if how.overlap_tokens == "auto" else how.overlap_tokens,
@@ -105,6 +113,12 @@ def _encode(
     remove_old(cache / ENCODED, kept=used_since(cache / ENCODED, began))
     remove_old(cache / FROZEN)
     return encoded
+
+
+def _usual_length(work: Work) -> int:
+    """Tokens that `auto` allows at least: of a sentence model, those that its files state."""
+    stated = longest_text(resolve_model(work.recipe.model).path) if work.task.vectors is not None else None
+    return stated or USUAL_MAX_LENGTH
 
 
 def _report(work: Work, encoded: EncodedSplits) -> None:

@@ -60,14 +60,16 @@ def comparison_remarks(found: JsonObject) -> list[str]:
     n_pairs = len(found["pairs"])
     corrected = f", corrected for {n_pairs} comparisons (Holm)" if n_pairs > 1 else ""
     said = [
-        f"{rows['compared']:,} rows{grouped} that all runs answered; paired tests against the best, {best}"
+        f"{rows['compared']:,} rows{grouped} that all runs answered; paired tests against the best, `{best}`"
         f"{corrected}",
         *(pair["text"] for pair in found["pairs"] if pair["first"] == best),
     ]
     if rows["left_out"]:
         said.append(f"{rows['left_out']:,} rows are left out: some run was trained on their texts, or nearly")
     if again := [run["name"] for run in found["runs"] if run["answered_again"]]:
-        said.append(f"the models of older runs answered their rows again: {', '.join(again)}")
+        said.append(
+            f"the models of older runs answered their rows again: {', '.join(f'`{name}`' for name in again)}"
+        )
     return said
 
 

@@ -30,7 +30,8 @@ _SMALL_DATA_ROWS = 1000
 _MOST_TOKENS_PER_BATCH = 8192
 _LEAST_EPOCHS = 3
 _MOST_STEPS_BETWEEN_LOOKS = 1000
-_USUAL_MAX_LENGTH = 512
+USUAL_MAX_LENGTH = 512
+"""Tokens that `data.max_length: auto` allows at least, where the model can read as many and does not say less."""
 
 
 def choose_max_length(
@@ -40,13 +41,15 @@ def choose_max_length(
     longest_text: int,
     usual: int | None = None,
     least: int = 4,
+    at_least: int = USUAL_MAX_LENGTH,
 ) -> int:
     """The most tokens of a text: as given, or the longest text within the limits of model and memory.
 
     `usual` is the value of `auto` for a task that reads long texts in windows.
 
-    `auto` is at least the usual 512 if the model can read as many: future texts may be longer than the training
-    texts, and batches are padded to their longest text, so a high limit costs nothing.
+    `auto` is at least the usual 512 (`at_least`) if the model can read as many: future texts may be longer than
+    the training texts, and batches are padded to their longest text, so a high limit costs nothing. A sentence
+    model says how much of a text it was made for; it reads more only if a training text is longer.
 
     Raises:
         RecipeError: the given number is larger than the model can read, or smaller than the task needs.
@@ -55,7 +58,7 @@ def choose_max_length(
     if asked == "auto" and usual is not None:
         return min(usual, limit)
     if asked == "auto":
-        return min(max(_USUAL_MAX_LENGTH, longest_text), limit, longest_that_fits(model.config))
+        return min(max(at_least, longest_text), limit, longest_that_fits(model.config))
     if int(asked) < least:
         raise RecipeError(
             f"data.max_length must be at least {least} for this task, got {asked}.",

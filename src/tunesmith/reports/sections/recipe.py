@@ -1,9 +1,10 @@
-"""Every key of the recipe with its value, the versions of libraries, and the time of each stage."""
+"""Every key of the recipe, what a program replaced, the versions of libraries, and the time of each stage."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tunesmith.hooks import in_words
 from tunesmith.reports.sections import Section, Source
 
 if TYPE_CHECKING:
@@ -11,7 +12,8 @@ if TYPE_CHECKING:
 
 
 def _facts(source: Source) -> JsonObject:
-    return {"recipe": source.manifest["used"], "manifest": source.manifest}
+    hooks = in_words(source.manifest.get("hooks", {}))
+    return {"recipe": source.manifest["used"], "hooks": hooks, "manifest": source.manifest}
 
 
 section = Section("Recipe and machine", 920, _facts)
