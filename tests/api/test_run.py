@@ -43,7 +43,9 @@ def test_the_model_is_loaded_once(run):
 def test_it_says_what_it_is(run, tmp_path):
     value = run.metrics["primary"]["value"]
     assert repr(run).startswith(f"<Run {run.path}: text-classification, accuracy {100 * value:.1f} % (")
-    assert repr(run).endswith("on 24 validation rows>")
+    n = run.metrics["primary"]["n"]
+    assert n + run.metrics["primary"]["left_out"] == 24
+    assert repr(run).endswith(f"on {n} validation rows>")
     page = run._repr_html_()
     assert f"<code>{run.path}</code>" in page
     assert f"{100 * value:.1f} %" in page
@@ -74,7 +76,7 @@ def test_its_report_is_a_page_in_a_notebook(run, monkeypatch):
 
 def test_evaluate_and_export_take_objects_too(run, frame):
     scores = run.evaluate(frame[:50], progress=False)
-    assert scores["primary"]["n"] == 50
+    assert scores["seen_in_training"]["of"] == 50
     facts = run.export("merged", progress=False)
     assert facts["check"]["agreement"] == 1.0
     assert facts["check"]["rows"] == 24, "the run's own validation rows"

@@ -31,7 +31,7 @@ def test_train_load_predict_evaluate(tiny_files, how):
     run = tunesmith.train(
         [tiny_files["train"]], validation=tiny_files["validation"], test=[str(tiny_files["test"])], **how
     )
-    assert run.metrics["primary"]["n"] == 60
+    assert run.metrics["seen_in_training"]["of"] == 60
     assert run.manifest()["data"]["from_memory"] is False
     answer = tunesmith.predict(run, "the cat is red")
     assert answer["label"] == tunesmith.load(run.path)("the cat is red")["label"]
@@ -155,8 +155,8 @@ def test_columns_are_named_by_their_part_whatever_the_task_calls_them(how):
     both = run.predict(frame[:3]), run.predict(frame["body"][:3])
     assert both[0] == both[1]
     assert len(both[0]) == 3
-    assert run.evaluate((frame["body"], frame["intent"]), progress=False)["primary"]["n"] == 160
-    assert run.evaluate(frame, progress=False)["primary"]["n"] == 160
+    assert run.evaluate((frame["body"], frame["intent"]), progress=False)["seen_in_training"]["of"] == 160
+    assert run.evaluate(frame, progress=False)["seen_in_training"]["of"] == 160
     with pytest.raises(tunesmith.UserError, match="named twice"):
         tunesmith.train(frame, label="intent", columns={"label": "n"}, **how)
 

@@ -139,7 +139,7 @@ def test_training_goes_on_from_an_adapter(lora_run, tiny_recipe, tmp_path):
         update={"model": str(lora_run.path), "output_dir": str(tmp_path / "next")}
     )
     run = trained(recipe, num_train_epochs=1)
-    assert run.metrics["primary"]["n"] == 60
+    assert run.metrics["seen_in_training"]["of"] == 60
 
 
 def test_an_adapter_for_a_run_with_a_pooling_layer(finished_run, tiny_recipe, tmp_path):

@@ -30,7 +30,14 @@ def _facts(source: Source) -> JsonObject | None:
     return {
         **found,
         "rows": [
-            {"name": BASELINES.get(name).label, "in_words": _OUTCOMES[one["outcome"]], **one}
+            {
+                "name": BASELINES.get(name).label,
+                "in_words": _OUTCOMES[one["outcome"]],
+                # A permutation test counts no rows.
+                "only_this_right": None,
+                "only_other_right": None,
+                **one,
+            }
             for name, one in against.items()
         ],
         "counts": any("only_this_right" in one for one in against.values()),
