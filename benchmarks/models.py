@@ -112,6 +112,8 @@ def measure(shape: Shape, data: Path, folder: Path) -> dict[str, Any]:
             method=shape.method, listeners=[listen], progress=False,
             should_stop=lambda: len(steps) >= WARM_UP + MEASURED,
         )  # fmt: skip
+    if len(steps) < WARM_UP + MEASURED:
+        raise SystemExit(f"{shape.name} was stopped after {len(steps)} steps: nothing is written")
     began, ended = clocks[WARM_UP - 1], clocks[-1]
     clock_s, processor_s = (
         (ended[i] - began[i]) / (len(steps) - WARM_UP) * steps[0].total_steps for i in (0, 1)

@@ -37,6 +37,7 @@ from tunesmith.data.preparing import prepare
 from tunesmith.environment import machine, versions
 from tunesmith.recipe import Recipe
 from tunesmith.tasks import TASKS
+from tunesmith.testing.edited_texts import EDITS, edited
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -52,7 +53,6 @@ SETS = (
     "trec",
 )
 SHORT = ("sst2", "rotten_tomatoes", "go_emotions", "banking77", "trec", "tweet_hate", "tweet_emotion")
-KINDS = ("changed", "added", "case", "punctuation")
 SEEDS = (0, 1, 2)
 _MOST_TRAIN, _MOST_TEST = 20_000, 3_000
 
@@ -67,22 +67,6 @@ def read(folder: Path, split: str) -> list[dict[str, str]]:
             list(csv.DictReader(handle)) if file.suffix == ".csv" else [json.loads(line) for line in handle]
         )
     return [{"text": row["text"], "label": str(row.get("label", "x"))} for row in rows if row["text"].strip()]
-
-
-def edited(text: str, kind: str, rng: random.Random, words: list[str]) -> str:
-    """A text with one small edit."""
-    parts = text.split()
-    if kind == "changed":
-        parts[rng.randrange(len(parts))] = rng.choice(words)
-    if kind == "added":
-        parts.insert(rng.randrange(len(parts) + 1), rng.choice(words))
-    if kind == "case":
-        return rng.choice([text.upper(), text.title(), text.swapcase()])
-    if kind == "punctuation":
-        return rng.choice(
-            [text.rstrip(" .?!") + " !", f'"{text}"', text.replace(",", ""), text.replace(" ", "  ")]
-        )
-    return " ".join(parts)
 
 
 def leaked(train: list[dict[str, str]], test: list[dict[str, str]]) -> tuple[set[int], dict[str, Any]]:
@@ -115,7 +99,7 @@ def measure_copies(folder: Path) -> Iterator[dict[str, Any]]:
             rng = random.Random(seed)
             planted = rng.sample(range(len(test)), 100)
             copies = [
-                {**test[row], "text": edited(test[row]["text"], KINDS[i % 4], rng, words)}
+                {**test[row], "text": edited(test[row]["text"], EDITS[i % 4], rng, words)}
                 for i, row in enumerate(planted)
             ]
             found, evidence = leaked([*train, *copies], test)
@@ -125,7 +109,7 @@ def measure_copies(folder: Path) -> Iterator[dict[str, Any]]:
                 {
                     "found": 100 - len(missed),
                     "false": len(found - natural - set(planted)),
-                    "missed": {kind: missed.count(number) for number, kind in enumerate(KINDS)},
+                    "missed": {kind: missed.count(number) for number, kind in enumerate(EDITS)},
                 }
             )
         print(json.dumps(entry))

@@ -4,20 +4,7 @@ import random
 
 import pytest
 
-
-def edited(text, kind, rng, words):
-    parts = text.split()
-    if kind == "changed":
-        parts[rng.randrange(len(parts))] = rng.choice(words)
-    if kind == "added":
-        parts.insert(rng.randrange(len(parts) + 1), rng.choice(words))
-    if kind == "case":
-        return rng.choice([text.upper(), text.title(), text.swapcase()])
-    if kind == "punctuation":
-        return rng.choice(
-            [text.rstrip(" .") + " !", f'"{text}"', text.replace(",", ""), text.replace(" ", "  ")]
-        )
-    return " ".join(parts)
+from tunesmith.testing.edited_texts import EDITS, edited
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -27,7 +14,7 @@ def test_edited_test_rows_in_training_are_found_and_no_others(checked, find, sst
     train, test = sst2("train", 5000), sst2("test", 1500)
     words = [word for row in train for word in row["text"].split()]
     planted = rng.sample(range(len(test)), 100)
-    kinds = ["changed", "case", "punctuation", "added"] * 25
+    kinds = EDITS * 25
     copies = [
         {**test[row], "text": edited(test[row]["text"], kind, rng, words)}
         for row, kind in zip(planted, kinds, strict=True)

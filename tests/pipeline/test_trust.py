@@ -98,6 +98,14 @@ def test_without_a_promise_nothing_is_said(finished_run):
     assert found["curve"][-1]["error"] == pytest.approx(1 - finished_run.metrics["primary"]["value"])
 
 
+def test_a_training_that_starts_from_a_run_does_not_inherit_its_promise(run, tmp_path):
+    first = Recipe.model_validate(run.manifest()["requested"])
+    recipe = first.model_copy(update={"model": str(run.path), "output_dir": str(tmp_path / "next")})
+    later = pipeline.train(recipe.replace(evaluate={"max_error": None}))
+    assert "tunesmith_abstention" not in json.loads((later.model / "config.json").read_text())
+    assert "abstained" not in tunesmith.load(later)("a text")
+
+
 def test_sets_hold_the_answer_and_need_enough_rows(run, command):
     answer = tunesmith.load(run)("the cat is red", coverage=0.9)
     assert answer["set"][0]["label"] == answer["label"]

@@ -97,7 +97,7 @@ def is_recipe(value: object) -> bool:
 
 
 def only_one(given: Any, recipe: Any) -> Any:
-    """The recipe that stands in place of data.
+    """The recipe that was given where data are expected.
 
     Raises:
         RecipeError: there is another one.

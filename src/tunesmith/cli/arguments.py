@@ -45,6 +45,15 @@ METHOD = typer.Option(
     None, "--method", help="What is trained: probe (the head), full (all), lora (an adapter).",
     autocompletion=complete_methods, rich_help_panel=MODEL,
 )  # fmt: skip
+ARGUMENTS = typer.Argument(
+    None,
+    metavar="DATA|RECIPE|KEY=VALUE",
+    help="Data files or a folder, or a recipe file; and values that override it.",
+)
+VALIDATION, TEST = (
+    typer.Option(None, f"--{split}", help="A file, or the share that is held out.", rich_help_panel=DATA)
+    for split in ("validation", "test")
+)
 RUN = typer.Argument(..., help="The run folder.")
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")

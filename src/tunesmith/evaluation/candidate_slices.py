@@ -1,7 +1,7 @@
-"""Sets of rows in which a model may be weak, made without a look at what is right: the candidates of the search.
+"""Sets of rows in which a model may be weak, chosen without knowing which answers are right.
 
 By length, true label, answer, columns of the file, script, words, and clusters of what the head reads (named by
-the words that tell a cluster from the other rows). Each name goes on from "on the 48 rows …".
+the words that tell a cluster from the other rows). Each name continues "on the 48 rows …".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What would take how many wrong rows away: bounds from counts, so that the largest is mended first.
+"""How many errors each fix would remove at most, from counts, so that the largest comes first.
 
 Each number is the most that the fix can bring: a merged label is not confused any more, but its rows may still be
 answered with a third one.

@@ -160,5 +160,5 @@ def write_predictions(
 
 def count_wrong(scored: Scored) -> int | None:
     """The number of wrong answers; None where answers are neither right nor wrong."""
-    judged = Counter(line["correct"] for line in scored.lines())
+    judged = Counter(scored.correct)
     return judged[False] if judged[True] + judged[False] else None

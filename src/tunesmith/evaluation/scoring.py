@@ -62,6 +62,13 @@ class Scored:
         """[rows], the true answers, in the spelling of the data."""
         return self.task.gold(self.examples.columns, self.label_schema)
 
+    @cached_property
+    def correct(self) -> list[bool | None]:
+        """[rows], whether each answer is right; None where that is no question."""
+        # Where only some texts were generated, there are fewer answers than rows.
+        pairs = zip(self.predictions, self.gold, strict=False)
+        return [self.task.is_correct(prediction, gold) for prediction, gold in pairs]
+
     def intervals(
         self, how: EvaluateRecipe, seed: int, rows: NDArray[np.int64] | None = None
     ) -> dict[str, Interval]:
@@ -85,7 +92,7 @@ class Scored:
                 **inputs,
                 "gold": self.gold[row],
                 "prediction": answer,
-                "correct": self.task.is_correct(prediction, self.gold[row]),
+                "correct": self.correct[row],
             }
             if abstention is not None:
                 line["abstained"] = withheld(self.task, prediction, self.label_schema, abstention)

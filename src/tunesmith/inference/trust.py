@@ -1,6 +1,6 @@
 """What is saved beside a model so that its answers can be trusted: predictions read it, and exports carry it.
 
-The threshold of a promise stands in `config.json`, for the people who load the model with plain transformers:
+`config.json` has the threshold of a promise, for people who load the model with plain transformers:
 
     "tunesmith_abstention": {"max_error": 0.02, "delta": 0.05, "threshold": 0.83}
 
@@ -76,7 +76,7 @@ class Trust:
 
     @classmethod
     def of_model(cls, folder: Path) -> Trust:
-        """What stands in a model's folder.
+        """Reads the files of a model's folder.
 
         Raises:
             ModelError: a file is damaged.
@@ -89,11 +89,10 @@ class Trust:
         )
 
     def write(self, folder: Path) -> None:
-        """Adds what is known to a model's folder: its `config.json`, and `trust.safetensors`."""
+        """Writes what is known into a model's folder: its `config.json`, and `trust.safetensors`."""
         from safetensors.numpy import save
 
-        if self.abstention is not None:
-            _update_config(folder, {ABSTENTION_KEY: self.abstention.to_json()})
+        _state_promise(folder, self.abstention)
         tensors: dict[str, NDArray[Any]] = {} if self.scope is None else self.scope.tensors()
         if self.strangeness is not None:
             tensors[_STRANGENESS] = np.sort(self.strangeness)
@@ -179,9 +178,12 @@ def _tensors(file: Path) -> dict[str, NDArray[Any]]:
         ) from None
 
 
-def _update_config(folder: Path, entries: JsonObject) -> None:
-    """Adds entries to the config of a saved model."""
+def _state_promise(folder: Path, abstention: Abstention | None) -> None:
+    """States the promise in the config of a saved model, in place of that of the run that it began from."""
     file = config_file(folder)
     known = json.loads(file.read_text(encoding="utf-8"))
-    text = json.dumps({**known, **entries}, indent=2, sort_keys=True, ensure_ascii=True)
-    write_atomically(file, text + "\n")
+    stated = {key: value for key, value in known.items() if key != ABSTENTION_KEY}
+    if abstention is not None:
+        stated[ABSTENTION_KEY] = abstention.to_json()
+    if stated != known:
+        write_atomically(file, json.dumps(stated, indent=2, sort_keys=True, ensure_ascii=True) + "\n")

@@ -57,7 +57,7 @@ class CheckReport:
         splits: usable rows by split.
         findings: findings, the worst first.
         left_out: checks that were not run, with the reason.
-        data: what the checks read, to check it again once it is mended.
+        data: what the checks read; `--fix` changes it and checks it again.
     """
 
     recipe: Recipe

@@ -33,6 +33,14 @@ def test_a_gap_beyond_chance_is_shown_and_a_small_one_is_not():
     assert "not shown" in calm["text"]
 
 
+def test_where_test_rows_are_of_another_kind_the_validation_rows_are_the_new_ones():
+    train, validation, test = rows(500, 0.9, 0), rows(400, 0.9, 1), rows(400, 0.5, 2)
+    assert find(train, validation, test)["outcome"] == "shown"
+    found = find(train, validation, test, metrics={"validation_gap": {"text": "another kind"}})
+    assert (found["against"], found["outcome"]) == ("validation", "not_shown")
+    assert "on validation rows" in found["text"]
+
+
 def test_equal_models_show_overfitting_as_seldom_as_the_level_says():
     shown = sum(
         find(rows(200, 0.9, 2 * seed), None, rows(200, 0.9, 2 * seed + 1))["outcome"] == "shown"

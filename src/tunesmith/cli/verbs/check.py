@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, Optional
 import typer
 
 from tunesmith.cli.arguments import (
+    ARGUMENTS,
     COLUMN,
-    DATA,
     FORCE,
     JSON,
     LABEL,
     MODEL,
     OUTPUT,
     TASK,
+    TEST,
     TEXT,
+    VALIDATION,
     parse_columns,
     recipe_from,
     share_or_file,
@@ -33,15 +35,6 @@ EXAMPLES = (
 )
 
 
-def _of_data(**how: Any) -> Any:
-    return typer.Option(None, rich_help_panel=DATA, **how)
-
-
-_ARGUMENTS = typer.Argument(
-    None,
-    metavar="DATA|RECIPE|KEY=VALUE",
-    help="Data files or a folder, or a recipe file; and values that override it.",
-)
 _MODEL = typer.Option(
     None, help="The model whose features are used: a Hub id or a folder.", rich_help_panel=MODEL
 )
@@ -60,12 +53,12 @@ _PAGE = typer.Option(
 
 
 def verb(
-    arguments: list[str] = _ARGUMENTS,
+    arguments: list[str] = ARGUMENTS,
     label: Optional[str] = LABEL,
     text: Optional[str] = TEXT,
     column: list[str] = COLUMN,
-    validation: Optional[str] = _of_data(help="A file, or the share that is held out."),
-    test: Optional[str] = _of_data(help="A file, or the share that is held out."),
+    validation: Optional[str] = VALIDATION,
+    test: Optional[str] = TEST,
     task: Optional[str] = TASK,
     model: Optional[str] = _MODEL,
     fast: bool = _FAST,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import typer
 
 from tunesmith.cli.arguments import (
+    ARGUMENTS,
     COLUMN,
     DATA,
     FORCE,
@@ -16,7 +17,9 @@ from tunesmith.cli.arguments import (
     MODEL,
     OUTPUT,
     TASK,
+    TEST,
     TEXT,
+    VALIDATION,
     parse_columns,
     recipe_from,
     share_or_file,
@@ -34,19 +37,10 @@ EXAMPLES = (
 )
 
 
-def _of_data(*names: str, **how: Any) -> Any:
-    return typer.Option(None, *names, rich_help_panel=DATA, **how)
-
-
 def _of_model(*names: str, **how: Any) -> Any:
     return typer.Option(None, *names, rich_help_panel=MODEL, **how)
 
 
-_ARGUMENTS = typer.Argument(
-    None,
-    metavar="DATA|RECIPE|KEY=VALUE",
-    help="Data files or a folder, or a recipe file; and values that override it.",
-)
 _SET = typer.Option(
     [],
     "--set",
@@ -67,13 +61,13 @@ _RUN_FOLDER = typer.Option(
 
 
 def verb(
-    arguments: list[str] = _ARGUMENTS,
+    arguments: list[str] = ARGUMENTS,
     label: Optional[str] = LABEL,
     text: Optional[str] = TEXT,
     column: list[str] = COLUMN,
     data: list[str] = _DATA,
-    validation: Optional[str] = _of_data(help="A file, or the share that is held out."),
-    test: Optional[str] = _of_data(help="A file, or the share that is held out."),
+    validation: Optional[str] = VALIDATION,
+    test: Optional[str] = TEST,
     task: Optional[str] = TASK,
     model: Optional[str] = _of_model(help="A Hub id, a local folder, or a run folder."),
     method: Optional[str] = METHOD,

@@ -34,9 +34,7 @@ def _find(answered: Answered) -> JsonObject | None:
     at hand; `fixes` has what would take how many errors away at most.
     """
     scored = answered.final
-    judged = [
-        scored.task.is_correct(p, gold) for p, gold in zip(scored.predictions, scored.gold, strict=False)
-    ]
+    judged = scored.correct
     if not any(right is not None for right in judged) or len(judged) != len(scored.examples):
         return None
     is_wrong = np.array([right is False for right in judged])

@@ -2,7 +2,8 @@
 
 Training rows, validation rows and the final rows are other rows, so the interval of a difference comes from both
 intervals, as squares add up (Newcombe 1998, method 10; for any metric Zou and Donner 2008). A gap between
-validation and test has other causes than training: see `evaluation/gap.py`.
+validation and test has other causes than training (`evaluation/gap.py`): if there is one, the new rows are the
+validation rows, which are more like the training rows.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def _find(answered: Answered) -> JsonObject | None:
     """The entry of metrics.json; None where the training rows are not at hand, or too few rows are scored.
 
     `splits` has the metric of each split with its interval and number of rows; `gap` is how much better the
-    training rows are answered than the final ones, above 0 is better; `outcome` is `shown` where its whole
-    interval is above 0, else `not_shown`.
+    training rows are answered than those of the split `against`, above 0 is better; `outcome` is `shown` where
+    its whole interval is above 0, else `not_shown`.
     """
     train = answered.scored("train")
     if train is None or min(len(train.examples), len(answered.final.examples)) < _FEWEST_ROWS:
@@ -36,16 +37,18 @@ def _find(answered: Answered) -> JsonObject | None:
     split = _final_split(answered)
     known = {"train": train, "validation": answered.scored("validation"), split: answered.final}
     found = {of: (rows, _interval(answered, rows, name)) for of, rows in known.items() if rows is not None}
-    gap = _gap(METRICS.get(name), found["train"][1], found[split][1])
+    against = "validation" if "validation_gap" in answered.metrics and "validation" in found else split
+    gap = _gap(METRICS.get(name), found["train"][1], found[against][1])
     outcome = "shown" if gap.low > 0 else "not_shown"
     return {
         "metric": name,
         "splits": {
             of: {**interval.to_json(), "n": len(rows.examples)} for of, (rows, interval) in found.items()
         },
+        "against": against,
         "gap": gap.to_json(),
         "outcome": outcome,
-        "text": _sentence(METRICS.get(name), split, found["train"][1], found[split][1], gap),
+        "text": _sentence(METRICS.get(name), against, found["train"][1], found[against][1], gap),
     }
 
 
