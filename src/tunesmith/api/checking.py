@@ -5,23 +5,26 @@ from __future__ import annotations
 import html
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from tunesmith.api.keywords import suggesting
+from tunesmith.api.keywords import spelled_out, suggesting
 from tunesmith.api.recipes import build_recipe, is_recipe, only_one
 from tunesmith.api.shown import Report
 from tunesmith.api.using import open_door, showing
+from tunesmith.api.verb_keywords import CHECK_DEFAULTS, CheckKeywords
 from tunesmith.errors import RecipeError
-from tunesmith.events import Events, Listener
-from tunesmith.recipe import Recipe
+from tunesmith.events import Events
 
 if TYPE_CHECKING:
     from tunesmith.data.formats.memory import Held
     from tunesmith.pipeline.checking import CheckReport
     from tunesmith.types import JsonObject
 
+_OF_THE_RECIPE = (
+    "labels", "label", "text", "task", "model", "validation", "test", "columns", "max_length", "seed",
+)  # fmt: skip
 _SHOWN = ("severity", "check", "text", "remedy")
 
 
@@ -103,44 +106,13 @@ class CheckResult:
 
 
 @suggesting
-def check(
-    data: Any = None,
-    *,
-    labels: Any = None,
-    label: str | None = None,
-    text: str | None = None,
-    task: str | None = None,
-    model: str | os.PathLike[str] | None = None,
-    validation: Any = None,
-    test: Any = None,
-    columns: Mapping[str, str | list[str]] | None = None,
-    max_length: int | None = None,
-    seed: int | None = None,
-    recipe: Recipe | str | os.PathLike[str] | Mapping[str, object] | None = None,
-    overrides: Mapping[str, object] | Sequence[str] = (),
-    fast: bool = False,
-    progress: bool = True,
-    listeners: Iterable[Listener] = (),
-) -> CheckResult:
+@spelled_out(CheckKeywords, CHECK_DEFAULTS)
+def check(data: Any = None, **keywords: Unpack[CheckKeywords]) -> CheckResult:
     """Checks the data, without training: `check("reviews.csv")`, `check(frame, label="stars", test=other)`.
 
     Args:
         data: a file, or several; rows in memory; texts, with `labels`; or a recipe, as for `train`.
-        labels: what is to be predicted for each of the texts that `data` is.
-        label: the column of what is to be predicted, whatever the task calls it.
-        text: the column of the text, whatever the task calls it.
-        task: the task (recipe: `task`); guessed from the columns, where no recipe is given.
-        model: the model whose features are used: a Hub id or a folder (recipe: `model`).
-        validation: data like `data`, or the share that is held out (recipe: `data.validation`).
-        test: data like `data`, or the share that is held out (recipe: `data.test`).
-        columns: the data's column for each of the task's (recipe: `data.columns`).
-        max_length: most tokens of a text (recipe: `data.max_length`).
-        seed: seed of every random choice (recipe: `seed`).
-        recipe: a recipe, a YAML file or a mapping, which the keywords override.
-        overrides: values by dotted key, which override all others.
-        fast: leave out the checks that need the model.
-        progress: whether to show what happens.
-        listeners: called with every event (`tunesmith.events`).
+        **keywords: the keywords.
 
     Returns:
         The findings; `.report()` writes them as a page.
@@ -151,29 +123,23 @@ def check(
     from tunesmith import pipeline
 
     open_door()
+    given: JsonObject = {**CHECK_DEFAULTS, **keywords}
+    recipe = given.get("recipe")
     if is_recipe(data):
         data, recipe = None, only_one(data, recipe)
+    values: JsonObject = {name: given.get(name) for name in _OF_THE_RECIPE}
     held: list[Held] = []
     notices: list[str] = []
     built = build_recipe(
         recipe,
-        overrides=overrides,
+        overrides=given["overrides"],
         notices=notices,
         held=held,
-        labels=labels,
-        label=label,
-        text=text,
         data=data,
-        task=task,
-        model=model,
-        validation=validation,
-        test=test,
-        columns=columns,
         output_dir="runs/check",
-        max_length=max_length,
-        seed=seed,
+        **values,
     )
-    with showing(progress, listeners) as shown:
+    with showing(given["progress"], given["listeners"]) as shown:
         for notice in notices:
             Events(shown).note(notice)
-        return CheckResult(pipeline.check(built, with_model=not fast, listeners=shown), held)
+        return CheckResult(pipeline.check(built, with_model=not given["fast"], listeners=shown), held)

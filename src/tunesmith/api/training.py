@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 from tunesmith.api.keywords import spelled_out, suggesting
 from tunesmith.api.recipes import build_recipe, is_recipe, only_one
 from tunesmith.api.run import Run
-from tunesmith.api.train_keywords import DEFAULTS, TrainKeywords
 from tunesmith.api.using import open_door, showing
+from tunesmith.api.verb_keywords import TRAIN_DEFAULTS, TrainKeywords
 from tunesmith.errors import RecipeError
 from tunesmith.events import Events
 from tunesmith.hooks import Hooks
@@ -29,7 +29,7 @@ _OF_THE_RECIPE = (
 
 
 @suggesting
-@spelled_out(TrainKeywords, DEFAULTS)
+@spelled_out(TrainKeywords, TRAIN_DEFAULTS)
 def train(data: Any = None, **keywords: Unpack[TrainKeywords]) -> Run:
     """Trains, evaluates and reports; on the folder of a stopped run, resumes it.
 
@@ -51,7 +51,7 @@ def train(data: Any = None, **keywords: Unpack[TrainKeywords]) -> Run:
     from tunesmith import pipeline
 
     open_door()
-    given: JsonObject = {**DEFAULTS, **keywords}
+    given: JsonObject = {**TRAIN_DEFAULTS, **keywords}
     recipe = given.get("recipe")
     if is_recipe(data):
         data, recipe = None, only_one(data, recipe)

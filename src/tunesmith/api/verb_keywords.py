@@ -1,4 +1,4 @@
-"""The keywords of `train`: types for type checkers, and what `help()` says of each."""
+"""The keywords of `train` and `check`: types for type checkers, and what `help()` says of each."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tunesmith.events import Listener
 from tunesmith.recipe import Recipe
 
 
-class TrainKeywords(TypedDict, total=False):
-    """What `train` takes besides the data."""
+class DataKeywords(TypedDict, total=False):
+    """What verbs take that read data of a recipe, besides the data themselves."""
 
     labels: Annotated[Any, "what is to be predicted for each of the texts that `data` is."]
     label: Annotated[str | None, "the column of what is to be predicted, whatever the task calls it."]
@@ -19,25 +19,12 @@ class TrainKeywords(TypedDict, total=False):
     task: Annotated[
         str | None, "the task (recipe: `task`); guessed from the columns, where no recipe is given."
     ]
-    model: Annotated[
-        Any,
-        "a Hub id, a folder, a run, or a `PreTrainedModel` with its `tokenizer` (recipe: `model`).",
-    ]
-    tokenizer: Annotated[Any, "the tokenizer of a model in memory."]
     validation: Annotated[Any, "data like `data`, or the share that is held out (recipe: `data.validation`)."]
     test: Annotated[Any, "data like `data`, or the share that is held out (recipe: `data.test`)."]
     columns: Annotated[
         Mapping[str, str | list[str]] | None,
         "the data's column for each of the task's (recipe: `data.columns`).",
     ]
-    output_dir: Annotated[
-        str | os.PathLike[str] | None,
-        "the run folder (recipe: `output_dir`); a new one in `runs`, where no recipe is given.",
-    ]
-    method: Annotated[str | None, "`full`, `lora` or `probe` (recipe: `train.method`)."]
-    epochs: Annotated[float | None, "passes over the data (recipe: `train.num_train_epochs`)."]
-    learning_rate: Annotated[float | None, "the highest learning rate (recipe: `train.learning_rate`)."]
-    batch_size: Annotated[int | None, "rows of a step (recipe: `train.per_device_train_batch_size`)."]
     max_length: Annotated[int | None, "most tokens of a text (recipe: `data.max_length`)."]
     seed: Annotated[int | None, "seed of every random choice (recipe: `seed`)."]
     recipe: Annotated[
@@ -48,9 +35,27 @@ class TrainKeywords(TypedDict, total=False):
         Mapping[str, object] | Sequence[str],
         'values by dotted key, `{"train.warmup_steps": 100}`, which override all others.',
     ]
-    force: Annotated[bool, "replace another run that is in `output_dir`."]
     progress: Annotated[bool, "whether to show what happens."]
     listeners: Annotated[Iterable[Listener], "called with every event (`tunesmith.events`)."]
+
+
+class TrainKeywords(DataKeywords, total=False):
+    """What `train` takes besides the data."""
+
+    model: Annotated[
+        Any,
+        "a Hub id, a folder, a run, or a `PreTrainedModel` with its `tokenizer` (recipe: `model`).",
+    ]
+    tokenizer: Annotated[Any, "the tokenizer of a model in memory."]
+    output_dir: Annotated[
+        str | os.PathLike[str] | None,
+        "the run folder (recipe: `output_dir`); a new one in `runs`, where no recipe is given.",
+    ]
+    method: Annotated[str | None, "`full`, `lora` or `probe` (recipe: `train.method`)."]
+    epochs: Annotated[float | None, "passes over the data (recipe: `train.num_train_epochs`)."]
+    learning_rate: Annotated[float | None, "the highest learning rate (recipe: `train.learning_rate`)."]
+    batch_size: Annotated[int | None, "rows of a step (recipe: `train.per_device_train_batch_size`)."]
+    force: Annotated[bool, "replace another run that is in `output_dir`."]
     callbacks: Annotated[
         Sequence[object],
         "objects with methods of transformers' `TrainerCallback` (docs/hooks.md, with all that follow).",
@@ -80,11 +85,18 @@ class TrainKeywords(TypedDict, total=False):
     ]
 
 
-DEFAULTS: Mapping[str, Any] = {
-    "overrides": (),
-    "force": False,
-    "progress": True,
-    "listeners": (),
-    "callbacks": (),
-}
-"""Defaults that are not None."""
+class CheckKeywords(DataKeywords, total=False):
+    """What `check` takes besides the data."""
+
+    model: Annotated[
+        str | os.PathLike[str] | None,
+        "the model whose features are used: a Hub id or a folder (recipe: `model`).",
+    ]
+    fast: Annotated[bool, "leave out the checks that need the model."]
+
+
+_OF_DATA: Mapping[str, Any] = {"overrides": (), "progress": True, "listeners": ()}
+TRAIN_DEFAULTS: Mapping[str, Any] = {**_OF_DATA, "force": False, "callbacks": ()}
+"""Defaults of `train` that are not None."""
+CHECK_DEFAULTS: Mapping[str, Any] = {**_OF_DATA, "fast": False}
+"""Defaults of `check` that are not None."""
