@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +97,20 @@ def test_without_a_promise_nothing_is_said(finished_run):
     assert "max_error" not in found
     assert [level["max_error"] for level in found["levels"]] == [0.01, 0.02, 0.05, 0.1]
     assert found["curve"][-1]["error"] == pytest.approx(1 - finished_run.metrics["primary"]["value"])
+
+
+def test_nothing_is_fitted_on_validation_rows_that_were_trained_on(run, tmp_path):
+    requested = Recipe.model_validate(run.manifest()["requested"])
+    trained = Path(requested.data.train[0]).read_text().splitlines()[1:41]
+    file = tmp_path / "validation.csv"
+    file.write_text("\n".join([Path(requested.data.validation[0]).read_text().strip(), *trained]) + "\n")
+    recipe = requested.model_copy(update={"output_dir": str(tmp_path / "leaking")})
+    leaking = pipeline.train(recipe.replace(data={"validation": [str(file)]}))
+    assert leaking.manifest()["data"]["rows"]["validation"] == 80
+    fitted_on = [it.manifest()["calibration"]["n"] for it in (run, leaking)]
+    assert fitted_on[0] == fitted_on[1] <= 40
+    assert [len(Trust.of_model(it.model).strangeness) for it in (run, leaking)] == fitted_on
+    assert leaking.metrics["abstention"]["tested"]["answers"] == fitted_on[0]
 
 
 def test_a_training_that_starts_from_a_run_does_not_inherit_its_promise(run, tmp_path):

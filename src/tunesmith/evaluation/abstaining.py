@@ -205,6 +205,13 @@ def error_bound(wrong: int, given: int, *, delta: float = DELTA) -> float:
     return 1.0 if wrong >= given else float(beta.ppf(1 - delta, wrong + 1, given - wrong))
 
 
+def least_error(wrong: int, given: int, *, delta: float = DELTA) -> float:
+    """The lower bound of Clopper and Pearson of the share of wrong answers, at the confidence 1 - delta."""
+    from scipy.stats import beta
+
+    return 0.0 if not wrong else float(beta.ppf(delta, wrong, given - wrong + 1))
+
+
 def answers_needed(answers: JudgedAnswers, max_error: float, *, delta: float = DELTA) -> int | None:
     """About how many answers would do, if more of them were like these; None where no number would.
 

@@ -27,8 +27,8 @@ _TOO_BAD = (
     "the test rows are easier than the validation rows: check where they come from before you rely on them"
 )
 _SHIFTED = (
-    "the reason is probably that the test rows are other rows: {}. Expect the test score on rows like the test "
-    "rows; training and validation rows like them (`data.train`, `data.validation=FILE`) would help"
+    "the reason is probably that {}. Expect the test score on rows like the test rows; training and "
+    "validation rows like them (`data.train`, `data.validation=FILE`) would help"
 )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith.data.examples import Examples
 from tunesmith.data.train_texts import TrainTexts
 from tunesmith.encoded import Ragged
 from tunesmith.evaluation.scoring import Scored
@@ -20,6 +21,22 @@ from tunesmith.tasks import EvalPredictions
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
+
+
+def new_rows(examples: Examples, train_texts: TrainTexts | None) -> NDArray[np.int64]:
+    """The numbers of the rows that were not trained on; of all rows, where every one was, or nobody knows.
+
+    Args:
+        examples: rows of a split.
+        train_texts: texts of the training rows; None where they are not known.
+    """
+    every = np.arange(len(examples))
+    return every if train_texts is None else _new(train_texts.seen(examples))
+
+
+def _new(similarity: NDArray[np.float32]) -> NDArray[np.int64]:
+    new = np.flatnonzero(similarity == 0)
+    return new if len(new) else np.arange(len(similarity))
 
 
 def rows_that_count(
@@ -43,15 +60,15 @@ def rows_that_count(
     if train_texts is None:
         return every, None
     similarity = train_texts.seen(scored.examples)
-    new = np.flatnonzero(similarity == 0)
-    with_seen = scored.intervals(how, seed) if 0 < len(new) < len(every) else {}
+    rows, n_seen = _new(similarity), int(np.count_nonzero(similarity))
+    with_seen = scored.intervals(how, seed) if len(rows) < len(every) else {}
     entry: JsonObject = {
-        "rows": len(every) - len(new),
+        "rows": n_seen,
         "exact": int((similarity == 1).sum()),
         "of": len(every),
         "with": {name: interval.to_json() for name, interval in with_seen.items()},
     }
-    return (new if len(new) else every), entry
+    return rows, entry
 
 
 def take_rows(scored: Scored, rows: NDArray[np.int64]) -> Scored:

@@ -43,7 +43,8 @@ class Doubts:
         """What was counted, in words; nothing where nothing is doubtful."""
         found = []
         if self.abstention is not None and self.withheld:
-            given = f"; of the others, at most {percent(self.abstention.max_error)} are wrong, as promised"
+            most = percent(self.abstention.max_error)
+            given = f"; of the others, at most {most} are wrong, if the texts are like the validation rows"
             found.append(
                 f"the model abstains from {self.withheld:,} of {self.answers:,} answers (`abstained`)"
                 f"{given if self.withheld < self.answers else ''}"

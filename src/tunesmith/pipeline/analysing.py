@@ -10,6 +10,7 @@ from tunesmith.errors import ModelError
 from tunesmith.evaluation.analyses import Answered
 from tunesmith.evaluation.neighbours import TrainingVectors
 from tunesmith.evaluation.scoring import Scored
+from tunesmith.evaluation.seen import take_rows
 from tunesmith.inference.answering import score
 from tunesmith.inference.embedder import head_outputs
 from tunesmith.models import heads
@@ -47,7 +48,7 @@ class SavedAnswers:
         self._head = head_of(work.task, model)
         self._features: dict[str, Features] = {}
         self._scored: dict[str, Scored] = {}
-        self._counting: NDArray[np.int64] | None = None
+        self._counting = {"validation": saved.validation_rows}
         self._training: TrainingVectors | None = None
 
     def rows(self, split: str) -> NDArray[np.int64]:
@@ -62,12 +63,11 @@ class SavedAnswers:
         """The inputs of the head [rows, d]; None where a row has no vector of its own.
 
         Args:
-            split: `train`, `validation`, or `final` for the rows that count.
+            split: `train`, `validation`, or `final`; of the last two, the rows that count.
         """
-        if split != "final":
-            return self._all_features(split)
-        found = self._all_features(self.plan.final_split)
-        return found if found is None or self._counting is None else found[self._counting]
+        split = self.plan.final_split if split == "final" else split
+        found, rows = self._all_features(split), self._counting.get(split)
+        return found if found is None or rows is None else found[rows]
 
     def _all_features(self, split: str) -> NDArray[np.float32] | None:
         """The features of a split, of its rows that are answered."""
@@ -83,7 +83,7 @@ class SavedAnswers:
         return self._head is not None
 
     def scored(self, split: str) -> Scored | None:
-        """The rows of `train` or `validation` as the saved model answers them.
+        """The rows of `train` as the saved model answers them, or those of `validation` that count.
 
         None for training rows that were packed, or whose masks are drawn anew each time.
         """
@@ -102,7 +102,7 @@ class SavedAnswers:
             final: rows of the final split that count.
             rows: numbers of these rows in the split.
         """
-        self._scored[self.plan.final_split], self._counting = final, rows
+        self._scored[self.plan.final_split], self._counting[self.plan.final_split] = final, rows
 
     def answered(self, metrics: JsonObject) -> Answered:
         """What analyses read.
@@ -179,7 +179,8 @@ class SavedAnswers:
     def _score(self, split: str) -> Scored:
         evaluated = self.predict(split, with_texts=False)
         group_by = self.plan.recipe.data.group_by
-        return Scored(self.work.task, self.saved.label_schema, self._examples(split), evaluated, group_by)
+        scored = Scored(self.work.task, self.saved.label_schema, self._examples(split), evaluated, group_by)
+        return take_rows(scored, self._counting[split]) if split in self._counting else scored
 
     def _examples(self, split: str) -> Examples:
         return self.plan.data.splits[split].take(self.rows(split))

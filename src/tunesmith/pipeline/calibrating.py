@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tunesmith.data.grouping import row_groups
 from tunesmith.errors import RecipeError
+from tunesmith.evaluation.scoring import Scored
 from tunesmith.metrics import METRICS
 from tunesmith.models import heads
 from tunesmith.models.trial import is_close, known_texts, outputs, trying
 from tunesmith.pipeline.open_model import OpenedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
-from tunesmith.tasks import EvalPredictions, LabelSchema, Scaling, point_scores
+from tunesmith.tasks import Scaling, point_scores
 from tunesmith.training.calibration import Calibrated, Question, choose_scaling
 
 if TYPE_CHECKING:
@@ -42,20 +42,17 @@ def refuse_uncalibratable(work: Work, opened: OpenedModel) -> None:
         )
 
 
-def calibrate(
-    work: Work, plan: TrainingPlan, evaluated: EvalPredictions, label_schema: LabelSchema
-) -> Calibrated:
+def calibrate(work: Work, plan: TrainingPlan, scored: Scored) -> Calibrated:
     """Scales the head of the model in training, if that makes its probabilities better, and reports it.
 
     Args:
         work: what is to be done.
         plan: model and sequences.
-        evaluated: validation rows as the trained model answers them.
-        label_schema: label schema with fitted thresholds.
+        scored: validation rows as the trained model answers them, with fitted thresholds.
     """
     head = plan.opened.head(work.task)
     assert head is not None, "a task whose answers have probabilities has a head"
-    question = _question(work, plan, evaluated, label_schema, has_bias=head.bias is not None)
+    question = _question(scored, plan.recipe.seed, has_bias=head.bias is not None)
     asked = work.recipe.evaluate.calibration
     found = choose_scaling(question, asked)
     if found.method != "none" and not fold(plan.model, head, found.scaling):
@@ -64,17 +61,15 @@ def calibrate(
     return found
 
 
-def _question(
-    work: Work, plan: TrainingPlan, evaluated: EvalPredictions, label_schema: LabelSchema, *, has_bias: bool
-) -> Question:
-    task, calibration = work.task, work.task.calibration
+def _question(scored: Scored, seed: int, *, has_bias: bool) -> Question:
+    task, calibration, label_schema = scored.task, scored.task.calibration, scored.label_schema
     assert calibration is not None, "asked only where there is something to calibrate"
     return Question(
         calibration,
-        evaluated,
+        scored.evaluated,
         label_schema,
-        row_groups(task, plan.data.splits["validation"], plan.recipe.data.group_by),
-        plan.recipe.seed,
+        scored.groups,
+        seed,
         has_bias,
         lambda rows: _greater_is_better(point_scores(task, rows, label_schema)),
     )

@@ -14,6 +14,7 @@ from tunesmith.evaluation.abstaining import (
     error_bound,
     judged_answers,
     keep_promise,
+    least_error,
 )
 from tunesmith.evaluation.analyses import Analysis, Answered
 from tunesmith.inference.trust import Abstention, Trust
@@ -51,7 +52,7 @@ def _asked(
     asked: Abstention, tested: JudgedAnswers | None, final: JudgedAnswers, found: JsonObject
 ) -> JsonObject:
     """The promise that the recipe asked for, and how it was kept."""
-    kept = {"max_error": asked.max_error, "threshold": asked.threshold, **_measured(final, asked.threshold)}
+    kept = _measured(final, asked.threshold, asked.max_error)
     if tested is not None:
         promise = keep_promise(tested, asked.max_error)
         kept["tested"] = {"answers": promise.answers, "given": promise.given, "wrong": promise.wrong}
@@ -62,21 +63,32 @@ def _asked(
 
 def _level(tested: JudgedAnswers, final: JudgedAnswers, max_error: float) -> JsonObject:
     promise: Promise = keep_promise(tested, max_error)
-    return {"max_error": max_error, "threshold": promise.threshold, **_measured(final, promise.threshold)}
+    return _measured(final, promise.threshold, max_error)
 
 
-def _measured(final: JudgedAnswers, threshold: float | None) -> JsonObject:
-    """The answers that reach a threshold: how many, and how many are wrong, with an upper bound."""
+def _measured(final: JudgedAnswers, threshold: float | None, max_error: float) -> JsonObject:
+    """The answers that reach a threshold: how many, how many are wrong, and whether that breaks the promise."""
     given = final.given(threshold)
     n, wrong = len(given), int((~given.is_right).sum())
-    found: JsonObject = {"given": n, "coverage": n / len(final) if len(final) else 0.0, "wrong": wrong}
-    return found if not n else {**found, "error": wrong / n, "error_high": error_bound(wrong, n)}
+    found: JsonObject = {
+        "max_error": max_error,
+        "threshold": threshold,
+        "given": n,
+        "coverage": n / len(final) if len(final) else 0.0,
+        "wrong": wrong,
+    }
+    if not n:
+        return found
+    low, high = least_error(wrong, n), error_bound(wrong, n)
+    return {**found, "error": wrong / n, "error_low": low, "error_high": high, "is_broken": low > max_error}
 
 
 def _sentence(kept: JsonObject, found: JsonObject) -> str:
     what, promised = found["what"], percent(kept["max_error"])
     if kept["threshold"] is None:
         return _nothing_given(kept, what, promised)
+    if kept.get("is_broken"):
+        return broken(kept, what)
     if found["split"] == "validation":
         measured = "measured on the rows that set the threshold, as there are no test rows"
     elif not kept["given"]:
@@ -88,6 +100,20 @@ def _sentence(kept: JsonObject, found: JsonObject) -> str:
     return (
         f"answers {percent(kept['coverage'])} of the {what if what != 'answers' else 'rows'} at no more than "
         f"{promised} errors, as promised; {measured}"
+    )
+
+
+def broken(level: JsonObject, what: str) -> str:
+    """That a promise does not hold on the test rows, and why.
+
+    Args:
+        level: an entry of `levels`, or the promise itself.
+        what: what the answers are, in the plural.
+    """
+    return (
+        f"a promise of at most {percent(level['max_error'])} errors does not hold on the test rows: "
+        f"{percent(level['error'])} of the {what} given are wrong, and at least {percent(level['error_low'])}; it "
+        "is made from the validation rows, and the test rows are not like them"
     )
 
 
