@@ -63,6 +63,8 @@ def _pairs(wrong: Wrong) -> Iterator[tuple[str, str]]:
 
 
 def _merged(wrong: Wrong) -> Iterator[JsonObject]:
+    if len(wrong.scored.label_schema.get("labels", ())) < 3:
+        return  # of two labels made one, nothing would be left to answer
     counts = Counter(tuple(sorted(pair)) for pair in _pairs(wrong))
     for (one, other), n in counts.most_common(3):
         yield {

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -106,6 +108,16 @@ def test_fixes_are_counted_and_the_largest_comes_first():
     assert [fix["errors"] for fix in entry["fixes"]] == sorted(
         (f["errors"] for f in entry["fixes"]), reverse=True
     )
+
+
+@pytest.mark.parametrize("n_labels", [2, 3])
+def test_two_labels_are_not_made_one(n_labels):
+    rng = np.random.default_rng(7)
+    of_three = classified(random_texts(400, rng), rng.integers(2, size=400), rng.random(400) < 0.7)
+    evaluated = replace(of_three.evaluated, outputs=rng.normal(size=(400, n_labels)).astype(np.float32))
+    final = replace(of_three, evaluated=evaluated, label_schema={"labels": list(NAMES[:n_labels])})
+    fixes = ANALYSES.get("errors").find(answered(final))["fixes"]
+    assert any(fix["kind"] == "merge_labels" for fix in fixes) is (n_labels > 2)
 
 
 def test_a_weak_slice_gives_as_many_errors_as_it_has_beyond_the_others():
