@@ -43,10 +43,10 @@ TASK = TASKS.get("text-classification")
 def compute_features(name: str, data: Path, folder: Path) -> None:
     """Features and labels of the training rows, by the frozen default model."""
     from tunesmith.acceleration import accelerated
-    from tunesmith.data.cache import cache_folder
+    from tunesmith.acceleration.bf16 import bf16_is_faster
+    from tunesmith.cache import cache_folder
     from tunesmith.data.encoding import encode_splits
     from tunesmith.data.preparing import prepare
-    from tunesmith.inference.forward import has_bf16
     from tunesmith.models import heads
     from tunesmith.models.loading import load_for_training
     from tunesmith.models.resolve import resolve_model
@@ -79,7 +79,7 @@ def compute_features(name: str, data: Path, folder: Path) -> None:
         encoded,
         head=head,
         pad_token_id=model.tokenizer.pad_token_id,
-        bf16=has_bf16("cpu"),
+        bf16=bf16_is_faster("cpu"),
         location=str,
     )
     (folder / name).mkdir(parents=True, exist_ok=True)

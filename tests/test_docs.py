@@ -84,17 +84,17 @@ def shortened(line):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # about two minutes; many more where other programs take the cores
-def test_every_command_of_the_docs_runs(tmp_path):
+def test_every_command_of_the_docs_runs(tmp_path, monkeypatch, tunesmith):
     """In an empty folder with the examples, with the embedded model; the demo trains to its end."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     shutil.copy(ROOT / "examples" / "reviews.csv", tmp_path)
+    monkeypatch.chdir(tmp_path)
     assert len(commands()) >= 8
     outputs = {}
     for line in commands():
-        command = [sys.executable, "-m", *shlex.split(shortened(line))]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
-        outputs[line] = done.stdout
+        done = tunesmith(*shlex.split(shortened(line))[1:])
+        assert done.code == 0, f"{line}\n{done.err[-2000:]}"
+        outputs[line] = done.out
     check_demo(tmp_path / "runs" / "demo", outputs["tunesmith demo"])
     command, shown = example_output()
     assert shape(shown) == shape(outputs[command])

@@ -45,7 +45,7 @@ def machine() -> JsonObject:
     import psutil
     import torch
 
-    from tunesmith.inference.forward import has_bf16
+    from tunesmith.acceleration.bf16 import bf16_is_faster
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return {
@@ -55,7 +55,7 @@ def machine() -> JsonObject:
         "threads": torch.get_num_threads(),
         "memory_bytes": psutil.virtual_memory().total,
         "device": torch.cuda.get_device_name(0) if device == "cuda" else "cpu",
-        "bf16": has_bf16(device),
+        "bf16": bf16_is_faster(device),
     }
 
 

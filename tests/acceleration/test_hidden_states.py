@@ -9,7 +9,7 @@ import torch
 
 from tunesmith.acceleration import hidden_states
 from tunesmith.acceleration.hidden_states import bytes_of, free_bytes, load_states, new_states
-from tunesmith.data.cache import remove_old
+from tunesmith.cache import remove_old
 
 FIRST = 5
 PLACES = FIRST + torch.arange(40)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from tunesmith.acceleration.bf16 import has_bf16
 from tunesmith.acceleration.evaluating import evaluating
 from tunesmith.encoded import Encoded, Ragged
-from tunesmith.inference.forward import _tokens_per_pass, forward, has_bf16
+from tunesmith.inference.forward import _tokens_per_pass, forward
 from tunesmith.tasks import TASKS, Task
 
 TASK = TASKS.get("text-classification")

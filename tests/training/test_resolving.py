@@ -23,7 +23,7 @@ def loaded(tiny_model):
 def resolved(loaded, rows=4000, **train):
     recipe = Recipe.model_validate({"data": {"train": ["a"]}, "train": train})
     lengths = np.random.default_rng(0).integers(5, 40, rows)
-    return resolve_training(recipe, lengths, loaded.model, TASK, max_length=64, device="cpu", world=1)
+    return resolve_training(recipe, lengths, loaded.model, TASK, max_length=64, bf16=False, world=1)
 
 
 def test_every_auto_becomes_a_value_and_settles(loaded):
@@ -38,7 +38,7 @@ def test_every_auto_becomes_a_value_and_settles(loaded):
         loaded.model,
         TASK,
         max_length=64,
-        device="cpu",
+        bf16=False,
         world=1,
     )
     assert again == used
@@ -56,7 +56,7 @@ def test_a_task_may_want_more_passes_and_another_rate(loaded):
         schedule = Schedule(rows_wanted=20_000, most_epochs=30, rate_factor=4.0)
 
     recipe = Recipe.model_validate({"data": {"train": ["a"]}})
-    how = {"max_length": 64, "device": "cpu", "world": 1}
+    how = {"max_length": 64, "bf16": False, "world": 1}
     for rows, epochs, usual in ((300, 30, 6), (1000, 20, 6), (2000, 10, 5), (50_000, 3, 3)):
         lengths = np.random.default_rng(0).integers(5, 40, rows)
         eager, _, fast = resolve_training(recipe, lengths, loaded.model, Eager(), **how)
@@ -93,7 +93,7 @@ def test_settings_hold_what_the_recipe_says(loaded):
              "mlm_probability": 0.3, "whole_word_masking": True}  # fmt: skip
     recipe = Recipe.model_validate({"data": {"train": ["a"]}, "train": asked})
     lengths = np.random.default_rng(0).integers(5, 40, 400)
-    how = {"max_length": 64, "device": "cpu", "world": 1}
+    how = {"max_length": 64, "bf16": False, "world": 1}
     used, _, settings = resolve_training(recipe, lengths, loaded.model, TASK, class_weights=(0.5, 1.5), **how)
     assert settings.loss == LossOptions(0.1, 2.0, (0.5, 1.5), 0.3, 0.3, True)
     assert (settings.r_drop_alpha, settings.neftune_noise_alpha, settings.layer_lr_decay) == (0.5, 5.0, 0.9)

@@ -25,8 +25,8 @@ from tunesmith.acceleration import frozen_layers
 from tunesmith.acceleration.evaluating import evaluating
 from tunesmith.acceleration.hidden_states import States, bytes_of, load_states, new_states
 from tunesmith.acceleration.switches import is_on
+from tunesmith.cache import remove_old
 from tunesmith.data.batches import TOKENS_PER_FORWARD_PASS, collate, plan_in_order
-from tunesmith.data.cache import remove_old
 from tunesmith.encoded import Encoded, Ragged
 from tunesmith.models.device import autocast, device_of, to_device, without_plans
 from tunesmith.models.freezing import keep_frozen_parts_still

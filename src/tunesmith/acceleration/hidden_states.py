@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.data.cache import new_entry, open_entry
+from tunesmith.cache import new_entry, open_entry
 
 if TYPE_CHECKING:
     import torch

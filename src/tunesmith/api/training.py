@@ -78,7 +78,7 @@ def train(data: Any = None, **keywords: Unpack[TrainKeywords]) -> Run:
 
 def _model(model: Any, tokenizer: Any) -> Any:
     """The name of a model; one in memory is saved first."""
-    from tunesmith.data.cache import cache_folder
+    from tunesmith.cache import cache_folder
     from tunesmith.models.in_memory import is_model, save_in_memory_model
 
     if is_model(model):

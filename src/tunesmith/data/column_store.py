@@ -21,7 +21,7 @@ from typing import IO, Any, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.cache import cache_folder
+from tunesmith.cache import cache_folder
 
 _BLOCK_ROWS = 4096
 _BUFFER_BYTES = 2**20

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunesmith import tasks
-from tunesmith.data.cache import new_entry, open_entry
+from tunesmith.cache import new_entry, open_entry
 from tunesmith.data.examples import Examples
 from tunesmith.data.npy_writer import GrowingArray
 from tunesmith.encoded import Encoded, Lost, Ragged, add_losses

@@ -1,7 +1,7 @@
 """A plain folder for transformers with weights in bfloat16: half the size, and products in bfloat16.
 
 Weights and inputs of matrix products have eight significant bits; sums, and the values between layers, stay in
-float32. A processor without bfloat16 products multiplies the same weights in float32.
+float32. Where float32 products are as fast, the same weights are multiplied in float32.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 def _write(source: Source, folder: Path) -> JsonObject:
     import torch
 
-    from tunesmith.inference.forward import has_bf16
+    from tunesmith.acceleration.bf16 import bf16_is_faster
 
     write_merged(source, folder, dtype=torch.bfloat16)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    in_hardware = has_bf16(device)
-    if not in_hardware:
-        source.tell("this processor has no bfloat16 products: the export is smaller, but not faster here")
-    return {"arithmetic": "bfloat16" if in_hardware else "float32"}
+    is_faster = bf16_is_faster(device)
+    if not is_faster:
+        source.tell(
+            "products in bfloat16 are not faster on this machine: the export is smaller, but not faster"
+        )
+    return {"arithmetic": "bfloat16" if is_faster else "float32"}
 
 
 exporter = Exporter(

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.acceleration import accelerated
+from tunesmith.acceleration.bf16 import bf16_is_faster
 from tunesmith.errors import ModelError, UserError
-from tunesmith.inference.forward import has_bf16
 from tunesmith.models.loading import LoadedModel, load_trained
 from tunesmith.models.resolve import ModelFiles, resolve_model
 from tunesmith.models.tokenizer import load_tokenizer
@@ -71,7 +71,7 @@ def _with_transformers(path: Path, task: Task, *, acceleration: bool) -> LoadedM
 
 def _with_bf16(path: Path, task: Task, *, acceleration: bool) -> LoadedModel:
     loaded = _with_transformers(path, task, acceleration=acceleration)
-    return replace(loaded, bf16=has_bf16(loaded.model.device.type))
+    return replace(loaded, bf16=bf16_is_faster(loaded.model.device.type))
 
 
 def _with_onnxruntime(path: Path, task: Task, *, acceleration: bool) -> LoadedModel:

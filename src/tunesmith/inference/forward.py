@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.acceleration import operators
 from tunesmith.acceleration.evaluating import evaluating
 from tunesmith.data.batches import TOKENS_PER_FORWARD_PASS, collate, plan_in_order
 from tunesmith.encoded import Encoded, Ragged
@@ -93,17 +92,3 @@ def _in_order(
         return values[position]
     lengths = encoded.ragged["input_ids"].lengths[order]
     return Ragged(values, np.concatenate([[0], np.cumsum(lengths)])).take(position)
-
-
-def has_bf16(device: str) -> bool:
-    """Whether the processor multiplies bfloat16 matrices in hardware."""
-    import torch
-
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device != "cpu":
-        return False
-    checks = [
-        operators.find(name) for name in ("cpu._is_avx512_bf16_supported", "cpu._is_amx_tile_supported")
-    ]
-    return any(check() for check in checks if check is not None)

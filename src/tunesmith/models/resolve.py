@@ -1,8 +1,8 @@
 """Finds the folder of a model by its name; every model is found here.
 
-The order is: a run of tunesmith, a local folder, the local Hub cache, the Hub (unless offline), a packaged copy.
-The weights must be safetensors, without code. `auto_map` means that Python code from the repository would run, and
-a pickled file can run any code when it is read, so both are refused.
+The order is: a run of tunesmith, a local folder or GGUF file, the local Hub cache, the Hub (unless offline), a
+packaged copy. The weights must be safetensors or GGUF, without code. `auto_map` means that Python code from the
+repository would run, and a pickled file can run any code when it is read, so both are refused.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith._telemetry import import_huggingface_hub
 from tunesmith.errors import ModelError
+from tunesmith.models.gguf import converted, is_gguf, precision_note
 from tunesmith.models.packaged import how_to_install, packaged_folder
 from tunesmith.process import is_offline
 
@@ -41,7 +42,7 @@ class ModelFiles:
         name: name that the user gave.
         path: folder of the files.
         origin: description of where the model was found.
-        kind: `run`, `folder`, `memory`, `cache`, `hub` or `package`.
+        kind: `run`, `folder`, `memory`, `gguf`, `cache`, `hub` or `package`.
     """
 
     name: str
@@ -64,7 +65,7 @@ def resolve_model(name: str) -> ModelFiles:
     """Finds a model and checks that it is safe to load.
 
     Args:
-        name: Hub id, local folder, or run folder.
+        name: Hub id, local folder, GGUF file, or run folder.
 
     Raises:
         ModelError: the model is not found (the message lists what was tried), or it is refused.
@@ -76,6 +77,9 @@ def resolve_model(name: str) -> ModelFiles:
         return _checked(ModelFiles(name, local, f"a model from memory, saved in {local}", "memory"))
     if local.is_dir():
         return _checked(ModelFiles(name, local, f"the folder {local}"))
+    if is_gguf(local):
+        folder, stored = converted(local)
+        return _checked(ModelFiles(name, folder, f"the file {local}{precision_note(stored)}", "gguf"))
     tried = [f"the folder {local}: not there"]
     for source, kind, find in (("the local Hub cache", "cache", _from_cache), ("the Hub", "hub", _from_hub)):
         path, found = find(name)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tunesmith.acceleration.bf16 import bf16_is_faster
 from tunesmith.checks import CHECKS, CheckedData, Finding
 from tunesmith.checks._running import as_json, blocking, excerpt, run_checks, worst_first
 from tunesmith.checks.languages import PROBLEMS
@@ -22,7 +23,6 @@ from tunesmith.data.personal import redacted
 from tunesmith.data.preparing import PreparedData, find_splits
 from tunesmith.errors import CheckBlockedError
 from tunesmith.events import Event, Events, Listener, Warning
-from tunesmith.inference.forward import has_bf16
 from tunesmith.models.loading import refuse_other_kinds
 from tunesmith.models.resolve import resolve_model
 from tunesmith.pipeline.encode import EncodedData, encode
@@ -185,7 +185,7 @@ def _features_of(work: Work, opened: OpenedModel, encoded: EncodedData) -> Featu
     """The features of a model that is opened for the checks alone."""
     device, asked = work.processes.accelerator.device, work.recipe.train.bf16
     opened.model.to(device)
-    bf16 = has_bf16(device.type) if asked == "auto" else asked
+    bf16 = bf16_is_faster(device.type) if asked == "auto" else asked
     return FeaturesOf(
         work, opened, encoded, lambda split: nullcontext(encoded.splits[split]), lambda split: bf16
     )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunesmith.acceleration.hidden_states import FROZEN
+from tunesmith.cache import cache_folder, remove_old, used_since
 from tunesmith.data.augmenting import augmented
-from tunesmith.data.cache import cache_folder, remove_old, used_since
 from tunesmith.data.encoding import ENCODED, EncodedSplits, encode_splits, with_something_to_learn
 from tunesmith.data.examples import Examples
 from tunesmith.data.packing import pack

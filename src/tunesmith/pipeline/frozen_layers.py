@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tunesmith.acceleration.frozen_cache import FrozenCache, in_words, reason_against
 from tunesmith.acceleration.hidden_states import FROZEN, free_bytes
-from tunesmith.data.cache import cache_folder
+from tunesmith.cache import cache_folder
 from tunesmith.errors import RecipeError
 from tunesmith.pipeline.training_plan import TrainingPlan, wants_probe
 from tunesmith.pipeline.work import Work

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tunesmith.acceleration.bf16 import bf16_is_faster
 from tunesmith.models import heads
 from tunesmith.models.freezing import freeze_bottom, freeze_embeddings, freeze_named
 from tunesmith.models.generation import set_generation
@@ -53,11 +54,17 @@ def _resolve(work: Work, opened: OpenedModel, encoded: EncodedData) -> tuple[Rec
         opened.model,
         task,
         max_length=encoded.max_length,
-        device=work.processes.accelerator.device.type,
+        bf16=_bf16_pays(work),
         world=work.processes.world,
         class_weights=balanced_weights(work.recipe, train, task.config(opened.data.label_schema)),
     )
     return set_generation(opened.model, opened.tokenizer, task, recipe, train), batches, settings
+
+
+def _bf16_pays(work: Work) -> bool:
+    """Whether bfloat16 is faster on the machine of the first process; all processes compute alike."""
+    device = work.processes.accelerator.device.type
+    return bool(work.processes.share(work.processes.first(lambda: bf16_is_faster(device))))
 
 
 def _freeze(model: Model, recipe: Recipe) -> None:

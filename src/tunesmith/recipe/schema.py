@@ -169,7 +169,9 @@ class TrainRecipe(_Section):
     gradient_checkpointing: bool = Field(
         False, description="compute activations again in the backward pass, for less memory and more time"
     )
-    bf16: Auto | bool = Field("auto", description="bfloat16 arithmetic; auto: where the processor has it")
+    bf16: Auto | bool = Field(
+        "auto", description="bfloat16 arithmetic; auto: where it is faster on this machine"
+    )
     acceleration: bool = Field(
         True,
         description="faster arithmetic with the same results (docs/performance.md); false: that of torch and "

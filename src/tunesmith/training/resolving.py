@@ -11,7 +11,6 @@ from tunesmith.data.batches import tokens_for_rows
 from tunesmith.effects import not_for_method
 from tunesmith.encoded import Encoded
 from tunesmith.errors import RecipeError
-from tunesmith.inference.forward import has_bf16
 from tunesmith.models import heads
 from tunesmith.models.memory import longest_that_fits
 from tunesmith.models.positions import position_limit
@@ -79,7 +78,7 @@ def resolve_training(
     task: Task,
     *,
     max_length: int,
-    device: str,
+    bf16: bool,
     world: int,
     class_weights: tuple[float, ...] | None = None,
 ) -> tuple[Recipe, Plan, Settings]:
@@ -91,7 +90,7 @@ def resolve_training(
         model: model to train.
         task: task of the training.
         max_length: chosen `data.max_length`.
-        device: `cpu`, `cuda`, ….
+        bf16: what `train.bf16: auto` stands for.
         world: number of training processes.
         class_weights: weights of the labels in the loss.
     """
@@ -120,7 +119,7 @@ def resolve_training(
         if rate == "auto"
         else rate,
         **batch,
-        "bf16": has_bf16(device) if train.bf16 == "auto" else train.bf16,
+        "bf16": bf16 if train.bf16 == "auto" else train.bf16,
         "eval_steps": eval_steps,
         "save_steps": _steps(train.save_steps, eval_steps),
     }

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from tunesmith.data import cache
-from tunesmith.data.cache import new_entry, open_entry, remove_old, used_since
+from tunesmith import cache
+from tunesmith.cache import new_entry, open_entry, remove_old, used_since
 from tunesmith.errors import RecipeError
 
 DAY = 24 * 3600
