@@ -44,6 +44,7 @@ _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "data.overlap_tokens": lambda task: task.windows,
     "data.align_answers": lambda task: task.alignment,
     "data.chat_template": lambda task: task.chat,
+    "data.instruction": lambda task: task.instruction,
     "evaluate.calibration": lambda task: task.calibration,
     "evaluate.max_error": lambda task: task.confidence,
     "evaluate.samples": lambda task: task.generation and not task.generation.scores_texts,

@@ -41,12 +41,12 @@ def test_a_packaged_copy_with_another_checksum_is_not_used(monkeypatch):
         resolve_model(DEFAULT)
 
 
-def test_a_package_that_is_not_installed_is_told_with_its_extra(monkeypatch):
-    monkeypatch.setitem(PACKAGED, "x/y", PackagedModel("no_such_module", "model", "demo", ""))
-    assert "`tunesmith[demo]` is not installed" in packaged_folder("x/y")[1]
+def test_how_a_package_that_is_not_installed_is_installed_is_told(monkeypatch):
+    monkeypatch.setitem(PACKAGED, "x/y", PackagedModel("no_such_module", "a.safetensors", "pip install x", ""))
+    assert packaged_folder("x/y")[1] == "not installed (`pip install x`)"
     with pytest.raises(ModelError) as error:
         resolve_model("x/y")
-    assert error.value.remedy.startswith("Install its packaged copy: `pip install 'tunesmith[demo]'`.")
+    assert error.value.remedy.startswith("Install its packaged copy: `pip install x`.")
 
 
 def test_a_packaged_copy_that_is_damaged_is_not_to_be_installed_again(monkeypatch):

@@ -26,7 +26,7 @@ from tunesmith.data.reading import source_name, source_parts
 from tunesmith.data.splits import hold_out, rows_among, text_keys
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe
-from tunesmith.tasks import LabelSchema, RowError, Task
+from tunesmith.tasks import INSTRUCTION, LabelSchema, RowError, Task
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -164,7 +164,10 @@ def _read_splits(task: Task, recipe: Recipe) -> tuple[dict[str, Reading], LabelS
     train = read_examples(task, data.train, options)
     if not len(train.examples):
         refuse_invalid_rows(train.invalid_rows, 0, remedy=_SET_ASIDE, notices=train.notices)
-    label_schema = task.learn_label_schema(train.examples.columns)
+    label_schema = {
+        **task.learn_label_schema(train.examples.columns),
+        **_instruction(task, data.instruction, train.chosen),
+    }
     options = replace(options, extra=for_scores, optional=group_columns(data.group_by))
     readings = {"train": train}
     for split in ("validation", "test"):
@@ -172,6 +175,13 @@ def _read_splits(task: Task, recipe: Recipe) -> tuple[dict[str, Reading], LabelS
         if isinstance(sources, list):
             readings[split] = read_checked(task, sources, label_schema, options)
     return readings, label_schema
+
+
+def _instruction(task: Task, asked: str, chosen: Mapping[str, str]) -> LabelSchema:
+    """The entry of the label schema that says what a prompt asks for, where the task has prompts."""
+    if task.instruction is None:
+        return {}
+    return {INSTRUCTION: task.instruction.default(chosen) if asked == "auto" else asked.strip()}
 
 
 def _refuse_unless_usable(readings: Mapping[str, Reading], data: DataRecipe) -> None:

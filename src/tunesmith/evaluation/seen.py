@@ -5,8 +5,9 @@ A model knows such rows by heart. Scores of them say nothing about new texts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from tunesmith.tasks import EvalPredictions
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
+
+T = TypeVar("T")
 
 
 def new_rows(examples: Examples, train_texts: TrainTexts | None) -> NDArray[np.int64]:
@@ -82,11 +85,20 @@ def take_rows(scored: Scored, rows: NDArray[np.int64]) -> Scored:
         outputs = outputs.take(sequences)
     elif outputs is not None:
         outputs = outputs[sequences]
-    texts = None if evaluated.texts is None else [evaluated.texts[row] for row in rows]
     taken = EvalPredictions(
-        examples.columns, evaluated.encoded.of_rows(rows), outputs, texts, evaluated.tokenizer
+        examples.columns,
+        evaluated.encoded.of_rows(rows),
+        outputs,
+        _of_rows(evaluated.texts, rows),
+        evaluated.tokenizer,
+        _of_rows(evaluated.ended, rows),
     )
     return replace(scored, examples=examples, evaluated=taken)
+
+
+def _of_rows(values: Sequence[T] | None, rows: NDArray[np.int64]) -> list[T] | None:
+    """What some rows have of values of the first rows, or of all."""
+    return None if values is None else [values[row] for row in rows if row < len(values)]
 
 
 def describe_seen(metrics: JsonObject) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ def score(
     encoded: Encoded,
     *,
     bf16: bool = False,
-    with_texts: bool = True,
+    prompts: Callable[[], Encoded] | None = None,
     outputs: Outputs | None = None,
     advance: Advance | None = None,
 ) -> EvalPredictions:
@@ -38,7 +39,7 @@ def score(
         columns: values of the rows by column.
         encoded: sequences of the rows, with labels.
         bf16: whether to compute in bfloat16.
-        with_texts: whether to generate texts too, if the metrics need them.
+        prompts: gives the rows as prompts, if texts shall be generated for the metrics that need them.
         outputs: selected outputs of the model, if they are already known.
         advance: function that is called with the progress.
     """
@@ -46,10 +47,26 @@ def score(
         outputs = forward(
             task, model, encoded, pad_token_id=tokenizer.pad_token_id, bf16=bf16, advance=advance
         )
-    texts = None
-    if with_texts and task.generation is not None and task.generation.scores_texts:
-        texts = generate(model, tokenizer, encoded, bf16=bf16, advance=advance)
-    return EvalPredictions(columns, encoded, outputs, texts, tokenizer)
+    if prompts is None or task.generation is None or not task.generation.scores_texts:
+        return EvalPredictions(columns, encoded, outputs, None, tokenizer)
+    made = generate(model, tokenizer, prompts(), bf16=bf16, advance=advance)
+    return EvalPredictions(columns, encoded, outputs, made.texts, tokenizer, made.ended)
+
+
+def prompts_of(
+    task: Task, columns: Values, tokenizer: Tokenizer, max_length: int, label_schema: LabelSchema
+) -> Encoded:
+    """Rows as prompts of a generation.
+
+    Args:
+        task: task of the model.
+        columns: values of the rows by column.
+        tokenizer: tokenizer of the model.
+        max_length: most tokens of a prompt and its answer.
+        label_schema: the task's label schema.
+    """
+    inputs = {name: columns[name] for name in task.inputs if name in columns}
+    return task.encode(inputs, tokenizer, EncodeOptions(max_length, "predict"), label_schema)
 
 
 def answer(
@@ -74,9 +91,8 @@ def answer(
         head: linear head of the model, if its inputs shall be kept as `features` in the memo.
     """
     if task.generation:
-        return EvalPredictions(
-            columns, encoded, None, generate(model, tokenizer, encoded, bf16=bf16), tokenizer
-        )
+        made = generate(model, tokenizer, encoded, bf16=bf16)
+        return EvalPredictions(columns, encoded, None, made.texts, tokenizer, made.ended)
     how: JsonObject = {"pad_token_id": tokenizer.pad_token_id, "bf16": bf16}
     if head is None:
         return EvalPredictions(columns, encoded, forward(task, model, encoded, **how), None, tokenizer)
@@ -110,7 +126,6 @@ def with_samples(
     if task.generation is None or evaluated.texts is not None or not n:
         return evaluated
     columns = {name: evaluated.columns[name][:n] for name in task.inputs if name in evaluated.columns}
-    columns = dict(task.generation.sample_prompts(columns))
-    prompts = task.encode(columns, tokenizer, EncodeOptions(max_length, "predict"), label_schema)
-    texts = generate(model, tokenizer, prompts)
-    return replace(evaluated, texts=texts)
+    prompts = prompts_of(task, task.generation.sample_prompts(columns), tokenizer, max_length, label_schema)
+    made = generate(model, tokenizer, prompts)
+    return replace(evaluated, texts=made.texts, ended=made.ended)

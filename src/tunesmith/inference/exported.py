@@ -17,6 +17,7 @@ from tunesmith.acceleration.bf16 import bf16_is_faster
 from tunesmith.errors import ModelError, UserError
 from tunesmith.models.loading import LoadedModel, load_trained
 from tunesmith.models.resolve import ModelFiles, resolve_model
+from tunesmith.models.task_of_model import task_of_model
 from tunesmith.models.tokenizer import load_tokenizer
 from tunesmith.run import read_json
 from tunesmith.tasks import TASKS, Task
@@ -53,7 +54,7 @@ def load_export(path: str | os.PathLike[str]) -> tuple[Task, LoadedModel, int | 
         UserError: the package of the runtime is not installed.
     """
     facts = facts_of(path)
-    task = TASKS.get(facts["task"])
+    task = task_of_model(TASKS.get(facts["task"]), Path(path))
     load = _RUNTIMES.get(facts["runtime"])
     if load is None:
         raise ModelError(

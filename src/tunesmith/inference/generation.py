@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from tunesmith.encoded import Encoded
 from tunesmith.inference.forward import Advance
 from tunesmith.models.device import autocast, device_of, to_device, without_plans
 from tunesmith.models.padding import padding_matters
+from tunesmith.models.quiet import quiet
 from tunesmith.models.trial import is_close, two_texts
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ _TOLERANCE = 1e-4
 _PADDED: weakref.WeakKeyDictionary[Model, bool] = weakref.WeakKeyDictionary()
 
 
+class Generated(NamedTuple):
+    """What a model wrote: the texts, and whether each ended by itself."""
+
+    texts: list[str]
+    ended: list[bool]
+
+
 def generate(
     model: Model,
     tokenizer: Tokenizer,
@@ -37,8 +45,8 @@ def generate(
     tokens_per_batch: int = _TOKENS_PER_BATCH,
     bf16: bool = False,
     advance: Advance | None = None,
-) -> list[str]:
-    """One text per sequence, in the order of the sequences, with the model's generation settings.
+) -> Generated:
+    """One text per prompt, in the order of the prompts, with the model's generation settings.
 
     Args:
         model: a decoder, or an encoder with a decoder.
@@ -50,7 +58,7 @@ def generate(
     """
     import torch
 
-    texts = [""] * len(encoded)
+    texts, ended = [""] * len(encoded), [False] * len(encoded)
     prompts = Encoded({"input_ids": encoded.ragged["input_ids"]}, {}, encoded.rows, encoded.n_rows)
     written = int(model.generation_config.max_new_tokens or 0)
     done = 0
@@ -65,12 +73,13 @@ def generate(
         if draws:
             torch.manual_seed(_SAMPLING_SEED)
         for sequences in plan_in_order(prompts.lengths + written, tokens_per_batch, same_length=same_length):
-            for sequence, text in zip(sequences, _texts(model, tokenizer, prompts, sequences), strict=True):
-                texts[sequence] = text
+            made = _texts(model, tokenizer, prompts, sequences)
+            for sequence, text, ends in zip(sequences, *made, strict=True):
+                texts[sequence], ended[sequence] = text, ends
             done += len(sequences)
             if advance is not None:
                 advance(done, len(encoded))
-    return texts
+    return Generated(texts, ended)
 
 
 def _reads_past_padding(model: Model, tokenizer: Tokenizer) -> bool:
@@ -103,13 +112,15 @@ def _same_alone(model: Model, tokenizer: Tokenizer) -> bool:
         steps: tuple[torch.Tensor, ...] = written.logits
         return steps
 
-    with evaluating(model):
+    with evaluating(model), quiet():
         together = scores([0, 1])
         alone = [scores([row]) for row in (0, 1)]
     return all(is_close(together[0][row], alone[row][0][0], _TOLERANCE) for row in (0, 1))
 
 
-def _texts(model: Model, tokenizer: Tokenizer, prompts: Encoded, sequences: NDArray[np.int64]) -> list[str]:
+def _texts(
+    model: Model, tokenizer: Tokenizer, prompts: Encoded, sequences: NDArray[np.int64]
+) -> tuple[list[str], list[bool]]:
     is_decoder = not model.config.is_encoder_decoder
     batch = collate(
         prompts.take(sequences),
@@ -120,7 +131,8 @@ def _texts(model: Model, tokenizer: Tokenizer, prompts: Encoded, sequences: NDAr
     new = tokens[:, batch["input_ids"].shape[1] :] if is_decoder else tokens[:, 1:]
     ends = _end_tokens(model)
     written = [_until_the_end(row, ends) for row in new.tolist()]
-    return list(tokenizer.batch_decode(written, skip_special_tokens=True))
+    ended = [len(row) < new.shape[1] for row in written]
+    return list(tokenizer.batch_decode(written, skip_special_tokens=True)), ended
 
 
 def _end_tokens(model: Model) -> set[int]:

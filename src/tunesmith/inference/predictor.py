@@ -25,7 +25,7 @@ from tunesmith.data.formats._plain import plain
 from tunesmith.data.formats._tables import is_column, is_columns
 from tunesmith.data.formats.memory import hold, is_table
 from tunesmith.encoded import Encoded
-from tunesmith.inference.answering import answer, score
+from tunesmith.inference.answering import answer, prompts_of, score
 from tunesmith.inference.exported import is_export, load_export
 from tunesmith.inference.forward import Advance
 from tunesmith.inference.rows import CHUNK_ROWS, inputs_of
@@ -33,6 +33,7 @@ from tunesmith.inference.trust import Trust
 from tunesmith.models import heads
 from tunesmith.models.loading import LoadedModel, load_trained
 from tunesmith.models.resolve import resolve_model
+from tunesmith.models.task_of_model import task_of_model
 from tunesmith.run import Run
 from tunesmith.tasks import (
     TASKS,
@@ -110,9 +111,10 @@ class Predictor:
             return cls(task, loaded, overlap, columns, path, Trust.of_model(Path(path)))
         run = Run.open(path)
         used = run.recipe()
-        task = TASKS.get(used.task)
+        files = resolve_model(str(run.model))
+        task = task_of_model(TASKS.get(used.task), files.path)
         overlap = None if used.data.overlap_tokens == "auto" else used.data.overlap_tokens
-        loaded = load_trained(resolve_model(str(run.model)), task)
+        loaded = load_trained(files, task)
         loaded = accelerated(loaded, wanted=used.train.acceleration)
         trust = Trust.of_model(run.model)
         return cls(task, loaded, overlap, run.read_as(), path, trust)
@@ -286,6 +288,9 @@ class Predictor:
             examples.columns,
             encoded,
             bf16=self.bf16,
+            prompts=lambda: prompts_of(
+                self.task, examples.columns, self.tokenizer, self.max_length, self.label_schema
+            ),
             advance=advance,
         )
 

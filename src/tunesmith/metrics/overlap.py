@@ -62,6 +62,7 @@ metrics = (
 _CHRF_ORDER = 6
 _CHRF_BETA_SQUARED = 4
 _BLEU_ORDER = 4
+_ZERO = 1e-9
 
 _Words = list[str]
 
@@ -145,7 +146,7 @@ def _bleu_score(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     n_text, n_reference = sums[..., 0], sums[..., 1]
     agreed, counted = np.split(sums[..., 2:], 2, axis=-1)
     # Exponential smoothing (NIST): the first order without a hit gets half a hit, the next a quarter, ….
-    missed = agreed == 0
+    missed = agreed < _ZERO  # a difference of sums may be a rounding error below 0
     hits = np.where(missed, 0.5 ** np.cumsum(missed, axis=-1), agreed)
     geometric_mean = np.exp(np.log(hits / np.maximum(counted, 1.0)).mean(-1))
     brevity = np.exp(np.minimum(0.0, 1 - n_reference / np.maximum(n_text, 1.0)))

@@ -36,7 +36,7 @@ def set_generation(model: Model, tokenizer: Tokenizer, task: Task, recipe: Recip
         return recipe
     how = recipe.generate
     limit = position_limit(model, tokenizer)
-    most = _longest_answer(model, train, limit) if how.max_new_tokens == "auto" else how.max_new_tokens
+    most = _longest_answer(model, task, train, limit) if how.max_new_tokens == "auto" else how.max_new_tokens
     settings = model.generation_config
     settings.max_new_tokens = most
     settings.max_length = None
@@ -53,12 +53,21 @@ def set_generation(model: Model, tokenizer: Tokenizer, task: Task, recipe: Recip
     return recipe.replace(generate={"max_new_tokens": most})
 
 
-def _longest_answer(model: Model, train: Encoded, limit: int) -> int:
-    if not model.config.is_encoder_decoder:
-        return min(_USUAL_NEW_TOKENS, max(limit // 2, 1))
-    labels = train.ragged["decoder_labels"]
-    longest = int(np.max((labels.sums((labels.values != IGNORED).astype(np.int64))), initial=1))
-    return min(math.ceil(_ROOM * longest) + 1, limit - 1)
+def _longest_answer(model: Model, task: Task, train: Encoded, limit: int) -> int:
+    if model.config.is_encoder_decoder:
+        labels = train.ragged["decoder_labels"]
+        longest = int(np.max((labels.sums((labels.values != IGNORED).astype(np.int64))), initial=1))
+        return min(math.ceil(_ROOM * longest) + 1, limit - 1)
+    if task.generation is not None and task.generation.scores_texts:
+        room = max(limit // 4, 1)  # what a prompt leaves, see `tasks._by_decoder`
+        return min(math.ceil(_ROOM * _longest_run(train.ragged["labels"].values)) + 1, room)
+    return min(_USUAL_NEW_TOKENS, max(limit // 2, 1))
+
+
+def _longest_run(labels: NDArray[np.int64]) -> int:
+    """The most labels in a row; texts that share a sequence are kept apart by tokens without a label."""
+    bare = np.flatnonzero(np.concatenate([[True], labels == IGNORED, [True]]))
+    return int(np.max(np.diff(bare) - 1, initial=1))
 
 
 def allow_tokens(model: Model, tokens: NDArray[np.int64]) -> list[int]:

@@ -171,7 +171,6 @@ class SavedAnswers:
             self.plan.tokenizer,
             self._examples(split).columns,
             self._sequences(split),
-            with_texts=with_texts,
             outputs=outputs,
             advance=self.work.events.progress(f"{split} texts"),
         )

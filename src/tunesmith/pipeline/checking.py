@@ -25,6 +25,7 @@ from tunesmith.errors import CheckBlockedError
 from tunesmith.events import Event, Events, Listener, Warning
 from tunesmith.models.loading import refuse_other_kinds
 from tunesmith.models.resolve import resolve_model
+from tunesmith.models.task_of_model import task_of_model
 from tunesmith.pipeline.encode import EncodedData, encode
 from tunesmith.pipeline.open_model import OpenedModel, language_problems, open_model
 from tunesmith.pipeline.prepare import prepare_data
@@ -111,6 +112,8 @@ def check(recipe: Recipe, *, with_model: bool = True, listeners: Iterable[Listen
     with tempfile.TemporaryDirectory() as folder:
         # What the phases warn of, findings say.
         phases = Events([partial(_pass_on, listener) for listener in listeners])
+        if with_model:
+            task = task_of_model(task, resolve_model(recipe.model).path)
         work = Work(Run(folder), task, recipe, recipe, phases, False, Processes(), never)
         data = prepare_data(work)
         checked = _checked(task, recipe, data)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tunesmith.acceleration.frozen_layers import body_tensors, fingerprint
 from tunesmith.encoded import Encoded
-from tunesmith.inference.answering import score
+from tunesmith.inference.answering import prompts_of, score
 from tunesmith.inference.embedder import head_outputs
 from tunesmith.inference.forward import Outputs, forward
 from tunesmith.models import heads
@@ -54,9 +54,20 @@ def predict_split(
         plan.tokenizer,
         plan.data.splits[split].columns,
         plan.splits[split],
-        with_texts=with_texts,
+        prompts=plan_prompts(work, plan, split) if with_texts else None,
         outputs=outputs,
         advance=work.events.progress(f"{split} texts"),
+    )
+
+
+def plan_prompts(work: Work, plan: TrainingPlan, split: str) -> Callable[[], Encoded]:
+    """Gives the rows of a split as prompts of a generation."""
+    return lambda: prompts_of(
+        work.task,
+        plan.data.splits[split].columns,
+        plan.tokenizer,
+        plan.encoded.max_length,
+        plan.data.label_schema,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 
 from tunesmith.checks import Finding
 from tunesmith.data.examples import fingerprint
@@ -18,7 +19,8 @@ from tunesmith.evaluation.result import refuse_undeclared
 from tunesmith.events import Events, Failed, Finished, Listener
 from tunesmith.hooks import NO_HOOKS, Hooks
 from tunesmith.models.loading import refuse_other_kinds
-from tunesmith.models.resolve import resolve_model
+from tunesmith.models.resolve import ModelFiles, resolve_model
+from tunesmith.models.task_of_model import task_of_model
 from tunesmith.pipeline.base_model import allow_targets, score_base_model, with_reference_of_base
 from tunesmith.pipeline.calibrating import refuse_uncalibratable
 from tunesmith.pipeline.checking import check_features, check_texts
@@ -78,8 +80,9 @@ def train(
             if work.resumes and run.is_finished:
                 events.note(f"{run.path} is finished; nothing to do")
                 return run
-            began = time.perf_counter()
-            opened, findings = _open(work)
+            began, files = time.perf_counter(), resolve_model(work.recipe.model)
+            work = replace(work, task=task_of_model(work.task, files.path))
+            opened, findings = _open(work, files)
             prepare_s = time.perf_counter() - began
         is_new = processes.is_first and not work.resumes
         replacing = run.replacing() if is_new else nullcontext(lambda: None)
@@ -150,14 +153,13 @@ def _refuse_other_world(run: Run, processes: Processes) -> None:
         )
 
 
-def _open(work: Work) -> tuple[OpenedModel, list[Finding]]:
+def _open(work: Work, files: ModelFiles) -> tuple[OpenedModel, list[Finding]]:
     """The data and the model, and what is wrong with the texts; nothing is written before all are right."""
     refuse_undeclared(work.task)
     refuse_unusable(work.recipe.train.report_to)
     if not work.resumes:  # what an earlier version has begun, this one finishes
         refuse_options_without_effect(work.task, work.recipe)
     refuse_hooks_without_effect(work.task, work.recipe, work.hooks)
-    files = resolve_model(work.recipe.model)
     refuse_other_kinds(files, work.task)
     data = prepare_data(work)
     findings = work.processes.first(lambda: check_texts(work, data)) or []

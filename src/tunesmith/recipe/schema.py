@@ -86,6 +86,11 @@ class DataRecipe(_Section):
         "auto",
         description="auto: the model's own template, else plain; or a name: plain, chatml, … (docs/tasks.md)",
     )
+    instruction: str = Field(
+        "auto",
+        description="what a decoder is asked to do with each text, before the text; auto: the task's own "
+        "(docs/tasks.md)",
+    )
     check: Literal["off", "warn", "block"] = Field(
         "warn",
         description="check the data before training: off; warn: report findings; block: stop at a blocking one",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.models.adapters import is_adapter
 from tunesmith.models.resolve import ADAPTED_CONFIG_FILE
+from tunesmith.models.task_of_model import task_of_model
 from tunesmith.run import Run
 from tunesmith.tasks import TASKS, Task
 
@@ -40,7 +41,8 @@ def with_transformers(run: Run, folder: str, *, base: str | None = None) -> str:
         base: base model of an adapter as the code shall name it; as the recipe does when None.
     """
     manifest = run.manifest()
-    task, used = TASKS.get(manifest["used"]["task"]), manifest["used"]
+    used = manifest["used"]
+    task = task_of_model(TASKS.get(used["task"]), run.model)
     if is_adapter(run.model):
         return _with_peft(task, used["model"] if base is None else base, folder) + _call(run, task)
     if task.pipeline is None:

@@ -24,6 +24,7 @@ from tunesmith.metrics import METRICS, total
 from tunesmith.registry import Registry
 from tunesmith.tasks import _display as displays
 from tunesmith.tasks._capabilities import (
+    INSTRUCTION,
     LABEL_SCORES,
     TOP_ANSWERS,
     Alignment,
@@ -31,8 +32,10 @@ from tunesmith.tasks._capabilities import (
     Calibration,
     ChatTemplate,
     Confidence,
+    Decoders,
     Display,
     Generation,
+    Instruction,
     Layouts,
     Length,
     LinearProbe,
@@ -126,6 +129,8 @@ class Task:
     packing: Packing | None = None
     generation: Generation | None = None
     chat: ChatTemplate | None = None
+    decoders: Decoders | None = None
+    instruction: Instruction | None = None
     vocabulary: Vocabulary | None = None
     reference: Reference | None = None
     thresholds: Thresholds | None = None
@@ -297,6 +302,7 @@ class Task:
 CAPABILITIES: Mapping[str, type] = {
     "length": Length, "schedule": Schedule, "probe": LinearProbe, "pooling": Pooling, "vectors": SentenceVectors,
     "windows": Windows, "packing": Packing, "generation": Generation, "chat": ChatTemplate,
+    "decoders": Decoders, "instruction": Instruction,
     "vocabulary": Vocabulary, "reference": Reference, "thresholds": Thresholds, "masking": Masking,
     "calibration": Calibration,
     "alignment": Alignment, "offsets": Offsets, "layouts": Layouts, "alternatives": Alternatives,
@@ -382,11 +388,12 @@ def _target_texts(task: Task, train: Values) -> Sequence[str]:
 
 
 __all__ = [
-    "CAPABILITIES", "IGNORED", "LABEL_SCORES", "MODEL_INPUTS", "PLAIN_LOSS", "TASKS", "TOP_ANSWERS",
-    "Alignment", "Alternatives", "Batch", "Calibration", "ChatTemplate", "Column", "Confidence", "Display",
-    "EncodeOptions", "Encoded", "EvalPredictions", "Generation", "GivenAnswers", "LabelSchema", "Layouts",
-    "Length", "LinearProbe", "LossOptions", "Masking", "Offsets", "Packing", "Pipeline", "Pooling", "Prediction",
-    "PredictionSets", "Ragged", "Realigned", "Recognised", "Reference", "RowError", "Scaling", "Schedule",
-    "SentenceVectors", "Task", "Thresholds", "Values", "Vocabulary", "Windows", "best_answer", "best_metric",
-    "displays", "draw", "generation_arguments", "head_scale", "point_scores", "prepare_tokenizer", "task_name",
+    "CAPABILITIES", "IGNORED", "INSTRUCTION", "LABEL_SCORES", "MODEL_INPUTS", "PLAIN_LOSS", "TASKS",
+    "TOP_ANSWERS", "Alignment", "Alternatives", "Batch", "Calibration", "ChatTemplate", "Column",
+    "Confidence", "Decoders", "Display", "EncodeOptions", "Encoded", "EvalPredictions", "Generation",
+    "GivenAnswers", "Instruction", "LabelSchema", "Layouts", "Length", "LinearProbe", "LossOptions",
+    "Masking", "Offsets", "Packing", "Pipeline", "Pooling", "Prediction", "PredictionSets", "Ragged",
+    "Realigned", "Recognised", "Reference", "RowError", "Scaling", "Schedule", "SentenceVectors", "Task",
+    "Thresholds", "Values", "Vocabulary", "Windows", "best_answer", "best_metric", "displays", "draw",
+    "generation_arguments", "head_scale", "point_scores", "prepare_tokenizer", "task_name",
 ]  # fmt: skip

@@ -160,6 +160,32 @@ class ChatTemplate:
 
 
 @dataclass(frozen=True)
+class Decoders:
+    """Models that are a decoder alone can do the task, too.
+
+    Args:
+        task: gives the object that stands for the task with such a model: the same name, columns and metrics.
+    """
+
+    task: Callable[[], Any]
+
+
+INSTRUCTION = "instruction"
+"""The entry of a label schema with the instruction of a prompt."""
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """A prompt says in words what is to be done with a text; `INSTRUCTION` of the label schema holds it.
+
+    Args:
+        default: what it says where the recipe does not; from the file's column for each of the task's.
+    """
+
+    default: Callable[[Mapping[str, str]], str]
+
+
+@dataclass(frozen=True)
 class Vocabulary:
     """The tokenizer must know the characters of the texts to be written.
 

@@ -56,9 +56,9 @@ class SequenceToSequence(Task, abstract=True):
     selection_metric = "loss"
     item = "target tokens"
     schedule = Schedule(rows_wanted=40_000, most_epochs=8)
-    supported_options = ("label_smoothing_factor", "r_drop_alpha", "augment")
+    supported_options: tuple[str, ...] = ("label_smoothing_factor", "r_drop_alpha", "augment")
     generation = Generation(scores_texts=True)
-    vocabulary = Vocabulary(language.add_unknown_characters)
+    vocabulary: Vocabulary | None = Vocabulary(language.add_unknown_characters)
     display = displays.TEXTS
 
     def read(self, row: Values) -> JsonObject:

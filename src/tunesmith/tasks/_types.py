@@ -136,8 +136,9 @@ class EvalPredictions:
         columns: the rows, by the task's columns; those to be predicted are absent in predicting.
         encoded: their sequences.
         outputs: what `Task.select_outputs` gave for each sequence: [sequences, …], or of each token.
-        texts: generated, one a row, where the task generates.
+        texts: generated, one a row, where the task generates; those of the first rows, where these are samples.
         tokenizer: of the model, for answers that are tokens.
+        ended: whether each text ended by itself, and not at the largest number of tokens.
     """
 
     columns: Values
@@ -145,6 +146,7 @@ class EvalPredictions:
     outputs: Any = None
     texts: Sequence[str] | None = None
     tokenizer: Any = None
+    ended: Sequence[bool] | None = None
     memo: JsonObject = field(init=False, default_factory=dict, compare=False)
     """What a task has computed of it already."""
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tunesmith.errors import ModelError
 from tunesmith.metrics import Scores, Statistics, language_modelling
 from tunesmith.tasks import (
     IGNORED,
@@ -32,6 +31,7 @@ from tunesmith.tasks import (
     Prediction,
     Recognised,
     RowError,
+    Schedule,
     Task,
     Values,
     Windows,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from tunesmith.types import JsonObject, Tokenizer
+    from tunesmith.types import JsonObject, Model, Tokenizer
 
 
 def _recognise(header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
@@ -62,28 +62,6 @@ def _lacks(chosen: Collection[str], need_targets: bool) -> str:
     if "prompt" not in chosen:
         return "messages"
     return "completion" if need_targets and "completion" not in chosen else ""
-
-
-def give_template(tokenizer: Tokenizer, asked: str) -> list[str]:
-    """Gives a tokenizer a chat template, and returns the tokens that were added for it.
-
-    Raises:
-        ModelError: the tokenizer does not know the token that ends a turn when it reads it.
-    """
-    has_own = tokenizer.chat_template is not None and asked == "auto"
-    added = chat_templates.choose_template(tokenizer, asked)
-    if not has_own and chat_templates.end_of_turn_id(tokenizer) is None:
-        raise ModelError(
-            "the tokenizer reads the token that ends a turn as several pieces: no answer would ever end.",
-            remedy="Use a model whose tokenizer.json has its special tokens with `normalized: false`.",
-        )
-    return added
-
-
-def end_tokens(tokenizer: Tokenizer) -> list[int]:
-    """The tokens that end a reply."""
-    ends = [chat_templates.end_of_turn_id(tokenizer), tokenizer.eos_token_id]
-    return list(dict.fromkeys(end for end in ends if end is not None))
 
 
 class Chat(Task):
@@ -113,10 +91,11 @@ class Chat(Task):
     supported_options = ("label_smoothing_factor",)
     item = "assistant tokens"
     length = Length(1024)
+    schedule = Schedule(most_epochs=3)
     windows = Windows()
     packing = Packing()
-    generation = Generation(end_tokens=end_tokens)
-    chat = ChatTemplate(give_template)
+    generation = Generation(end_tokens=chat_templates.end_tokens)
+    chat = ChatTemplate(chat_templates.give_template)
     layouts = Layouts(_recognise, lacks=_lacks)
     pipeline = Pipeline("text-generation", generation_arguments)
     display = displays.texts_after(lambda line: chat_templates.split_reply(line["messages"])[0])
@@ -154,6 +133,10 @@ class Chat(Task):
     def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
         """See Task: the assistant's tokens."""
         return language.supervised(encoded)
+
+    def forward(self, model: Model, batch: Batch) -> torch.Tensor:
+        """See Task; only where a reply is learned or scored."""
+        return language.forward_where_labelled(model, batch)
 
     def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
         """See Task."""

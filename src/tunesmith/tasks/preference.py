@@ -41,7 +41,7 @@ from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _conversations as conversations
 from tunesmith.tasks import _language as language
 from tunesmith.tasks._messages import as_messages, checked_messages
-from tunesmith.tasks.chat import end_tokens, give_template, last_reply, reply
+from tunesmith.tasks.chat import last_reply, reply
 
 if TYPE_CHECKING:
     import torch
@@ -77,8 +77,8 @@ class Preference(Task):
     item = "pairs"
     schedule = Schedule(rate_factor=0.1)
     length = Length(1024)
-    generation = Generation(end_tokens=end_tokens)
-    chat = ChatTemplate(give_template)
+    generation = Generation(end_tokens=chat_templates.end_tokens)
+    chat = ChatTemplate(chat_templates.give_template)
     reference = Reference()
     layouts = Layouts(_recognise)
     pipeline = Pipeline("text-generation", generation_arguments)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from tunesmith.tasks import Column, Values
+from collections.abc import Mapping
+
+from tunesmith.tasks import Column, Decoders, Values
+from tunesmith.tasks._by_decoder import by_decoder
 from tunesmith.tasks._seq2seq import SequenceToSequence
 
 _SHORTER = 0.6
 """Most characters of a summary for each of its document, where the task is guessed."""
+
+
+def _instruction(columns: Mapping[str, str]) -> str:
+    return "Summarize the text."
 
 
 class Summarization(SequenceToSequence):
@@ -28,6 +35,7 @@ class Summarization(SequenceToSequence):
     measures = ("rougeL", "rouge1", "rouge2", "chrf")
     answer_key = "summary_text"
     baselines = ("first_sentence", "base_model")
+    decoders = Decoders(lambda: by_decoder(Summarization, _instruction))
 
     def resembles(self, columns: Values) -> bool:
         """See Task: a summary is shorter than its document."""

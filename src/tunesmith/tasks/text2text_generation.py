@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from tunesmith.tasks import Column
+from collections.abc import Mapping
+
+from tunesmith.tasks import Column, Decoders
+from tunesmith.tasks._by_decoder import by_decoder
 from tunesmith.tasks._seq2seq import SequenceToSequence
+
+
+def _instruction(columns: Mapping[str, str]) -> str:
+    """Nothing: what is to be done is known to the data alone."""
+    return ""
 
 
 class Text2TextGeneration(SequenceToSequence):
@@ -22,6 +30,7 @@ class Text2TextGeneration(SequenceToSequence):
     measures = ("exact_match", "chrf")
     answer_key = "generated_text"
     baselines = ("copy_source", "base_model")
+    decoders = Decoders(lambda: by_decoder(Text2TextGeneration, _instruction))
 
 
 task = Text2TextGeneration()

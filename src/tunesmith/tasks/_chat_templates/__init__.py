@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tunesmith.errors import ModelError
 from tunesmith.tasks import RowError
 from tunesmith.tasks._chat_templates.fitting import Prompt, without
 from tunesmith.tasks._chat_templates.named import NAMES, choose_template
@@ -26,7 +27,9 @@ __all__ = [
     "encode_conversation",
     "encode_prompt",
     "end_of_turn_id",
+    "end_tokens",
     "fit_prompt",
+    "give_template",
     "prompt_of",
     "split_reply",
     "without",
@@ -42,6 +45,28 @@ def end_of_turn_id(tokenizer: Tokenizer) -> int | None:
         return None
     written = [token for token, target in zip(ids, is_target, strict=True) if target]
     return written[-1] if written and written[-1] in _special_tokens(tokenizer).values() else None
+
+
+def give_template(tokenizer: Tokenizer, asked: str) -> list[str]:
+    """Gives a tokenizer a chat template, and returns the tokens that were added for it.
+
+    Raises:
+        ModelError: the tokenizer does not know the token that ends a turn when it reads it.
+    """
+    has_own = tokenizer.chat_template is not None and asked == "auto"
+    added = choose_template(tokenizer, asked)
+    if not has_own and end_of_turn_id(tokenizer) is None:
+        raise ModelError(
+            "the tokenizer reads the token that ends a turn as several pieces: no answer would ever end.",
+            remedy="Use a model whose tokenizer.json has its special tokens with `normalized: false`.",
+        )
+    return added
+
+
+def end_tokens(tokenizer: Tokenizer) -> list[int]:
+    """The tokens that end a reply."""
+    ends = [end_of_turn_id(tokenizer), tokenizer.eos_token_id]
+    return list(dict.fromkeys(end for end in ends if end is not None))
 
 
 def split_reply(messages: Sequence[Message]) -> tuple[list[Message], Message | None]:

@@ -1,0 +1,183 @@
+"""The tasks of `_seq2seq` with a model that is a decoder alone.
+
+The source becomes the turn of a user, after an instruction, and the target the assistant's turn, both written by
+the chat template of the model. The loss, and the likelihood that chooses the best step, are those of the target
+and of the token that ends it. A source that is too long loses its end, and a target only what is longer than
+`max_length` alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from tunesmith.tasks import (
+    IGNORED,
+    INSTRUCTION,
+    Batch,
+    ChatTemplate,
+    Encoded,
+    EncodeOptions,
+    Generation,
+    Instruction,
+    LabelSchema,
+    Length,
+    LossOptions,
+    Packing,
+    Pipeline,
+    Schedule,
+    Task,
+    Values,
+    generation_arguments,
+)
+from tunesmith.tasks import _chat_templates as chat_templates
+from tunesmith.tasks import _language as language
+from tunesmith.tasks import _texts as texts
+from tunesmith.tasks._seq2seq import SequenceToSequence
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from tunesmith.types import Config, JsonObject, Model, Tokenizer
+
+INSTRUCTION_KEY = "tunesmith_instruction"
+"""The entry of a saved model's config with the instruction."""
+_ROOM = 4
+"""A prompt leaves one part in so many of `max_length` for the answer."""
+_ATTEMPTS = 8
+
+T = TypeVar("T")
+
+
+@functools.cache
+def by_decoder(kind: type[SequenceToSequence], said: Callable[[Mapping[str, str]], str]) -> Task:
+    """The object that stands for a task with a decoder.
+
+    Args:
+        kind: class of the task.
+        said: gives the default instruction, from the file's column for each of the task's.
+    """
+    members = {"instruction": Instruction(said), "__doc__": f"{kind.name}, by a decoder."}
+    made: type[Task] = type(f"{kind.__name__}ByDecoder", (ByDecoder, kind), members)
+    return made()
+
+
+class ByDecoder(SequenceToSequence, abstract=True):
+    """What differs with a decoder; another base class is that of the task."""
+
+    suggested_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    auto_class = "AutoModelForCausalLM"
+    supported_options = ("label_smoothing_factor", "augment")
+    length = Length(1024)
+    schedule = Schedule(most_epochs=3)
+    packing = Packing()
+    generation = Generation(scores_texts=True, end_tokens=chat_templates.end_tokens)
+    chat = ChatTemplate(chat_templates.give_template)
+    pipeline = Pipeline("text-generation", generation_arguments)
+    vocabulary = None
+    decoders = None
+    divergence = Task.divergence
+
+    def config(self, label_schema: LabelSchema) -> JsonObject:
+        """See Task."""
+        return {INSTRUCTION_KEY: label_schema[INSTRUCTION]} if INSTRUCTION in label_schema else {}
+
+    def label_schema_of(self, config: Config) -> LabelSchema:
+        """See Task."""
+        return {INSTRUCTION: getattr(config, INSTRUCTION_KEY, "")}
+
+    def encode(
+        self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
+    ) -> Encoded:
+        """See Task; in training, each reference of a row is a sequence of its own."""
+        prompts = _Prompts(tokenizer, label_schema.get(INSTRUCTION, ""))
+        sources, most = batch[self.inputs[0]], options.max_length
+        if options.purpose == "predict" or not texts.has_column(batch, self.outputs[0]):
+            room = None if most is None else most - most // _ROOM
+            return Encoded.of({"input_ids": [prompts.ask(source, room) for source in sources]})
+        references = batch[self.outputs[0]]
+        used = references if options.purpose == "train" else [row[:1] for row in references]
+        pairs = [(i, source, text) for i, source in enumerate(sources) for text in used[i]]
+        made = [prompts.learn(source, text, most) for _, source, text in pairs]
+        return Encoded.of(
+            {"input_ids": [ids for ids, _ in made], "labels": [labels for _, labels in made]},
+            rows=[i for i, _, _ in pairs],
+            n_rows=len(sources),
+        )
+
+    def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
+        """See Task: target tokens."""
+        return language.supervised(encoded)
+
+    def forward(self, model: Model, batch: Batch) -> torch.Tensor:
+        """See Task; only where a target is learned or scored."""
+        return language.forward_where_labelled(model, batch)
+
+    def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
+        """See Task."""
+        return language.next_token_loss(outputs, batch, options)
+
+    def select_outputs(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """See Task: [b, 2], the negative log-likelihood and the number of target tokens."""
+        return language.summed_nll(*language.next_token(outputs, batch["labels"]))
+
+
+class _Prompts:
+    """Sources as prompts of a chat template.
+
+    Args:
+        tokenizer: tokenizer with a chat template.
+        instruction: text before each source.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, instruction: str) -> None:
+        self.tokenizer, self.instruction = tokenizer, instruction
+
+    def ask(self, source: str, most: int | None) -> list[int]:
+        """Token ids of a prompt, at most `most`: the source loses its end."""
+
+        def encode(text: str) -> list[int]:
+            return chat_templates.encode_prompt([self._user(text)], self.tokenizer)
+
+        ids = self._fitted(source, most, encode, len)
+        return ids if most is None else ids[-most:]
+
+    def learn(self, source: str, target: str, most: int | None) -> tuple[list[int], list[int]]:
+        """Token ids and labels of a prompt and its answer, at most `most` each."""
+
+        def encode(text: str) -> tuple[list[int], list[int]]:
+            turns = [self._user(text), {"role": "assistant", "content": target}]
+            ids, is_target, _ = chat_templates.encode_conversation(turns, self.tokenizer)
+            return ids, np.where(is_target, ids, IGNORED).tolist()
+
+        ids, labels = self._fitted(source, most, encode, lambda made: len(made[0]))
+        return ids[:most], labels[:most]
+
+    def _user(self, source: str) -> JsonObject:
+        asked = f"{self.instruction}\n\n{source}" if self.instruction else source
+        return {"role": "user", "content": asked}
+
+    def _fitted(
+        self, source: str, most: int | None, encode: Callable[[str], T], length: Callable[[T], int]
+    ) -> T:
+        """What `encode` makes of the longest beginning of a source that fits, or of none of it."""
+        made, kept = encode(source), source
+        for _ in range(_ATTEMPTS):
+            excess = 0 if most is None else length(made) - most
+            if excess <= 0 or not kept:
+                return made
+            kept = self._without_end(kept, excess)
+            made = encode(kept)
+        return made if most is None or length(made) <= most else encode("")
+
+    def _without_end(self, text: str, n: int) -> str:
+        """A text without its last n tokens."""
+        encoded = self.tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False
+        )  # fmt: skip
+        offsets = encoded["offset_mapping"]
+        return text[: offsets[-n - 1][1]].rstrip() if n < len(offsets) else ""
