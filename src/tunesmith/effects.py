@@ -48,6 +48,7 @@ _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "evaluate.calibration": lambda task: task.calibration,
     "evaluate.max_error": lambda task: task.confidence,
     "evaluate.samples": lambda task: task.generation and not task.generation.scores_texts,
+    "evaluate.general_text": lambda task: task.generation and task.generation.reader,
     **dict.fromkeys((f"generate.{key}" for key in GenerateRecipe.model_fields), lambda task: task.generation),
 }
 """What a task must have for a key to have an effect."""

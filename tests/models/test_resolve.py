@@ -42,7 +42,9 @@ def test_a_packaged_copy_with_another_checksum_is_not_used(monkeypatch):
 
 
 def test_how_a_package_that_is_not_installed_is_installed_is_told(monkeypatch):
-    monkeypatch.setitem(PACKAGED, "x/y", PackagedModel("no_such_module", "a.safetensors", "pip install x", ""))
+    monkeypatch.setitem(
+        PACKAGED, "x/y", PackagedModel("no_such_module", "a.safetensors", "pip install x", "")
+    )
     assert packaged_folder("x/y")[1] == "not installed (`pip install x`)"
     with pytest.raises(ModelError) as error:
         resolve_model("x/y")

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from tunesmith.types import Model, Tokenizer
 
-_TOKENS_PER_BATCH = 4096
+_FEWEST_TOKENS, _MOST_TOKENS = 4096, 32_768
+_CACHE_BYTES = 1e9
+"""What the keys and values of one batch may take."""
 _SAMPLING_SEED = 0
 _TOLERANCE = 1e-4
 """Tolerance relative to the largest score: wrongly counted positions change 1e-2 of it and more."""
@@ -42,7 +44,7 @@ def generate(
     tokenizer: Tokenizer,
     encoded: Encoded,
     *,
-    tokens_per_batch: int = _TOKENS_PER_BATCH,
+    tokens_per_batch: int | None = None,
     bf16: bool = False,
     advance: Advance | None = None,
 ) -> Generated:
@@ -52,7 +54,8 @@ def generate(
         model: a decoder, or an encoder with a decoder.
         tokenizer: tokenizer of the model.
         encoded: prompts, or the inputs of the encoder.
-        tokens_per_batch: most padded tokens in one batch, including those to generate.
+        tokens_per_batch: most padded tokens in one batch, including those to generate; None for as many as have
+            their keys and values in a gigabyte.
         bf16: whether to compute in bfloat16.
         advance: function that is called with the number of finished sequences and of all sequences.
     """
@@ -72,7 +75,8 @@ def generate(
     ):
         if draws:
             torch.manual_seed(_SAMPLING_SEED)
-        for sequences in plan_in_order(prompts.lengths + written, tokens_per_batch, same_length=same_length):
+        most = tokens_per_batch or _tokens_per_batch(model)
+        for sequences in plan_in_order(prompts.lengths + written, most, same_length=same_length):
             made = _texts(model, tokenizer, prompts, sequences)
             for sequence, text, ends in zip(sequences, *made, strict=True):
                 texts[sequence], ended[sequence] = text, ends
@@ -80,6 +84,18 @@ def generate(
             if advance is not None:
                 advance(done, len(encoded))
     return Generated(texts, ended)
+
+
+def _tokens_per_batch(model: Model) -> int:
+    """As many tokens as have their keys and values in a gigabyte: each step reads all weights, for any number."""
+    config = model.config.get_text_config(decoder=True)
+    layers = getattr(config, "num_hidden_layers", 0) or 0
+    width = getattr(config, "hidden_size", 0) or 0
+    heads = getattr(config, "num_attention_heads", 0) or 0
+    if not (layers and width and heads):
+        return _FEWEST_TOKENS
+    cached = width * (getattr(config, "num_key_value_heads", None) or heads) / heads
+    return int(np.clip(_CACHE_BYTES / (2 * layers * cached * 4), _FEWEST_TOKENS, _MOST_TOKENS))
 
 
 def _reads_past_padding(model: Model, tokenizer: Tokenizer) -> bool:

@@ -12,6 +12,7 @@ from tunesmith.errors import ModelError
 from tunesmith.models.out_of_memory import refuse_too_large
 from tunesmith.models.padding import measure_padding, padding_matters
 from tunesmith.models.positions import usable_positions
+from tunesmith.models.quiet import quiet
 from tunesmith.models.resolve import ModelFiles
 from tunesmith.models.trial import is_close, outputs, real_texts, trying
 from tunesmith.tasks import Task
@@ -95,7 +96,8 @@ def _at_most(model: Model, tokens: int) -> int:
 def _write_tokens(model: Model, batch: dict[str, torch.Tensor]) -> None:
     """Lets a model generate two tokens after the first text; the second one reads the cache of the first."""
     prompt = {name: tensor[:1] for name, tensor in batch.items() if not name.startswith("decoder")}
-    model.generate(**prompt, max_new_tokens=2, min_new_tokens=2, num_beams=1, do_sample=False)
+    with quiet():
+        model.generate(**prompt, max_new_tokens=2, min_new_tokens=2, num_beams=1, do_sample=False)
 
 
 def _learn(model: Model, batch: dict[str, torch.Tensor]) -> None:

@@ -18,6 +18,7 @@ from tunesmith.pipeline.predict_split import predict_split, reading
 from tunesmith.pipeline.save import SavedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
+from tunesmith.pipeline.writing import base_texts, general_text
 from tunesmith.tasks import EvalPredictions, Task
 from tunesmith.training.probe import Features, take_features
 
@@ -121,6 +122,8 @@ class SavedAnswers:
             self.features,
             metrics,
             self.training,
+            lambda: base_texts(self.work, self._counting[self.plan.final_split]),
+            lambda: general_text(self.work, self.plan, self.model),
         )
 
     def training(self) -> TrainingVectors | None:

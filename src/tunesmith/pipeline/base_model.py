@@ -14,6 +14,7 @@ from tunesmith.models.generation import allow_tokens
 from tunesmith.pipeline.predict_split import predict_split
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
+from tunesmith.pipeline.writing import general_before, keep_base_texts
 from tunesmith.training.reference import load_reference, save_reference, with_reference
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def with_reference_of_base(work: Work, plan: TrainingPlan) -> TrainingPlan:
 
 def score_base_model(work: Work, plan: TrainingPlan) -> dict[str, RowStatistics]:
     """The base model on the rows that count, where the task wants it beside the result."""
+    general_before(work, plan)
     is_wanted = BASE_MODEL in work.task.baselines and plan.recipe.evaluate.baselines
     if not is_wanted or not work.processes.is_first:
         return {}
@@ -51,6 +53,7 @@ def score_base_model(work: Work, plan: TrainingPlan) -> dict[str, RowStatistics]
     statistics = load_reference(file)
     if statistics is None:
         final = predict_split(work, plan, plan.final_split)
+        keep_base_texts(work, plan, final)
         found = own_statistics(
             work.task, final, lambda: predict_split(work, plan, "validation"), plan.data.label_schema
         )

@@ -23,13 +23,14 @@ from tunesmith.evaluation.result import build_metrics
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.evaluation.seen import rows_that_count, take_rows
 from tunesmith.events import Events, Listener
-from tunesmith.inference.answering import score
+from tunesmith.inference.answering import score, with_samples
 from tunesmith.inference.embedder import head_outputs
 from tunesmith.inference.forward import forward
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
 from tunesmith.pipeline.analysing import head_of
+from tunesmith.pipeline.writing import samples_of
 from tunesmith.recipe import Recipe
 from tunesmith.reports import write_evaluation
 from tunesmith.run import Run, write_json
@@ -97,6 +98,8 @@ def answer_rows(
     if predictor.task.reference:
         encoded = with_reference(encoded, _reference_of(recipe, predictor, encoded))
     evaluated, features = _answer(predictor, examples, encoded, events)
+    n, how = samples_of(predictor.task, recipe.evaluate), (predictor.max_length, predictor.label_schema)
+    evaluated = with_samples(predictor.task, predictor.model, predictor.tokenizer, evaluated, n, *how)
     group_by = recipe.data.group_by
     return Scored(predictor.task, predictor.label_schema, examples, evaluated, group_by), features
 

@@ -21,7 +21,6 @@ from tunesmith.evaluation.result import (
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.evaluation.seen import rows_that_count, take_rows
 from tunesmith.evaluation.verdict import compare_with_baselines, describe_tests, judge
-from tunesmith.inference.answering import with_samples
 from tunesmith.models.loading import load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.pipeline.analysing import SavedAnswers
@@ -29,6 +28,7 @@ from tunesmith.pipeline.save import SavedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.trust import fit_trust
 from tunesmith.pipeline.work import Work
+from tunesmith.pipeline.writing import with_texts
 from tunesmith.run import read_json
 from tunesmith.tasks import EvalPredictions, point_scores
 
@@ -52,9 +52,7 @@ def score_saved(
     loaded = accelerated(loaded, wanted=plan.recipe.train.acceleration)
     answers = SavedAnswers(work, plan, saved, loaded.model)
     evaluated = answers.predict(name)
-    evaluated = with_samples(
-        task, loaded.model, plan.tokenizer, evaluated, how.samples, plan.encoded.max_length, label_schema
-    )
+    evaluated = with_texts(work, plan, loaded.model, evaluated)
     scored = Scored(task, label_schema, plan.data.splits[name], evaluated, plan.recipe.data.group_by)
     rows, seen = rows_that_count(scored, read_train_texts(work.run.data), how, plan.recipe.seed)
     final = take_rows(scored, rows)

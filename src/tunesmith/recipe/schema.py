@@ -259,8 +259,15 @@ class EvaluateRecipe(_Section):
     baselines: bool = Field(
         True, description="score simple baselines too: majority, TF-IDF, probe, the base model, …"
     )
-    samples: int = Field(
-        8, ge=0, le=1000, description="number of answers generated for the report, if the metrics need none"
+    samples: Auto | Annotated[int, Field(ge=0, le=1000)] = Field(
+        "auto",
+        description="number of answers that are generated and judged, if the metrics need none; auto: 100 for "
+        "chat, else 8",
+    )
+    general_text: str | None = Field(
+        None,
+        description="a text file whose likelihood before and after training shows what a decoder forgets; none: "
+        "English paragraphs of the package",
     )
     calibration: Literal["auto", "none", "temperature", "vector"] = Field(
         "auto",

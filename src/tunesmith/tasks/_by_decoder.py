@@ -36,7 +36,7 @@ from tunesmith.tasks import (
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _language as language
 from tunesmith.tasks import _texts as texts
-from tunesmith.tasks._seq2seq import SequenceToSequence
+from tunesmith.tasks._seq2seq import SequenceToSequence, expected_references
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +75,12 @@ class ByDecoder(SequenceToSequence, abstract=True):
     length = Length(1024)
     schedule = Schedule(most_epochs=3)
     packing = Packing()
-    generation = Generation(scores_texts=True, end_tokens=chat_templates.end_tokens)
+    generation = Generation(
+        scores_texts=True,
+        end_tokens=chat_templates.end_tokens,
+        expected=expected_references,
+        reader=language.plain_reader,
+    )
     chat = ChatTemplate(chat_templates.give_template)
     pipeline = Pipeline("text-generation", generation_arguments)
     vocabulary = None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.metrics.writing import Expected
 from tunesmith.tasks._scaling import GivenAnswers, Scaling
 from tunesmith.tasks._types import (
     EvalPredictions,
@@ -60,6 +61,11 @@ def _unmoved(label_schema: LabelSchema, scaling: Scaling) -> LabelSchema:
 
 def _no_end_tokens(tokenizer: Tokenizer) -> list[int]:
     return []
+
+
+def _nothing_expected(columns: Values) -> list[Expected]:
+    n = len(next(iter(columns.values()), ()))
+    return [Expected()] * n
 
 
 def _whole_rows(columns: Values) -> Values:
@@ -141,11 +147,18 @@ class Generation:
         scores_texts: whether the metrics need generated texts.
         end_tokens: tokens that end an answer, of a tokenizer, where the model's own settings do not name them.
         sample_prompts: prompts from the columns of scored rows, for the texts shown in the report.
+        samples: texts that are generated where the metrics need none and the recipe does not say how many.
+        expected: what the texts of scored rows are compared with, from their columns.
+        reader: gives the task that reads plain texts with such a model, for their likelihood; None for a model
+            that has none.
     """
 
     scores_texts: bool = False
     end_tokens: Callable[[Tokenizer], list[int]] = _no_end_tokens
     sample_prompts: Callable[[Values], Values] = _whole_rows
+    samples: int = 8
+    expected: Callable[[Values], list[Expected]] = _nothing_expected
+    reader: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True)

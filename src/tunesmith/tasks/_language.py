@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from tunesmith.tasks import Task
     from tunesmith.types import JsonObject, Model, Tokenizer
 
 _MOST_ADDED = 200
@@ -39,6 +40,13 @@ def summed_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     precise = logits.float() if logits.dtype.itemsize < 4 else logits
     each = F.cross_entropy(precise.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
     return torch.stack([each.sum(1), (labels != IGNORED).sum(1).to(each.dtype)], dim=1)
+
+
+def plain_reader() -> Task:
+    """The task that reads plain texts with a decoder, for their likelihood."""
+    from tunesmith.tasks.text_generation import task
+
+    return task
 
 
 def forward_where_labelled(model: Model, batch: Batch) -> torch.Tensor:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tunesmith.metrics import Scores, Statistics, language_modelling
+from tunesmith.metrics.writing import Expected
 from tunesmith.tasks import (
     IGNORED,
     Batch,
@@ -64,6 +65,24 @@ def _lacks(chosen: Collection[str], need_targets: bool) -> str:
     return "completion" if need_targets and "completion" not in chosen else ""
 
 
+def _expected(columns: Values) -> list[Expected]:
+    """The last reply of each conversation: its text, or its tool calls."""
+    tools = columns.get("tools") or [None] * len(columns["messages"])
+    return [_last(messages, known) for messages, known in zip(columns["messages"], tools, strict=True)]
+
+
+def _last(messages: Sequence[Mapping[str, Any]], tools: Sequence[JsonObject] | None) -> Expected:
+    _, said = chat_templates.split_reply([dict(message) for message in messages])
+    if said is None:
+        return Expected()
+    calls = tuple(
+        {"name": call["function"]["name"], "arguments": call["function"].get("arguments") or {}}
+        for call in said.get("tool_calls") or ()
+    )
+    text = str(said.get("content") or "").strip()
+    return Expected((text,) if text and not calls else (), calls, tuple(tools or ()))
+
+
 class Chat(Task):
     """The task's object."""
 
@@ -94,7 +113,12 @@ class Chat(Task):
     schedule = Schedule(most_epochs=3)
     windows = Windows()
     packing = Packing()
-    generation = Generation(end_tokens=chat_templates.end_tokens)
+    generation = Generation(
+        end_tokens=chat_templates.end_tokens,
+        samples=100,
+        expected=_expected,
+        reader=language.plain_reader,
+    )
     chat = ChatTemplate(chat_templates.give_template)
     layouts = Layouts(_recognise, lacks=_lacks)
     pipeline = Pipeline("text-generation", generation_arguments)

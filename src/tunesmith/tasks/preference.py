@@ -77,7 +77,7 @@ class Preference(Task):
     item = "pairs"
     schedule = Schedule(rate_factor=0.1)
     length = Length(1024)
-    generation = Generation(end_tokens=chat_templates.end_tokens)
+    generation = Generation(end_tokens=chat_templates.end_tokens, reader=language.plain_reader)
     chat = ChatTemplate(chat_templates.give_template)
     reference = Reference()
     layouts = Layouts(_recognise)

@@ -66,7 +66,7 @@ class TextGeneration(Task):
     length = Length(1024)
     windows = Windows()
     packing = Packing()
-    generation = Generation(sample_prompts=_sample_prompts)
+    generation = Generation(sample_prompts=_sample_prompts, reader=language.plain_reader)
     pipeline = Pipeline("text-generation", generation_arguments)
     display = displays.texts_after(lambda line: _beginning(line["text"]))
 

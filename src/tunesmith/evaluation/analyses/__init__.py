@@ -7,7 +7,7 @@ task or these rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,10 @@ def _no_vectors() -> None:
     return None
 
 
+def _no_texts() -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Answered:
     """What analyses read.
@@ -47,6 +51,10 @@ class Answered:
             where a row has no vector of its own.
         metrics: what the scores, earlier phases and earlier analyses put into metrics.json.
         training: gives training rows with the inputs of the head, for neighbours; None where they are not at hand.
+        base_texts: gives what the base model writes for the rows, of which the first have texts, and whether each
+            text ended by itself; None where it is not at hand.
+        general_text: gives nats and bytes of the paragraphs of a general text [paragraphs, 2], before and after
+            the training; None where they are not at hand.
     """
 
     final: Scored
@@ -57,6 +65,8 @@ class Answered:
     features: Callable[[str], NDArray[np.float32] | None] = _nothing
     metrics: Mapping[str, object] = field(default_factory=dict)
     training: Callable[[], TrainingVectors | None] = _no_vectors
+    base_texts: Callable[[], tuple[Sequence[str], Sequence[bool]] | None] = _no_texts
+    general_text: Callable[[], tuple[NDArray[np.float64], NDArray[np.float64]] | None] = _no_texts
 
 
 @dataclass(frozen=True)
