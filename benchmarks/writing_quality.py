@@ -146,9 +146,9 @@ def page(records: dict[str, Any]) -> str:
     lines = [
         "# The embedded decoder on tasks that write",
         "",
-        "Made by `python benchmarks/writing_quality.py`: SmolLM2-135M-Instruct (4-bit weights of the packaged "
-        "file, kept in bfloat16), trained with the default recipe, but for what the script names. Intervals are of "
-        "95 %.",
+        "Made by `python benchmarks/writing_quality.py`: SmolLM2-135M-Instruct (4-bit weights of the packaged",
+        "file, kept in bfloat16), trained with the default recipe, but for what the script names. Intervals are",
+        "of 95 %.",
         "",
         "| data | task | method | steps | training | score | base model | other baselines | general text |",
         "|---|---|---|---|---|---|---|---|---|",
