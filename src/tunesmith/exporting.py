@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.examples import Examples, fingerprint, refuse_invalid_rows
+from tunesmith.data.examples import Examples, fingerprint
 from tunesmith.data.grouping import group_columns
+from tunesmith.data.invalid_rows import refuse_invalid_rows
 from tunesmith.data.preparing import all_sources, prepare, read_checked
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.encoded import Encoded

@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from tunesmith.data.examples import fingerprint, read_examples, refuse_invalid_rows, set_invalid_rows_aside
+from tunesmith.data.examples import fingerprint, read_examples
+from tunesmith.data.invalid_rows import refuse_invalid_rows, set_invalid_rows_aside
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.errors import DataError
 from tunesmith.tasks import TASKS

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from tunesmith.registry import Registry
 
 if TYPE_CHECKING:
-    from tunesmith.data.examples import Examples, InvalidRow
+    from tunesmith.data.examples import Examples
+    from tunesmith.data.invalid_rows import InvalidRow
     from tunesmith.encoded import Encoded
     from tunesmith.recipe import Recipe
     from tunesmith.tasks import LabelSchema, Task

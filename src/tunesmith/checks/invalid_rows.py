@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunesmith.checks import Check, CheckedData, Finding
-from tunesmith.data.examples import kinds_of_problems
+from tunesmith.data.invalid_rows import kinds_of_problems
 
 
 def find(data: CheckedData) -> Iterator[Finding]:

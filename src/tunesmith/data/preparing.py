@@ -11,16 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.examples import (
-    Examples,
-    InvalidRow,
-    Moved,
-    Reading,
-    distinct_names,
-    read_examples,
-    refuse_invalid_rows,
-)
+from tunesmith.data.examples import Examples, Moved, Reading, distinct_names, read_examples
 from tunesmith.data.grouping import group_columns, notice_of_groups
+from tunesmith.data.invalid_rows import InvalidRow, refuse_invalid_rows
 from tunesmith.data.read_options import PLAIN_READING, ReadOptions
 from tunesmith.data.reading import source_name, source_parts
 from tunesmith.data.splits import hold_out, rows_among, text_keys

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.examples import Examples, Reading, refuse_invalid_rows
+from tunesmith.data.examples import Examples, Reading
 from tunesmith.data.grouping import group_columns, notice_of_groups
+from tunesmith.data.invalid_rows import refuse_invalid_rows
 from tunesmith.data.preparing import read_checked
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.train_texts import TrainTexts, read_train_texts

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tunesmith.data.examples import list_realigned, set_invalid_rows_aside
+from tunesmith.data.examples import list_realigned
+from tunesmith.data.invalid_rows import set_invalid_rows_aside
 from tunesmith.data.preparing import PreparedData, all_sources, sources_of
 from tunesmith.data.reading import is_in_memory, source_files
 from tunesmith.data.train_texts import write_train_texts

@@ -1,7 +1,8 @@
 import pytest
 
-from tunesmith.data.examples import read_examples, refuse_invalid_rows
+from tunesmith.data.examples import read_examples
 from tunesmith.data.formats._encodings import conversion_of, fitting_encoding, text_problem
+from tunesmith.data.invalid_rows import refuse_invalid_rows
 from tunesmith.data.reading import read_rows
 from tunesmith.errors import DataError
 from tunesmith.tasks import TASKS

@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tunesmith.data.examples import read_examples, refuse_invalid_rows
+from tunesmith.data.examples import read_examples
 from tunesmith.data.formats.memory import hold, is_held
+from tunesmith.data.invalid_rows import refuse_invalid_rows
 from tunesmith.data.preparing import find_splits
 from tunesmith.data.reading import fingerprint_of, is_in_memory, read_rows, source_files, source_name
 from tunesmith.errors import DataError
