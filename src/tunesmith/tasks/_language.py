@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunesmith.metrics import Statistics, language_modelling
-from tunesmith.tasks import IGNORED, MODEL_INPUTS, Batch, Encoded, EvalPredictions, LossOptions, Prediction
+from tunesmith.tasks import (
+    IGNORED,
+    MODEL_INPUTS,
+    TASKS,
+    Batch,
+    Encoded,
+    EvalPredictions,
+    LossOptions,
+    Prediction,
+)
 from tunesmith.tasks._texts import classification_loss
 
 if TYPE_CHECKING:
@@ -44,9 +53,7 @@ def summed_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 def plain_reader() -> Task:
     """The task that reads plain texts with a decoder, for their likelihood."""
-    from tunesmith.tasks.text_generation import task
-
-    return task
+    return TASKS.get("text-generation")
 
 
 def forward_where_labelled(model: Model, batch: Batch) -> torch.Tensor:
