@@ -92,7 +92,14 @@ WEAK = {
     "metric": "accuracy",
     "found": [{"name": "with the word `refund`", "value": 0.6, "rest": 0.9, "n": 80}],
 }
+WRITING = {"n": 100, "model": {"ends_by_itself": {"value": 0.6, "low": 0.5, "high": 0.7}}}
+FORGETTING = {"outcome": "worse", "increase": {"value": 0.04, "low": 0.03, "high": 0.05}}
 CASES = [
+    ("texts_do_not_end", {"metrics__writing": WRITING, "manifest__used__generate": {"max_new_tokens": 64}},
+     "40.0 % of 100 texts stop at 64 tokens", "generate.max_new_tokens=128"),
+    ("forgot", {"metrics__forgetting": FORGETTING}, "4.0 % more bits", "train.method=lora"),
+    ("forgot", {"metrics__forgetting": FORGETTING, "manifest__used__train__method": "lora"}, "4.0 % more bits",
+     "train.num_train_epochs=1"),
     ("trained_on_scored_rows", {"metrics__seen_in_training": {"rows": 15, "of": 900,
       "exact": 15, "with": {"accuracy": SCORE}}}, "15 of 900 test rows are also in training", ""),
     ("no_test_rows", {"metrics__primary__split": "validation"}, "the 900 validation rows chose", "data.test=FILE"),

@@ -24,6 +24,7 @@ _FEWEST_CONFUSED, _CONFUSED_SHARE = 3, 0.1
 _FEWEST_SUSPECTED = 3
 _LOST_SHARE = 0.01
 _WIDE = 0.05
+_MOSTLY_ENDS = 0.95
 
 
 @dataclass(frozen=True)
@@ -297,6 +298,37 @@ def read_the_errors(facts: Facts) -> NextStep | None:
     )
 
 
+def texts_do_not_end(facts: Facts) -> NextStep | None:
+    """Many texts stop at the largest number of tokens."""
+    writing = facts.metrics.get("writing")
+    if writing is None or facts.metrics["task"] == "text-generation":
+        return None
+    ends = writing["model"]["ends_by_itself"]["value"]
+    if ends >= _MOSTLY_ENDS:
+        return None
+    most = facts.used["generate"]["max_new_tokens"]
+    return NextStep(
+        "Allow longer texts, or train longer, so that texts end by themselves",
+        f"{percent(1 - ends)} of {writing['n']:,} texts stop at {most:,} tokens",
+        f"generate.max_new_tokens={2 * most}",
+    )
+
+
+def forgot(facts: Facts) -> NextStep | None:
+    """General text became less likely."""
+    forgetting = facts.metrics.get("forgetting")
+    if forgetting is None or forgetting["outcome"] != "worse":
+        return None
+    is_adapter = facts.used["train"]["method"] == "lora"
+    return NextStep(
+        "Train more gently, to keep what the model knew"
+        if is_adapter
+        else "Train an adapter, which keeps more",
+        f"general text needs {percent(forgetting['increase']['value'])} more bits than before",
+        "train.num_train_epochs=1" if is_adapter else "train.method=lora",
+    )
+
+
 def another_seed(facts: Facts) -> NextStep:
     """One training says nothing about the luck in it."""
     seed = facts.used["seed"]
@@ -334,6 +366,8 @@ RULES: Sequence[Rule] = (
     not_worth_it,
     answers_were_lost,
     texts_were_cut,
+    texts_do_not_end,
+    forgot,
     still_improving,
     stopped_improving_early,
     suspected_labels,
