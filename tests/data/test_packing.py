@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.data.batches import collate
-from tunesmith.data.packing import best_fit, pack
+from tunesmith.data.packing import best_fit, pack, packed_length
 from tunesmith.encoded import Encoded
 from tunesmith.inference.forward import forward
 from tunesmith.tasks import IGNORED, TASKS
@@ -123,6 +123,9 @@ def test_the_loss_of_packed_texts_is_that_of_the_texts_alone(name, attention):
     class Next(type(TASKS.get(name))):
         outputs_per_token = True
 
+        def forward_items(self, model, batch):
+            return self.forward(model, batch)
+
         def select_outputs(self, outputs, batch):
             return outputs
 
@@ -147,3 +150,18 @@ def test_the_loss_of_packed_texts_is_that_of_the_texts_alone(name, attention):
 
     with torch.no_grad():
         assert float(loss(packed)) == pytest.approx(float(loss(encoded)), rel=1e-5)
+
+
+def test_a_packed_sequence_is_as_long_as_nearly_every_text_needs():
+    short = np.full(100, 40)
+    assert packed_length(short, 1024) == 256
+    assert packed_length(short, 128) == 128
+    few_long = np.concatenate([np.full(97, 300), np.full(3, 900)])
+    assert packed_length(few_long, 1024) == 300
+    assert packed_length(np.full(100, 2000), 1024) == 1024
+    assert packed_length(np.array([], dtype=np.int64), 1024) == 1024
+
+
+def test_longer_texts_stay_alone():
+    groups = best_fit(np.array([900, 100, 150, 300]), 256)
+    assert sorted(sorted(group.tolist()) for group in groups) == [[0], [1, 2], [3]]

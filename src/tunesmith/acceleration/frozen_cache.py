@@ -128,12 +128,9 @@ class FrozenCache:
         torch.manual_seed(0)
         batch = to_device(collate(encoded, pad_token_id=self.pad_token_id), self.model)
         output = self.task.forward(self.model, batch)
-        # Outputs at padding are undefined.
-        if output.shape[:2] == batch["input_ids"].shape:
+        if output.shape[:2] == batch["input_ids"].shape:  # outputs at padding are undefined
             lengths = torch.from_numpy(encoded.ragged["input_ids"].lengths).to(output.device)
             output = output[torch.arange(output.shape[1], device=output.device) < lengths[:, None]]
-        elif "labels" in encoded.ragged:
-            output = self.task.select_outputs(output, batch)
         return output
 
     def make_room(self, splits: Mapping[str, Encoded]) -> int:

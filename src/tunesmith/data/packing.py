@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 from tunesmith.encoded import Encoded, Ragged
 from tunesmith.tasks import IGNORED
 
+_LEAST = 256
+"""A sequence of so many tokens leaves less than a tenth of its time to attention."""
+_NEARLY_ALL = 0.95
+
 
 def pack(encoded: Encoded, max_length: int) -> Encoded:
     """Joins short sequences to full ones; `position_ids` restarts where a text begins.
@@ -40,8 +44,20 @@ def pack(encoded: Encoded, max_length: int) -> Encoded:
     return replace(encoded, ragged=fields, rows=first_rows, dense={})
 
 
+def packed_length(lengths: NDArray[np.int64], most: int) -> int:
+    """Tokens of a packed sequence: as few as hold nearly every text, since attention costs their square.
+
+    Args:
+        lengths: [texts], tokens of each text; longer ones stay alone.
+        most: most tokens of a sequence.
+    """
+    return min(most, max(_LEAST, int(np.quantile(lengths, _NEARLY_ALL)))) if len(lengths) else most
+
+
 def best_fit(lengths: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
     """Groups of items whose lengths add up to at most `size`: the longest first, each into the group it fits best.
+
+    Longer items are groups of their own.
 
     Best-fit decreasing (Johnson 1973) needs at most 11/9 of the fewest possible groups, plus one.
     """

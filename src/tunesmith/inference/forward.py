@@ -59,7 +59,7 @@ def forward(
         for sequences in batches:
             taken = encoded.take(sequences)
             batch = to_device(collate(taken, pad_token_id=pad_token_id), model)
-            kept = task.select_outputs(task.forward(model, batch), batch).float().cpu().numpy()
+            kept = task.select_outputs(task.forward_items(model, batch), batch).float().cpu().numpy()
             parts.append(_real_tokens(kept, taken) if task.outputs_per_token else kept)
             order.append(sequences)
             done += len(sequences)

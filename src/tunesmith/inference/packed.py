@@ -59,6 +59,4 @@ def keeps_packed_texts_apart(task: Task, model: Model, pad_token_id: int) -> boo
 
 def _outputs(task: Task, model: Model, encoded: Encoded, pad_token_id: int) -> torch.Tensor:
     """[b, s, v]."""
-    batch = to_device(collate(encoded, pad_token_id=pad_token_id), model)
-    del batch["labels"]  # which would restrict the outputs to some tokens
-    return task.forward(model, batch)
+    return task.forward(model, to_device(collate(encoded, pad_token_id=pad_token_id), model))

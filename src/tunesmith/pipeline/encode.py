@@ -14,7 +14,7 @@ from tunesmith.cache import cache_folder, remove_old, used_since
 from tunesmith.data.augmenting import augmented
 from tunesmith.data.encoding import ENCODED, EncodedSplits, encode_splits, with_something_to_learn
 from tunesmith.data.examples import Examples
-from tunesmith.data.packing import pack
+from tunesmith.data.packing import pack, packed_length
 from tunesmith.encoded import Encoded
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.inference.packed import keeps_packed_texts_apart
@@ -72,7 +72,8 @@ def encode(work: Work, opened: OpenedModel) -> EncodedData:
     splits["train"] = with_something_to_learn(task, splits["train"])
     choose_attention(opened.model, "eager" if encoded.longest <= SHORT_TEXT_TOKENS else "sdpa")
     if task.packing and recipe.data.packing is not False and _can_pack(work, opened):
-        splits["train"] = pack(splits["train"], encoded.max_length)
+        size = packed_length(splits["train"].lengths, encoded.max_length)
+        splits["train"] = pack(splits["train"], size)
     return EncodedData(splits, examples, encoded.max_length)
 
 

@@ -236,6 +236,10 @@ class Task:
         logits: torch.Tensor = model(**inputs).logits
         return logits
 
+    def forward_items(self, model: Model, batch: Batch) -> torch.Tensor:
+        """What `loss` and `select_outputs` need of the output, where that is less than `forward` gives."""
+        return self.forward(model, batch)
+
     @abstractmethod
     def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
         """The loss summed over the items of a batch (never a mean)."""

@@ -85,6 +85,7 @@ class ByDecoder(SequenceToSequence, abstract=True):
     pipeline = Pipeline("text-generation", generation_arguments)
     vocabulary = None
     decoders = None
+    forward = Task.forward
     divergence = Task.divergence
 
     def config(self, label_schema: LabelSchema) -> JsonObject:
@@ -118,7 +119,7 @@ class ByDecoder(SequenceToSequence, abstract=True):
         """See Task: target tokens."""
         return language.supervised(encoded)
 
-    def forward(self, model: Model, batch: Batch) -> torch.Tensor:
+    def forward_items(self, model: Model, batch: Batch) -> torch.Tensor:
         """See Task; only where a target is learned or scored."""
         return language.forward_where_labelled(model, batch)
 
@@ -128,7 +129,7 @@ class ByDecoder(SequenceToSequence, abstract=True):
 
     def select_outputs(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """See Task: [b, 2], the negative log-likelihood and the number of target tokens."""
-        return language.summed_nll(*language.next_token(outputs, batch["labels"]))
+        return language.next_token_nll(outputs, batch["labels"])
 
 
 class _Prompts:

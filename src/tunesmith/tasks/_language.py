@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 
 _MOST_ADDED = 200
 _SAMPLES = 100
+_TRIED_TOKENS = 16
+_SAME = 1e-3
+"""Tolerance relative to the largest logit: the same product in the same precision."""
+_ENDS: weakref.WeakKeyDictionary[Model, bool] = weakref.WeakKeyDictionary()
+"""Models that were tried, see `_ends_in_a_product`."""
 _EVERYWHERE, _AT_THE_BEGINNING = '"prepend_scheme":"always"', '"prepend_scheme":"first"'
 
 
@@ -57,44 +63,102 @@ def plain_reader() -> Task:
 
 
 def forward_where_labelled(model: Model, batch: Batch) -> torch.Tensor:
-    """Logits [b, k, v] at the k positions whose next token has a label in any row; [b, s, v] without labels.
+    """Logits of the positions whose next token has a label; of all positions [b, s, v] without labels.
 
     The output layer of a small model takes a fifth of the time, and its logits a third of the memory. Prompts have
-    no labels, so most of both is saved.
+    no labels, so most of both is saved. Where the logits are the product of the last hidden states with the output
+    layer and nothing else, exactly the needed ones are computed, [n, v] in the order of rows and tokens. Other
+    classes compute the positions that any row needs, [b, k, v], or all.
     """
     inputs: JsonObject = {name: value for name, value in batch.items() if name in MODEL_INPUTS}
     if "position_ids" in inputs:
         inputs["use_cache"] = False  # see Task.forward
-    if "labels" in batch and _can_leave_out_logits(getattr(model, "module", model)):
-        kept = _labelled_positions(batch["labels"])
-        if len(kept):
-            inputs["logits_to_keep"] = kept
+    plain = getattr(model, "module", model)
+    if "labels" in batch and bool((labelled := _is_labelled(batch["labels"])).any()):
+        if _ends_in_a_product(plain, inputs):
+            hidden = plain.base_model(**{**inputs, "use_cache": False})[0]
+            chosen: torch.Tensor = plain.get_output_embeddings()(hidden[:, :-1][labelled])
+            return chosen
+        if "logits_to_keep" in inspect.signature(type(plain).forward).parameters:
+            inputs["logits_to_keep"] = labelled.any(0).nonzero()[:, 0]
     logits: torch.Tensor = model(**inputs).logits
     return logits
 
 
-def _can_leave_out_logits(model: Model) -> bool:
-    return "logits_to_keep" in inspect.signature(type(model).forward).parameters
+def _is_labelled(labels: torch.Tensor) -> torch.Tensor:
+    """[b, s - 1], whether the next token of a position has a label."""
+    return labels[:, 1:] != IGNORED
 
 
-def _labelled_positions(labels: torch.Tensor) -> torch.Tensor:
-    """[k], the positions whose next token has a label in any row."""
-    return (labels[:, 1:] != IGNORED).any(0).nonzero()[:, 0]
+def _ends_in_a_product(model: Model, inputs: JsonObject) -> bool:
+    """Whether the logits are the product of the last hidden states with the output layer; tried on a few tokens.
+
+    Some classes scale their logits, or cap them.
+    """
+    if model not in _ENDS:
+        _ENDS[model] = hasattr(model, "base_model") and _is_a_product(model, inputs)
+    return _ENDS[model]
+
+
+def _is_a_product(model: Model, inputs: JsonObject) -> bool:
+    import torch
+
+    body, head = model.base_model, model.get_output_embeddings()
+    if body is model or head is None:
+        return False
+    few = {
+        name: value[:1, :_TRIED_TOKENS] if isinstance(value, torch.Tensor) else value
+        for name, value in {**inputs, "use_cache": False}.items()
+    }
+    modes = {module: module.training for module in model.modules()}
+    model.eval()  # which draws no random number
+    try:
+        with torch.no_grad():
+            expected, found = model(**few).logits, head(body(**few)[0])
+    except (TypeError, AttributeError, RuntimeError, KeyError):  # the class takes other arguments
+        return False
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return expected.shape == found.shape and bool(
+        (expected - found).abs().max() <= _SAME * expected.abs().max()
+    )
 
 
 def next_token(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and labels, aligned: position i predicts the token at i + 1.
+    """Logits and labels, aligned: a position predicts the token after it.
 
     Args:
-        logits: [b, s, v], or [b, k, v] of `forward_where_labelled`.
+        logits: [b, s, v], or what `forward_where_labelled` gives.
         labels: [b, s].
 
     Returns:
-        Logits [b, s - 1, v] and labels [b, s - 1], or the same with k positions.
+        Logits [b, s - 1, v] and labels [b, s - 1]; or [b, k, v] and [b, k]; or [n, v] and [n].
     """
+    if logits.ndim == 2:
+        return logits, labels[:, 1:][_is_labelled(labels)]
     if logits.shape[1] == labels.shape[1]:
         return logits[:, :-1], labels[:, 1:]
-    return logits, labels[:, 1:][:, _labelled_positions(labels)]
+    return logits, labels[:, 1:][:, _is_labelled(labels).any(0)]
+
+
+def next_token_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """[b, 2]: each sequence's negative log-likelihood in nats, and its number of scored tokens.
+
+    Args:
+        logits: as in `next_token`.
+        labels: [b, s].
+    """
+    import torch
+    from torch.nn import functional as F
+
+    aligned, targets = next_token(logits, labels)
+    if aligned.ndim == 3:
+        return summed_nll(aligned, targets)
+    precise = aligned.float() if aligned.dtype.itemsize < 4 else aligned
+    each, labelled = F.cross_entropy(precise, targets, reduction="none"), _is_labelled(labels)
+    sums = each.new_zeros(len(labels)).index_add(0, labelled.nonzero()[:, 0], each)
+    return torch.stack([sums, labelled.sum(1).to(sums.dtype)], dim=1)
 
 
 def next_token_loss(logits: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:

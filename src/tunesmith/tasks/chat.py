@@ -158,7 +158,7 @@ class Chat(Task):
         """See Task: the assistant's tokens."""
         return language.supervised(encoded)
 
-    def forward(self, model: Model, batch: Batch) -> torch.Tensor:
+    def forward_items(self, model: Model, batch: Batch) -> torch.Tensor:
         """See Task; only where a reply is learned or scored."""
         return language.forward_where_labelled(model, batch)
 
@@ -168,7 +168,7 @@ class Chat(Task):
 
     def select_outputs(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """See Task: [b, 2], negative log-likelihood and scored tokens."""
-        return language.summed_nll(*language.next_token(outputs, batch["labels"]))
+        return language.next_token_nll(outputs, batch["labels"])
 
     def gold(self, columns: Values, label_schema: LabelSchema) -> list[str]:
         """See Task: the last reply."""

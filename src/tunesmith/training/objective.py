@@ -81,7 +81,9 @@ class Objective:
             noisy_embeddings(self.plain, batch, self.settings.neftune_noise_alpha),
             autocast(self.plain, bf16=self.settings.bf16),
         ):
-            return self.task.forward(self.model, batch)
+            if self._own_loss is not None:  # which is promised whole outputs
+                return self.task.forward(self.model, batch)
+            return self.task.forward_items(self.model, batch)
 
 
 @contextlib.contextmanager
