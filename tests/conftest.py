@@ -82,6 +82,24 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def smollm() -> Path:
+    """The folder of the embedded decoder; read from its package once, into the usual cache."""
+    from tunesmith.models.packaged import PACKAGED, how_to_install
+    from tunesmith.models.resolve import resolve_model
+
+    if missing := how_to_install(SMOLLM):
+        pytest.skip(missing)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TUNESMITH_CACHE", raising=False)
+        found = resolve_model(SMOLLM)
+    assert found.kind == "package", f"another copy hides {PACKAGED[SMOLLM].module}"
+    return found.path
+
+
+SMOLLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
 @dataclass
 class Done:
     code: int

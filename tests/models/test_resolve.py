@@ -36,7 +36,7 @@ def test_the_packaged_default_is_found_without_a_network():
 def test_a_packaged_copy_with_another_checksum_is_not_used(monkeypatch):
     changed = PackagedModel(**{**vars(PACKAGED[DEFAULT]), "sha256": "0" * 64})
     monkeypatch.setitem(PACKAGED, DEFAULT, changed)
-    assert packaged_folder(DEFAULT)[0] is None
+    assert packaged_folder(DEFAULT, print)[0] is None
     with pytest.raises(ModelError, match="its SHA-256 differs"):
         resolve_model(DEFAULT)
 
@@ -45,7 +45,7 @@ def test_how_a_package_that_is_not_installed_is_installed_is_told(monkeypatch):
     monkeypatch.setitem(
         PACKAGED, "x/y", PackagedModel("no_such_module", "a.safetensors", "pip install x", "")
     )
-    assert packaged_folder("x/y")[1] == "not installed (`pip install x`)"
+    assert packaged_folder("x/y", print)[1] == "not installed (`pip install x`)"
     with pytest.raises(ModelError) as error:
         resolve_model("x/y")
     assert error.value.remedy.startswith("Install its packaged copy: `pip install x`.")

@@ -121,6 +121,7 @@ def _put_in(model: Model, config: LoraConfig, seed: int) -> PeftModel:
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         torch.manual_seed(seed)
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", "The PEFT config's `base_model_name_or_path`")  # as it shall be
         return peft.get_peft_model(model, config)
 
 

@@ -26,12 +26,17 @@ _DECISIVE = (
 
 
 def identify(files: ModelFiles) -> JsonObject:
-    """The manifest's entry of a base model: `found_in`, `revision` (of the Hub, else None), `sha256` by file."""
+    """The manifest's entry of a base model: `found_in`, `revision` (of the Hub, else None), `sha256` by file.
+
+    `stored` is the type of the weights in the GGUF file that the model was read from, where there is one.
+    """
     found = {
         "found_in": files.kind,
         "revision": files.path.name if files.path.parent.name == "snapshots" else None,
         "sha256": {path.name: sha256_of(path) for path in _decisive(files.path)},
     }
+    if files.stored:
+        found["stored"] = files.stored
     if is_adapter(files.path):
         found["base"] = identify(resolve_model(adapter_base(files)))
     return found

@@ -7,10 +7,11 @@ content. The package is never imported: only its files are looked for.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunesmith.models.gguf import converted, precision_note
+from tunesmith.models.gguf import converted
 from tunesmith.run import sha256_of
 
 
@@ -56,24 +57,29 @@ def how_to_install(name: str) -> str:
     return f"Install its packaged copy: `{packaged.install}`. Or: "
 
 
-def packaged_folder(name: str) -> tuple[Path | None, str]:
-    """The folder of a packaged copy or None, and a description of what was found.
+def packaged_folder(name: str, tell: Callable[[str], None]) -> tuple[Path | None, str, str]:
+    """The folder of a packaged copy or None; what was found; the type of its weights in a GGUF file, or nothing.
+
+    Args:
+        name: name of the model.
+        tell: called with a sentence when the copy must be read, which takes a while.
 
     Raises:
         ModelError: the copy is a GGUF file that cannot be read.
+        UserError: the package that reads such files is not installed.
     """
     packaged = PACKAGED.get(name)
     if packaged is None:
-        return None, "no known package has it"
+        return None, "no known package has it", ""
     spec = importlib.util.find_spec(packaged.module)
     if spec is None or not spec.submodule_search_locations:
-        return None, f"not installed (`{packaged.install}`)"
+        return None, f"not installed (`{packaged.install}`)", ""
     weights = Path(next(iter(spec.submodule_search_locations))) / packaged.weights
     if not weights.is_file():
-        return None, f"{weights} is missing"
+        return None, f"{weights} is missing", ""
     if sha256_of(weights) != packaged.sha256:
-        return None, f"{weights} is not the known file (its SHA-256 differs)"
+        return None, f"{weights} is not the known file (its SHA-256 differs)", ""
     if weights.suffix != ".gguf":
-        return weights.parent, f"packaged copy in {weights.parent}"
-    folder, stored = converted(weights)
-    return folder, f"packaged copy in {weights}{precision_note(stored)}"
+        return weights.parent, f"packaged copy in {weights.parent}", ""
+    made = converted(weights, tell)
+    return made.folder, f"packaged copy in {weights}{made.note}", made.stored

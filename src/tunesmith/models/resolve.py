@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith._telemetry import import_huggingface_hub
 from tunesmith.errors import ModelError
-from tunesmith.models.gguf import converted, is_gguf, precision_note
+from tunesmith.models.gguf import converted, is_gguf
 from tunesmith.models.packaged import how_to_install, packaged_folder
 from tunesmith.process import is_offline
 
@@ -43,12 +44,14 @@ class ModelFiles:
         path: folder of the files.
         origin: description of where the model was found.
         kind: `run`, `folder`, `memory`, `gguf`, `cache`, `hub` or `package`.
+        stored: the type of most weights in the GGUF file that the folder was made from: `Q4_1`; else empty.
     """
 
     name: str
     path: Path
     origin: str
     kind: str = "folder"
+    stored: str = ""
 
     def config(self) -> JsonObject:
         """The content of `config.json`, or of the file that replaces it beside an adapter."""
@@ -61,11 +64,16 @@ def config_file(folder: Path) -> Path:
     return adapted if adapted.is_file() else folder / "config.json"
 
 
-def resolve_model(name: str) -> ModelFiles:
+def _say_nothing(text: str) -> None:
+    pass
+
+
+def resolve_model(name: str, tell: Callable[[str], None] = _say_nothing) -> ModelFiles:
     """Finds a model and checks that it is safe to load.
 
     Args:
         name: Hub id, local folder, GGUF file, or run folder.
+        tell: called with a sentence when a GGUF file must be read first, which takes a while.
 
     Raises:
         ModelError: the model is not found (the message lists what was tried), or it is refused.
@@ -78,17 +86,17 @@ def resolve_model(name: str) -> ModelFiles:
     if local.is_dir():
         return _checked(ModelFiles(name, local, f"the folder {local}"))
     if is_gguf(local):
-        folder, stored = converted(local)
-        return _checked(ModelFiles(name, folder, f"the file {local}{precision_note(stored)}", "gguf"))
+        made = converted(local, tell)
+        return _checked(ModelFiles(name, made.folder, f"the file {local}{made.note}", "gguf", made.stored))
     tried = [f"the folder {local}: not there"]
     for source, kind, find in (("the local Hub cache", "cache", _from_cache), ("the Hub", "hub", _from_hub)):
         path, found = find(name)
         if path is not None:
             return _checked(ModelFiles(name, path, found, kind))
         tried.append(f"{source}: {found}")
-    path, found = packaged_folder(name)
+    path, found, stored = packaged_folder(name, tell)
     if path is not None:
-        return _checked(ModelFiles(name, path, found, "package"))
+        return _checked(ModelFiles(name, path, found, "package", stored))
     tried.append(f"packaged copies: {found}")
     listed = "\n".join(f"  - {line}" for line in tried)
     raise ModelError(

@@ -113,7 +113,7 @@ def check(recipe: Recipe, *, with_model: bool = True, listeners: Iterable[Listen
         # What the phases warn of, findings say.
         phases = Events([partial(_pass_on, listener) for listener in listeners])
         if with_model:
-            task = task_of_model(task, resolve_model(recipe.model).path)
+            task = task_of_model(task, resolve_model(recipe.model, events.note).path)
         work = Work(Run(folder), task, recipe, recipe, phases, False, Processes(), never)
         data = prepare_data(work)
         checked = _checked(task, recipe, data)

@@ -102,7 +102,7 @@ def open_model(work: Work, files: ModelFiles, data: PreparedData) -> OpenedModel
     loaded = accelerated(loaded, wanted=recipe.train.acceleration)
     for note in loaded.notes:
         events.note(note)
-    adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files.path))
+    adapter = _adapter(recipe, task, loaded, base=_name_for_others(recipe.model, files))
     return OpenedModel(data, loaded, adapter, base)
 
 
@@ -179,6 +179,8 @@ def _adapter(recipe: Recipe, task: Task, loaded: LoadedModel, *, base: str) -> P
     return adapter
 
 
-def _name_for_others(name: str, path: Path) -> str:
-    """A model's name as an adapter's config shall give it: a Hub id stays, a folder becomes absolute."""
-    return str(path.resolve()) if Path(name).expanduser().is_dir() else name
+def _name_for_others(name: str, files: ModelFiles) -> str:
+    """A model's name as an adapter's config shall give it: a Hub id stays, a folder or file becomes absolute."""
+    if files.kind == "gguf":
+        return str(Path(name).expanduser().resolve())
+    return str(files.path.resolve()) if Path(name).expanduser().is_dir() else name

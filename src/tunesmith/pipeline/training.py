@@ -81,7 +81,7 @@ def train(
             if work.resumes and run.is_finished:
                 events.note(f"{run.path} is finished; nothing to do")
                 return run
-            began, files = time.perf_counter(), resolve_model(work.recipe.model)
+            began, files = time.perf_counter(), resolve_model(work.recipe.model, events.note)
             work = replace(work, task=task_of_model(work.task, files.path))
             opened, findings = _open(work, files)
             prepare_s = time.perf_counter() - began

@@ -9,6 +9,7 @@ from tunesmith.evaluation.result import remarks
 from tunesmith.hooks import in_words
 from tunesmith.metrics import METRICS, NOTHING
 from tunesmith.models.adapters import is_adapter
+from tunesmith.models.gguf import is_whole
 from tunesmith.reports.sections import Source, summary
 from tunesmith.reports.sources import is_local_model, named_model, named_sources
 from tunesmith.reports.usage import with_transformers
@@ -25,7 +26,17 @@ def made_of(source: Source) -> str:
     labels = source.manifest["label_schema"].get("labels", [])
     named = " Labels: " + ", ".join(f"`{label}`" for label in labels) + "." if labels else ""
     local = ", a model of its author's own," if is_local_model(source.manifest) else ""
-    return f"`{named_model(source.manifest)}`{local} fine-tuned for {source.task.name}.{named}"
+    few_bits = _few_bits(source.manifest["model"], is_local=bool(local))
+    return f"`{named_model(source.manifest)}`{local} fine-tuned for {source.task.name}.{named}{few_bits}"
+
+
+def _few_bits(base: JsonObject, *, is_local: bool) -> str:
+    """A sentence on weights that were less exact than those that others know by the name."""
+    stored = base.get("stored")
+    if stored is None or is_whole(stored):
+        return ""
+    said = f" Its weights were stored as {stored}, with a few bits each."
+    return said if is_local else f"{said} The model of this name on the Hub is more exact."
 
 
 def usage(source: Source) -> str:

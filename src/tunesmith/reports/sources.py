@@ -23,7 +23,7 @@ def is_local_model(manifest: JsonObject) -> bool:
     """Whether the base model is a folder, a run or an object, and no name that others know."""
     name: str = manifest["used"]["model"]
     is_path = name.startswith(("/", ".", "~", "memory:")) or "\\" in name or name.count("/") > 1
-    return is_path or manifest.get("model", {}).get("found_in") in ("folder", "run", "memory")
+    return is_path or manifest.get("model", {}).get("found_in") in ("folder", "run", "memory", "gguf")
 
 
 def named_model(manifest: JsonObject) -> str:

@@ -44,7 +44,7 @@ def with_transformers(run: Run, folder: str, *, base: str | None = None) -> str:
     used = manifest["used"]
     task = task_of_model(TASKS.get(used["task"]), run.model)
     if is_adapter(run.model):
-        return _with_peft(task, used["model"] if base is None else base, folder) + _call(run, task)
+        return _with_peft(task, _base_arguments(manifest, base), folder) + _call(run, task)
     if task.pipeline is None:
         return _with_auto_class(task, folder) + _call(run, task)
     if task.pipeline.code:
@@ -92,13 +92,22 @@ def _with_auto_class(task: Task, folder: str) -> str:
     )
 
 
+def _base_arguments(manifest: JsonObject, base: str | None) -> str:
+    """What `from_pretrained` is given for the base model of an adapter: a name or folder, or a GGUF file."""
+    name = manifest["used"]["model"] if base is None else base
+    if manifest["model"].get("found_in") != "gguf":
+        return repr(name)
+    folder, _, file = name.rpartition("/")
+    return f"{folder or '.'!r}, gguf_file={file!r}"
+
+
 def _with_peft(task: Task, base: str, folder: str) -> str:
     return (
         f"from peft import PeftModel\nfrom transformers import AutoConfig, AutoTokenizer, {task.auto_class}\n\n"
         f"folder = {folder!r}\n"
         "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
         f'config = AutoConfig.from_pretrained(folder + "/{ADAPTED_CONFIG_FILE}")\n'
-        f"base = {task.auto_class}.from_pretrained({base!r}, config=config)\n"
+        f"base = {task.auto_class}.from_pretrained({base}, config=config)\n"
         "model = PeftModel.from_pretrained(base, folder)\n"
     )
 
