@@ -14,6 +14,9 @@ from tunesmith.testing.tiny_words import one, scattered
 for _name in TASKS.built_in():
     _contract = contract_of(_name)
     globals()[_contract.__name__] = _contract
+    if TASKS.get(_name).decoders is not None:
+        _contract = contract_of(_name, "llama")
+        globals()[_contract.__name__] = _contract
 
 
 class WordCount(Task):

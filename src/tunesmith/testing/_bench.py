@@ -24,13 +24,15 @@ class Bench:
         from tunesmith.models.loading import load_for_training
         from tunesmith.models.positions import position_limit
         from tunesmith.models.resolve import resolve_model
+        from tunesmith.models.task_of_model import task_of_model
         from tunesmith.tasks import TASKS
 
-        self.task = TASKS.get(recipe.task)
+        files = resolve_model(recipe.model)
+        self.task = task_of_model(TASKS.get(recipe.task), files.path)
         data = prepare(self.task, recipe)
         self.columns, self.label_schema = data.splits["train"].columns, data.label_schema
         self.loaded = load_for_training(
-            resolve_model(recipe.model),
+            files,
             self.task,
             self.label_schema,
             pooling="first",

@@ -34,6 +34,8 @@ class TaskFixtures:
     """The task's object, if it is not in the registry; it is registered under `name` during the tests."""
     tiny: ClassVar[TinyTask | None] = None
     """Tiny data of the task, if `testing/tiny_tasks` has no file for it."""
+    model_family: ClassVar[str] = ""
+    """Family of the tiny model, if it is not the usual one of the task."""
     recipe: ClassVar[dict[str, JsonObject]] = {}
     """Changes to the recipe, by section."""
 
@@ -48,7 +50,7 @@ class TaskFixtures:
     def family(cls) -> str:
         """Family of the tiny model."""
         task = cls.task or TASKS.get(cls.name)
-        return cls.facts().family or FAMILIES.get(task.auto_class, "bert")
+        return cls.model_family or cls.facts().family or FAMILIES.get(task.auto_class, "bert")
 
     @classmethod
     def rows(cls, n: int, seed: int) -> list[Row]:

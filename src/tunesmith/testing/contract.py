@@ -362,10 +362,16 @@ class TaskContract(TaskFixtures):
         assert run.metrics["baselines"] == again.metrics["baselines"]
 
 
-def contract_of(name: str) -> type[TaskContract]:
-    """The suite for a task that has a file in `testing/tiny_tasks`."""
-    title = "".join(part.capitalize() for part in name.split("-"))
-    return type(f"Test{title}", (TaskContract,), {"name": name, "__doc__": f"The contract of {name}."})
+def contract_of(name: str, family: str = "") -> type[TaskContract]:
+    """The suite for a task that has a file in `testing/tiny_tasks`.
+
+    Args:
+        name: name of the task.
+        family: family of the tiny model, where it is not the usual one: `llama` for a writing task by a decoder.
+    """
+    title = "".join(part.capitalize() for part in (*name.split("-"), family))
+    members = {"name": name, "model_family": family, "__doc__": f"The contract of {name} {family}".rstrip() + "."}
+    return type(f"Test{title}", (TaskContract,), members)
 
 
 def _task(contract: TaskContract) -> Task:
