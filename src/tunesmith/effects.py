@@ -58,12 +58,19 @@ _SAMPLING = ("generate.temperature", "generate.top_p")
 
 def without_effect(task: Task, recipe: Recipe) -> dict[str, str]:
     """The keys that have no effect in a recipe, each with what it has none on."""
-    found = dict.fromkeys(not_for_task(task), f"`{task.name}`")
+    found = dict.fromkeys(not_for_task(task), in_words(task))
     method = recipe.train.method
     found |= dict.fromkeys(not_for_method(method), _method_in_words(method))
     if not recipe.generate.do_sample:
         found |= dict.fromkeys(_SAMPLING, "answers without `do_sample`")
     return found
+
+
+def in_words(task: Task) -> str:
+    """The name of a task, and with which models, where it differs between them."""
+    if task.decoders is not None:
+        return f"`{task.name}` by a model with an encoder"
+    return f"`{task.name}`" if task.instruction is None else f"`{task.name}` by a decoder alone"
 
 
 def not_for_task(task: Task) -> list[str]:

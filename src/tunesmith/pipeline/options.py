@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tunesmith.effects import OPTIONAL, without_effect
+from collections.abc import Collection
+
+from tunesmith.effects import OPTIONAL, in_words, without_effect
 from tunesmith.errors import RecipeError
 from tunesmith.recipe import Recipe, yaml_value
 from tunesmith.tasks import Task
@@ -20,9 +22,20 @@ def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
         lines = [f"{key} has no effect on {what}." for key, what in found.items()]
         listed = "\n".join(f"  - {line}" for line in lines)
         rule = lines[0] if len(lines) == 1 else f"{len(lines)} values have no effect:\n{listed}"
-        raise RecipeError(rule, remedy=_remedy(task, list(found)))
+        raise RecipeError(rule, remedy=_remedy(task, list(found)) + _of_decoders(task, found))
     _refuse_handling_of_long_texts(task, recipe)
     _refuse_calibration(task, recipe)
+
+
+def _of_decoders(task: Task, found: Collection[str]) -> str:
+    """How a key gets an effect that has one on decoders, and how a model with an encoder is told what to do."""
+    if task.decoders is None or not {"data.instruction", "data.chat_template"} & set(found):
+        return ""
+    decoder: Task = task.decoders.task()
+    return (
+        f" Decoders use it, such as `{decoder.suggested_model}`. What this model expects before a text "
+        "(`summarize: `) belongs in the column of the texts."
+    )
 
 
 def _refuse_method(task: Task, recipe: Recipe) -> None:
@@ -46,7 +59,7 @@ def _refuse_handling_of_long_texts(task: Task, recipe: Recipe) -> None:
             remedy="Use `window` or `stop`.",
         )
     if data.packing is True and not task.packing:
-        raise RecipeError(f"data.packing is not for `{task.name}`.", remedy="Leave it at `auto`.")
+        raise RecipeError(f"data.packing is not for {in_words(task)}.", remedy="Leave it at `auto`.")
 
 
 def _refuse_calibration(task: Task, recipe: Recipe) -> None:

@@ -13,7 +13,7 @@ from tunesmith.models.adapters import is_adapter
 from tunesmith.models.resolve import ADAPTED_CONFIG_FILE
 from tunesmith.models.task_of_model import task_of_model
 from tunesmith.run import Run
-from tunesmith.tasks import TASKS, Task
+from tunesmith.tasks import INSTRUCTION, TASKS, Task, asked_of, generation_arguments
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -49,7 +49,7 @@ def with_transformers(run: Run, folder: str, *, base: str | None = None) -> str:
         return _with_auto_class(task, folder) + _call(run, task)
     if task.pipeline.code:
         return task.pipeline.code.replace('"PATH/TO/THIS/FOLDER"', repr(folder))
-    call = f"{_given_to_pipeline(run, task)}, {task.pipeline.arguments(used['data']['max_length'])}"
+    call = f"{_given_to_pipeline(run, task)}, {_arguments(used, task)}"
     return (
         "from transformers import pipeline\n\n"
         f"model = pipeline({json.dumps(task.pipeline.tag)}, model={folder!r})\nanswer = model({call})"
@@ -71,11 +71,25 @@ def _question(run: Run, task: Task) -> str:
     return json.dumps({name: f"a {name}" for name in names} if names else task.example)
 
 
+def _arguments(used: JsonObject, task: Task) -> str:
+    """What a call of the pipeline needs besides the text; answers that can be scored are as long as in the run."""
+    max_length: int = used["data"]["max_length"]
+    if task.generation is None or not task.generation.scores_texts:
+        return task.pipeline.arguments(max_length) if task.pipeline is not None else ""
+    return generation_arguments(max_length, used["generate"]["max_new_tokens"])
+
+
+def _messages(run: Run, task: Task) -> str:
+    """The turn of a user, with the instruction of the run where it has one."""
+    instruction = run.manifest()["label_schema"].get(INSTRUCTION)
+    return json.dumps([{"role": "user", "content": asked_of(instruction, task.example)}])
+
+
 def _given_to_pipeline(run: Run, task: Task) -> str:
     if _several(run, task):
         return _question(run, task)
     if task.chat is not None:
-        return json.dumps([{"role": "user", "content": task.example}])
+        return _messages(run, task)
     return json.dumps(task.example.replace("[MASK]", _mask_token(run)))
 
 
@@ -102,22 +116,36 @@ def _base_arguments(manifest: JsonObject, base: str | None) -> str:
 
 
 def _with_peft(task: Task, base: str, folder: str) -> str:
+    names = ", ".join(
+        sorted(
+            [
+                "AutoConfig",
+                "AutoTokenizer",
+                task.auto_class,
+                *(["GenerationConfig"] if task.generation else []),
+            ]
+        )
+    )
+    settings = (
+        "model.generation_config = GenerationConfig.from_pretrained(folder)\n" if task.generation else ""
+    )
     return (
-        f"from peft import PeftModel\nfrom transformers import AutoConfig, AutoTokenizer, {task.auto_class}\n\n"
+        f"from peft import PeftModel\nfrom transformers import {names}\n\n"
         f"folder = {folder!r}\n"
         "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
         f'config = AutoConfig.from_pretrained(folder + "/{ADAPTED_CONFIG_FILE}")\n'
         f"base = {task.auto_class}.from_pretrained({base}, config=config)\n"
-        "model = PeftModel.from_pretrained(base, folder)\n"
+        f"model = PeftModel.from_pretrained(base, folder)\n{settings}"
     )
 
 
 def _call(run: Run, task: Task) -> str:
     """From a text to the outputs, or to the generated text."""
+    written = "written[0]"
     if task.chat is not None:
-        messages = json.dumps([{"role": "user", "content": task.example}])
-        asked = f"tokenizer.apply_chat_template({messages}, add_generation_prompt=True, truncation=True"
-        read = f'inputs = {asked}, return_dict=True, return_tensors="pt")'
+        written = 'written[0, inputs["input_ids"].shape[1] :]'
+        asked = f"{_messages(run, task)}, add_generation_prompt=True, truncation=True"
+        read = f'inputs = tokenizer.apply_chat_template({asked}, return_dict=True, return_tensors="pt")'
     else:
         texts = [f"a {name}" for name in _several(run, task)] or [task.example]
         read = (
@@ -127,7 +155,7 @@ def _call(run: Run, task: Task) -> str:
         return f"{read}\noutputs = model(**inputs)"
     return (
         f"{read}\nwritten = model.generate(**inputs)\n"
-        "answer = tokenizer.decode(written[0], skip_special_tokens=True)"
+        f"answer = tokenizer.decode({written}, skip_special_tokens=True)"
     )
 
 

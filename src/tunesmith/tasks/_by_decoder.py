@@ -31,6 +31,7 @@ from tunesmith.tasks import (
     Schedule,
     Task,
     Values,
+    asked_of,
     generation_arguments,
 )
 from tunesmith.tasks import _chat_templates as chat_templates
@@ -48,7 +49,6 @@ INSTRUCTION_KEY = "tunesmith_instruction"
 """The entry of a saved model's config with the instruction."""
 _ROOM = 4
 """A prompt leaves one part in so many of `max_length` for the answer."""
-_ATTEMPTS = 8
 
 T = TypeVar("T")
 
@@ -164,26 +164,24 @@ class _Prompts:
         return ids[:most], labels[:most]
 
     def _user(self, source: str) -> JsonObject:
-        asked = f"{self.instruction}\n\n{source}" if self.instruction else source
-        return {"role": "user", "content": asked}
+        return {"role": "user", "content": asked_of(self.instruction, source)}
 
     def _fitted(
         self, source: str, most: int | None, encode: Callable[[str], T], length: Callable[[T], int]
     ) -> T:
-        """What `encode` makes of the longest beginning of a source that fits, or of none of it."""
+        """What `encode` makes of a long beginning of a source that fits, or of none of it."""
         made, kept = encode(source), source
-        for _ in range(_ATTEMPTS):
-            excess = 0 if most is None else length(made) - most
-            if excess <= 0 or not kept:
-                return made
+        while most is not None and kept and (excess := length(made) - most) > 0:
             kept = self._without_end(kept, excess)
             made = encode(kept)
-        return made if most is None or length(made) <= most else encode("")
+        return made
 
     def _without_end(self, text: str, n: int) -> str:
-        """A text without its last n tokens."""
+        """A text without the characters of its last n tokens, at least one."""
         encoded = self.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False
         )  # fmt: skip
         offsets = encoded["offset_mapping"]
-        return text[: offsets[-n - 1][1]].rstrip() if n < len(offsets) else ""
+        # Several tokens may be one character; white space may be a token without extent.
+        end = min(offsets[-n][0], len(text) - 1) if n < len(offsets) else 0
+        return text[:end].rstrip()

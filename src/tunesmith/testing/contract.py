@@ -370,7 +370,11 @@ def contract_of(name: str, family: str = "") -> type[TaskContract]:
         family: family of the tiny model, where it is not the usual one: `llama` for a writing task by a decoder.
     """
     title = "".join(part.capitalize() for part in (*name.split("-"), family))
-    members = {"name": name, "model_family": family, "__doc__": f"The contract of {name} {family}".rstrip() + "."}
+    members = {
+        "name": name,
+        "model_family": family,
+        "__doc__": f"The contract of {name} {family}".rstrip() + ".",
+    }
     return type(f"Test{title}", (TaskContract,), members)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tunesmith.models.task_of_model import task_of_model
 from tunesmith.registry import Registry
 from tunesmith.tasks import TASKS
 
@@ -42,8 +43,8 @@ class Source:
 
     @property
     def task(self) -> Task:
-        """The task of the run."""
-        return TASKS.get(self.metrics["task"])
+        """The task of the run, as its model learned it."""
+        return task_of_model(TASKS.get(self.metrics["task"]), self.run.model)
 
     @property
     def primary(self) -> JsonObject:
