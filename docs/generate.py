@@ -49,11 +49,11 @@ def _aliases() -> str:
 def facts_page() -> str:
     """Columns, options, baselines and metrics of every task."""
     rows = "\n".join(
-        f"| {_marked([name])} | {_marked(_column(column) for column in task.columns)} "
+        f"| {_marked([name])}{with_what} | {_marked(_column(column) for column in task.columns)} "
         f"| {_length(task)} | {_marked(task.supported_options)} | {_marked(task.baselines)} "
         f"| {_marked([task.primary_metric])} | {_marked([best_metric(task, {})[0]])} |"
         for name in TASKS.built_in()
-        for task in [TASKS.get(name)]
+        for with_what, task in _objects(TASKS.get(name))
     )
     names = "\n".join(
         f"| {_marked([name])} | {_marked([column.name])} | {_marked(column.aliases)} |"
@@ -71,6 +71,13 @@ def facts_page() -> str:
         "## Metrics\n\nThe values of a share go from 0 to 1; reports show them as percentages.\n\n"
         f"| metric | in reports | better | unit | meaning |\n|---|---|---|---|---|\n{_metrics()}\n"
     )
+
+
+def _objects(task: Task) -> list[tuple[str, Task]]:
+    """The task, and how it differs for a decoder alone where it has both kinds of models."""
+    if task.decoders is None:
+        return [("", task)]
+    return [("", task), (", by a decoder", task.decoders.task())]
 
 
 def _metrics() -> str:

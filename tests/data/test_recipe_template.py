@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -61,3 +62,14 @@ def test_a_run_has_the_name_of_its_data(source, name):
 def test_the_schema_describes_every_key():
     schema = json.loads(schema_text())
     assert set(schema["properties"]) == {key.partition(".")[0] for key in recipe_keys()}
+
+
+def test_a_writing_task_tells_of_decoders_and_what_they_have_more(tmp_path):
+    file = write_rows(tmp_path / "rows.jsonl", tiny_task_rows("summarization", 20))
+    text, _ = starting_recipe("summarization", str(file), {})
+    assert "# A decoder such as HuggingFaceTB/SmolLM2-135M-Instruct can do it, too. It also has:" in text
+    more = re.search(r"It also has:\n# (.+)\.\n", text).group(1).split(", ")
+    assert {"data.chat_template", "data.instruction"} <= set(more)
+    assert not any(f"  {key.partition('.')[2]}: " in text for key in more)
+    text, _ = starting_recipe("text-classification", str(write_rows(tmp_path / "a.csv", tiny_rows(20))), {})
+    assert "decoder" not in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from tunesmith.data.columns import choose_view
@@ -14,7 +14,7 @@ from tunesmith.data.reading import read_rows, read_sample, source_name
 from tunesmith.effects import not_for_task
 from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe, describe_fields, yaml_value
-from tunesmith.tasks import TASKS
+from tunesmith.tasks import TASKS, Task
 
 _SAMPLE_ROWS = 500
 _SCHEMES = ("hub", "parallel")
@@ -59,7 +59,19 @@ def starting_recipe(
         "data.columns": chosen,
     }
     first = f"# yaml-language-server: $schema={SCHEMA_FILE}\n" if with_schema else ""
-    return first + _render(given, not_for_task(task)), view.chosen
+    return first + _render(given, not_for_task(task), _of_decoders(task)), view.chosen
+
+
+def _of_decoders(task: Task) -> list[str]:
+    """Lines on the other kind of models that a writing task can have, and what they have more."""
+    if task.decoders is None:
+        return []
+    decoder: Task = task.decoders.task()
+    more = sorted(set(not_for_task(task)) - set(not_for_task(decoder)))
+    return [
+        f"# A decoder such as {decoder.suggested_model} can do it, too. It also has:",
+        f"# {', '.join(more)}.",
+    ]
 
 
 def schema_text() -> str:
@@ -78,8 +90,8 @@ def run_name(source: str) -> str:
     return re.sub(r"[^\w-]+", "-", name).strip("-") or "run"
 
 
-def _render(given: Mapping[str, object], left_out: Collection[str]) -> str:
-    lines = ["# Every key that this task supports. A key that is left out has its default.", ""]
+def _render(given: Mapping[str, object], left_out: Collection[str], remarks: Sequence[str]) -> str:
+    lines = ["# Every key that this task supports. A key that is left out has its default.", *remarks, ""]
     section = ""
     for key, default, description in describe_fields():
         if key in left_out:

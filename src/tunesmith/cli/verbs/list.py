@@ -189,12 +189,19 @@ def _columns(task: Task) -> str:
     return ", ".join(c.name if c.required else f"[{c.name}]" for c in task.columns)
 
 
+def _models(task: Task) -> str:
+    """The kinds of models that learn a task."""
+    kinds = {"AutoModelForCausalLM": "decoder", "AutoModelForSeq2SeqLM": "encoder with decoder"}
+    kind = kinds.get(task.auto_class, "encoder")
+    return kind if task.decoders is None else f"{kind}, or decoder"
+
+
 _TITLES = {"exporters": "export formats", "formats": "data formats", "packaged-models": "packaged models"}
 
 _COLUMNS: dict[str, tuple[tuple[str, ...], Callable[[Any], tuple[str, ...]]]] = {
     "tasks": (
-        ("columns", "primary metric", "learns"),
-        lambda task: (_columns(task), task.primary_metric, task.summary),
+        ("columns", "primary metric", "model", "learns"),
+        lambda task: (_columns(task), task.primary_metric, _models(task), task.summary),
     ),
     "metrics": (
         ("direction", "unit", "label"),
