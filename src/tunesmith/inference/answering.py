@@ -111,6 +111,8 @@ def with_samples(
     n: int,
     max_length: int,
     label_schema: LabelSchema,
+    *,
+    advance: Advance | None = None,
 ) -> EvalPredictions:
     """Scored rows with generated texts for the first rows, if the scores need no generated texts.
 
@@ -122,10 +124,11 @@ def with_samples(
         n: number of texts.
         max_length: most tokens of a prompt.
         label_schema: the task's label schema.
+        advance: function that is called with the progress.
     """
     if task.generation is None or evaluated.texts is not None or not n:
         return evaluated
     columns = {name: evaluated.columns[name][:n] for name in task.inputs if name in evaluated.columns}
     prompts = prompts_of(task, task.generation.sample_prompts(columns), tokenizer, max_length, label_schema)
-    made = generate(model, tokenizer, prompts)
+    made = generate(model, tokenizer, prompts, advance=advance)
     return replace(evaluated, texts=made.texts, ended=made.ended)

@@ -100,7 +100,10 @@ def answer_rows(
         encoded = with_reference(encoded, _reference_of(recipe, predictor, encoded))
     evaluated, features = _answer(predictor, examples, encoded, events)
     n, how = samples_of(predictor.task, recipe.evaluate), (predictor.max_length, predictor.label_schema)
-    evaluated = with_samples(predictor.task, predictor.model, predictor.tokenizer, evaluated, n, *how)
+    advance = events.progress("written texts")
+    evaluated = with_samples(
+        predictor.task, predictor.model, predictor.tokenizer, evaluated, n, *how, advance=advance
+    )
     group_by = recipe.data.group_by
     return Scored(predictor.task, predictor.label_schema, examples, evaluated, group_by), features
 

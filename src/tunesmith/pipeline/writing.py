@@ -36,7 +36,8 @@ def with_texts(work: Work, plan: TrainingPlan, model: Model, evaluated: EvalPred
     """Scored rows of the final split with generated texts, if the scores need none, for the first rows."""
     n = samples_of(work.task, plan.recipe.evaluate)
     how = (plan.encoded.max_length, plan.data.label_schema)
-    return with_samples(work.task, model, plan.tokenizer, evaluated, n, *how)
+    advance = work.events.progress("written texts")
+    return with_samples(work.task, model, plan.tokenizer, evaluated, n, *how, advance=advance)
 
 
 def samples_of(task: Task, how: EvaluateRecipe) -> int:
