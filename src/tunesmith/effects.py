@@ -44,6 +44,7 @@ _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "data.overlap_tokens": lambda task: task.windows,
     "data.align_answers": lambda task: task.alignment,
     "data.chat_template": lambda task: task.chat,
+    "data.train_on": lambda task: task.chat and task.chat.learns_turns,
     "data.instruction": lambda task: task.instruction,
     "evaluate.calibration": lambda task: task.calibration,
     "evaluate.max_error": lambda task: task.confidence,
@@ -63,6 +64,8 @@ def without_effect(task: Task, recipe: Recipe) -> dict[str, str]:
     found |= dict.fromkeys(not_for_method(method), _method_in_words(method))
     if not recipe.generate.do_sample:
         found |= dict.fromkeys(_SAMPLING, "answers without `do_sample`")
+    if recipe.data.too_long == "cut":
+        found.setdefault("data.overlap_tokens", "texts that are cut")
     return found
 
 

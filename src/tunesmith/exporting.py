@@ -290,6 +290,8 @@ def _write(run: Run, to: str, exporter: Exporter, rows: _Rows, folder: Path, eve
         "runtime": exporter.runtime,
         "task": rows.predictor.task.name,
         "overlap_tokens": rows.predictor.overlap,
+        "train_on": rows.predictor.how.train_on,
+        "too_long": rows.predictor.how.too_long,
         "acceleration": acceleration,
         "read_as": list(rows.predictor.columns),
         "source": _origin(run),

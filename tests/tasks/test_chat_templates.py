@@ -42,7 +42,7 @@ LLAMA = """{{- bos_token }}
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n\\n' }}{%- endif %}"""
 
 QWEN = """{%- if messages[0].role != 'system' %}
-{{- '<|im_start|>system\\nYou are helpful.<|im_end|>\\n' }}
+{{- '<|im_start|>system\\nYou are helpful.' + (tools | tojson if tools else '') + '<|im_end|>\\n' }}
 {%- endif %}
 {%- set ns = namespace(last=0) %}
 {%- for message in messages %}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tunesmith.tasks import RowError
 from tunesmith.tasks._conversations import recognise, recognise_preference
-from tunesmith.tasks._messages import checked_messages
+from tunesmith.tasks._messages import checked_messages, checked_tools
 
 ASK, REPLY = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}
 CALL = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Bern"}}}
@@ -93,17 +93,33 @@ def test_tools_and_calls_of_sharegpt():
         "tools": '[{"name": "weather", "parameters": {}}]',
     }
     values = converted(row)[1]
-    assert values["tools"] == [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
+    tools = checked_tools(values["tools"])
+    assert tools == [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
     messages = checked_messages(values["messages"], needs_reply=True)
     assert messages[1:3] == [
         {"role": "assistant", "content": "", "tool_calls": [CALL]},
         {"role": "tool", "content": "rain"},
     ]
-    assert "tools" not in converted({**row, "tools": "[]"})[1]
-    with pytest.raises(RowError, match="tools must be a list of JSON objects"):
-        converted({**row, "tools": "weather"})
-    with pytest.raises(RowError, match="tools is not UTF-8"):
-        converted({**row, "tools": [{"name": "\ud800"}]})
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "[]", [], float("nan")])
+def test_no_tools(value):
+    assert checked_tools(value) == []
+    assert checked_tools(converted({"messages": [ASK, REPLY], "tools": value})[1].get("tools")) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("weather", "tools must be a list of JSON objects"),
+        ([1], "tools must be a list of JSON objects"),
+        ([{"parameters": {}}], "tool 1 must name its function"),
+        ([{"name": "\ud800"}], "tools is not UTF-8"),
+    ],
+)
+def test_what_is_no_list_of_tools_is_refused(value, problem):
+    with pytest.raises(RowError, match=problem):
+        checked_tools(value)
 
 
 def test_calls_of_openai_have_their_arguments_parsed():

@@ -8,7 +8,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedTokeniz
 
 from tunesmith import load, pipeline
 from tunesmith.data.batches import collate
-from tunesmith.data.encoding import survey
+from tunesmith.data.truncation import survey
 from tunesmith.errors import RecipeError
 from tunesmith.inference.forward import forward
 from tunesmith.recipe import Recipe

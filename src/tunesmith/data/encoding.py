@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache as once
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -24,8 +24,10 @@ from tunesmith import tasks
 from tunesmith.cache import new_entry, open_entry
 from tunesmith.data.examples import Examples
 from tunesmith.data.npy_writer import GrowingArray
+from tunesmith.data.truncation import TruncationReport, refuse_nothing_left, refuse_nothing_to_learn, survey
 from tunesmith.encoded import Encoded, Lost, Ragged, add_losses
 from tunesmith.errors import DataError, RecipeError
+from tunesmith.recipe import DataRecipe
 from tunesmith.tasks import EncodeOptions, LabelSchema, RowError, Task
 
 if TYPE_CHECKING:
@@ -37,58 +39,11 @@ _ATTEMPTS = 3  # another process may remove an entry, or replace it, before it i
 ENCODED = "encoded"
 """The folder of the encodings within the cache."""
 _TRAIN_SPLIT = "train"
+_PLAIN = EncodeOptions(None)
 
 
 def ignore(text: str) -> None:
     """Drops a note; the default listener."""
-
-
-@dataclass(frozen=True)
-class TruncationReport:
-    """What `max_length` truncates in one split.
-
-    Args:
-        max_length: most tokens of a sequence.
-        rows: number of rows in the split.
-        rows_cut: number of rows that are truncated.
-        rows_windowed: number of rows that became several sequences.
-        rows_without: number of rows with nothing left to learn from.
-        sequences: number of sequences that the rows became.
-        tokens: number of tokens of all rows before truncation.
-        lost: (number lost, total number) by kind: `tokens`, `entities`, `answers`, ….
-    """
-
-    max_length: int
-    rows: int
-    rows_cut: int
-    rows_windowed: int
-    rows_without: int
-    sequences: int
-    tokens: int
-    lost: Lost
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing was truncated."""
-        return not self.rows_without and not any(gone for gone, _ in self.lost.values())
-
-    def __str__(self) -> str:
-        parts = []
-        if self.rows_cut:
-            share = self.rows_cut / self.rows
-            parts.append(f"{self.rows_cut} of {self.rows} texts ({share:.1%}) are cut")
-        if self.rows_windowed:
-            parts.append(f"{self.rows_windowed} of {self.rows} texts are read in windows")
-        parts += [
-            f"{gone} of {total} {name} ({gone / total:.1%}) are lost"
-            for name, (gone, total) in self.lost.items()
-            if gone
-        ]
-        if self.rows_without:
-            parts.append(f"{self.rows_without} rows have nothing left to learn from")
-        if not parts:
-            return f"nothing is truncated at max_length {self.max_length}"
-        return f"at max_length {self.max_length}, " + ", ".join(parts)
 
 
 def encode(
@@ -162,6 +117,7 @@ def encode_splits(
     overlap: int | None,
     cache: Path,
     tell: Callable[[str], None] = ignore,
+    how: EncodeOptions = _PLAIN,
 ) -> EncodedSplits:
     """Encodes every split, first in full, to know what `max_length` truncates.
 
@@ -174,6 +130,7 @@ def encode_splits(
         overlap: number of tokens that windows share; None takes a quarter of `max_length`.
         cache: cache folder.
         tell: function that receives a note if an entry of the cache is damaged.
+        how: options of the recipe, see `options_of`; length, purpose and overlap are filled in here.
 
     Raises:
         DataError: a split has no row with anything left to learn from or to score.
@@ -181,22 +138,26 @@ def encode_splits(
     """
     store = (cache, tell)
     full = {
-        name: _encoded(task, examples, tokenizer, _options(name, None, 0), label_schema, *store)
+        name: _encoded(task, examples, tokenizer, _options(how, name, None, 0), label_schema, *store)
         for name, examples in splits.items()
     }
+    refuse_nothing_to_learn(task, full)
     longest = max(_longest_part(encoded) for encoded in full.values())
     max_length = choose_max_length(longest)
     shared = _overlap_of_windows(task, overlap, max_length)
     cut = {
         name: _encoded(
-            task, splits[name], tokenizer, _options(name, max_length, shared), label_schema, *store
+            task, splits[name], tokenizer, _options(how, name, max_length, shared), label_schema, *store
         )
         if _longest_part(encoded) > max_length
         else encoded
         for name, encoded in full.items()
     }
-    truncation = {name: survey(task, full[name], cut[name], max_length) for name in full}
-    _refuse_nothing_left(truncation)
+    truncation = {
+        name: survey(task, full[name], cut[name], max_length, how.too_long, splits[name].location)
+        for name in full
+    }
+    refuse_nothing_left(truncation)
     return EncodedSplits(cut, truncation, max_length)
 
 
@@ -210,16 +171,6 @@ def _overlap_of_windows(task: Task, overlap: int | None, max_length: int) -> int
             remedy=f"Give at most {max_length // 2}, or leave it at `auto`.",
         )
     return shared
-
-
-def _refuse_nothing_left(truncation: Mapping[str, TruncationReport]) -> None:
-    for name, found in truncation.items():
-        if found.rows_without == found.rows:
-            raise DataError(
-                f"nothing is left to learn from: all {found.rows} {name} rows lose their labels at "
-                f"max_length {found.max_length}.",
-                remedy="Give a larger `data.max_length`, or a model that reads longer texts.",
-            )
 
 
 def _encoded(
@@ -238,7 +189,7 @@ def _encoded(
         raise DataError(
             f"the row cannot be used: {error}",
             location=_place_of_fault(task, examples, tokenizer, options, label_schema),
-            remedy="Fix it, or take it out of the file.",
+            remedy=error.hint or "Fix it, or take it out of the file.",
         ) from None
 
 
@@ -253,38 +204,28 @@ def _place_of_fault(
     return ""
 
 
-def survey(task: Task, full: Encoded, cut: Encoded, max_length: int) -> TruncationReport:
-    """The truncation report: rows encoded in full compared with rows encoded within `max_length`."""
-    before, after = full.sum_by_row(full.lengths), cut.sum_by_row(cut.lengths)
-    items_before, items_after = (e.sum_by_row(task.num_items(e)) for e in (full, cut))
-    windows = np.bincount(cut.rows, minlength=cut.n_rows)
-    tokens = int(before.sum())
-    lost = dict(cut.lost)
-    gone = np.zeros(full.n_rows) if task.windows else np.maximum(before - after, 0)
-    if gone.any():
-        lost = {"tokens": (int(gone.sum()), tokens), **lost}
-    if task.item and items_after.sum() < items_before.sum():
-        lost[task.item] = (int(items_before.sum() - items_after.sum()), int(items_before.sum()))
-    return TruncationReport(
-        max_length=max_length,
-        rows=full.n_rows,
-        rows_cut=int((gone > 0).sum()),
-        rows_windowed=int((windows > 1).sum()),
-        rows_without=int((items_after == 0).sum()),
-        sequences=len(cut),
-        tokens=tokens,
-        lost=lost,
-    )
-
-
 def with_something_to_learn(task: Task, encoded: Encoded) -> Encoded:
     """The sequences that hold at least one item of the loss."""
     kept = np.flatnonzero(task.num_items(encoded) > 0)
     return encoded if len(kept) == len(encoded) else encoded.take(kept)
 
 
-def _options(split: str, max_length: int | None, overlap: int) -> EncodeOptions:
-    return EncodeOptions(max_length, "train" if split == _TRAIN_SPLIT else "score", overlap)
+def options_of(data: DataRecipe) -> EncodeOptions:
+    """The options of a recipe that hold for all its rows.
+
+    Windows lose nothing of what is learned, so they are the default. Of a long conversation in which the last turn
+    alone is learned, a window would hold that turn without the system turn, and perhaps half of it; so it is cut.
+
+    Args:
+        data: data section of the recipe.
+    """
+    is_cut = data.too_long == "cut" or (data.train_on == "last" and data.too_long != "window")
+    return EncodeOptions(None, train_on=data.train_on, too_long="cut" if is_cut else "window")
+
+
+def _options(how: EncodeOptions, split: str, max_length: int | None, overlap: int) -> EncodeOptions:
+    purpose: Literal["train", "score"] = "train" if split == _TRAIN_SPLIT else "score"
+    return replace(how, max_length=max_length, purpose=purpose, overlap=overlap)
 
 
 def _longest_part(encoded: Encoded) -> int:

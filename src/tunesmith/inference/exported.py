@@ -20,7 +20,7 @@ from tunesmith.models.resolve import ModelFiles, resolve_model
 from tunesmith.models.task_of_model import task_of_model
 from tunesmith.models.tokenizer import load_tokenizer
 from tunesmith.run import read_json
-from tunesmith.tasks import TASKS, Task
+from tunesmith.tasks import TASKS, EncodeOptions, Task
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -64,6 +64,18 @@ def load_export(path: str | os.PathLike[str]) -> tuple[Task, LoadedModel, int | 
     # Exports of earlier versions say nothing of it.
     loaded = load(Path(path), task, acceleration=facts.get("acceleration", True))
     return task, loaded, facts["overlap_tokens"], list(facts.get("read_as", []))
+
+
+def export_options(path: str | os.PathLike[str]) -> EncodeOptions:
+    """How the run of an export encoded rows with labels; exports of earlier versions say nothing of it.
+
+    Args:
+        path: folder of an export.
+    """
+    facts = facts_of(path)
+    return EncodeOptions(
+        None, train_on=facts.get("train_on", "all"), too_long=facts.get("too_long", "window")
+    )
 
 
 def _with_transformers(path: Path, task: Task, *, acceleration: bool) -> LoadedModel:

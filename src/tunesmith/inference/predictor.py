@@ -12,6 +12,7 @@ import html
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,14 +20,14 @@ import numpy as np
 
 from tunesmith.acceleration import accelerated
 from tunesmith.data.columns import has_alternatives, recognised
-from tunesmith.data.encoding import encode
+from tunesmith.data.encoding import encode, options_of
 from tunesmith.data.examples import Examples
 from tunesmith.data.formats._plain import plain
 from tunesmith.data.formats._tables import is_column, is_columns
 from tunesmith.data.formats.memory import hold, is_table
 from tunesmith.encoded import Encoded
 from tunesmith.inference.answering import answer, prompts_of, score
-from tunesmith.inference.exported import is_export, load_export
+from tunesmith.inference.exported import export_options, is_export, load_export
 from tunesmith.inference.forward import Advance
 from tunesmith.inference.rows import CHUNK_ROWS, inputs_of
 from tunesmith.inference.trust import Trust
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
 _SHOWN_LABELS = 12
+_PLAIN = EncodeOptions(None)
 _DATA_FILES = (
     ".csv",
     ".tsv",
@@ -77,6 +79,7 @@ class Predictor:
         columns: `data.columns` of the training files.
         path: the run folder, or the folder of an export.
         trust: when the model abstains, and what else it knows of its answers; nothing when None.
+        how: options of the recipe for rows with labels, see `options_of`.
     """
 
     def __init__(
@@ -87,10 +90,11 @@ class Predictor:
         columns: Sequence[JsonObject] = (),
         path: str | os.PathLike[str] = "",
         trust: Trust | None = None,
+        how: EncodeOptions = _PLAIN,
     ) -> None:
         self.task, self.model, self.tokenizer = task, loaded.model, loaded.tokenizer
         self.bf16, self.notes = loaded.bf16, loaded.notes
-        self.columns, self.path = tuple(columns), os.fspath(path)
+        self.columns, self.path, self.how = tuple(columns), os.fspath(path), how
         self.needed = _needed_inputs(task, self.columns)
         self.label_schema = task.label_schema_of(loaded.model.config)
         self.trust = Trust() if trust is None else trust
@@ -108,7 +112,7 @@ class Predictor:
         """
         if is_export(path):
             task, loaded, overlap, columns = load_export(path)
-            return cls(task, loaded, overlap, columns, path, Trust.of_model(Path(path)))
+            return cls(task, loaded, overlap, columns, path, Trust.of_model(Path(path)), export_options(path))
         run = Run.open(path)
         used = run.recipe()
         files = resolve_model(str(run.model))
@@ -117,7 +121,7 @@ class Predictor:
         loaded = load_trained(files, task)
         loaded = accelerated(loaded, wanted=used.train.acceleration)
         trust = Trust.of_model(run.model)
-        return cls(task, loaded, overlap, run.read_as(), path, trust)
+        return cls(task, loaded, overlap, run.read_as(), path, trust, options_of(used.data))
 
     def _find_head(self) -> nn.Linear | None:
         """The linear head, where its inputs say whether a text is in scope; an ONNX graph does not give them."""
@@ -296,7 +300,7 @@ class Predictor:
 
     def encode_to_score(self, examples: Examples) -> Encoded:
         """Sequences of examples with labels."""
-        options = EncodeOptions(self.max_length, "score", self.overlap)
+        options = replace(self.how, max_length=self.max_length, purpose="score", overlap=self.overlap)
         return encode(self.task, examples, self.tokenizer, options, self.label_schema)
 
     def _encode(self, examples: Examples, max_length: int | None) -> Encoded:

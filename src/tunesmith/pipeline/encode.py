@@ -12,7 +12,7 @@ import numpy as np
 from tunesmith.acceleration.hidden_states import FROZEN
 from tunesmith.cache import cache_folder, remove_old, used_since
 from tunesmith.data.augmenting import augmented
-from tunesmith.data.encoding import ENCODED, EncodedSplits, encode_splits, with_something_to_learn
+from tunesmith.data.encoding import ENCODED, EncodedSplits, encode_splits, options_of, with_something_to_learn
 from tunesmith.data.examples import Examples
 from tunesmith.data.packing import pack, packed_length
 from tunesmith.encoded import Encoded
@@ -110,6 +110,7 @@ def _encode(
         overlap=None if how.overlap_tokens == "auto" else how.overlap_tokens,
         cache=cache,
         tell=work.events.warn,
+        how=options_of(how),
     )
     remove_old(cache / ENCODED, kept=used_since(cache / ENCODED, began))
     remove_old(cache / FROZEN)

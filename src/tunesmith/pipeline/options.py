@@ -53,7 +53,7 @@ def _refuse_handling_of_long_texts(task: Task, recipe: Recipe) -> None:
             f"data.too_long `window` is not for `{task.name}`: one answer stands for the whole text.",
             remedy="Use `cut` or `stop`.",
         )
-    if data.too_long == "cut" and task.windows:
+    if data.too_long == "cut" and task.windows and not (task.chat and task.chat.learns_turns):
         raise RecipeError(
             f"data.too_long `cut` is not for `{task.name}`, which reads long texts in windows.",
             remedy="Use `window` or `stop`.",

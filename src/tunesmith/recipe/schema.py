@@ -73,7 +73,8 @@ class DataRecipe(_Section):
     )
     too_long: Literal["auto", "cut", "window", "stop"] = Field(
         "auto",
-        description="texts above max_length: cut them, read them in windows (if the task supports it), or stop",
+        description="texts above max_length: cut them, read them in windows (if the task supports it), or stop; "
+        "auto: windows if the task supports them (docs/tasks.md), else cut",
     )
     overlap_tokens: Auto | Annotated[int, Field(ge=0)] = Field(
         "auto", description="tokens that the windows of one text share; auto: a quarter of max_length"
@@ -85,6 +86,10 @@ class DataRecipe(_Section):
     chat_template: str = Field(
         "auto",
         description="auto: the model's own template, else plain; or a name: plain, chatml, … (docs/tasks.md)",
+    )
+    train_on: Literal["all", "last"] = Field(
+        "all",
+        description="turns of the assistant that are learned and scored: all, or the last one of each row (chat)",
     )
     instruction: str = Field(
         "auto",

@@ -172,9 +172,12 @@ class ChatTemplate:
 
     Args:
         give: gives a tokenizer the template that `data.chat_template` names, and returns the added tokens.
+        learns_turns: whether a row is a whole conversation, of which `data.train_on` chooses the turns that are
+            learned, and which `data.too_long: cut` can shorten.
     """
 
     give: Callable[[Tokenizer, str], list[str]]
+    learns_turns: bool = False
 
 
 @dataclass(frozen=True)

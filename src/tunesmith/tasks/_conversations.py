@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from tunesmith.tasks import Recognised, RowError, Values
-from tunesmith.tasks._messages import Message, parsed_json, refuse_surrogates, shown
+from tunesmith.tasks._messages import Message, parsed_json
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -57,7 +57,7 @@ def recognise_preference(header: Collection[str], sample: Row) -> Recognised | N
 
     Returns:
         A format whose `convert` returns `prompt`, `chosen` and `rejected`, each a list of messages; None if
-        unknown.
+        unknown; and `tools` if the row has some.
     """
     if not set(header) >= _PAIRS:
         return None
@@ -86,11 +86,11 @@ def _alpaca_format(header: Collection[str], sample: Row) -> Recognised | None:
     if "instruction" not in header or reply is None:
         return None
     context = _first(("input", "context"), header)
-    extra = tuple(name for name in ("system", "history") if name in header)
+    extra = tuple(name for name in ("system", "history", "tools") if name in header)
 
     def convert(row: Row) -> JsonObject:
         asked = [*_history(row.get("history")), _instruction(row, context)]
-        return {"messages": _with_system(row, [*asked, _turn("assistant", row.get(reply))])}
+        return _with_tools(_with_system(row, [*asked, _turn("assistant", row.get(reply))]), row)
 
     columns = ("instruction", *((context,) if context else ()), reply, *extra)
     return Recognised("alpaca", columns, convert)
@@ -125,7 +125,7 @@ def _sharegpt_pairs(header: Collection[str], sample: Row) -> Recognised | None:
     column = _first(("conversations", "conversation"), header)
     if column is None or not _may_hold_turns(sample.get(column)):
         return None
-    extra = ("system",) if "system" in header else ()
+    extra = tuple(name for name in ("system", "tools") if name in header)
 
     def convert(row: Row) -> JsonObject:
         return _pair(_with_system(row, _normal(row.get(column))), row)
@@ -138,7 +138,7 @@ def _prompt_pairs(header: Collection[str], sample: Row) -> Recognised | None:
     if asked is None or not _may_be_said(sample.get(asked)):
         return None
     context = "input" if asked == "instruction" and "input" in header else None
-    extra = tuple(name for name in (context, "system") if name and name in header)
+    extra = tuple(name for name in (context, "system", "tools") if name and name in header)
 
     def convert(row: Row) -> JsonObject:
         prompt = [_instruction(row, context)] if asked == "instruction" else _said(row.get(asked), "user")
@@ -158,14 +158,16 @@ def _whole_pairs(header: Collection[str], sample: Row) -> Recognised | None:
         if not isinstance(chosen, list) or not isinstance(rejected, list):
             raise RowError("without a prompt, chosen and rejected must be whole conversations.")
         n = _common_length(chosen, rejected)
-        return {"prompt": chosen[:n], "chosen": chosen[n:], "rejected": rejected[n:]}
+        pair = {"prompt": chosen[:n], "chosen": chosen[n:], "rejected": rejected[n:]}
+        return {**pair, **_tools_of(row)}
 
-    return Recognised("whole-pairs", ("chosen", "rejected"), convert)
+    extra = ("tools",) if "tools" in header else ()
+    return Recognised("whole-pairs", ("chosen", "rejected", *extra), convert)
 
 
 def _pair(prompt: object, row: Row) -> JsonObject:
     replies = {name: _without(prompt, _said(row.get(name), "assistant")) for name in ("chosen", "rejected")}
-    return {"prompt": prompt, **replies}
+    return {"prompt": prompt, **replies, **_tools_of(row)}
 
 
 def _without(prompt: object, reply: list[Message]) -> list[Message]:
@@ -252,18 +254,12 @@ def _with_system(row: Row, messages: object) -> object:
 
 
 def _with_tools(messages: object, row: Row) -> JsonObject:
-    tools = None if _is_missing(row.get("tools")) else parsed_json(row["tools"])
-    if not tools:
-        return {"messages": messages}
-    if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
-        raise RowError(f"tools must be a list of JSON objects, got {shown(row['tools'])}.")
-    refuse_surrogates(tools, "tools")
-    return {"messages": messages, "tools": [_tool(tool) for tool in tools]}
+    return {"messages": messages, **_tools_of(row)}
 
 
-def _tool(tool: Row) -> JsonObject:
-    """A tool in the form that templates expect: `{"type": "function", "function": …}`."""
-    return {"type": "function", "function": dict(tool)} if "function" not in tool else dict(tool)
+def _tools_of(row: Row) -> JsonObject:
+    """The tools of a row, unchecked; nothing without any."""
+    return {} if _is_missing(row.get("tools")) else {"tools": row["tools"]}
 
 
 def _may_hold_turns(value: object) -> bool:

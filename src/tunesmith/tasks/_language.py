@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunesmith.encoded import Lost
 from tunesmith.metrics import Statistics, language_modelling
 from tunesmith.tasks import (
     IGNORED,
@@ -197,9 +198,19 @@ def windows(
 
 
 def encoded_windows(
-    rows: Sequence[tuple[Sequence[int], Sequence[int], int]], max_length: int | None, overlap: int
+    rows: Sequence[tuple[Sequence[int], Sequence[int], int]],
+    max_length: int | None,
+    overlap: int,
+    lost: Lost | None = None,
 ) -> Encoded:
-    """Rows of (ids, labels, bytes) in windows; the first window of a row has its bytes."""
+    """Rows of (ids, labels, bytes) in windows; the first window of a row has its bytes.
+
+    Args:
+        rows: rows in full, or as they were cut.
+        max_length: most tokens of a window.
+        overlap: number of tokens that windows share.
+        lost: what was cut before, by kind.
+    """
     parts = [
         (number, window, n_bytes * (position == 0))
         for number, (ids, labels, n_bytes) in enumerate(rows)
@@ -210,6 +221,7 @@ def encoded_windows(
         {"n_bytes": np.array([n for _, _, n in parts], dtype=np.int64)},
         rows=[number for number, _, _ in parts],
         n_rows=len(rows),
+        lost=lost,
     )
 
 

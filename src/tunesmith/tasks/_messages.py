@@ -1,7 +1,8 @@
-"""Checks of messages, so that any chat template can take them.
+"""Checks of messages and tools, so that any chat template can take them.
 
 Messages come from the rows of a file (`_conversations`) or as arguments of `predict`, so nothing is known about
-them.
+them. A turn of the assistant that is only to be read has the entry `train: False` afterwards, however its file
+says so (`_marks`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith.tasks import RowError
+from tunesmith.tasks._marks import TRAIN, is_learned
 from tunesmith.types import JsonObject
 
 Message = JsonObject
 
 _ROLES = ("system", "user", "assistant", "tool")
-_KEPT = ("name", "tool_call_id", "reasoning_content")
+_KEPT = ("name", "reasoning_content")
 
 
 def as_messages(value: object, role: str) -> Any:
@@ -55,25 +57,40 @@ def _checked_turn(turn: object, location: str) -> Message:
     if role not in _ROLES:
         known = ", ".join(f"`{name}`" for name in _ROLES)
         raise RowError(f"{location} has the role {_quoted(role)}; it must be one of {known}.")
-    message: Message = {"role": role, "content": _content(turn.get("content"), location)}
-    if role == "assistant" and (calls := parsed_json(turn.get("tool_calls"))):
+    message: Message = {"role": role, "content": _content(turn.get("content"), location, role)}
+    if calls := parsed_json(turn.get("tool_calls")):
+        if role != "assistant":
+            raise RowError(f"{location} ({role}) has tool calls; only the assistant calls tools.")
         message["tool_calls"] = _checked_calls(calls, location)
     # An empty system turn has an effect: templates with their own system prompt then leave it out.
     if not message["content"].strip() and role != "system" and "tool_calls" not in message:
         raise RowError(f"{location} ({role}) is empty.")
     message |= {name: turn[name] for name in _KEPT if isinstance(turn.get(name), str)}
+    if call_id := _id_of(turn.get("tool_call_id")):
+        message["tool_call_id"] = call_id
+    if not is_learned(turn, f"{location} ({role})", may_be_learned=role == "assistant"):
+        message[TRAIN] = False
     refuse_surrogates(message, location)
     return message
 
 
-def _content(value: object, location: str) -> str:
+def _content(value: object, location: str, role: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    if role == "tool" and not isinstance(value, str) and not _has_parts(value):
+        return json.dumps(value, ensure_ascii=False, default=str)  # what a tool returned
     if isinstance(value, (list, tuple)):
         return "".join(_part(part, location) for part in value)
     if not isinstance(value, str):
         raise RowError(f"{location}: content must be text, got {shown(value)}.")
     return value
+
+
+def _has_parts(value: object) -> bool:
+    """Whether a content is a list of parts: `[{"type": "text", "text": …}]`."""
+    if not isinstance(value, (list, tuple)) or not value:
+        return False
+    return all(isinstance(part, Mapping) and "type" in part for part in value)
 
 
 def _part(part: object, location: str) -> str:
@@ -97,11 +114,46 @@ def _checked_call(call: Any, location: str) -> JsonObject:
     function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise RowError(f"{location}: a tool call must name its function, got {shown(call)}.")
-    arguments = parsed_json(function.get("arguments") or {})
+    arguments = parsed_json(function.get("arguments", function.get("parameters")) or {})
     if not isinstance(arguments, Mapping):
         raise RowError(f"{location}: the arguments of {_quoted(function['name'])} are not a JSON object.")
     checked = {"type": "function", "function": {"name": function["name"], "arguments": dict(arguments)}}
-    return {"id": call["id"], **checked} if isinstance(call.get("id"), str) else checked
+    return {"id": name, **checked} if (name := _id_of(call.get("id"))) else checked
+
+
+def _id_of(value: object) -> str:
+    """The id of a call, which some files have as a number; empty without one."""
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def checked_tools(value: object) -> list[JsonObject]:
+    """Tools in the form that templates expect, `{"type": "function", "function": …}`; none for a missing value.
+
+    Args:
+        value: tools, or their JSON.
+
+    Raises:
+        RowError: they are not a list of objects with names.
+    """
+    tools = None if _is_missing(value) else parsed_json(value)
+    if not tools:
+        return []
+    if not isinstance(tools, (list, tuple)) or not all(isinstance(tool, Mapping) for tool in tools):
+        raise RowError(f"tools must be a list of JSON objects, got {shown(value)}.")
+    found = [
+        dict(tool) if "function" in tool else {"type": "function", "function": dict(tool)} for tool in tools
+    ]
+    for number, tool in enumerate(found, start=1):
+        function = tool["function"]
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+            raise RowError(f"tool {number} must name its function, got {shown(tool)}.")
+    refuse_surrogates(found, "tools")
+    return found
+
+
+def _is_missing(value: object) -> bool:
+    blank = isinstance(value, str) and not value.strip()
+    return value is None or blank or (isinstance(value, float) and math.isnan(value))
 
 
 def _refuse_unfit(messages: list[Message], *, needs_reply: bool) -> None:

@@ -106,11 +106,15 @@ class EncodeOptions:
         max_length: tokens of a sequence, or as many as there are.
         purpose: `train` and `score` need labels, and scoring may give a window more context; `predict` has none.
         overlap: tokens that windows of one text share.
+        train_on: `last` where only the last turn of the assistant is learned and scored.
+        too_long: `cut` where a conversation that is too long loses its oldest turns, instead of windows.
     """
 
     max_length: int | None
     purpose: Literal["train", "score", "predict"] = "train"
     overlap: int = 0
+    train_on: Literal["all", "last"] = "all"
+    too_long: Literal["window", "cut"] = "window"
 
 
 @dataclass(frozen=True)

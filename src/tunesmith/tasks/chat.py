@@ -2,7 +2,7 @@
 
 Rows are messages, or one of the usual formats of conversations (`_conversations`). The chat template is the
 model's own or a named one, and is saved with the model. Only the assistant's turns are learned and scored, with
-the end of each turn; other turns are only read.
+the end of each turn; other turns are only read, and so are turns of the assistant that are marked (`_marks`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from tunesmith.tasks import (
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _conversations as conversations
 from tunesmith.tasks import _language as language
-from tunesmith.tasks._messages import as_messages, checked_messages
+from tunesmith.tasks._messages import as_messages, checked_messages, checked_tools
 
 if TYPE_CHECKING:
     import torch
@@ -119,7 +119,7 @@ class Chat(Task):
         expected=_expected,
         reader=language.plain_reader,
     )
-    chat = ChatTemplate(chat_templates.give_template)
+    chat = ChatTemplate(chat_templates.give_template, learns_turns=True)
     layouts = Layouts(_recognise, lacks=_lacks)
     pipeline = Pipeline("text-generation", generation_arguments)
     display = displays.texts_after(lambda line: chat_templates.split_reply(line["messages"])[0])
@@ -132,13 +132,13 @@ class Chat(Task):
         checked = checked_messages(messages, needs_reply=False)
         if all(message["role"] == "assistant" for message in checked):
             raise RowError("nothing is said before the assistant's turn.")
-        example: JsonObject = {"messages": checked}
-        return {**example, "tools": row["tools"]} if row.get("tools") else example
+        tools = checked_tools(row.get("tools"))
+        return {"messages": checked, **({"tools": tools} if tools else {})}
 
     def encode(
         self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
-        """See Task; a long conversation is read in windows, with every reply learned once; a prompt is fitted."""
+        """See Task; a long conversation is read in windows or cut; a prompt is fitted."""
         tools = batch.get("tools") or [None] * len(batch["messages"])
         if options.purpose == "predict":
             most = None if options.max_length is None else options.max_length // 2
@@ -147,12 +147,13 @@ class Chat(Task):
                 for messages, row_tools in zip(batch["messages"], tools, strict=True)
             ]
             return Encoded.of({"input_ids": prompts})
-        rows = []
+        rows, n_gone = [], 0
         for messages, row_tools in zip(batch["messages"], tools, strict=True):
-            ids, is_target, n_bytes = chat_templates.encode_conversation(messages, tokenizer, row_tools)
-            labels = np.where(is_target, ids, IGNORED).tolist()
-            rows.append((ids, labels, n_bytes))
-        return language.encoded_windows(rows, options.max_length, options.overlap)
+            row, gone = _encode_row(messages, row_tools, tokenizer, options)
+            rows.append(row)
+            n_gone += gone
+        lost = {"turns": (n_gone, sum(map(len, batch["messages"])))} if n_gone else None
+        return language.encoded_windows(rows, options.max_length, options.overlap, lost)
 
     def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
         """See Task: the assistant's tokens."""
@@ -193,6 +194,21 @@ class Chat(Task):
 
 
 task = Chat()
+
+
+def _encode_row(
+    messages: Sequence[JsonObject],
+    tools: list[JsonObject] | None,
+    tokenizer: Tokenizer,
+    options: EncodeOptions,
+) -> tuple[tuple[list[int], list[int], int], int]:
+    """Ids, labels and learned bytes of a conversation, cut if the recipe says so; and how many turns it lost."""
+    ids, is_target, n_bytes = chat_templates.encode_conversation(messages, tokenizer, tools, options.train_on)
+    n_gone, most = 0, options.max_length
+    if options.too_long == "cut" and most is not None and len(ids) > most:
+        cut = chat_templates.cut_conversation(messages, tokenizer, most, tools, options.train_on)
+        ids, is_target, n_bytes, n_gone = cut.ids, cut.targets, cut.n_bytes, len(messages) - cut.n_turns
+    return (ids, np.where(is_target, ids, IGNORED).tolist(), n_bytes), n_gone
 
 
 def _said(row: Values, *names: str) -> Any:

@@ -8,6 +8,7 @@ The base model's likelihoods are computed once. The reward of a reply is β time
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,7 +41,7 @@ from tunesmith.tasks import (
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _conversations as conversations
 from tunesmith.tasks import _language as language
-from tunesmith.tasks._messages import as_messages, checked_messages
+from tunesmith.tasks._messages import as_messages, checked_messages, checked_tools
 from tunesmith.tasks.chat import last_reply, reply
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tunesmith.tasks._chat_templates.fitting import Prompt
+    from tunesmith.tasks._chat_templates.turns import Tools
     from tunesmith.tasks._messages import Message
     from tunesmith.types import JsonObject, Model, Tokenizer
 
@@ -65,9 +67,11 @@ class Preference(Task):
     aliases = ("dpo", "preference-optimization")
     columns = (
         Column("prompt", "text", ("prompt", "question", "instruction", "input", "query")),
+        Column("tools", "list", ("tools",), required=False),
         Column("chosen", "text", ("chosen", "preferred", "accepted", "winner"), target=True),
         Column("rejected", "text", ("rejected", "dispreferred", "loser"), target=True),
     )
+    shown = ("prompt",)
     suggested_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
     auto_class = "AutoModelForCausalLM"
     primary_metric = "reward_accuracy"
@@ -90,6 +94,8 @@ class Preference(Task):
         for name in self.outputs:
             if name in row:
                 example[name] = checked_messages(as_messages(row[name], "assistant"), needs_reply=True)
+        if tools := checked_tools(row.get("tools")):
+            example["tools"] = tools
         if "chosen" in example and example["chosen"] == example.get("rejected"):
             raise RowError("the chosen and the rejected reply are the same.")
         return example
@@ -98,17 +104,25 @@ class Preference(Task):
         self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
         """See Task: the chosen conversation, and the rejected one beside it under `rejected_…`."""
+        tools = batch.get("tools") or [None] * len(batch["prompt"])
         if options.purpose == "predict":
             most = None if options.max_length is None else options.max_length // 2
-            asked = ([*prompt, reply("-")] for prompt in batch["prompt"])
-            return Encoded.of({
-                "input_ids": [chat_templates.fit_prompt(messages, tokenizer, most) for messages in asked]
-            })  # fmt: skip
-        rows = [
-            _encode_pair(prompt, replies, tokenizer, options.max_length)
-            for prompt, *replies in zip(batch["prompt"], batch["chosen"], batch["rejected"], strict=True)
+            prompts = [
+                chat_templates.fit_prompt([*prompt, reply("-")], tokenizer, most, row_tools)
+                for prompt, row_tools in zip(batch["prompt"], tools, strict=True)
+            ]
+            return Encoded.of({"input_ids": prompts})
+        columns = zip(batch["prompt"], tools, batch["chosen"], batch["rejected"], strict=True)
+        made = [
+            _encode_pair(_Asked(prompt, row_tools, tokenizer), replies, options.max_length)
+            for prompt, row_tools, *replies in columns
         ]
-        return Encoded.of({name: [row[name] for row in rows] for name in _FIELDS}, n_rows=len(rows))
+        n_gone = sum(gone for _, gone in made)
+        return Encoded.of(
+            {name: [row[name] for row, _ in made] for name in _FIELDS},
+            n_rows=len(made),
+            lost={"turns": (n_gone, sum(map(len, batch["prompt"])))} if n_gone else None,
+        )
 
     def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
         """See Task: pairs with tokens left of both replies."""
@@ -196,36 +210,54 @@ def _gains(evaluated: EvalPredictions) -> NDArray[np.float64]:
 _FIELDS = ("input_ids", "labels", "rejected_input_ids", "rejected_labels")
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What is said before a reply.
+
+    Args:
+        messages: messages of the prompt.
+        tools: functions that the assistant may call.
+        tokenizer: tokenizer with a chat template.
+    """
+
+    messages: Sequence[Message]
+    tools: Tools
+    tokenizer: Tokenizer
+
+    def prompt(self) -> Prompt:
+        """The prompt with its tokens."""
+        return chat_templates.prompt_of([*self.messages, reply("-")], self.tokenizer, self.tools)
+
+    def encode(self, prompt: Prompt, said: Sequence[Message]) -> tuple[list[int], list[int]]:
+        """Ids and labels of a conversation; only tokens after the prompt have labels."""
+        ids, is_target, _ = chat_templates.encode_conversation(
+            [*prompt.messages, *said], self.tokenizer, self.tools
+        )
+        learned = (target and position >= len(prompt.ids) for position, target in enumerate(is_target))
+        return ids, [token if learn else IGNORED for token, learn in zip(ids, learned, strict=True)]
+
+
 def _encode_pair(
-    messages: Sequence[Message],
-    replies: Sequence[Sequence[Message]],
-    tokenizer: Tokenizer,
-    max_length: int | None,
-) -> dict[str, list[int]]:
-    """Both replies after the same prompt: a long prompt loses its oldest turns, then a reply its end."""
-    prompt = chat_templates.prompt_of([*messages, reply("-")], tokenizer)
-    both = [_encode_reply(prompt, said, tokenizer) for said in replies]
-    longest = max(len(ids) for ids, _ in both)
+    asked: _Asked, replies: Sequence[Sequence[Message]], max_length: int | None
+) -> tuple[dict[str, list[int]], int]:
+    """Both replies after the same prompt, and the turns that the prompt lost.
+
+    A long prompt loses its oldest turns, then a reply its end.
+    """
+    prompt = asked.prompt()
+    both = [asked.encode(prompt, said) for said in replies]
+    longest, n_gone = max(len(ids) for ids, _ in both), 0
     if max_length is not None and longest > max_length:
         most = max(max_length - (longest - len(prompt.ids)), max_length // 2)
         fitted = prompt.fitted(most)
         if fitted is not prompt:
-            both = [_encode_reply(fitted, said, tokenizer) for said in replies]
-        gap = fitted.gap(most)
+            both = [asked.encode(fitted, said) for said in replies]
+        n_gone, gap = len(prompt.messages) - len(fitted.messages), fitted.gap(most)
         both = [
             (chat_templates.without(ids, gap)[:max_length], chat_templates.without(labels, gap)[:max_length])
             for ids, labels in both
         ]
-    return dict(zip(_FIELDS, (part for pair in both for part in pair), strict=True))
-
-
-def _encode_reply(
-    prompt: Prompt, said: Sequence[Message], tokenizer: Tokenizer
-) -> tuple[list[int], list[int]]:
-    """Ids and labels of a conversation; only tokens after the prompt have labels."""
-    ids, is_target, _ = chat_templates.encode_conversation([*prompt.messages, *said], tokenizer)
-    learned = (target and position >= len(prompt.ids) for position, target in enumerate(is_target))
-    return ids, [token if learn else IGNORED for token, learn in zip(ids, learned, strict=True)]
+    return dict(zip(_FIELDS, (part for pair in both for part in pair), strict=True)), n_gone
 
 
 def _stacked(one: torch.Tensor, other: torch.Tensor, padding: int) -> torch.Tensor:

@@ -9,14 +9,17 @@ Only the model's own template and the named ones here are rendered, by transform
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunesmith.errors import ModelError
 from tunesmith.tasks import RowError
 from tunesmith.tasks._chat_templates.fitting import Prompt, without
-from tunesmith.tasks._chat_templates.named import NAMES, choose_template
+from tunesmith.tasks._chat_templates.named import NAMES, choose_template, hint_for_tools
+from tunesmith.tasks._chat_templates.spelling import spellings
 from tunesmith.tasks._chat_templates.turns import Finder, Message, Span, Tools, render
+from tunesmith.tasks._marks import learned_turns, without_marks
 
 if TYPE_CHECKING:
     from tunesmith.types import Tokenizer
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NAMES",
     "choose_template",
+    "cut_conversation",
     "encode_conversation",
     "encode_prompt",
     "end_of_turn_id",
@@ -85,8 +89,7 @@ def encode_prompt(messages: Sequence[Message], tokenizer: Tokenizer, tools: Tool
     prompt, _ = split_reply(messages)
     if not prompt:
         raise RowError("nothing is said before the assistant's turn.")
-    ids, _ = _tokens(render(prompt, tokenizer, tools, ask=True), tokenizer)
-    return ids
+    return _ids_of(prompt, tokenizer, tools, ask=True)
 
 
 def fit_prompt(
@@ -111,14 +114,15 @@ def prompt_of(messages: Sequence[Message], tokenizer: Tokenizer, tools: Tools = 
 
 
 def encode_conversation(
-    messages: Sequence[Message], tokenizer: Tokenizer, tools: Tools = None
+    messages: Sequence[Message], tokenizer: Tokenizer, tools: Tools = None, train_on: str = "all"
 ) -> tuple[list[int], list[bool], int]:
-    """Token ids of a whole conversation, and which of them the assistant writes.
+    """Token ids of a whole conversation, and which of them are learned: those that the assistant writes.
 
     Args:
         messages: messages from `checked_messages`.
         tokenizer: tokenizer after `choose_template`.
         tools: functions that the assistant may call, as JSON Schema.
+        train_on: `all` for every turn of the assistant that is not marked, `last` for the last one.
 
     Returns:
         Token ids; whether each is a target; the number of UTF-8 bytes in the targets' text, without the markers
@@ -127,17 +131,129 @@ def encode_conversation(
     Raises:
         RowError: the template refuses the conversation, or a turn cannot be found in the rendering.
     """
-    text = render(messages, tokenizer, tools)
-    specials = _special_tokens(tokenizer)
-    finder = Finder(list(messages), text, tokenizer, tools, tuple(specials))
-    spans = [finder.find(i) for i, message in enumerate(messages) if message["role"] == "assistant"]
-    ids, offsets = _tokens(text, tokenizer)
-    special_ids = set(specials.values())
+    learned = learned_turns(messages, train_on)
+    written = _write(messages, tokenizer, tools, sorted({*learned, *_calling(messages)}))
+    _refuse_unwritten_tools(written.text, written.messages, tokenizer, tools)
+    spans = [written.spans[i] for i in learned]
+    ids, offsets = _tokens(written.text, tokenizer)
+    special_ids = set(_special_tokens(tokenizer).values())
     is_special = [token in special_ids for token in ids]
     targets = _targets(offsets, is_special, spans)
-    if _drops_characters(offsets, is_special, len(text)):
-        targets = _counted_targets(text, ids, spans, tokenizer) or targets
+    if _drops_characters(offsets, is_special, len(written.text)):
+        targets = _counted_targets(written.text, ids, spans, tokenizer) or targets
     return ids, targets, sum(span.n_bytes for span in spans)
+
+
+@dataclass(frozen=True)
+class CutConversation:
+    """A conversation that was shortened.
+
+    Args:
+        ids: token ids.
+        targets: whether each is learned.
+        n_bytes: bytes of the learned text.
+        n_turns: number of turns that are left, the system turn among them.
+    """
+
+    ids: list[int]
+    targets: list[bool]
+    n_bytes: int
+    n_turns: int
+
+
+def cut_conversation(
+    messages: Sequence[Message], tokenizer: Tokenizer, most: int, tools: Tools = None, train_on: str = "all"
+) -> CutConversation:
+    """A conversation without its oldest turns, at most `most` tokens: the system turn and the newest ones stay.
+
+    Turns after the last one that is learned are removed first, since nothing is learned from them. If the last
+    question and its answer alone are too long, the question (or what a tool returned) loses the beginning of its
+    text, down to half of the room, and then the answer loses its end.
+
+    Raises:
+        RowError: the template refuses the conversation, or a turn cannot be found in the rendering.
+    """
+    learned = learned_turns(messages, train_on)
+    said = messages[: learned[-1] + 1] if learned else messages
+    kept = Prompt(said, lambda part: _ids_of(part, tokenizer, tools)).fitted(most).messages
+    ids, targets, n_bytes = encode_conversation(kept, tokenizer, tools, train_on)
+    left = _positions_left(kept, len(ids), tokenizer, most, tools)
+    gone = sorted({*range(len(ids))}.difference(left))
+    lost = tokenizer.decode([ids[at] for at in gone if targets[at]], skip_special_tokens=True)
+    return CutConversation(
+        [ids[at] for at in left],
+        [targets[at] for at in left],
+        max(n_bytes - len(lost.encode("utf-8")), 0),
+        len(kept),
+    )
+
+
+def _positions_left(
+    messages: Sequence[Message], length: int, tokenizer: Tokenizer, most: int, tools: Tools
+) -> list[int]:
+    """The tokens of a conversation that are left of a question and an answer: all where they fit."""
+    everything = range(length)
+    if length <= most or not split_reply(messages)[0]:
+        return list(everything[:most])
+    prompt = prompt_of(messages, tokenizer, tools)
+    room = max(most - (length - len(prompt.ids)), most // 2)
+    return without(everything, prompt.gap(room))[:most]
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A conversation as a template writes it.
+
+    Args:
+        messages: messages in the spelling that the template takes.
+        text: rendering.
+        spans: locations of turns, by their numbers.
+    """
+
+    messages: list[Message]
+    text: str
+    spans: Mapping[int, Span]
+
+
+def _write(messages: Sequence[Message], tokenizer: Tokenizer, tools: Tools, turns: Sequence[int]) -> _Written:
+    """Renders a conversation and finds turns in it, in the first spelling with which that is possible.
+
+    Raises:
+        RowError: there is none; the error is that of the usual spelling.
+    """
+    specials = tuple(_special_tokens(tokenizer))
+    errors = []
+    for spelled in spellings(without_marks(messages)):
+        try:
+            text = render(spelled, tokenizer, tools)
+            finder = Finder(spelled, text, tokenizer, tools, specials)
+            return _Written(spelled, text, {i: finder.find(i) for i in turns})
+        except RowError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _ids_of(
+    messages: Sequence[Message], tokenizer: Tokenizer, tools: Tools, *, ask: bool = False
+) -> list[int]:
+    """Token ids of a conversation; with `ask`, up to the start of the assistant's text."""
+    calling = _calling(messages)
+    spelled = _write(messages, tokenizer, tools, calling).messages if calling else without_marks(messages)
+    text = render(spelled, tokenizer, tools, ask=ask)
+    _refuse_unwritten_tools(text, spelled, tokenizer, tools, ask=ask)
+    return _tokens(text, tokenizer)[0]
+
+
+def _calling(messages: Sequence[Message]) -> list[int]:
+    """The numbers of the turns that call tools: these must be written, whether they are learned or not."""
+    return [i for i, message in enumerate(messages) if message.get("tool_calls")]
+
+
+def _refuse_unwritten_tools(
+    text: str, messages: list[Message], tokenizer: Tokenizer, tools: Tools, *, ask: bool = False
+) -> None:
+    if tools and text == render(messages, tokenizer, None, ask=ask):
+        raise RowError("the chat template does not write the tools.", hint=hint_for_tools(tokenizer))
 
 
 def _tokens(text: str, tokenizer: Tokenizer) -> tuple[list[int], list[tuple[int, int]]]:

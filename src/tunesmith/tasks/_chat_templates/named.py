@@ -83,6 +83,17 @@ def choose_template(tokenizer: Tokenizer, asked: str) -> list[str]:
     return _give(tokenizer, "plain" if asked == "auto" else asked)
 
 
+def hint_for_tools(tokenizer: Tokenizer) -> str:
+    """A remedy where the model's own template does not write tools: a named one whose tokens the model knows.
+
+    Args:
+        tokenizer: tokenizer of the model.
+    """
+    known = tokenizer.get_vocab()
+    fits = (name for name, named in _NAMED.items() if named.tokens and set(named.tokens) <= known.keys())
+    return f"`data.chat_template={next(fits, 'plain')}` writes tools and their calls."
+
+
 def _give(tokenizer: Tokenizer, name: str) -> list[str]:
     named = _NAMED[name]
     if named.end == "eos_token" and not tokenizer.eos_token:

@@ -12,6 +12,7 @@ since the same text may occur in several turns.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tunesmith.tasks import RowError
+from tunesmith.tasks._chat_templates.named import hint_for_tools
 
 if TYPE_CHECKING:
     from tunesmith.types import Tokenizer
@@ -88,7 +90,7 @@ class Finder:
 
         The text begins at `start`, where the prompt for the turn ends, if the earlier turns are unchanged.
         """
-        content, said = self.messages[i]["content"], _spoken(self.messages[i])
+        content, said = _content(self.messages[i]), _spoken(self.messages[i])
         at = content.rindex(said)
         marked = f"{content[:at]}{_marked(said)}{content[at + len(said) :]}"
         begin, stop = self._place(i, {"content": marked})
@@ -135,12 +137,26 @@ class Finder:
     def _span(self, i: int, start: int, stop: int) -> Span:
         """The span of a turn with its text from `start` to `stop`, including the marker after it."""
         said = self.text[start:stop]
+        self._refuse_unwritten(i, said)
+        marker = _marker(self.specials).match(self.text, stop)
+        return Span(start, marker.end() if marker else stop, self._scored_bytes(i, said))
+
+    def _refuse_unwritten(self, i: int, said: str) -> None:
+        """Raises RowError where the template leaves a part of a turn out, or writes a call as no JSON."""
         calls = _calls(self.messages[i])
         if not said or not all(call["function"]["name"] in said for call in calls):
             what = "the tool calls of turn" if calls else "turn"
-            raise RowError(f"the chat template does not write {what} {i + 1}.")
-        marker = _marker(self.specials).match(self.text, stop)
-        return Span(start, marker.end() if marker else stop, self._scored_bytes(i, said))
+            raise RowError(
+                f"the chat template does not write {what} {i + 1}.",
+                hint=hint_for_tools(self.tokenizer) if calls else "",
+            )
+        if calls and _spoken(self.messages[i]) not in said:
+            raise RowError(
+                f"the chat template does not write the text of turn {i + 1}, which also calls tools.",
+                hint=f"Remove the text. {hint_for_tools(self.tokenizer)}",
+            )
+        if any(_is_python(call["function"]["arguments"], said) for call in calls):
+            raise RowError(f"the chat template does not write the arguments of turn {i + 1} as JSON.")
 
     def _body_length(self, i: int, reply: str) -> int:
         """Length of a turn without the special tokens, and the white space around them, at its end.
@@ -165,7 +181,7 @@ class Finder:
         An empty `<think></think>` is written by the template, and would make the bits per byte look better.
         """
         message = self.messages[i]
-        content, more = message["content"].strip(), ("tool_calls", "reasoning_content")
+        content, more = _content(message).strip(), ("tool_calls", "reasoning_content")
         is_all = content in said and not any(message.get(name) for name in more)
         return len((content if is_all else said.strip()).encode("utf-8"))
 
@@ -200,12 +216,21 @@ def _calls(message: Message) -> list[JsonObject]:
     return message.get("tool_calls") or []
 
 
+def _content(message: Message) -> str:
+    return message["content"] or ""
+
+
+def _is_python(arguments: object, said: str) -> bool:
+    """Whether an object was printed as Python does, with single quotes, and not as JSON."""
+    return isinstance(arguments, dict) and str(arguments) in said and str(arguments) != json.dumps(arguments)
+
+
 def _marked(text: str) -> str:
     return f"{_OPEN}{text}{_CLOSE}"
 
 
 def _spoken(message: Message) -> str:
     """The content of a turn after its thinking."""
-    content: str = message["content"]
+    content = _content(message)
     thought = _THOUGHT.match(content)
     return content[thought.end() if thought else 0 :].strip()
