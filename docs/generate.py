@@ -12,7 +12,9 @@ from tunesmith.cli import VERBS
 from tunesmith.cli.main import build_app
 from tunesmith.data.recipe_template import schema_text
 from tunesmith.metrics import METRICS
-from tunesmith.recipe import METHOD_ALIASES, SYNONYMS, describe_fields
+from tunesmith.recipe import METHOD_ALIASES, SYNONYMS, TRANSLATIONS, describe_fields
+from tunesmith.recipe.schema import yaml_value
+from tunesmith.recipe.translations import ALWAYS, TRAIN_ON
 from tunesmith.tasks import TASKS, Column, Task, best_metric
 
 HERE = Path(__file__).parent
@@ -31,8 +33,21 @@ def recipe_page() -> str:
         f"| key | default | meaning |\n|---|---|---|\n{rows}\n\n"
         "## Names from other tools\n\nThese names are also accepted, and a notice gives the name used here.\n\n"
         f"| name | key |\n|---|---|\n{names}\n\n"
+        "These keys say which words of a conversation are learned. Only turns of the assistant are learned here,\n"
+        "so other values are refused.\n\n"
+        f"| name | of | value | here |\n|---|---|---|---|\n{_translations()}\n\n"
         "These names of tasks and methods are accepted, too.\n\n"
         f"| key | value | also |\n|---|---|---|\n{_aliases()}\n"
+    )
+
+
+def _translations() -> str:
+    """Keys of other tools with values of their own."""
+    shown = {ALWAYS: "as always", **{value: f"`{TRAIN_ON}: {value}`" for value in ("all", "last")}}
+    return "\n".join(
+        f"| `{name}` | {it.tool} | `{yaml_value(theirs)}` | {shown[ours]} |"
+        for name, it in sorted(TRANSLATIONS.items())
+        for theirs, ours in it.values.items()
     )
 
 

@@ -6,8 +6,8 @@ from transformers import AutoTokenizer
 
 from tunesmith.data import encoding
 from tunesmith.data.encoding import encode, encode_splits, with_something_to_learn
-from tunesmith.data.truncation import survey
 from tunesmith.data.examples import Examples
+from tunesmith.data.truncation import survey
 from tunesmith.encoded import Encoded
 from tunesmith.errors import DataError
 from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, Task, Windows

@@ -102,3 +102,60 @@ def test_data_files_lie_beside_the_recipe(tmp_path):
         "test": 0.1,
         "validation": [str(tmp_path / "a.csv"), "hub:x/y"],
     }
+
+
+SAME = [
+    ("train_on_inputs: false", "all"),
+    ("roles_to_train: [assistant]", "all"),
+    ("roles_to_train: gpt", "all"),
+    ("train_on_eos: turn", "all"),
+    ("train_on_prompt: false", "all"),
+    ("mask_history: true", "last"),
+    ("mask_history: false", "all"),
+    ("assistant_only_loss: true", "all"),
+    ("train_on_responses_only: true", "all"),
+]
+
+
+@pytest.mark.parametrize(("line", "train_on"), SAME)
+@pytest.mark.parametrize("section", ["", "data", "train"])
+def test_keys_of_other_tools_that_say_which_turns_are_learned(line, train_on, section, tmp_path):
+    text = "data:\n  train: a.jsonl\n"
+    if section == "data":
+        text += f"  {line}\n"
+    else:
+        text += f"train:\n  {line}\n" if section else f"{line}\n"
+    draft, recipe = validated(text, tmp_path)
+    assert recipe.data.train_on == train_on
+    (notice,) = draft.notices
+    assert line.partition(":")[0] in notice
+    assert "is always so here" in notice or f"`data.train_on: {train_on}` here" in notice
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train_on_inputs: true",
+        "roles_to_train: [assistant, user]",
+        "roles_to_train: []",
+        "train_on_eos: last",
+        "train_on_prompt: true",
+        "mask_history: 1",
+        "assistant_only_loss: false",
+        "completion_only_loss: true",
+        "completion_only_loss: false",
+    ],
+)
+def test_what_would_be_learned_elsewhere_and_not_here_is_refused(line, tmp_path):
+    message = refusal(f"data: {{train: a.jsonl}}\n{line}\n", tmp_path)
+    assert f"line 2: `{line}`" in message
+    assert "only turns of the assistant are learned" in message
+    assert "task: text-generation" in message
+
+
+def test_turns_that_are_learned_may_not_be_chosen_twice(tmp_path):
+    both = "data: {train: a.jsonl, train_on: all}\nmask_history: true\n"
+    message = refusal(both, tmp_path)
+    assert "`mask_history: true` and `data.train_on: all` contradict each other" in message
+    text = "data: {train: a.jsonl}\ntrain_on_prompt: false\n"
+    assert validated(text, tmp_path, "mask_history=true")[1].data.train_on == "last"

@@ -14,11 +14,13 @@ from tunesmith.recipe.schema import (
     recipe_keys,
     yaml_value,
 )
+from tunesmith.recipe.translations import TRANSLATIONS
 
 __all__ = [
     "METHODS",
     "METHOD_ALIASES",
     "SYNONYMS",
+    "TRANSLATIONS",
     "DataRecipe",
     "EvaluateRecipe",
     "ExportRecipe",

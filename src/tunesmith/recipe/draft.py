@@ -19,6 +19,7 @@ from tunesmith.errors import RecipeError, nearest
 from tunesmith.recipe.expectations import choices, expectation
 from tunesmith.recipe.loader import Loader
 from tunesmith.recipe.schema import METHOD_ALIASES, Recipe, recipe_keys, yaml_value
+from tunesmith.recipe.translations import ALWAYS, TRAIN_ON, TRANSLATIONS, Translation, translated
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -192,6 +193,7 @@ class RecipeDraft:
             RecipeError: a key is unknown or missing, or a value is wrong; all problems are named at once.
         """
         self._rename_synonyms()
+        self._translate()
         self._rename_method()
         try:
             return Recipe.model_validate(self.tree)
@@ -213,6 +215,38 @@ class RecipeDraft:
                 )
             self.rename(dotted, today, location)
             self.set(today, _pop(self.tree, dotted), location)
+
+    def _translate(self) -> None:
+        """Keys of other tools that say which turns are learned become `data.train_on`, or nothing.
+
+        Raises:
+            RecipeError: one asks for what is not done here, or contradicts another.
+        """
+        for dotted in _leaves(self.tree):
+            name, location = dotted.rpartition(".")[2], self.places.get(dotted, "")
+            if name not in TRANSLATIONS:
+                continue
+            value = _pop(self.tree, dotted)
+            said = f"{dotted}: {yaml_value(value)}"
+            meant = translated(name, value)
+            if not meant:
+                raise _refused_translation(said, TRANSLATIONS[name], location)
+            if meant == ALWAYS:
+                self.notices.append(f"{location + ': ' if location else ''}`{said}` is always so here")
+            else:
+                self._choose_turns(meant, said, location)
+
+    def _choose_turns(self, meant: str, said: str, location: str) -> None:
+        """Sets `data.train_on`, which may be given already."""
+        before = _lookup(self.tree, TRAIN_ON)
+        if before not in (None, meant):
+            raise RecipeError(
+                f"`{said}` and `{TRAIN_ON}: {before}` contradict each other.",
+                location=location,
+                remedy=f"Keep `{TRAIN_ON}`.",
+            )
+        self.rename(said, f"{TRAIN_ON}: {meant}", location)
+        self.set(TRAIN_ON, meant, location)
 
     def _rename_method(self) -> None:
         """Gives `train.method` the name that it has here."""
@@ -272,6 +306,15 @@ class RecipeDraft:
         while key and key not in self.places:
             key = key.rpartition(".")[0]
         return self.places.get(key, "")
+
+
+def _refused_translation(said: str, key: Translation, location: str) -> RecipeError:
+    return RecipeError(
+        f"`{said}` ({key.tool}) {key.others}; here, only turns of the assistant are learned.",
+        location=location,
+        remedy=f"Leave it out. `{TRAIN_ON}: last` learns the last turn of the assistant alone; "
+        "`task: text-generation` learns every word of a text.",
+    )
 
 
 def _line(location: str) -> int:
