@@ -6,7 +6,15 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tunesmith.errors import ModelError
-from tunesmith.tasks import IGNORED, TASKS, EncodeOptions, EvalPredictions, RowError, prepare_tokenizer
+from tunesmith.tasks import (
+    IGNORED,
+    TASKS,
+    EncodeOptions,
+    EvalPredictions,
+    LossOptions,
+    RowError,
+    prepare_tokenizer,
+)
 from tunesmith.tasks._chat_templates import NAMES
 from tunesmith.testing.tiny import tiny_task_rows, write_tiny_model
 
@@ -228,3 +236,180 @@ def test_an_end_that_the_tokenizer_reads_as_several_pieces_is_refused():
     with pytest.raises(ModelError, match="as several pieces: no answer would ever end"):
         prepare_tokenizer(TASK, splitting, {}, chat_template="plain")
     assert prepare_tokenizer(TASK, whole, {}, chat_template="plain") == []
+
+
+def test_what_is_learned_of_the_last_turn_is_what_is_left_when_the_others_are_marked(tokenizer):
+    rows = [row["messages"] * 3 for row in tiny_task_rows("chat", 5)]
+    marked = [
+        [
+            {**turn, "train": False} if turn["role"] == "assistant" and turn is not said else turn
+            for turn in row
+        ]
+        for row in ([dict(turn) for turn in messages] for messages in rows)
+        for said in [row[-1]]
+    ]
+    last, read = encode_on(rows, tokenizer, "last"), encode_on(marked, tokenizer, "all")
+    for name in ("input_ids", "labels"):
+        assert last.ragged[name].values.tolist() == read.ragged[name].values.tolist()
+    assert last.dense["n_bytes"].tolist() == read.dense["n_bytes"].tolist()
+    assert last.dense["n_bytes"].tolist() == [len(row[-1]["content"].encode()) for row in rows]
+
+
+def encode_on(conversations, tokenizer, train_on, max_length=None, too_long="window", tools=None):
+    batch = {"messages": [TASK.read({"messages": messages})["messages"] for messages in conversations]}
+    if tools:
+        batch["tools"] = [tools] * len(conversations)
+    options = EncodeOptions(max_length, "train", 0, train_on, too_long)
+    return TASK.encode(batch, tokenizer, options, {})
+
+
+def test_the_loss_of_the_last_turn_is_that_of_labels_written_by_hand(tokenizer, folder):
+    """The reference is `transformers`: the text up to the last reply has no labels."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    model.resize_token_embeddings(len(tokenizer))
+    rows = [turns("the cat", "it is here", "is it", "yes"), turns("is it", "yes", "the dog", "no", "a", "b")]
+    encoded = encode_on(rows, tokenizer, "last")
+    total, expected, counted = 0.0, 0.0, 0
+    for row, messages in enumerate(rows):
+        ids = torch.tensor([encoded.ragged["input_ids"][row].tolist()])
+        labels = torch.tensor([encoded.ragged["labels"][row].tolist()])
+        batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+        with torch.no_grad():
+            total += float(TASK.loss(TASK.forward(model, batch), batch, LossOptions()))
+            prompt = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True)["input_ids"]
+            theirs = tokenizer.apply_chat_template(messages, return_tensors="pt")["input_ids"]
+            end = max(
+                i
+                for i, token in enumerate(theirs[0].tolist())
+                if token in TASK.generation.end_tokens(tokenizer)
+            )
+            by_hand = theirs.clone()
+            by_hand[:, : len(prompt)] = IGNORED
+            by_hand[:, end + 1 :] = IGNORED
+            n = int((by_hand != IGNORED).sum())
+            expected += float(model(input_ids=theirs, labels=by_hand).loss) * n
+            counted += n
+    assert TASK.num_items(encoded).sum() == counted
+    assert total == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_marked_turn_is_read_and_not_scored(tokenizer):
+    said = turns("the cat", "it is here", "is it", "yes")
+    said[1]["weight"] = 0
+    whole, marked = (
+        encode_on([turns("the cat", "it is here", "is it", "yes")], tokenizer, "all"),
+        encode_on([said], tokenizer, "all"),
+    )
+    assert marked.ragged["input_ids"].values.tolist() == whole.ragged["input_ids"].values.tolist()
+    assert [text.removesuffix(end_of(tokenizer)) for text in learned(marked, tokenizer)] == ["yes"]
+    assert marked.dense["n_bytes"].tolist() == [3]
+    said[3]["train"] = False
+    none = encode_on([said], tokenizer, "all")
+    assert TASK.num_items(none).tolist() == [0]
+    assert none.dense["n_bytes"].tolist() == [0]
+
+
+def end_of(tokenizer):
+    return tokenizer.convert_ids_to_tokens(TASK.generation.end_tokens(tokenizer)[0])
+
+
+LONG = [SYSTEM, *turns(*(f"the cat {n} is near the dog" for n in range(10)))]
+
+
+def test_a_long_conversation_is_cut_to_its_system_turn_and_newest_turns(tokenizer):
+    fits = encode_on([[SYSTEM, *LONG[5:]]], tokenizer, "all")
+    most = len(fits.ragged["input_ids"][0]) + 3
+    cut = encode_on([LONG, LONG[:3]], tokenizer, "all", most, "cut")
+    assert cut.ragged["input_ids"][0].tolist() == fits.ragged["input_ids"][0].tolist()
+    assert cut.ragged["labels"][0].tolist() == fits.ragged["labels"][0].tolist()
+    assert cut.dense["n_bytes"][0] == fits.dense["n_bytes"][0]
+    assert cut.lost == {"turns": (4, 14)}
+    assert len(cut) == 2
+    whole = encode_on([LONG[:3]], tokenizer, "all")
+    assert cut.ragged["input_ids"][1].tolist() == whole.ragged["input_ids"][0].tolist()
+
+
+def test_turns_after_the_last_one_that_is_learned_are_cut_first(tokenizer):
+    asked = [*LONG, {"role": "user", "content": "and then a red fish"}]
+    most = len(encode_on([LONG], tokenizer, "all").ragged["input_ids"][0])
+    cut = encode_on([asked], tokenizer, "all", most, "cut")
+    assert (
+        cut.ragged["labels"][0].tolist() == encode_on([LONG], tokenizer, "all").ragged["labels"][0].tolist()
+    )
+    assert cut.lost == {"turns": (1, 12)}
+
+
+@pytest.mark.parametrize("train_on", ["all", "last"])
+@pytest.mark.parametrize("room", range(24, 200, 8))
+def test_whatever_the_room_the_end_of_the_conversation_is_learned(tokenizer, room, train_on):
+    cut = encode_on([LONG], tokenizer, train_on, room, "cut")
+    assert cut.ragged["input_ids"].lengths.tolist()[0] <= room
+    ids, labels = (cut.ragged[name][0].tolist() for name in ("input_ids", "labels"))
+    assert all(label in (IGNORED, token) for token, label in zip(ids, labels, strict=True))
+    said = learned(cut, tokenizer)
+    assert said, "something is left"
+    assert LONG[-1]["content"].startswith(said[-1].removesuffix(end_of(tokenizer)).strip()[:8])
+    assert len(said) == 1 or train_on == "all"
+
+
+def test_an_answer_that_is_too_long_loses_its_end_and_bytes(tokenizer):
+    said = [SYSTEM, *turns("the cat", "it is here and the goat is red " * 12)]
+    cut = encode_on([said], tokenizer, "all", 100, "cut")
+    (text,) = learned(cut, tokenizer)
+    assert len(cut.ragged["input_ids"][0]) == 100
+    assert said[-1]["content"].startswith(text)
+    assert abs(int(cut.dense["n_bytes"][0]) - len(text.encode())) <= 1
+    assert SYSTEM["content"] in tokenizer.decode(cut.ragged["input_ids"][0])
+    assert "the cat" in tokenizer.decode(cut.ragged["input_ids"][0])
+
+
+def calling(name, city):
+    arguments = {"city": city}
+    return {"role": "assistant", "tool_calls": [{"function": {"name": name, "arguments": arguments}}]}
+
+
+def agent(n, words=3):
+    """A question, calls with their results, and the answer."""
+    steps = [
+        turn
+        for i in range(n)
+        for turn in (calling("weather", f"city {i}"), {"role": "tool", "content": f"rain {i} " * words})
+    ]
+    return [
+        SYSTEM,
+        {"role": "user", "content": "the weather"},
+        *steps,
+        {"role": "assistant", "content": "rain"},
+    ]
+
+
+def test_of_many_calls_the_oldest_go_and_the_question_stays(tokenizer):
+    shorter = [*agent(0)[:2], *agent(8)[-5:]]
+    fits = encode_on([shorter], tokenizer, "all")
+    most = len(fits.ragged["input_ids"][0])
+    cut = encode_on([agent(8)], tokenizer, "all", most, "cut")
+    assert cut.ragged["input_ids"][0].tolist() == fits.ragged["input_ids"][0].tolist()
+    assert cut.lost == {"turns": (12, 19)}
+
+
+def test_a_result_that_fills_the_room_loses_its_beginning_and_the_call_stays(tokenizer):
+    most = len(encode_on([agent(1)], tokenizer, "all").ragged["input_ids"][0])
+    cut = encode_on([agent(1, 200)], tokenizer, "all", most, "cut")
+    text = tokenizer.decode(cut.ragged["input_ids"][0])
+    assert len(cut.ragged["input_ids"][0]) == most
+    assert SYSTEM["content"] in text
+    assert "the weather" in text
+    assert text.count("<tool_call>") == 1
+    assert [said.removesuffix(end_of(tokenizer)) for said in learned(cut, tokenizer)][-1] == "rain"
+    assert TASK.num_items(cut)[0] == TASK.num_items(encode_on([agent(1)], tokenizer, "all"))[0]
+
+
+def test_a_prompt_after_a_long_result_keeps_the_question_and_the_call(tokenizer):
+    messages = TASK.read({"messages": agent(1, 200)})["messages"]
+    text = tokenizer.decode(prompt_of(messages, tokenizer, 500))
+    assert SYSTEM["content"] in text
+    assert "the weather" in text
+    assert "<tool_call>" in text

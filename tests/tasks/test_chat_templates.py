@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 from hypothesis import given, settings
@@ -22,11 +21,7 @@ from tunesmith.tasks._chat_templates import (
     split_reply,
 )
 from tunesmith.tasks._messages import checked_messages
-
-SPECIAL = (
-    "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|eot_id|>", "<start_of_turn>", "<end_of_turn>", "[INST]",
-    "[/INST]", "<|user|>", "<|assistant|>", "<|end|>", "<|return|>",
-)  # fmt: skip
+from tunesmith.testing.chat_templates import byte_tokenizer, mask_of, unmarked
 
 # No template below is a copy; each has one habit of the family it is named after. They mark what is the
 # assistant's; the tests take the marks away, as the stock templates have none, and compare with them.
@@ -150,28 +145,6 @@ CALL = {"type": "function", "function": {"name": "weather", "arguments": {"city"
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
 
 
-def byte_tokenizer(*, template: str | None = None, bos: bool = False, eos: str | None = "</s>", merges=()):
-    """Every byte is a token; special tokens are whole."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pieces = [*SPECIAL, *letters, *("".join(pair) for pair in merges)]
-    backend = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, list(merges)))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
-    if bos:
-        backend.post_processor = processors.TemplateProcessing(
-            single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 0)]
-        )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<s>", eos_token=eos, extra_special_tokens=list(SPECIAL[2:])
-    )
-    tokenizer.chat_template = unmarked(template) if isinstance(template, str) else template
-    return tokenizer
-
-
-def unmarked(template: str) -> str:
-    return re.sub(r"\{%- (end)?generation %\}", "", template)
-
-
 def talk(*turns: str, system: str | None = None) -> list[dict]:
     """User and assistant in turn."""
     messages = [] if system is None else [{"role": "system", "content": system}]
@@ -251,12 +224,6 @@ def test_named_templates_write_bos_where_the_tokenizer_does(name, bos):
     ids = encode_conversation(talk("hi", "hello"), tokenizer)[0]
     assert ids.count(tokenizer.bos_token_id) == bos
     assert (ids[0] == tokenizer.bos_token_id) == bos
-
-
-def mask_of(chat, tokenizer, template=None) -> list[bool]:
-    """What transformers says the assistant's tokens are, by the template's marks."""
-    encoded = tokenizer.apply_chat_template(chat, chat_template=template, return_assistant_tokens_mask=True)
-    return [bool(mark) for mark in encoded["assistant_masks"]]
 
 
 @pytest.mark.parametrize("style", MARKED)

@@ -1,9 +1,12 @@
 """Tool calls in the spelling that a template takes.
 
-Messages have one form: the arguments of a call are an object, and a turn that only calls has an empty text. Some
-templates want another one: DeepSeek's take arguments as text, and calls only where the content is null; those of
-Mistral refuse ids without exactly nine letters and digits, and ids of OpenAI's files have more. So the spellings
-are tried in turn, those with fewest changes first, until the template writes every call.
+Messages have one form, in which the arguments of a call are an object. Some templates want another one: those of
+DeepSeek take arguments as text, and those of Mistral refuse ids without exactly nine letters and digits, while ids
+of OpenAI's files have more. So the spellings are tried in turn, those with fewest changes first, until the
+template writes every call as JSON.
+
+The text of a turn that only calls is empty. A null would not help: transformers leaves the key out, and templates
+of DeepSeek then fail.
 """
 
 from __future__ import annotations
@@ -65,14 +68,6 @@ def _short(name: str) -> str:
     return "".join(_ALPHABET[number // len(_ALPHABET) ** at % len(_ALPHABET)] for at in range(_ID_LETTERS))
 
 
-def _with_null(messages: Sequence[Message]) -> list[Message]:
-    """A null instead of the empty text of a turn that calls."""
-    return [
-        {**message, "content": None} if message.get("tool_calls") and not message["content"] else message
-        for message in messages
-    ]
-
-
 def _with_text(messages: Sequence[Message]) -> list[Message]:
     """Arguments as JSON text."""
     return [
@@ -88,4 +83,4 @@ def _call_with_text(call: JsonObject) -> JsonObject:
     return {**call, "function": {**call["function"], "arguments": arguments}}
 
 
-_CHANGES = (_with_text, _with_null, _with_short_ids)
+_CHANGES = (_with_text, _with_short_ids)

@@ -90,7 +90,7 @@ class Finder:
 
         The text begins at `start`, where the prompt for the turn ends, if the earlier turns are unchanged.
         """
-        content, said = _content(self.messages[i]), _spoken(self.messages[i])
+        content, said = self.messages[i]["content"], _spoken(self.messages[i])
         at = content.rindex(said)
         marked = f"{content[:at]}{_marked(said)}{content[at + len(said) :]}"
         begin, stop = self._place(i, {"content": marked})
@@ -181,7 +181,7 @@ class Finder:
         An empty `<think></think>` is written by the template, and would make the bits per byte look better.
         """
         message = self.messages[i]
-        content, more = _content(message).strip(), ("tool_calls", "reasoning_content")
+        content, more = message["content"].strip(), ("tool_calls", "reasoning_content")
         is_all = content in said and not any(message.get(name) for name in more)
         return len((content if is_all else said.strip()).encode("utf-8"))
 
@@ -216,10 +216,6 @@ def _calls(message: Message) -> list[JsonObject]:
     return message.get("tool_calls") or []
 
 
-def _content(message: Message) -> str:
-    return message["content"] or ""
-
-
 def _is_python(arguments: object, said: str) -> bool:
     """Whether an object was printed as Python does, with single quotes, and not as JSON."""
     return isinstance(arguments, dict) and str(arguments) in said and str(arguments) != json.dumps(arguments)
@@ -231,6 +227,6 @@ def _marked(text: str) -> str:
 
 def _spoken(message: Message) -> str:
     """The content of a turn after its thinking."""
-    content = _content(message)
+    content: str = message["content"]
     thought = _THOUGHT.match(content)
     return content[thought.end() if thought else 0 :].strip()
