@@ -3,6 +3,7 @@ import json
 import pytest
 
 from tunesmith.checks import CHECKS
+from tunesmith.checks._tool_calls import tool_problems
 from tunesmith.checks.conversations import is_cut, refuses, turn_problems
 
 CHECK = CHECKS.get("conversations")
@@ -152,3 +153,112 @@ def test_alpaca_has_answers_that_were_cut(checked_columns, shared):
         assert known in endings
     assert cut.evidence["cut"] <= 12
     assert cut.severity == "warn"
+
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "day": {"type": "string"}},
+            "required": ["city"],
+        },
+    },
+}
+
+
+def call(name="weather", number=None, **arguments):
+    made = {"type": "function", "function": {"name": name, "arguments": arguments}}
+    return made if number is None else {"id": number, **made}
+
+
+def calling(*calls):
+    return {**turn("assistant", ""), "tool_calls": list(calls)}
+
+
+def result(content, number=None):
+    return turn("tool", content) | ({} if number is None else {"tool_call_id": number})
+
+
+SOUND = [
+    turn("user", "Bern? Genf?"),
+    calling(call(number="1", city="Bern"), call(number="2", city="Genf")),
+    result("rain", "2"),
+    result("sun", "1"),
+    calling(call(city="Basel")),
+    result("snow"),
+    turn("assistant", "So."),
+]
+
+
+def problems(messages, tools=(WEATHER,)):
+    return tool_problems(messages, list(tools))
+
+
+def test_sound_calls_and_results_have_no_problem(checked_columns):
+    assert problems(SOUND) == {}
+    assert problems(SOUND[:2]) == {}, "the last turn may call"
+    rows = {"messages": [SOUND, chat("a", "b")], "tools": [[WEATHER], None]}
+    assert found_in(checked_columns, rows) == []
+
+
+@pytest.mark.parametrize(
+    ("messages", "kind", "note"),
+    [
+        ([turn("user", "a"), calling(call("news", city="x"))], "a call of a tool that is not offered", "`news`"),
+        ([turn("user", "a"), calling(call(day="x"))],
+         "a call without a required argument", "'city' is a required"),
+        ([turn("user", "a"), calling(call(city=3))],
+         "a call whose arguments do not fit the schema of its tool", "3 is not of type 'string'"),
+        ([turn("user", "a"), calling(call(city="x", town="y"))],
+         "a call whose arguments do not fit the schema of its tool", "'town' was unexpected"),
+        ([turn("user", "a"), result("rain"), turn("assistant", "b")], "a result without a call", "turn 2"),
+        ([*SOUND[:3], result("sun", "7"), turn("assistant", "b")], "a result without a call", "turn 4"),
+        ([*SOUND[:2], result("a", "1"), result("b", "1"), turn("assistant", "b")],
+         "a result without a call", "turn 4"),
+        ([*SOUND[:3], turn("assistant", "b")], "a call without a result", "turn 2"),
+        ([*SOUND[:2], turn("user", "b"), turn("assistant", "b")], "a call without a result", "turn 2"),
+    ],
+)  # fmt: skip
+def test_each_problem_of_calls_is_found(messages, kind, note):
+    found = problems(messages)
+    assert kind in found
+    assert note in "; ".join(found[kind])
+
+
+def test_a_call_where_nothing_is_offered():
+    assert problems(SOUND, ()) == {"calls of tools, and offer none": ["`weather`"]}
+
+
+def test_problems_of_calls_name_their_rows(checked_columns):
+    wrong = [turn("user", "a"), calling(call("news")), result("x"), turn("assistant", "b")]
+    rows = {"messages": [SOUND, wrong, chat("a", "b")], "tools": [[WEATHER]] * 3}
+    (finding,) = found_in(checked_columns, rows)
+    assert finding.severity == "warn"
+    assert finding.text == "1 of 3 train conversations have a call of a tool that is not offered"
+    assert [(it.row, it.note) for it in finding.rows] == [(1, "turn 2, `news`")]
+
+
+def test_of_pairs_the_rejected_call_may_be_wrong(checked_columns):
+    columns = {
+        "prompt": [[turn("user", "Bern?")]] * 2,
+        "tools": [[WEATHER]] * 2,
+        "chosen": [[calling(call(city="Bern"))], [calling(call("news"))]],
+        "rejected": [[calling(call("news"))], [calling(call("old"))]],
+    }
+    found = found_in(checked_columns, columns, "preference", ("prompt",))
+    (finding,) = [it for it in found if "not offered" in it.text]
+    assert [it.row for it in finding.rows] == [1]
+
+
+def test_different_calls_are_different_answers(checked_columns):
+    asked = turn("user", "Bern?")
+    rows = {
+        "messages": [[asked, calling(call(city="Bern"))], [asked, calling(call(city="Genf"))]],
+        "tools": [[WEATHER]] * 2,
+    }
+    (finding,) = found_in(checked_columns, rows)
+    assert "1 prompt has several different answers" in finding.text
+    same = {**rows, "messages": [rows["messages"][0]] * 2}
+    assert found_in(checked_columns, same) == []

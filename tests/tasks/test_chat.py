@@ -343,7 +343,7 @@ def test_turns_after_the_last_one_that_is_learned_are_cut_first(tokenizer):
 
 
 @pytest.mark.parametrize("train_on", ["all", "last"])
-@pytest.mark.parametrize("room", range(24, 200, 8))
+@pytest.mark.parametrize("room", range(24, 200, 32))
 def test_whatever_the_room_the_end_of_the_conversation_is_learned(tokenizer, room, train_on):
     cut = encode_on([LONG], tokenizer, train_on, room, "cut")
     assert cut.ragged["input_ids"].lengths.tolist()[0] <= room

@@ -4,6 +4,8 @@
 - Answers that were cut: prose that stops within a sentence, while the other answers of the data end theirs.
   Lists, code and short answers need no full stop. Answers that are cut pile up among the longest: then a limit
   of length cut them, and the finding is a warning.
+- Tools: calls of tools that are not offered, or whose arguments do not fit; results without a call, and calls
+  without a result. Of pairs, the prompt and the chosen reply are read: a reply may be rejected for its call.
 - Refusals: an answer that begins with a known phrase (English, German, French, Spanish, Italian, Portuguese,
   Dutch).
 - Contradictions: one prompt with several answers; for pairs, a reply that is chosen in one row and rejected in
@@ -25,7 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.checks import Check, CheckedData, Finding, FoundRow
+from tunesmith.checks._tool_calls import tool_findings
 from tunesmith.data.splits import normalised
+from tunesmith.tasks._message_text import message_text
 
 if TYPE_CHECKING:
     import regex
@@ -72,6 +76,7 @@ def _find(data: CheckedData) -> Iterable[Finding]:
 def _of_messages(split: str, examples: Examples, answers: Sequence[str]) -> Iterator[Finding]:
     rows: Sequence[Sequence[Message]] = examples.columns["messages"]
     yield from _turns(split, rows, needs_reply=True)
+    yield from tool_findings(split, rows, _tools(examples))
     yield from _refusing(split, answers, "answers")
     yield from _several_answers(split, [prompt_of(messages) for messages in rows], answers)
 
@@ -79,20 +84,26 @@ def _of_messages(split: str, examples: Examples, answers: Sequence[str]) -> Iter
 def _of_pairs(split: str, examples: Examples, chosen: Sequence[str]) -> Iterator[Finding]:
     columns = examples.columns
     yield from _turns(split, columns["prompt"], needs_reply=False)
+    whole = [[*prompt, *said] for prompt, said in zip(columns["prompt"], columns["chosen"], strict=True)]
+    yield from tool_findings(split, whole, _tools(examples))
     rejected = [last_said(said) for said in columns["rejected"]]
     yield from _refusing(split, chosen, "chosen replies")
     prompts = ["\n".join(map(_line, messages)) for messages in columns["prompt"]]
     yield from _contradicting_pairs(split, prompts, chosen, rejected)
 
 
+def _tools(examples: Examples) -> Sequence[Any]:
+    return examples.columns.get("tools") or [None] * len(examples)
+
+
 def last_said(messages: Sequence[Message]) -> str:
-    """The last message of the assistant; empty without one.
+    """The last message of the assistant, with its calls as JSON; empty without one.
 
     Args:
         messages: a conversation.
     """
     said = [message for message in messages if message["role"] == "assistant"]
-    return str(said[-1].get("content") or "") if said else ""
+    return message_text(said[-1]) if said else ""
 
 
 def prompt_of(messages: Sequence[Message]) -> str:
@@ -108,7 +119,7 @@ def prompt_of(messages: Sequence[Message]) -> str:
 
 
 def _line(message: Message) -> str:
-    return f"{message['role']}: {normalised(str(message.get('content') or ''))}"
+    return f"{message['role']}: {normalised(message_text(message))}"
 
 
 def _turns(split: str, rows: Sequence[Sequence[Message]], *, needs_reply: bool) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.metrics import percent, spans
 from tunesmith.tasks._capabilities import Cell, Display, Piece
+from tunesmith.tasks._message_text import message_text
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -184,7 +185,7 @@ def _cut(text: str, *, keep_end: bool = False) -> str:
 def _plain(value: object) -> str:
     """A text, or messages as `role: content`."""
     if isinstance(value, Mapping):
-        return f"{value.get('role', '')}: {value.get('content', '')}"
+        return f"{value.get('role', '')}: {message_text(value)}"
     if isinstance(value, list):
         return "\n".join(_plain(item) for item in value)
     return str(value)

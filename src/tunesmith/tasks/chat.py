@@ -42,6 +42,7 @@ from tunesmith.tasks import (
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _conversations as conversations
 from tunesmith.tasks import _language as language
+from tunesmith.tasks._message_text import message_text
 from tunesmith.tasks._messages import as_messages, checked_messages, checked_tools
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def reply(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text.strip()}
 
 
-def last_reply(messages: Collection[Mapping[str, object]]) -> str:
-    """The last message of the assistant."""
-    said = [message.get("content") or "" for message in messages if message["role"] == "assistant"]
-    return str(said[-1]) if said else ""
+def last_reply(messages: Collection[Mapping[str, Any]]) -> str:
+    """The last message of the assistant, with its calls as JSON."""
+    said = [message_text(message) for message in messages if message["role"] == "assistant"]
+    return said[-1] if said else ""
