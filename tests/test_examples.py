@@ -114,6 +114,42 @@ def test_preferences_are_not_told_by_their_length():
     assert 0.4 < longer / len(rows) < 0.6
 
 
+def test_calls_of_tools_are_valid_and_of_every_kind():
+    from tunesmith.checks._tool_calls import tool_problems
+    from tunesmith.tasks import TASKS
+
+    rows = [TASKS.get("chat").read(row) for row in read_rows("tools")]
+    assert all(tool_problems(row["messages"], row["tools"]) == {} for row in rows)
+    n_calls = [[len(turn["tool_calls"]) for turn in row["messages"] if "tool_calls" in turn] for row in rows]
+    assert len(rows) >= 20
+    assert {tuple(found) for found in n_calls} >= {(), (1,), (1, 1), (2,)}
+    assert {
+        call["function"]["name"]
+        for row in rows
+        for turn in row["messages"]
+        for call in turn.get("tool_calls", ())
+    } == {tool["function"]["name"] for tool in rows[0]["tools"]}
+
+
+def test_calls_of_tools_can_be_learned(tiny_models, tmp_path):
+    import tunesmith
+
+    run = tunesmith.train(
+        FOLDER / "tools.jsonl",
+        task="chat",
+        model=tiny_models["llama"],
+        output_dir=tmp_path / "run",
+        overrides={
+            "data.chat_template": "chatml", "data.validation": 0.2, "train.max_steps": 4,
+            "evaluate.baselines": False, "evaluate.bootstrap_samples": 100, "evaluate.samples": 1,
+            "generate.max_new_tokens": 8,
+        },
+    )  # fmt: skip
+    assert run.metrics["primary"]["name"] == "bits_per_byte"
+    messages = [{"role": "user", "content": "Where is PP-1?"}]
+    assert run.predict({"messages": messages, "tools": read_rows("tools")[0]["tools"]})["message"]
+
+
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
 def test_data_of_a_recipe_can_be_read(file):
     """All of it, with the columns that the recipe names."""

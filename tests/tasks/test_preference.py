@@ -250,3 +250,90 @@ def test_it_learns_what_was_preferred(folder, tmp_path_factory):
     assert metrics["primary"]["name"] == "reward_accuracy"
     assert metrics["primary"]["value"] > 0.8
     assert metrics["splits"]["test"]["reward_margin"]["value"] > 0
+
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
+TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": CITY}}]
+
+
+def calling(city):
+    return {
+        "role": "assistant",
+        "tool_calls": [{"function": {"name": "weather", "arguments": {"city": city}}}],
+    }
+
+
+def called(city):
+    return [
+        calling(city),
+        {"role": "tool", "content": "rain"},
+        {"role": "assistant", "content": f"rain {city}"},
+    ]
+
+
+def counted(encoded, tokenizer, prefix=""):
+    labels = encoded.ragged[f"{prefix}labels"][0]
+    return tokenizer.decode(labels[labels != IGNORED])
+
+
+def test_calls_and_tools_are_those_of_chat(tokenizer):
+    """The ids are those that the task `chat` gives for the whole conversation with the same tools."""
+    asked = [{"role": "user", "content": "the weather"}]
+    row = {"prompt": asked, "chosen": called("a"), "rejected": called("b"), "tools": TOOLS}
+    batch, encoded = encode([row], tokenizer)
+    assert batch["tools"] == [TOOLS]
+    for prefix, city in (("", "a"), ("rejected_", "b")):
+        chat = TASKS.get("chat")
+        whole = chat.read({"messages": [*asked, *called(city)], "tools": TOOLS})
+        expected = chat.encode(
+            {name: [value] for name, value in whole.items()}, tokenizer, EncodeOptions(None), {}
+        )
+        for name in ("input_ids", "labels"):
+            assert encoded.ragged[prefix + name][0].tolist() == expected.ragged[name][0].tolist()
+    _, prompt = encode([row], tokenizer, "predict")
+    n = len(prompt.ragged["input_ids"][0])
+    assert prompt.ragged["input_ids"][0].tolist() == encoded.ragged["input_ids"][0][:n].tolist()
+    assert '"weather"' in tokenizer.decode(prompt.ragged["input_ids"][0])
+
+
+def test_a_marked_turn_of_a_reply_does_not_count(tokenizer):
+    asked = [{"role": "user", "content": "the weather"}]
+    marked = [{**turn, "train": False} if "tool_calls" in turn else turn for turn in called("a")]
+    _, encoded = encode([{"prompt": asked, "chosen": marked, "rejected": called("b")}], tokenizer)
+    assert counted(encoded, tokenizer) == "rain a" + tokenizer.eos_token
+    assert "<tool_call>" in counted(encoded, tokenizer, "rejected_")
+    silent = [{**turn, "weight": 0} if turn["role"] == "assistant" else turn for turn in called("a")]
+    _, none = encode([{"prompt": asked, "chosen": silent, "rejected": called("b")}], tokenizer)
+    assert TASK.num_items(none).tolist() == [0]
+
+
+def test_turns_that_a_prompt_loses_are_counted(tokenizer):
+    said = [{"role": ("user", "assistant")[i % 2], "content": f"the cat {i} is near"} for i in range(7)]
+    short = {"prompt": said[4:], "chosen": "the cat", "rejected": "not goat"}
+    _, whole = encode([short], tokenizer)
+    longest = int(max(whole.ragged[f"{prefix}input_ids"].lengths[0] for prefix in ("", "rejected_")))
+    _, cut = encode([{**short, "prompt": said}, short], tokenizer, "train", longest)
+    assert cut.lost == {"turns": (4, 10)}
+    assert whole.lost == {}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "a", "chosen": "b", "rejected": "c", "tools": TOOLS},
+        {"instruction": "a", "input": "", "chosen": "b", "rejected": "c", "tools": TOOLS},
+        {"conversations": [{"from": "human", "value": "a"}], "chosen": "b", "rejected": "c", "tools": TOOLS},
+        {
+            "chosen": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+            "rejected": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "c"}],
+            "tools": TOOLS,
+        },
+    ],
+    ids=["prompt", "alpaca", "sharegpt", "whole"],
+)
+def test_every_format_of_pairs_keeps_its_tools(row):
+    found = TASK.layouts.recognise(list(row), [row])
+    assert "tools" in found.columns
+    read = TASK.read(found.convert(row))
+    assert read["tools"] == TOOLS
+    assert read["prompt"][0]["content"] == "a"

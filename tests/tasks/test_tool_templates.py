@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from tunesmith.tasks import TASKS, RowError
 from tunesmith.tasks._chat_templates import NAMES, choose_template, encode_conversation, encode_prompt
 from tunesmith.tasks._messages import checked_messages
+from tunesmith.tasks._tool_calls import call_problems
 from tunesmith.testing.chat_templates import byte_tokenizer, mask_of, unmarked
 
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
@@ -278,3 +281,16 @@ def test_the_forms_of_calls_and_results_in_files():
     assert task.read({**row, "tools": [tool]}) == read
     with pytest.raises(RowError, match="only the assistant calls tools"):
         task.read({"messages": [{"role": "user", "content": "?", "tool_calls": [call("weather", "Bern")]}]})
+
+
+def test_the_row_in_the_docs_is_read_and_its_calls_are_valid():
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```json\n(.+?)```", page.partition("### tool calls")[2], re.DOTALL)[:1]
+    row = TASKS.get("chat").read(json.loads(block))
+    (made,) = row["messages"][1]["tool_calls"]
+    assert call_problems(made, row["tools"]) == []
+    tokenizer = byte_tokenizer()
+    choose_template(tokenizer, "chatml")
+    first, second = stretches(row["messages"], tokenizer, tools=row["tools"])
+    assert first.startswith("<tool_call>")
+    assert second.startswith("It is on its way.")
