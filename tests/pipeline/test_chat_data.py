@@ -10,6 +10,7 @@ from tunesmith import pipeline
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.exporting import export
 from tunesmith.inference.predictor import Predictor
+from tunesmith.pipeline.comparing import compare
 from tunesmith.pipeline.evaluating import evaluate
 from tunesmith.recipe import Recipe
 from tunesmith.testing.tiny import tiny_task_rows, write_tiny_model
@@ -65,6 +66,9 @@ def test_a_run_that_learns_the_last_turn_is_scored_on_it_ever_after(model, conve
         recipe_of(model, tmp_path, conversations).model_copy(update={"output_dir": str(tmp_path / "every")})
     )
     assert every.metrics["primary"]["value"] != pytest.approx(again["primary"]["value"], rel=1e-3)
+    said = []
+    compare([run.path, every.path], listeners=[lambda event: said.append(getattr(event, "text", ""))])
+    assert any("`run`: the last turn, long rows cut; `every`: every turn" in text for text in said)
     export(run.path, "bf16", output_dir=tmp_path / "export", data=[str(tmp_path / "validation.jsonl")])
     for path in (run.path, tmp_path / "export"):
         how = Predictor.from_run(path).how

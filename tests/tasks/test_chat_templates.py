@@ -588,3 +588,31 @@ def test_real_models_on_real_dialogues(shared, model, name):
             assert is_target[len(prompt) :] == [True] * (ends[-1] + 1 - len(prompt)) + [False] * (
                 len(ids) - ends[-1] - 1
             )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(_ROUND, min_size=1, max_size=4),
+    st.sampled_from(["qwen", "mistral", "llama", *NAMES]),
+    st.integers(0, 2**8 - 1),
+)
+def test_law_marked_turns_are_left_out_and_nothing_else(rounds, style, marks):
+    """Each turn alone gives a part of what all give, and the parts of the unmarked ones make up the whole."""
+    tokenizer = TOKENIZERS[style]
+    chat = rounds_of(rounds, system=None, with_calls=style != "llama")
+    said = [i for i, message in enumerate(chat) if message["role"] == "assistant"]
+    read = [i for n, i in enumerate(said) if marks >> n & 1]
+    marked = [{**turn, "train": False} if i in read else turn for i, turn in enumerate(chat)]
+    ids, targets, n = encode_conversation(marked, tokenizer)
+    whole, every, _ = encode_conversation(chat, tokenizer)
+    alone = [
+        encode_conversation(
+            [{**t, "train": False} if j in said and j != i else t for j, t in enumerate(chat)], tokenizer
+        )
+        for i in said
+        if i not in read
+    ]
+    assert ids == whole
+    assert targets == [any(at) for at in zip(*(t for _, t, _ in alone), strict=True)] or not alone
+    assert n == sum(bytes_ for _, _, bytes_ in alone)
+    assert all(every[at] for at, target in enumerate(targets) if target)

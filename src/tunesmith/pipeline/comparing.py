@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith.data.encoding import options_of
 from tunesmith.data.examples import fingerprint
 from tunesmith.data.preparing import all_sources, prepare
 from tunesmith.data.train_texts import read_train_texts
@@ -82,6 +83,7 @@ def compare(
     }
     events.stage("compare", "Comparing")
     chosen, left_out = _same_rows(runs, answers, events)
+    _report_other_turns(runs, events)
     recipe = next(iter(runs.values())).recipe()
     how = Method(recipe.evaluate.bootstrap_samples, recipe.evaluate.confidence, recipe.seed)
     models = {name: answers[name].rows.take(rows) for name, rows in chosen.items()}
@@ -206,6 +208,24 @@ def _report_common(runs: Mapping[str, Run], answers: Mapping[str, _Answers], n: 
             remedy="Give rows that every run answers: `--data FILE`.",
         )
     events.warn(f"{n:,} rows are common to all runs and are compared ({said})")
+
+
+def _report_other_turns(runs: Mapping[str, Run], events: Events) -> None:
+    """Says it where the runs score other parts of the same conversations."""
+    chat = TASKS.get(next(iter(runs.values())).recipe().task).chat
+    if chat is None or not chat.learns_turns:
+        return
+    scored = {}
+    for name, run in runs.items():
+        how = options_of(run.recipe().data)
+        turns = "the last turn" if how.train_on == "last" else "every turn"
+        scored[name] = f"{turns}{', long rows cut' if how.too_long == 'cut' else ''}"
+    if len(set(scored.values())) > 1:
+        said = "; ".join(f"`{name}`: {what}" for name, what in scored.items())
+        events.warn(
+            f"the runs score other turns of the assistant ({said}). Only rows that are short and have one turn "
+            "without `train: false` give scores that can be compared"
+        )
 
 
 def _describe(runs: Mapping[str, Run], contest: Contest, answers: Mapping[str, _Answers]) -> list[JsonObject]:
