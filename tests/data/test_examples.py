@@ -131,7 +131,7 @@ def test_a_column_that_begins_late_is_missing_before(tmp_path):
         TASKS.get("chat"), [str(file)], ReadOptions({"messages": "messages", "tools": "tools"})
     ).examples.columns
     assert columns["messages"] == [messages] * 3
-    assert columns["tools"] == [None, [{"name": "f"}], None]
+    assert columns["tools"] == [None, [{"type": "function", "function": {"name": "f"}}], None]
 
 
 def test_rows_and_their_names_in_order(tmp_path):

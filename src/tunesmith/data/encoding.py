@@ -136,21 +136,17 @@ def encode_splits(
         DataError: a split has no row with anything left to learn from or to score.
         RecipeError: windows would share more than half of their tokens.
     """
-    store = (cache, tell)
-    full = {
-        name: _encoded(task, examples, tokenizer, _options(how, name, None, 0), label_schema, *store)
-        for name, examples in splits.items()
-    }
+
+    def encoded_within(name: str, most: int | None, shared: int) -> Encoded:
+        options = _options(how, name, most, shared)
+        return _encoded(task, splits[name], tokenizer, options, label_schema, cache, tell)
+
+    full = {name: encoded_within(name, None, 0) for name in splits}
     refuse_nothing_to_learn(task, full)
-    longest = max(_longest_part(encoded) for encoded in full.values())
-    max_length = choose_max_length(longest)
+    max_length = choose_max_length(max(_longest_part(encoded) for encoded in full.values()))
     shared = _overlap_of_windows(task, overlap, max_length)
     cut = {
-        name: _encoded(
-            task, splits[name], tokenizer, _options(how, name, max_length, shared), label_schema, *store
-        )
-        if _longest_part(encoded) > max_length
-        else encoded
+        name: encoded_within(name, max_length, shared) if _longest_part(encoded) > max_length else encoded
         for name, encoded in full.items()
     }
     truncation = {
