@@ -20,7 +20,7 @@ def whole(**members):
     [
         ("window", "Did you mean `windows`?"),
         ("primary_metrics", "Did you mean `primary_metric`?"),
-        ("decoder", "Did you mean `decode`?"),
+        ("decod", "Did you mean `decode`?"),
         ("has_probe", "Did you mean `probe`?"),
         ("fit_thresholds", "Did you mean `thresholds`?"),
     ],
