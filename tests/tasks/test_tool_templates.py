@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tunesmith.metrics._tool_calls import call_problems
 from tunesmith.tasks import TASKS, RowError
 from tunesmith.tasks._chat_templates import NAMES, choose_template, encode_conversation, encode_prompt
 from tunesmith.tasks._messages import checked_messages
-from tunesmith.tasks._tool_calls import call_problems
 from tunesmith.testing.chat_templates import byte_tokenizer, mask_of, unmarked
 
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]

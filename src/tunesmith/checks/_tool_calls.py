@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.checks import Finding, FoundRow
-from tunesmith.tasks._tool_calls import MISSING, NO_SCHEMA, UNFIT, UNKNOWN, call_problems
+from tunesmith.metrics._tool_calls import MISSING, NO_SCHEMA, UNFIT, UNKNOWN, call_problems
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject

@@ -97,7 +97,7 @@ class _MetricRegistry(Registry[Metric]):
     @cached_property
     def _declared(self) -> dict[str, Metric]:
         found: dict[str, Metric] = {}
-        for family in self._files():
+        for family in (name for name in self._files() if name[0] != "_"):
             for metric in importlib.import_module(f"{self._package}.{family}").metrics:
                 if found.setdefault(metric.name, metric) != metric:
                     raise ValueError(f"metrics/{family}.py: `{metric.name}` is declared otherwise elsewhere.")

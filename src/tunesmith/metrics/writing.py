@@ -4,21 +4,22 @@ r"""What can be said of written texts beside their likelihood: length, repetitio
   al. 2020).
 - A text **matches exactly** if it equals a reference but for case and white space.
 - **Refusals** are found by a few usual phrases in the first 300 characters, in English and German.
-- A **tool call is valid** if the tool exists, its required arguments are there, and no others; it is **right** if
-  the calls equal those of the reference.
+- A **tool call is valid** if the tool exists and the arguments fit its JSON Schema; it is **right** if the calls
+  equal those of the reference.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tunesmith.metrics import SHARE, Metric, Scores, Share, Shares, overlap, selected
+from tunesmith.metrics._tool_calls import call_problems
 from tunesmith.segmentation import words
 
 if TYPE_CHECKING:
@@ -220,13 +221,6 @@ def _as_call(value: Any) -> JsonObject | None:
     return {"name": function["name"], "arguments": arguments} if isinstance(arguments, dict) else None
 
 
-def is_possible(call: JsonObject, tools: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a call names one of the tools, and has its required arguments and no unknown ones."""
-    functions = {tool.get("function", tool).get("name"): tool.get("function", tool) for tool in tools}
-    if not functions:
-        return True  # nothing is known of the tools
-    if call["name"] not in functions:
-        return False
-    schema = functions[call["name"]].get("parameters") or {}
-    known, given = schema.get("properties"), set(call["arguments"])
-    return set(schema.get("required", ())) <= given and (known is None or given <= set(known))
+def is_possible(call: JsonObject, tools: Sequence[JsonObject]) -> bool:
+    """Whether a call names one of the tools and fits the schema of its arguments; any call where none is known."""
+    return not tools or not call_problems({"function": call}, tools)

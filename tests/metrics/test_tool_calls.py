@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunesmith.tasks._tool_calls import MISSING, NO_SCHEMA, UNFIT, UNKNOWN, call_problems
+from tunesmith.metrics._tool_calls import MISSING, NO_SCHEMA, UNFIT, UNKNOWN, call_problems
 
 PARAMETERS = {
     "type": "object",
