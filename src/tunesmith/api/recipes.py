@@ -74,9 +74,7 @@ def build_recipe(
             draft.set(KEYS.get(name, name), value, f"argument {name}")
     draft.override_all(overrides)
     objects = _hold_data(draft, labels)
-    for key in ("model", "output_dir"):
-        if isinstance(path := draft.tree.get(key), os.PathLike):
-            draft.tree[key] = os.fspath(path)
+    _name_paths(draft)
     complete(draft, label=label, text=text, is_open=recipe is None, replaces=replaces)
     built = draft.validate()
     if notices is not None:
@@ -84,6 +82,13 @@ def build_recipe(
     if held is not None:
         held += objects
     return built
+
+
+def _name_paths(draft: RecipeDraft) -> None:
+    """Puts the names of paths in the place of the objects."""
+    for key in ("model", "output_dir"):
+        if isinstance(path := draft.tree.get(key), os.PathLike):
+            draft.tree[key] = os.fspath(path)
 
 
 def is_recipe(value: object) -> bool:

@@ -11,7 +11,7 @@ import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import ModelError, first_line
 from tunesmith.models import heads
@@ -21,6 +21,7 @@ from tunesmith.models.fitness import try_out
 from tunesmith.models.freezing import freeze_pooler, freeze_unsaved
 from tunesmith.models.out_of_memory import refuse_too_large
 from tunesmith.models.padding import PADDING_NOTE, padding_matters
+from tunesmith.models.pooling_layer import PoolingLayer, choose_pooling_layer, make_pooling_layer
 from tunesmith.models.quiet import quiet
 from tunesmith.models.resolve import ADAPTER_FILE, ModelFiles, config_file, resolve_model
 from tunesmith.models.sentence_folder import describe_vectors
@@ -39,11 +40,6 @@ if TYPE_CHECKING:
     import torch
 
     from tunesmith.types import Config, JsonObject, Model, Tokenizer
-
-AS_IT_IS = "as it is"
-"""Value of `pooling`: the model's own layers, with nothing added."""
-
-PoolingLayer = Literal["new", "kept", "none"]
 
 
 @dataclass(frozen=True)
@@ -120,36 +116,44 @@ def load_for_training(
     """
     tokenizer, wanted = load_tokenizer(files), task.config(label_schema)
     keep_head = _same_labels(files.config(), wanted)
-    layer = _choose_pooling_layer(files, task, pooling, keep_head=keep_head)
+    layer = choose_pooling_layer(files, task, pooling, keep_head=keep_head)
     adds = layer == "new" and model_init is None
-    config = _config(files, task, label_schema, tokenizer, extra_layers=int(adds))
-    heads.forget_calibration(config)
-    if adds:
-        setattr(config, heads.POOLING_KEY, "mean")
+    config = _new_config(files, task, label_schema, tokenizer, adds_layer=adds)
     prepare = functools.partial(prepare_tokenizer, task, tokenizer, train or {}, chat_template=chat_template)
     model, missing, added = _open(files, task, config, wanted, tokenizer, prepare, seed)
     refuse_holes(files, model, missing, config.num_hidden_layers - 1 if adds else None)
     if model_init is None:
-        _make_pooling_layer(model, layer)
+        make_pooling_layer(model, layer)
     # A head that was trained on the first token does not fit the mean.
     head_is_new = not keep_head or layer == "new" or any(is_head(model, name) for name in missing)
-    if head_is_new and heads.has_head(wanted):
-        _renew_head(model, wanted["num_labels"], seed, *head_scale(task, label_schema))
+    if head_is_new:
+        _renew_head(model, wanted, seed, *head_scale(task, label_schema))
     if model_init is not None:
         model = _changed(model, model_init, wanted, layer, task, tokenizer, seed)
+    _freeze_what_is_lost(model, task)
+    try_out(files, model, tokenizer, task, learns=True)
+    is_language_model = not heads.has_head(wanted)
+    notes, lost = _padding_notes(model), tuple(sorted(missing))
+    return LoadedModel(
+        model, tokenizer, head_is_new, tuple(added), is_language_model, notes=notes, new_weights=lost
+    )
+
+
+def _new_config(
+    files: ModelFiles, task: Task, label_schema: LabelSchema, tokenizer: Tokenizer, *, adds_layer: bool
+) -> Config:
+    """The config for a training, without what an earlier one fitted, and with room for a pooling layer."""
+    config = _config(files, task, label_schema, tokenizer, extra_layers=int(adds_layer))
+    heads.forget_calibration(config)
+    if adds_layer:
+        setattr(config, heads.POOLING_KEY, "mean")
+    return config
+
+
+def _freeze_what_is_lost(model: Model, task: Task) -> None:
     freeze_unsaved(model)
     if task.vectors is not None:
         freeze_pooler(model)
-    try_out(files, model, tokenizer, task, learns=True)
-    return LoadedModel(
-        model,
-        tokenizer,
-        head_is_new,
-        tuple(added),
-        needs_trained_head=not heads.has_head(wanted),
-        notes=_padding_notes(model),
-        new_weights=tuple(sorted(missing)),
-    )
 
 
 def _changed(
@@ -169,29 +173,6 @@ def _changed(
     elif layer == "kept":
         heads.freeze_pooling_layer(model)
     return model
-
-
-def _choose_pooling_layer(files: ModelFiles, task: Task, pooling: str, *, keep_head: bool) -> PoolingLayer:
-    """`new` if a pooling layer is added, `kept` if the model has one from an earlier run, or `none`."""
-    config = files.config()
-    if not task.pooling:
-        return "none"
-    if config.get(heads.POOLING_KEY):
-        if pooling == "first":
-            raise ModelError(
-                f"train.pooling is `first`, and `{files.name}` was trained with a layer that computes the mean.",
-                remedy="Leave `train.pooling` at `auto`, or start from the base model.",
-            )
-        return "kept"
-    adds = pooling != AS_IT_IS and _wants_pooling_layer(config, pooling, keep_head=keep_head)
-    return "new" if adds else "none"
-
-
-def _make_pooling_layer(model: Model, layer: PoolingLayer) -> None:
-    if layer == "new":
-        heads.make_pooling_layer(model)
-    elif layer == "kept":
-        heads.freeze_pooling_layer(model)
 
 
 def _open(
@@ -371,21 +352,13 @@ def _same_labels(config: JsonObject, wanted: JsonObject) -> bool:
     return [names.get(str(i)) for i in range(len(names))] == list(wanted["id2label"].values())
 
 
-def _wants_pooling_layer(config: JsonObject, pooling: str, *, keep_head: bool) -> bool:
-    possible = heads.can_pool_mean(str(config.get("model_type")))
-    if pooling == "mean" and not possible:
-        raise ModelError(
-            f"mean pooling needs a model of the BERT family, and this one is `{config.get('model_type')}`.",
-            remedy="Leave `train.pooling` at `auto`.",
-        )
-    return pooling == "mean" or (pooling == "auto" and possible and not keep_head)
-
-
-def _renew_head(model: Model, num_labels: int, seed: int, centre: float, scale: float) -> None:
-    """Gives the head new random weights, since another task's head is no useful start."""
+def _renew_head(model: Model, wanted: JsonObject, seed: int, centre: float, scale: float) -> None:
+    """Gives a head for labels new random weights, since another task's head is no useful start."""
     import torch
 
-    head = heads.find_head(model, num_labels)
+    if not heads.has_head(wanted):
+        return
+    head = heads.find_head(model, wanted["num_labels"])
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         head.weight.normal_(0.0, 0.02 * scale, generator=generator)

@@ -14,7 +14,8 @@ from tunesmith.models.adapters import LoraSettings, add_lora, whole_modules
 from tunesmith.models.base_card import read_base_card
 from tunesmith.models.identity import identify, refuse_changed_model
 from tunesmith.models.languages import card_languages, language_problem
-from tunesmith.models.loading import AS_IT_IS, LoadedModel, load_for_training
+from tunesmith.models.loading import LoadedModel, load_for_training
+from tunesmith.models.pooling_layer import AS_IT_IS
 from tunesmith.models.resolve import ModelFiles
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe, TrainRecipe

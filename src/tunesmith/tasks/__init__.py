@@ -1,13 +1,11 @@
 """What a task is. One file in this folder defines one; nothing elsewhere knows a task by its name.
 
 A task says which columns it reads, which model class it needs, how rows become sequences of token ids, what the
-loss and the metrics are, and how the model's output becomes answers. A metric is written as per-example
-statistics that add up, and a formula on their sums: the same two functions give scores, intervals,
-slices and comparisons, exactly and fast.
+loss and the metrics are, and how the model's output becomes answers. A metric is per-example statistics that add
+up, and a formula on their sums: they give scores, intervals, slices and comparisons.
 
-`Task` is the core. A new task must define what has no value there (`name` to `primary_metric`, and the six
-abstract methods), and overrides the rest where it differs. What only some tasks have is declared as objects
-(`_capabilities.py`); how answers are shown to people is one of them (`_display.py`).
+`Task` is the core. A new task must define what has no value there (`name` to `primary_metric`, and six abstract
+methods), and overrides the rest where it differs. What only some have is declared as objects (`_capabilities.py`).
 """
 
 from __future__ import annotations
@@ -23,12 +21,10 @@ from tunesmith.errors import UnknownNameError, did_you_mean, nearest
 from tunesmith.metrics import METRICS, total
 from tunesmith.registry import Registry
 from tunesmith.tasks import _display as displays
+from tunesmith.tasks._alternatives import LABEL_SCORES, TOP_ANSWERS, Alternatives
 from tunesmith.tasks._capabilities import (
     INSTRUCTION,
-    LABEL_SCORES,
-    TOP_ANSWERS,
     Alignment,
-    Alternatives,
     Calibration,
     ChatTemplate,
     Confidence,
@@ -84,8 +80,8 @@ if TYPE_CHECKING:
 class Task:
     """What every task's file provides, as its object `task`; a task's object holds no state.
 
-    An annotation without a value, and an abstract method, must be defined by a subclass, unless that is itself
-    `abstract`. Names that begin with an underscore are a task's own; any other unknown name is an error.
+    A subclass that is not `abstract` must define annotations without a value and abstract methods. Names that
+    begin with an underscore are a task's own; any other unknown name is an error.
     """
 
     # ---- what it is ----

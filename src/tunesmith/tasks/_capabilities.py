@@ -313,19 +313,6 @@ class Layouts:
     lacks: Callable[[Collection[str], bool], str] | None = None
 
 
-@dataclass(frozen=True)
-class Alternatives:
-    """Answers hold others besides the best one, which are given only when they are asked for.
-
-    Args:
-        key: the entry of a prediction that holds them.
-        best: the best k of that entry.
-    """
-
-    key: str
-    best: Callable[[Any, LabelSchema, int], list[Prediction]]
-
-
 def _own_score(prediction: Prediction, label_schema: LabelSchema) -> float:
     return float(prediction["score"])
 
@@ -398,21 +385,3 @@ class Display:
     ranks_unjudged: bool = True
     is_shown: Callable[[JsonObject], bool] = field(default=lambda line: True)
     legend: Mapping[str, str] = field(default_factory=dict)
-
-
-def best_label_scores(scores: NDArray[np.floating], label_schema: LabelSchema, k: int) -> list[Prediction]:
-    """The k most probable labels, from the probabilities [labels] in the label schema's order."""
-    labels = label_schema["labels"]
-    return [{"label": labels[i], "score": float(scores[i])} for i in scores.argsort()[::-1][:k]]
-
-
-def first_of_list(answers: Sequence[Prediction], label_schema: LabelSchema, k: int) -> list[Prediction]:
-    """The first k answers of a list that is sorted already."""
-    return list(answers[:k])
-
-
-LABEL_SCORES = Alternatives("scores", best_label_scores)
-"""`scores` holds the probability of every label."""
-
-TOP_ANSWERS = Alternatives("top", first_of_list)
-"""`top` holds the best answers, the best first."""

@@ -166,7 +166,8 @@ def _adapts(cell: Cell) -> str:
     import torch
 
     from tunesmith.models.adapters import LoraSettings, add_lora, whole_modules
-    from tunesmith.models.loading import AS_IT_IS, load_trained
+    from tunesmith.models.loading import load_trained
+    from tunesmith.models.pooling_layer import AS_IT_IS
     from tunesmith.models.resolve import resolve_model
     from tunesmith.models.saving import save_model
 

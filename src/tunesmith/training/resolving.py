@@ -14,7 +14,7 @@ from tunesmith.errors import RecipeError
 from tunesmith.models import heads
 from tunesmith.models.memory import longest_that_fits
 from tunesmith.models.positions import position_limit
-from tunesmith.recipe import Recipe
+from tunesmith.recipe import Recipe, TrainRecipe
 from tunesmith.tasks import LossOptions, Task
 from tunesmith.training.plan import BatchSize, Plan
 from tunesmith.training.schedule import METHOD_RATE_FACTORS, auto_learning_rate
@@ -105,19 +105,11 @@ def resolve_training(
         seed=recipe.seed,
         by_length=task.schedule.rows_per_batch is None,
     )
-    rows_per_batch = len(lengths) / plan.first_epoch_steps
     eval_steps = _steps(train.eval_steps, min(plan.first_epoch_steps, _MOST_STEPS_BETWEEN_LOOKS))
-    rate = train.learning_rate
     values: JsonObject = {
         "pooling": _pooling(model) if task.pooling and train.method != "lora" else train.pooling,
         "num_train_epochs": epochs,
-        "learning_rate": auto_learning_rate(
-            model.num_parameters(),
-            rows_per_batch,
-            task.schedule.rate_factor * METHOD_RATE_FACTORS[train.method],
-        )
-        if rate == "auto"
-        else rate,
+        "learning_rate": _rate(train, model, task, len(lengths) / plan.first_epoch_steps),
         **batch,
         "bf16": bf16 if train.bf16 == "auto" else train.bf16,
         "eval_steps": eval_steps,
@@ -128,6 +120,13 @@ def resolve_training(
     # A value that has no effect is not written, for a recipe that holds it would be refused.
     used = {key: value for key, value in values.items() if f"train.{key}" not in not_for_method(train.method)}
     return recipe.replace(data=data, train=used), plan, settings
+
+
+def _rate(train: TrainRecipe, model: Model, task: Task, rows_per_batch: float) -> float:
+    if train.learning_rate != "auto":
+        return float(train.learning_rate)
+    factor = task.schedule.rate_factor * METHOD_RATE_FACTORS[train.method]
+    return auto_learning_rate(model.num_parameters(), rows_per_batch, factor)
 
 
 def balanced_weights(recipe: Recipe, train: Encoded, config: JsonObject) -> tuple[float, ...] | None:

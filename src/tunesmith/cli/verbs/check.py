@@ -26,6 +26,7 @@ from tunesmith.cli.arguments import (
 
 if TYPE_CHECKING:
     from tunesmith.pipeline.checking import CheckReport
+    from tunesmith.recipe import Recipe
     from tunesmith.types import JsonObject
 
 EXAMPLES = (
@@ -73,11 +74,7 @@ def verb(
     with its rows, its evidence and what to do. The exit code is 3 if a finding makes training pointless, or its
     score wrong.
     """
-    from tunesmith import pipeline
     from tunesmith.cli.arguments import refuse_existing
-    from tunesmith.cli.output import display
-    from tunesmith.errors import CheckBlockedError
-    from tunesmith.events import Note
     from tunesmith.pipeline import fixing
     from tunesmith.pipeline.checking import title_of
     from tunesmith.run import write_atomically
@@ -96,14 +93,28 @@ def verb(
     )
     if fix is not None:
         fixing.refuse_target(recipe, fix, force=force)
-    with display() as shown:
-        for notice in notices:
-            shown(Note(notice))
-        report = pipeline.check(recipe, with_model=not fast, listeners=[shown])
+    report = _checked(recipe, notices, with_model=not fast)
     done = None if fix is None else fixing.fix(report, fix, force=force)
     if output is not None:
         write_atomically(output, report.page(title_of(recipe)))
     _print(report, output, done, as_json=as_json)
+    _exit_if_blocking(report)
+
+
+def _checked(recipe: Recipe, notices: list[str], *, with_model: bool) -> CheckReport:
+    from tunesmith import pipeline
+    from tunesmith.cli.output import display
+    from tunesmith.events import Note
+
+    with display() as shown:
+        for notice in notices:
+            shown(Note(notice))
+        return pipeline.check(recipe, with_model=with_model, listeners=[shown])
+
+
+def _exit_if_blocking(report: CheckReport) -> None:
+    from tunesmith.errors import CheckBlockedError
+
     if report.is_blocking:
         raise typer.Exit(CheckBlockedError.exit_code)
 

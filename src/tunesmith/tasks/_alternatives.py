@@ -1,0 +1,44 @@
+"""Answers besides the best one: what a prediction holds of them, and the best k."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.tasks._types import LabelSchema, Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """Answers hold others besides the best one, which are given only when they are asked for.
+
+    Args:
+        key: the entry of a prediction that holds them.
+        best: the best k of that entry.
+    """
+
+    key: str
+    best: Callable[[Any, LabelSchema, int], list[Prediction]]
+
+
+def best_label_scores(scores: NDArray[np.floating], label_schema: LabelSchema, k: int) -> list[Prediction]:
+    """The k most probable labels, from the probabilities [labels] in the label schema's order."""
+    labels = label_schema["labels"]
+    return [{"label": labels[i], "score": float(scores[i])} for i in scores.argsort()[::-1][:k]]
+
+
+def first_of_list(answers: Sequence[Prediction], label_schema: LabelSchema, k: int) -> list[Prediction]:
+    """The first k answers of a list that is sorted already."""
+    return list(answers[:k])
+
+
+LABEL_SCORES = Alternatives("scores", best_label_scores)
+"""`scores` holds the probability of every label."""
+
+TOP_ANSWERS = Alternatives("top", first_of_list)
+"""`top` holds the best answers, the best first."""
