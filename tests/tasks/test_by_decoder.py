@@ -1,6 +1,8 @@
 """Writing tasks by decoders, compared with plain transformers."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from transformers import AutoTokenizer, pipeline
 import tunesmith
 from tunesmith import pipeline as phases
 from tunesmith.data.batches import collate
+from tunesmith.data.encoding import encode_splits
+from tunesmith.data.examples import Examples
 from tunesmith.data.packing import pack
 from tunesmith.data.preparing import prepare
 from tunesmith.effects import without_effect
@@ -130,7 +134,7 @@ def test_packed_texts_have_the_loss_of_padded_ones(opened):
     for one in (encoded, packed):
         batch = collate(one, pad_token_id=tokenizer.pad_token_id)
         with torch.no_grad():
-            losses.append(float(task.loss(task.forward(model, batch), batch, PLAIN_LOSS)))
+            losses.append(float(task.loss(task.forward_items(model, batch), batch, PLAIN_LOSS)))
     assert task.num_items(packed).sum() == task.num_items(encoded).sum()
     if type(model).__name__ != "GPT2LMHeadModel":  # which is not packed (docs/models.md)
         assert losses[0] == pytest.approx(losses[1], rel=1e-9)
@@ -157,7 +161,27 @@ def test_a_long_source_loses_its_end_and_the_prompt_keeps_instruction_and_mark(o
     labels = [i for i in learned.ragged["labels"][0] if i != IGNORED]
     full = [i for i in encode(task, tokenizer, "train", None, LONG).ragged["labels"][0] if i != IGNORED]
     assert labels == full, "the target stays whole"
-    assert most - 8 <= learned.lengths[0] <= most
+    assert learned.lengths[0] >= len(asking) + len(full)
+
+
+def test_training_reads_what_predictions_read_and_the_report_says_what_is_cut(opened):
+    """Also where prompt and target together fit, but the prompt leaves less than a quarter for an answer."""
+    task, _, tokenizer = opened
+    rows = Examples(
+        {"document": ["cat " * 30 + "last", "a cat"], "summary": [["the cat"], ["x"]]}, ("a",),
+        np.zeros(2, np.int32), np.arange(1, 3),
+    )  # fmt: skip
+    whole = len(encode(task, tokenizer, "train", None, rows.columns).ragged["input_ids"][0])
+    with tempfile.TemporaryDirectory() as cache:
+        made = encode_splits(
+            task, {"train": rows}, tokenizer, SCHEMA, choose_max_length=lambda longest: whole + 4, overlap=None,
+            cache=Path(cache),
+        )  # fmt: skip
+    asked_for = encode(task, tokenizer, "predict", whole + 4, rows.columns).ragged["input_ids"]
+    for row in range(2):
+        prompt, learned = asked_for[row], made.splits["train"].ragged["input_ids"][row]
+        assert learned[: len(prompt)].tolist() == prompt.tolist()
+    assert made.truncation["train"].rows_cut == 1
 
 
 @pytest.mark.parametrize("text", ["猫は赤い。" * 60, "🙂👩‍👩‍👧" * 40, "c" * 700, "a  \n\n " * 100])

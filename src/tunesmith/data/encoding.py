@@ -146,7 +146,9 @@ def encode_splits(
     max_length = choose_max_length(max(_longest_part(encoded) for encoded in full.values()))
     shared = _overlap_of_windows(task, overlap, max_length)
     cut = {
-        name: encoded_within(name, max_length, shared) if _longest_part(encoded) > max_length else encoded
+        name: encoded_within(name, max_length, shared)
+        if _longest_part(encoded) > task.length.of_prompt(max_length)
+        else encoded
         for name, encoded in full.items()
     }
     truncation = {

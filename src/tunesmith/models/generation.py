@@ -59,7 +59,7 @@ def _longest_answer(model: Model, task: Task, train: Encoded, limit: int) -> int
         longest = int(np.max((labels.sums((labels.values != IGNORED).astype(np.int64))), initial=1))
         return min(math.ceil(_ROOM * longest) + 1, limit - 1)
     if task.generation is not None and task.generation.scores_texts:
-        room = max(limit // 4, 1)  # what a prompt leaves, see `tasks._by_decoder`
+        room = max(limit - task.length.of_prompt(limit), 1)
         return min(math.ceil(_ROOM * _longest_run(train.ragged["labels"].values)) + 1, room)
     return min(_USUAL_NEW_TOKENS, max(limit // 2, 1))
 

@@ -2,8 +2,8 @@
 
 The source becomes the turn of a user, after an instruction, and the target the assistant's turn, both written by
 the chat template of the model. The loss, and the likelihood that chooses the best step, are those of the target
-and of the token that ends it. A source that is too long loses its end, and a target only what is longer than
-`max_length` alone.
+and of the token that ends it. A prompt leaves a quarter of `max_length` for the answer, in training as in
+predictions. A source that is too long loses its end, and a target only what is longer than `max_length` alone.
 """
 
 from __future__ import annotations
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 
 INSTRUCTION_KEY = "tunesmith_instruction"
 """The entry of a saved model's config with the instruction."""
-_ROOM = 4
-"""A prompt leaves one part in so many of `max_length` for the answer."""
 
 T = TypeVar("T")
 
@@ -72,7 +70,7 @@ class ByDecoder(SequenceToSequence, abstract=True):
     suggested_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
     auto_class = "AutoModelForCausalLM"
     supported_options = ("label_smoothing_factor", "augment")
-    length = Length(1024)
+    length = Length(1024, answer_share=0.25)
     schedule = Schedule(most_epochs=3)
     packing = Packing()
     generation = Generation(
@@ -100,11 +98,11 @@ class ByDecoder(SequenceToSequence, abstract=True):
         self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
     ) -> Encoded:
         """See Task; in training, each reference of a row is a sequence of its own."""
-        prompts = _Prompts(tokenizer, label_schema.get(INSTRUCTION, ""))
         sources, most = batch[self.inputs[0]], options.max_length
+        room = None if most is None else self.length.of_prompt(most)
+        prompts = _Prompts(tokenizer, label_schema.get(INSTRUCTION, ""), room)
         if options.purpose == "predict" or not texts.has_column(batch, self.outputs[0]):
-            room = None if most is None else most - most // _ROOM
-            return Encoded.of({"input_ids": [prompts.ask(source, room) for source in sources]})
+            return Encoded.of({"input_ids": [prompts.ask(source) for source in sources]})
         references = batch[self.outputs[0]]
         used = references if options.purpose == "train" else [row[:1] for row in references]
         pairs = [(i, source, text) for i, source in enumerate(sources) for text in used[i]]
@@ -138,43 +136,46 @@ class _Prompts:
     Args:
         tokenizer: tokenizer with a chat template.
         instruction: text before each source.
+        room: most tokens of a prompt.
     """
 
-    def __init__(self, tokenizer: Tokenizer, instruction: str) -> None:
-        self.tokenizer, self.instruction = tokenizer, instruction
+    def __init__(self, tokenizer: Tokenizer, instruction: str, room: int | None) -> None:
+        self.tokenizer, self.instruction, self.room = tokenizer, instruction, room
 
-    def ask(self, source: str, most: int | None) -> list[int]:
-        """Token ids of a prompt, at most `most`: the source loses its end."""
-
-        def encode(text: str) -> list[int]:
-            return chat_templates.encode_prompt([self._user(text)], self.tokenizer)
-
-        ids = self._fitted(source, most, encode, len)
-        return ids if most is None else ids[-most:]
+    def ask(self, source: str) -> list[int]:
+        """Token ids of a prompt; a source that is too long loses its end."""
+        ids, _ = self._fitted(source, self.room, self._prompt, len)
+        return ids if self.room is None else ids[-self.room :]
 
     def learn(self, source: str, target: str, most: int | None) -> tuple[list[int], list[int]]:
-        """Token ids and labels of a prompt and its answer, at most `most` each."""
+        """Token ids and labels of a prompt, as it is asked, and its answer; together at most `most` each."""
 
         def encode(text: str) -> tuple[list[int], list[int]]:
             turns = [self._user(text), {"role": "assistant", "content": target}]
             ids, is_target, _ = chat_templates.encode_conversation(turns, self.tokenizer)
             return ids, np.where(is_target, ids, IGNORED).tolist()
 
-        ids, labels = self._fitted(source, most, encode, lambda made: len(made[0]))
+        ids, labels = encode(source)
+        if self.room is not None and len(ids) > self.room:
+            _, asked = self._fitted(source, self.room, self._prompt, len)
+            (ids, labels), _ = self._fitted(asked, most, encode, lambda made: len(made[0]))
         return ids[:most], labels[:most]
+
+    def _prompt(self, source: str) -> list[int]:
+        return chat_templates.encode_prompt([self._user(source)], self.tokenizer)
 
     def _user(self, source: str) -> JsonObject:
         return {"role": "user", "content": asked_of(self.instruction, source)}
 
     def _fitted(
         self, source: str, most: int | None, encode: Callable[[str], T], length: Callable[[T], int]
-    ) -> T:
-        """What `encode` makes of a long beginning of a source that fits, or of none of it."""
+    ) -> tuple[T, str]:
+        """What `encode` makes of a long beginning of a source that fits, or of none of it; and this beginning."""
         made, kept = encode(source), source
         while most is not None and kept and (excess := length(made) - most) > 0:
             kept = self._without_end(kept, excess)
             made = encode(kept)
-        return made
+        return made, kept
 
     def _without_end(self, text: str, n: int) -> str:
         """A text without the characters of its last n tokens, at least one."""

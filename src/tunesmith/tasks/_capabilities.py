@@ -84,10 +84,16 @@ class Length:
     Args:
         auto: tokens that `data.max_length: auto` stands for; None for the longest text.
         least: the smallest `data.max_length` that leaves something to read.
+        answer_share: share of `data.max_length` that a prompt leaves for the answer in the same sequence.
     """
 
     auto: int | None = None
     least: int = 4
+    answer_share: float = 0.0
+
+    def of_prompt(self, max_length: int) -> int:
+        """The most tokens of a prompt."""
+        return max_length - int(max_length * self.answer_share)
 
 
 @dataclass(frozen=True)

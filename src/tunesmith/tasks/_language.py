@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 _MOST_ADDED = 200
 _SAMPLES = 100
 _TRIED_TOKENS = 16
-_SAME = 1e-3
-"""Tolerance relative to the largest logit: the same product in the same precision."""
+_SAME = 1e-6
+"""Tolerance relative to the largest logit: it is the same product in the same precision, and a cap changes small
+logits little."""
 _ENDS: weakref.WeakKeyDictionary[Model, bool] = weakref.WeakKeyDictionary()
 """Models that were tried, see `_ends_in_a_product`."""
 _EVERYWHERE, _AT_THE_BEGINNING = '"prepend_scheme":"always"', '"prepend_scheme":"first"'
