@@ -13,7 +13,8 @@ from tunesmith.models.adapters import is_adapter
 from tunesmith.models.resolve import ADAPTED_CONFIG_FILE
 from tunesmith.models.task_of_model import task_of_model
 from tunesmith.run import Run
-from tunesmith.tasks import INSTRUCTION, TASKS, Task, asked_of, generation_arguments
+from tunesmith.tasks import INSTRUCTION, TASKS, Task
+from tunesmith.tasks._prompting import asked_of, generation_arguments
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject

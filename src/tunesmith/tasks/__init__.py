@@ -47,8 +47,6 @@ from tunesmith.tasks._capabilities import (
     Thresholds,
     Vocabulary,
     Windows,
-    asked_of,
-    generation_arguments,
 )
 from tunesmith.tasks._declared import refuse_unknown_members, refuse_wrong_capabilities, require_members
 from tunesmith.tasks._scaling import GivenAnswers, Scaling
@@ -395,6 +393,6 @@ __all__ = [
     "GivenAnswers", "Instruction", "LabelSchema", "Layouts", "Length", "LinearProbe", "LossOptions",
     "Masking", "Offsets", "Packing", "Pipeline", "Pooling", "Prediction", "PredictionSets", "Ragged",
     "Realigned", "Recognised", "Reference", "RowError", "Scaling", "Schedule", "SentenceVectors", "Task",
-    "Thresholds", "Values", "Vocabulary", "Windows", "asked_of", "best_answer", "best_metric", "displays", "draw",
-    "generation_arguments", "head_scale", "point_scores", "prepare_tokenizer", "task_name",
+    "Thresholds", "Values", "Vocabulary", "Windows", "best_answer", "best_metric", "displays", "draw",
+    "head_scale", "point_scores", "prepare_tokenizer", "task_name",
 ]  # fmt: skip

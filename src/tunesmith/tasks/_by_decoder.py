@@ -31,12 +31,11 @@ from tunesmith.tasks import (
     Schedule,
     Task,
     Values,
-    asked_of,
-    generation_arguments,
 )
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _language as language
 from tunesmith.tasks import _texts as texts
+from tunesmith.tasks._prompting import asked_of, generation_arguments
 from tunesmith.tasks._seq2seq import SequenceToSequence, expected_references
 
 if TYPE_CHECKING:

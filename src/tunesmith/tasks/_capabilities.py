@@ -41,21 +41,6 @@ Converter = Callable[[object], object]
 """From the value of a column of the file to that of the task."""
 
 
-NEW_TOKENS = 64
-"""Tokens that the examples of documents generate, at most half of what the model reads."""
-
-
-def generation_arguments(max_length: int, most: int = NEW_TOKENS) -> str:
-    """Of a pipeline that continues a text: a long prompt loses its beginning, so that the answer fits.
-
-    Args:
-        max_length: tokens that the model reads.
-        most: most tokens of an answer.
-    """
-    new_tokens = max(min(most, max_length // 2), 1)
-    return f'max_new_tokens={new_tokens}, handle_long_generation="hole"'
-
-
 def _plain_scale(label_schema: LabelSchema) -> tuple[float, float]:
     return 0.0, 1.0
 
@@ -210,11 +195,6 @@ class Instruction:
     """
 
     default: Callable[[Mapping[str, str]], str]
-
-
-def asked_of(instruction: str | None, text: str) -> str:
-    """What a user asks: an instruction, an empty line, and the text; the text alone without one."""
-    return f"{instruction}\n\n{text}" if instruction else text
 
 
 @dataclass(frozen=True)

@@ -37,13 +37,13 @@ from tunesmith.tasks import (
     Values,
     Windows,
     displays,
-    generation_arguments,
 )
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _conversations as conversations
 from tunesmith.tasks import _language as language
 from tunesmith.tasks._message_text import message_text
 from tunesmith.tasks._messages import as_messages, checked_messages, checked_tools
+from tunesmith.tasks._prompting import generation_arguments
 
 if TYPE_CHECKING:
     import torch

@@ -36,12 +36,12 @@ from tunesmith.tasks import (
     Task,
     Values,
     displays,
-    generation_arguments,
 )
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _conversations as conversations
 from tunesmith.tasks import _language as language
 from tunesmith.tasks._messages import as_messages, checked_messages, checked_tools
+from tunesmith.tasks._prompting import generation_arguments
 from tunesmith.tasks.chat import last_reply, reply
 
 if TYPE_CHECKING:

@@ -31,9 +31,9 @@ from tunesmith.tasks import (
     Values,
     Windows,
     displays,
-    generation_arguments,
 )
 from tunesmith.tasks import _language as language
+from tunesmith.tasks._prompting import generation_arguments
 from tunesmith.tasks._values import text_of
 
 if TYPE_CHECKING:
