@@ -18,7 +18,8 @@ def test_without_steps_there_is_no_chart():
 
 def test_curves_say_what_was_saved_in_the_unit_of_the_page():
     charts = learning_curves(EVENTS, METRICS.get("accuracy"), 8)
-    assert charts == learning_curves(EVENTS, METRICS.get("accuracy"), 8)
+    again = learning_curves(EVENTS, METRICS.get("accuracy"), 8)
+    assert [chart.svg for chart in charts] == [chart.svg for chart in again]
     assert charts[1].title == "Validation accuracy; saved: 90.0 %"
     assert re.search(r">8\d(\.\d)? %<", charts[1].svg), "the axis is in percent, too"
     _, loss = learning_curves(EVENTS, METRICS.get("loss"), 8)
@@ -30,6 +31,18 @@ def test_a_chart_has_a_sentence_and_the_colours_of_the_page():
         assert re.match(r'<svg role="img" aria-label="[^"]{20,}"', chart.svg)
         assert "var(--ink)" in chart.svg
         assert not re.findall(r"(?:fill|stroke): #(?!000000|ffffff)\w{6}", chart.svg)
+
+
+def test_a_chart_is_drawn_once_and_only_where_it_is_shown(monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    draw = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda *given, **named: drawn.append(1) or draw(*given, **named))
+    chart = scatter([1.0, 2.0], [1.5, 2.5])
+    assert not drawn
+    assert chart.svg is chart.svg
+    assert len(drawn) == 1
 
 
 def test_smoothing_keeps_a_constant():

@@ -9,7 +9,8 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tunesmith.metrics import Metric, percent
@@ -34,15 +35,22 @@ _LONGEST_NAME = 40
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart, and what stands above it.
+    """A chart, and what stands above it. It is drawn when `svg` is read: the model card shows no charts.
 
     Args:
         title: what it shows, and what to see in it.
-        svg: inline SVG.
+        figure: the chart as matplotlib has it.
+        description: a sentence for people who do not see it.
     """
 
     title: str
-    svg: str
+    figure: Figure = field(repr=False, compare=False)
+    description: str
+
+    @cached_property
+    def svg(self) -> str:
+        """Inline SVG in the colours of the page."""
+        return _svg(self.figure, self.description)
 
 
 def coverage_chart(abstention: JsonObject) -> Chart:
@@ -70,7 +78,7 @@ def coverage_chart(abstention: JsonObject) -> Chart:
     axes.set_xlabel("answers given, %")
     axes.set_ylabel("wrong of them, %")
     _style(axes)
-    return Chart("The fewer answers are given, the fewer are wrong", _svg(figure, f"{said}."))
+    return Chart("The fewer answers are given, the fewer are wrong", figure, f"{said}.")
 
 
 def learning_curves(events: Sequence[JsonObject], metric: Metric, best_step: int) -> list[Chart]:
@@ -101,7 +109,7 @@ def _loss_chart(losses: Sequence[tuple[int, float]]) -> Chart:
     axes.set_xlabel("step")
     _style(axes)
     said = f"Training loss: {values[0]:.3f} at step {steps[0]}, {values[-1]:.3f} at step {steps[-1]}."
-    return Chart("Training loss; lower is better", _svg(figure, said))
+    return Chart("Training loss; lower is better", figure, said)
 
 
 def _metric_chart(found: Sequence[tuple[int, float]], metric: Metric, best_step: int) -> Chart:
@@ -121,8 +129,9 @@ def _metric_chart(found: Sequence[tuple[int, float]], metric: Metric, best_step:
     _style(axes)
     (first, start), (last, end) = found[0], found[-1]
     said = f"{metric.shown(start)} at step {first}, {metric.shown(end)} at step {last}{saved}"
-    svg = _svg(figure, f"Validation {metric.label}: {said}.")
-    return Chart(f"Validation {metric.label}{direction}{saved}", svg)
+    return Chart(
+        f"Validation {metric.label}{direction}{saved}", figure, f"Validation {metric.label}: {said}."
+    )
 
 
 def scatter(true: Sequence[float], predicted: Sequence[float], *, same_scale: bool = True) -> Chart:
@@ -135,10 +144,8 @@ def scatter(true: Sequence[float], predicted: Sequence[float], *, same_scale: bo
     axes.set_xlabel("true")
     axes.set_ylabel("predicted")
     _style(axes)
-    svg = _svg(figure, f"Predicted numbers against true ones, {len(true)} rows.")
-    return Chart(
-        f"A point a row; {'on the line both are equal' if same_scale else 'their order counts'}", svg
-    )
+    title = f"A point a row; {'on the line both are equal' if same_scale else 'their order counts'}"
+    return Chart(title, figure, f"Predicted numbers against true ones, {len(true)} rows.")
 
 
 def interval_chart(scores: Sequence[tuple[str, JsonObject]], metric: Metric) -> Chart:
@@ -168,7 +175,7 @@ def interval_chart(scores: Sequence[tuple[str, JsonObject]], metric: Metric) -> 
         for name, score in scores
     )
     direction = "" if metric.greater_is_better else "; lower is better"
-    return Chart(f"{metric.label} with its interval{direction}", _svg(figure, f"{metric.label}: {said}."))
+    return Chart(f"{metric.label} with its interval{direction}", figure, f"{metric.label}: {said}.")
 
 
 def _shortened(name: str) -> str:
@@ -215,7 +222,7 @@ def reliability_diagram(shown: Sequence[Series]) -> Chart:
             loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=10, labelcolor=INK
         )
     said = "; ".join(f"{series.name}: {_gaps(series.bins)}" for series in shown)
-    return Chart("On the line, scores are probabilities; below it, they promise too much", _svg(figure, said))
+    return Chart("On the line, scores are probabilities; below it, they promise too much", figure, said)
 
 
 def _draw_bins(axes: Axes, series: Series, colour: str, *, is_last: bool) -> None:

@@ -6,6 +6,7 @@ summary; each section is a file of `reports/sections`.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,8 +73,9 @@ def _write(source: Source, path: Path, title: str, said: str) -> None:
     write_atomically(path, page.lstrip())
 
 
+@cache
 def environment() -> Environment:
-    """What reads the templates of this folder."""
+    """What reads the templates of this folder, each once in a process."""
     import jinja2
 
     made = jinja2.Environment(
