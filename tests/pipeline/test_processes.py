@@ -6,8 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from tunesmith import pipeline
@@ -32,33 +36,28 @@ FAMILIES = {
 }
 
 
-@pytest.fixture
-def recipe_of(tmp_path):
-    """From a task to a recipe; a step has two forward passes, or one in each of two processes."""
-
-    def make(task, name, processes, **train):
-        model = tmp_path / FAMILIES[task]
-        if not model.exists():
-            write_tiny_model(model, family=FAMILIES[task])
-        rows = tiny_task_rows(task, 72)
-        files = {"train": rows[:48], "validation": rows[48:60], "test": rows[60:]}
-        found = {split: [str(write_rows(tmp_path / f"{split}.jsonl", part))] for split, part in files.items()}
-        steps = {"max_steps": 10, "eval_steps": 5, "learning_rate": 2e-3}
-        cut = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2 // processes}
-        return Recipe.model_validate({
-            "task": task, "model": str(model), "output_dir": str(tmp_path / name), "data": found,
-            "train": {**steps, **cut, **train},
-            "evaluate": {"bootstrap_samples": 100, **({"samples": 2} if task == "chat" else {})},
-        })  # fmt: skip
-
-    return make
+def make_recipe(folder, task, name, processes, **train):
+    """A recipe for a task; a step has two forward passes, or one in each of two processes."""
+    model = folder / FAMILIES[task]
+    if not model.exists():
+        write_tiny_model(model, family=FAMILIES[task])
+    rows = tiny_task_rows(task, 72)
+    files = {"train": rows[:48], "validation": rows[48:60], "test": rows[60:]}
+    found = {
+        split: [str(write_rows(folder / f"{task}-{split}.jsonl", part))] for split, part in files.items()
+    }
+    steps = {"max_steps": 10, "eval_steps": 5, "learning_rate": 2e-3}
+    cut = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2 // processes}
+    return Recipe.model_validate({
+        "task": task, "model": str(model), "output_dir": str(folder / name), "data": found,
+        "train": {**steps, **cut, **train},
+        "evaluate": {"bootstrap_samples": 100, **({"samples": 2} if task == "chat" else {})},
+    })  # fmt: skip
 
 
-def launch(recipe, folder, **environment):
-    file = folder / "recipe.yaml"
-    file.write_text(recipe.to_yaml())
+def torchrun(*program, **environment):
     launcher = ["torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
-    command = [*launcher, "--rdzv-endpoint=localhost:0", "-m", "tunesmith", "train", str(file), "--json"]
+    command = [*launcher, "--rdzv-endpoint=localhost:0", *map(str, program)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     return subprocess.Popen(
         [sys.executable, "-m", *command],
@@ -66,10 +65,43 @@ def launch(recipe, folder, **environment):
     )  # fmt: skip
 
 
+def launch(recipe, file):
+    file.write_text(recipe.to_yaml())
+    return torchrun("-m", "tunesmith", "train", file, "--json")
+
+
 def finished(process):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err[-3000:]
-    return json.loads(out), err
+    return out, err
+
+
+@dataclass(frozen=True)
+class Command:
+    """What `tunesmith train` did in each of two processes."""
+
+    codes: list[int]
+    out: list[str]
+    err: list[str]
+
+
+def one_of_two(folder):
+    """`tunesmith train` with each recipe of a folder, one after the other; what it says goes to files."""
+    from tunesmith.cli.main import main
+
+    processes = Processes()
+    for file in sorted(folder.glob("*.yaml")):
+        sys.argv = ["tunesmith", "train", str(file), "--json"]
+        with (
+            (folder / f"{file.stem}-{processes.rank}.out").open("w") as out,
+            (folder / f"{file.stem}-{processes.rank}.err").open("w") as err,
+            redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended,
+        ):  # fmt: skip
+            main()
+        (folder / f"{file.stem}-{processes.rank}.code").write_text(str(ended.value.code))
+    # A process that leaves while the other still talks to it takes it along (SIGABRT in gloo).
+    processes.wait()
+    torch.distributed.destroy_process_group()
 
 
 def largest_difference(one, other):
@@ -78,51 +110,87 @@ def largest_difference(one, other):
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("task", FAMILIES)
-def test_two_processes_learn_what_one_learns(recipe_of, tmp_path, task):
-    alone = pipeline.train(recipe_of(task, "alone", 1))
-    printed, err = finished(launch(recipe_of(task, "together", 2), tmp_path))
-    together = Run(tmp_path / "together")
-    assert largest_difference(alone, together) < 1e-5
-    assert together.metrics["splits"] == alone.metrics["splits"]
-    assert printed["splits"] == together.metrics["splits"], "one process prints"
-    assert err.count("Writing the report") == 1
-    losses = [[e["loss"] for e in run.events() if e["kind"] == "step"] for run in (alone, together)]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+STEPS = {"max_steps": 60, "eval_steps": 60, "save_steps": 60, "logging_steps": 1}
 
 
-@pytest.mark.slow
-def test_a_signal_to_one_process_stops_both_and_the_run_resumes(recipe_of, tmp_path):
-    how = {"max_steps": 60, "eval_steps": 60, "save_steps": 60, "logging_steps": 1}
-    recipe = recipe_of("text-classification", "stopped", 2, **how)
-    process, run = launch(recipe, tmp_path), Run(tmp_path / "stopped")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where all commands of two processes work."""
+    return tmp_path_factory.mktemp("both")
+
+
+@pytest.fixture(scope="module")
+def stopped(folder):
+    """A run whose second process got a signal, and what `torchrun` said; the next command resumes it."""
+    recipe = make_recipe(folder, "text-classification", "stopped", 2, **STEPS)
+    process, run = launch(recipe, folder / "stopped.yaml"), Run(folder / "stopped")
     try:
         wait_for(lambda: any(e["kind"] == "step" for e in run.events()), process)
         os.kill(ranks_of(process)[1], signal.SIGTERM)
         _, err = process.communicate(timeout=120)
     finally:
         process.kill()
-    assert err.count("exitcode  : 75") == 2, err[-3000:]
-    assert err.count("error: stopped by") == 1
     [saved] = run.checkpoints.glob("step-*")
     with pytest.raises(RunError, match="began with 2 processes, and this is 1"):
         pipeline.train(recipe)
-    _, err = finished(launch(recipe, tmp_path))
-    assert f"resuming from step {int(saved.name.removeprefix('step-'))} of 60" in err
-    alone = pipeline.train(recipe_of("text-classification", "alone", 1, **how))
-    assert largest_difference(alone, run) < 1e-5
+    return int(saved.name.removeprefix("step-")), err
+
+
+@pytest.fixture(scope="module")
+def commands(folder, stopped):
+    """What each command did: they share one `torchrun`, because its start takes the longest.
+
+    The first command fails, and those after it find the processes in step.
+    """
+    wrong = make_recipe(folder, "text-classification", "wrong", 2).replace(data={"columns": {"text": "body"}})
+    (folder / "0-wrong.yaml").write_text(wrong.to_yaml())
+    for task in FAMILIES:
+        (folder / f"{task}.yaml").write_text(make_recipe(folder, task, f"{task}-together", 2).to_yaml())
+    finished(torchrun(__file__, folder))
+
+    def said(name, kind):
+        return [(folder / f"{name}-{rank}.{kind}").read_text() for rank in (0, 1)]
+
+    return {
+        name: Command([int(code) for code in said(name, "code")], said(name, "out"), said(name, "err"))
+        for name in (file.stem for file in folder.glob("*.yaml"))
+    }
 
 
 @pytest.mark.slow
-def test_an_error_is_said_once(recipe_of, tmp_path):
-    recipe = recipe_of("text-classification", "wrong", 2).replace(data={"columns": {"text": "body"}})
-    process = launch(recipe, tmp_path)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode != 0
-    assert err.count("error: ") == 1
-    assert "body" in err
-    assert not (tmp_path / "wrong").exists()
+@pytest.mark.parametrize("task", FAMILIES)
+def test_two_processes_learn_what_one_learns(folder, commands, task):
+    alone = pipeline.train(make_recipe(folder, task, f"{task}-alone", 1))
+    together, command = Run(folder / f"{task}-together"), commands[task]
+    assert command.codes == [0, 0], command.err
+    assert largest_difference(alone, together) < 1e-5
+    assert together.metrics["splits"] == alone.metrics["splits"]
+    assert command.out[1] == "", "one process prints"
+    assert json.loads(command.out[0])["splits"] == together.metrics["splits"]
+    assert "".join(command.err).count("Writing the report") == 1
+    losses = [[e["loss"] for e in run.events() if e["kind"] == "step"] for run in (alone, together)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_an_error_is_said_once(folder, commands):
+    wrong = commands["0-wrong"]
+    assert wrong.codes == [2, 2]
+    assert "body" in wrong.out[0]
+    assert wrong.out[1] == ""
+    assert "".join(wrong.err).count("error: ") == 1
+    assert not (folder / "wrong").exists()
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_both_and_the_run_resumes(folder, stopped, commands):
+    step, err = stopped
+    assert err.count("exitcode  : 75") == 2, err[-3000:]
+    assert err.count("error: stopped by") == 1
+    assert commands["stopped"].codes == [0, 0], commands["stopped"].err
+    assert f"resuming from step {step} of 60" in commands["stopped"].err[0]
+    alone = pipeline.train(make_recipe(folder, "text-classification", "alone", 1, **STEPS))
+    assert largest_difference(alone, Run(folder / "stopped")) < 1e-5
 
 
 def wait_for(is_there, process):
@@ -142,10 +210,10 @@ def ranks_of(process):
 
 
 @pytest.mark.slow
-def test_an_error_while_the_others_wait_is_said_once(recipe_of, tmp_path):
+def test_an_error_while_the_others_wait_is_said_once(tmp_path):
     """Only the first process encodes at first; the others hear of its error."""
-    recipe = recipe_of("text-classification", "wrong", 2).replace(data={"max_length": 4096})
-    process = launch(recipe, tmp_path)
+    recipe = make_recipe(tmp_path, "text-classification", "too-long", 2).replace(data={"max_length": 4096})
+    process = launch(recipe, tmp_path / "recipe.yaml")
     _, err = process.communicate(timeout=120)
     assert "exitcode  : 2" in err, err[-3000:]  # torchrun may end the other one before it has ended itself
     assert err.count("error: ") == 1
@@ -165,3 +233,7 @@ def test_the_first_process_chooses_the_length(tiny_recipe):
     work = Work(run, task, recipe, recipe, Events(), False, Second(), lambda: False)
     opened = open_model(work, resolve_model(recipe.model), prepare_data(work))
     assert encode(work, opened).max_length == 24
+
+
+if __name__ == "__main__":
+    one_of_two(Path(sys.argv[1]))
