@@ -14,6 +14,9 @@ INSTALLED := $(VENV)/.installed
 DECODER := $(VENV)/.decoder
 DEVELOPED := $(VENV)/.developed
 
+# Compiled files: without them, each process that pytest starts compiles the sources, and pytest the tests, again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo demo-chat test check coverage site pictures families stress bench bench-speed bench-quality bench-gpu bench-coverage \
 	lock docs clean
 

@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -305,20 +303,19 @@ def database(folder: Path) -> Path:
     return folder / "desk.db"
 
 
-def test_no_file_of_a_run_holds_a_password(tiny_model, tmp_path):
+def test_no_file_of_a_run_holds_a_password(tiny_model, tmp_path, tunesmith):
     pytest.importorskip("sqlalchemy")
     url = f"sqlite:///{database(tmp_path)}?password=Tr0ub4dor#SELECT text, label FROM mail"
-    command = [
-        sys.executable, "-m", "tunesmith", "train", f"model={tiny_model}", f"data.train={url}", "--output-dir",
-        str(tmp_path / "run"), "train.max_steps=2", "evaluate.baselines=false", "evaluate.bootstrap_samples=100",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = tunesmith(
+        "train", f"model={tiny_model}", f"data.train={url}", "--output-dir", tmp_path / "run", "train.max_steps=2",
+        "evaluate.baselines=false", "evaluate.bootstrap_samples=100",
+    )  # fmt: skip
+    assert done.code == 0, done.err
     run = Run(tmp_path / "run")
     files = [path for path in run.path.rglob("*") if path.is_file()]
     assert {"manifest.json", "recipe.yaml", "report.html", "splits.json"} <= {path.name for path in files}
     assert [path.name for path in files if b"Tr0ub4dor" in path.read_bytes()] == []
-    assert "Tr0ub4dor" not in done.stdout + done.stderr
+    assert "Tr0ub4dor" not in done.out + done.err
     for text in (run.manifest()["command"], run.recipe_file.read_text(), run.report_file.read_text()):
         assert "desk.db?password=***#SELECT" in text
 
