@@ -235,11 +235,13 @@ class Copies:
         matches = ((int(row), shelves.match(int(row))) for row in rows)
         return {row: match for row, match in matches if match is not None}
 
-    def similarity(self, one: int, other: int) -> tuple[float, float]:
-        """The similarity of two texts, and the bits that they share."""
+    def similarity(self, one: int, other: int, least_bits: float = 0.0) -> tuple[float, float]:
+        """The similarity of two texts, and the bits that they share; not computed, but 0, where these are few."""
         a, b = self.texts.of(one), self.texts.of(other)
         a, b = _same_sample(a, b)
         shared = self._sum(a & b)
+        if shared < least_bits:
+            return 0.0, shared
         found = shared / max(self._sum(a | b), 1e-9)
         if found >= LEVELS[0].similarity - _BELOW:
             found = min([found, *self._parts(a, b)])
@@ -249,7 +251,7 @@ class Copies:
         """How similar two texts are, if one is a copy of the other."""
         if self.texts.exact[one] == self.texts.exact[other]:
             return 1.0
-        found, shared = self.similarity(one, other)
+        found, shared = self.similarity(one, other, LEVELS[0].bits)
         if self.texts.keys[one] == self.texts.keys[other]:
             return 1.0 if shared >= SAME_WORDS_BITS else None
         return found if found >= self.level.similarity and shared >= self.level.bits else None
@@ -330,7 +332,7 @@ class _Shelves:
         """The similarity of each candidate, and the bits that it shares."""
         for other in self._candidates(row):
             if other != row:
-                yield self.copies.similarity(row, other)
+                yield self.copies.similarity(row, other, LEVELS[0].bits)
 
     def _candidates(self, row: int) -> list[int]:
         return sorted({other for bucket in self.copies.buckets_of(row) for other in self._of.get(bucket, ())})
