@@ -77,6 +77,14 @@ def finished_run(tiny_model, tiny_files, tmp_path_factory):
     return pipeline.train(recipe)
 
 
+@pytest.fixture
+def without_report(monkeypatch):
+    """A fifth of a tiny training is the drawing of its report: for tests that do not look at it."""
+    from tunesmith import pipeline
+
+    monkeypatch.setattr(pipeline.training, "write_report", lambda run: None)
+
+
 @pytest.fixture(scope="session")
 def forked() -> Callable[..., int]:
     """Calls a function in a process of its own, with variables; a fork, which has the libraries already.

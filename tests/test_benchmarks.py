@@ -13,6 +13,7 @@ import _ablation_page
 import _child_ablation
 import _child_answers
 import _child_whole
+import _children
 import _flops
 import _inference
 import _page
@@ -212,8 +213,10 @@ def test_the_share_of_equal_labels_is_taken_against_the_pipeline():
     assert "labels" not in json.dumps(records)
 
 
-@pytest.mark.parametrize("program", ["trainer", "ours"])
-def test_a_stretch_of_each_program_runs(program, tiny_model, tiny_files, tmp_path):
+@pytest.mark.parametrize(
+    ("program", "measure"), [("trainer", _children.measure), ("ours", _children.measure_preloaded)]
+)
+def test_a_stretch_of_each_program_runs(program, measure, tiny_model, tiny_files, tmp_path):
     """On a tiny model; this fails when the loop no longer makes its batches where they are counted."""
     spec = {
         "program": program,
@@ -225,10 +228,7 @@ def test_a_stretch_of_each_program_runs(program, tiny_model, tiny_files, tmp_pat
         "options": {"fast": True, "attention": "eager"} if program == "trainer" else {},
         "limits": {"warm_steps": 3, "steps": 4, "timed_s": 100.0},
     }
-    command = [sys.executable, str(BENCHMARKS / "_child_stretch.py"), json.dumps(spec)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.strip().splitlines()[-1])
+    found = measure("_child_stretch.py", spec, cache=tmp_path / "cache")
     assert found["steps"] == 4
     assert found["rows_per_step"] == 4
     assert found["tokens_per_s"] > 0
@@ -269,14 +269,12 @@ def test_the_gpu_benchmark_skips_without_a_device():
 
 @pytest.mark.slow
 def test_a_measurement_is_forked_from_a_process_with_the_libraries(tiny_model, tiny_files, tmp_path):
-    from _children import FailedError, measure_preloaded
-
     files = {"train": str(tiny_files["train"]), "validation": str(tiny_files["validation"])}
     spec = {"program": "facts", "model": str(tiny_model), "folder": str(tmp_path), **files}
-    found = measure_preloaded("_child_stretch.py", spec, cache=tmp_path / "cache")
+    found = _children.measure_preloaded("_child_stretch.py", spec, cache=tmp_path / "cache")
     assert found["layers"] == 2
-    with pytest.raises(FailedError, match="no-such-program"):
-        measure_preloaded(
+    with pytest.raises(_children.FailedError, match="no-such-program"):
+        _children.measure_preloaded(
             "_child_stretch.py", spec | {"program": "no-such-program"}, cache=tmp_path / "cache"
         )
 

@@ -70,7 +70,7 @@ DATA_FILES = sorted(FOLDER.glob("*.jsonl"))
 DECODERS = {"chat": "llama", "preference": "llama", "text-generation": "llama"}
 ENCODER_DECODERS = dict.fromkeys(("summarization", "text2text-generation", "translation"), "bart")
 ROWS_OF_AN_INTENT = {"train": 2, "validation": 1, "test": 1}
-OTHER_ROWS = 32
+OTHER_ROWS = 24
 
 
 def test_there_is_one_recipe_a_task():
@@ -195,7 +195,7 @@ def test_a_recipe_runs_and_its_run_predicts(task, few_rows, tiny_models, tmp_pat
     """A few steps on a few rows: encoders are the real default model, others tiny ones in its place."""
     import tunesmith
 
-    overrides = {"output_dir": str(tmp_path / "run"), "train.max_steps": 4, "evaluate.bootstrap_samples": 100}
+    overrides = {"output_dir": str(tmp_path / "run"), "train.max_steps": 2, "evaluate.bootstrap_samples": 100}
     family = {**DECODERS, **ENCODER_DECODERS}.get(task)
     if family is not None:
         overrides |= {"model": tiny_models[family], "data.max_length": 128, "generate.max_new_tokens": 8}
@@ -204,7 +204,7 @@ def test_a_recipe_runs_and_its_run_predicts(task, few_rows, tiny_models, tmp_pat
     metrics = run.metrics
     assert metrics["task"] == task
     assert metrics["primary"]["split"] == "test"
-    assert metrics["train"]["steps"] == 4
+    assert metrics["train"]["steps"] == 2
     assert run.report_file.is_file()
     answer = tunesmith.predict(run.path, ASKED.get(task, "Where is my parcel?"))
     assert set(answer) >= ANSWERED[task], answer

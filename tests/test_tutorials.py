@@ -16,9 +16,9 @@ from tunesmith.testing.tiny import write_tiny_model
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
-ROWS = 60
+ROWS = 40
 HUB_MODELS = {"chat": "llama", "tools": "llama", "summarization": "bart", "translation": "bart"}
-SHORT = ["train.max_steps=3", "evaluate.bootstrap_samples=100"]
+SHORT = ["train.max_steps=2", "evaluate.bootstrap_samples=100"]
 SHORT_WRITING = ["data.max_length=128", "generate.max_new_tokens=8", "evaluate.baselines=false"]
 
 

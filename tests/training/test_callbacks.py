@@ -16,11 +16,7 @@ from tunesmith.run import Run
 from tunesmith.tasks import TASKS
 from tunesmith.testing.listeners import Recorder
 
-
-@pytest.fixture(autouse=True)
-def _no_report(monkeypatch):
-    """A third of a tiny training is the drawing of its curves, which no test here looks at."""
-    monkeypatch.setattr(pipeline.training, "write_report", lambda run: None)
+pytestmark = pytest.mark.usefixtures("without_report")
 
 
 def trained(recipe, *callbacks, listeners=(), should_stop=None, **train):

@@ -11,6 +11,8 @@ from tunesmith.events import Step, Warning
 from tunesmith.run import Run
 from tunesmith.tasks import TASKS
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 def trained(recipe, **train):
     return pipeline.train(recipe.replace(train=train, evaluate={"baselines": False}))

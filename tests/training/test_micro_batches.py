@@ -27,6 +27,8 @@ from tunesmith.testing.tiny import as_probe, tiny_task_rows, write_rows, write_t
 from tunesmith.training.micro_batches import choose_micro_batch, measure_training
 from tunesmith.training.plan import BatchSize, Plan
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 OF_FAMILY = {
     "bert": "text-classification",
     "roberta": "text-regression",

@@ -23,6 +23,8 @@ from tunesmith.training.own_optimizer import own_optimizer
 from tunesmith.training.rates import Rates
 from tunesmith.training.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 TASK = TASKS.get("text-classification")
 SETTINGS = Settings(
     seed=1, learning_rate=1e-3, lr_scheduler_type="linear", warmup_steps=0, weight_decay=0.01, max_grad_norm=1.0,
@@ -53,12 +55,6 @@ def same(one, other):
 
 def steps(run, key="learning_rate"):
     return [event[key] for event in run.events() if event["kind"] == "step"]
-
-
-@pytest.fixture(autouse=True)
-def _no_report(monkeypatch):
-    """A third of a tiny training is the drawing of its curves, which no test here looks at."""
-    monkeypatch.setattr(pipeline.training, "write_report", lambda run: None)
 
 
 # Loss
