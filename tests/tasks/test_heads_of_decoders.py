@@ -114,16 +114,18 @@ def test_a_text_that_ends_with_the_padding_token_has_one_answer(models, files, t
 
 @pytest.mark.slow
 def test_the_embedded_decoder_learns_labels(smollm, tmp_path):
-    """A head and an adapter on real weights, two steps from the probe: better than chance, whatever the batch."""
+    """A head and an adapter on real weights: the second loss of the same rows is far lower, whatever the batch."""
     rows = [
         {"text": row["text"], "label": row["intent"]}
         for row in map(json.loads, (example_folder("support") / "train.jsonl").read_text().splitlines())
         if row["intent"] in INTENTS
-    ][:30]
-    file = write_rows(tmp_path / "rows.jsonl", rows)
-    steps = {"max_steps": 2, "learning_rate": 1e-4, "method": "lora"}
-    run = pipeline.train(recipe_of("text-classification", smollm, file, tmp_path / "run", **steps))
-    assert run.metrics["splits"]["test"]["accuracy"]["value"] >= 0.5
+    ]
+    file = write_rows(tmp_path / "rows.jsonl", sorted(rows, key=lambda row: len(row["text"]))[:12])
+    steps = {"max_steps": 2, "learning_rate": 1e-3, "method": "lora", "head_start": False, "logging_steps": 1}
+    recipe = recipe_of("text-classification", smollm, file, tmp_path / "run", **steps)
+    run = pipeline.train(recipe.replace(evaluate={"baselines": False}))
+    before, after = (event["loss"] for event in run.events() if event["kind"] == "step")
+    assert after < 0.7 * before
     model = tunesmith.load(run.path)
     texts = ["Where is my parcel?", rows[0]["text"], "late"]
     assert [a["score"] for a in model(texts)] == pytest.approx([model(t)["score"] for t in texts], abs=1e-4)
