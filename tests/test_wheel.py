@@ -79,7 +79,7 @@ SHORT = ("train.max_steps=3", "train.head_start=false", "evaluate.baselines=fals
 
 @pytest.mark.slow
 def test_the_demo_of_an_installed_wheel_runs(program, tmp_path):
-    """A few steps, without baselines; tests/test_docs.py trains to the end, and looks at its result."""
+    """A few steps, without baselines; tests/test_docs.py trains longer, and looks at its result."""
     location = call(
         program.parent / "python", "-c", "import tunesmith; print(tunesmith.__file__)", env=environment()
     )
