@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -89,7 +88,7 @@ def without_report(monkeypatch):
 def forked() -> Callable[..., int]:
     """Calls a function in a process of its own, with variables; a fork, which has the libraries already.
 
-    Gives the id of the process, which ends with 0, with the code of SystemExit, or with 1 and a traceback.
+    Gives the id of the process, which ends with 0, or with 1 and a traceback.
     """
 
     def start(act: Callable[[], object], **variables: str) -> int:
@@ -100,36 +99,11 @@ def forked() -> Callable[..., int]:
             os.environ.update(variables)
             act()
             code = 0
-        except SystemExit as ended:
-            code = ended.code
         except BaseException:
             traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)
-
-    return start
-
-
-@pytest.fixture(scope="session")
-def forked_pair(forked) -> Callable[[Callable[[], object]], list[int]]:
-    """Calls a function in two processes that train together, with the variables that `torchrun` sets.
-
-    Gives their exit codes. tests/pipeline/test_processes.py has `torchrun` itself start two.
-    """
-
-    def joined(act: Callable[[], object]) -> None:
-        from accelerate.state import AcceleratorState
-
-        AcceleratorState._reset_state(reset_partial_state=True)  # that of the process that was forked
-        act()
-
-    def start(act: Callable[[], object]) -> list[int]:
-        with socket.create_server(("localhost", 0)) as server:
-            group = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(server.getsockname()[1])}
-        group |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-        ranks = [forked(lambda: joined(act), **group, RANK=rank, LOCAL_RANK=rank) for rank in "01"]
-        return [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in ranks]
 
     return start
 

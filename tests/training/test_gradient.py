@@ -1,5 +1,8 @@
 """12 = 4×3 = 5/5/2 = two processes, to 1e-6 in float64; against plain autograd."""
 
+import os
+import socket
+
 import pytest
 import torch
 
@@ -72,11 +75,20 @@ CUTS = ("6,6", "5,2,5", "7,5")
 
 
 @pytest.fixture(scope="module")
-def from_two_processes(tmp_path_factory, forked_pair):
-    """A folder with the model, and the gradient of each cut as two processes computed it."""
+def from_two_processes(tmp_path_factory, forked):
+    """A folder with the model, and the gradient of each cut as two processes computed it.
+
+    They have the variables that `torchrun` sets (tests/pipeline/test_processes.py starts it).
+    """
     folder = tmp_path_factory.mktemp("two")
     write_tiny_model(folder / "m")
-    assert forked_pair(lambda: one_of_two(folder)) == [0, 0]
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+    group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    ranks = [
+        forked(lambda: one_of_two(folder), **group, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in (0, 1)
+    ]
+    assert [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in ranks] == [0, 0]
     assert (folder / "backend").read_text() == "gloo"
     return folder
 
@@ -90,7 +102,9 @@ def test_two_processes(from_two_processes, sizes):
 
 def one_of_two(folder):
     import torch.distributed as dist
+    from accelerate.state import AcceleratorState
 
+    AcceleratorState._reset_state(reset_partial_state=True)  # that of the process that was forked
     processes = Processes()
     # The first process takes parts 0, 2, …; with three parts both take part in the sum.
     mine = slice(processes.rank, None, 2)
