@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,30 +80,6 @@ def without_report(monkeypatch):
     from tunesmith import pipeline
 
     monkeypatch.setattr(pipeline.training, "write_report", lambda run: None)
-
-
-@pytest.fixture(scope="session")
-def forked() -> Callable[..., int]:
-    """Calls a function in a process of its own, with variables; a fork, which has the libraries already.
-
-    Gives the id of the process, which ends with 0, or with 1 and a traceback.
-    """
-
-    def start(act: Callable[[], object], **variables: str) -> int:
-        if child := os.fork():
-            return child
-        code = 1
-        try:
-            os.environ.update(variables)
-            act()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-
-    return start
 
 
 @pytest.fixture(scope="session")
