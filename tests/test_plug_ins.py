@@ -194,7 +194,9 @@ def test_the_package_of_the_page_is_used_from_the_command_line(use, tunesmith, t
     assert tunesmith("count").code == 2
     assert "Count the rows of a data file." in tunesmith("count", "--help").out
     assert re.search(r"count +Added by yes-no 1\.0", outputs["--help"])
-    assert re.search(r"yes-no +text, answer +accuracy +encoder +yes or no for each text +yes-no 1\.0", outputs["list"])
+    assert re.search(
+        r"yes-no +text, answer +accuracy +encoder +yes or no for each text +yes-no 1\.0", outputs["list"]
+    )
     assert outputs["count"] == "80 rows\n"
     metrics = json.loads((use / "runs/yes-no/metrics.json").read_text())
     (split,) = metrics["splits"]

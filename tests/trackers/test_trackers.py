@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,7 @@ def test_after_a_kill_no_step_is_there_twice(tiny_model, tiny_files, place):
     recipe = a_recipe(tiny_model, tiny_files, place / "killed", NAMES)
     with pytest.raises(KeyboardInterrupt):
         pipeline.train(recipe, listeners=[_raising_after_trackers(5)])
+    time.sleep(1.1)  # TensorBoard reads its files in the order of their names, which hold seconds
     run = pipeline.train(recipe)
     from mlflow import MlflowClient
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -89,3 +89,17 @@ def test_without_openpyxl_the_command_is_named(workbook, monkeypatch):
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(DataError, match=r"pip install 'tunesmith\[excel\]'"):
         rows(source)
+
+
+def test_an_unknown_way_of_compression_is_damage(tmp_path):
+    """A flipped bit can name another method of compression."""
+    file = tmp_path / "a.xlsx"
+    book = openpyxl.Workbook()
+    book.active.append(["text"])
+    book.save(file)
+    data = bytearray(file.read_bytes())
+    at = data.index(b"docProps/core.xml", data.index(b"PK\x01\x02")) - 46 + 10  # in the directory at the end
+    data[at : at + 2] = (264).to_bytes(2, "little")
+    file.write_bytes(data)
+    with pytest.raises(DataError, match="is not an Excel workbook"):
+        list(read_rows(str(file)))

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
 # What zipfile, the XML parser (SyntaxError) and openpyxl raise on damage.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, SyntaxError, LookupError, ValueError, TypeError, OSError, EOFError)
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    SyntaxError,
+    LookupError,
+    ValueError,
+    TypeError,
+    OSError,
+    EOFError,
+    RuntimeError,
+)
 
 
 def _rows(file: DataFile) -> Iterator[Row]:
