@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(INSTALLED)
 	$(BIN)/tunesmith demo
 
-# A decoder learns to reply, in about eight minutes on two cores.
+# A decoder learns to reply, in about six minutes on two cores.
 demo-chat: $(DECODER)
 	$(BIN)/tunesmith demo chat
 

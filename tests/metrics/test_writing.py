@@ -67,10 +67,10 @@ def test_refusals(text, refuses):
 
 
 def test_matches_and_chrf_count_only_rows_with_a_reference():
-    texts = ["The  answer", "nothing to compare", "near enough"]
+    texts = ["the answer ", "nothing to compare", "near enough"]
     expected = [Expected(("the answer", "other")), Expected(), Expected(("near enought",))]
     found = measured(texts, expected=expected)
-    assert found["text_match"] == 0.5
+    assert found["exact_match"] == 0.5
     references = [["the answer", "near enought"], ["other", None]]
     reference = sacrebleu.corpus_chrf([texts[0], texts[2]], references)
     assert found["chrf"] == pytest.approx(reference.score / 100, abs=1e-9)

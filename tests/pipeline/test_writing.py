@@ -5,7 +5,8 @@ import json
 import pytest
 
 import tunesmith
-from tunesmith.errors import RecipeError
+from tunesmith.errors import InterruptedRunError, RecipeError
+from tunesmith.testing.listeners import Recorder
 from tunesmith.testing.tiny import write_tiny_model
 
 
@@ -45,7 +46,7 @@ def test_both_models_are_judged_on_the_same_texts(run):
     found = run.metrics["writing"]
     assert found["n"] == 15
     assert (
-        set(found["model"]) == set(found["base_model"]) >= {"ends_by_itself", "words", "chrf", "text_match"}
+        set(found["model"]) == set(found["base_model"]) >= {"ends_by_itself", "words", "chrf", "exact_match"}
     )
     for of in ("model", "base_model"):
         for score in found[of].values():
@@ -87,3 +88,28 @@ def test_a_general_text_that_cannot_be_read_stops_before_anything_is_written(run
             overrides={"evaluate.general_text": str(tmp_path / "absent.txt")},
         )
     assert not (tmp_path / "other").exists() or not any((tmp_path / "other").iterdir())
+
+
+def test_a_general_text_that_changed_meanwhile_is_not_compared(tmp_path, run):
+    """The run is stopped after its first step, and the text is edited before it resumes."""
+    text = tmp_path / "general.txt"
+    text.write_text("\n\n".join(f"paragraph {i} of a text" for i in range(6)))
+    how = {
+        "task": "chat",
+        "model": str(run.recipe().model),
+        "output_dir": tmp_path / "run",
+        "progress": False,
+        "overrides": {
+            "train.max_steps": 3,
+            "generate.max_new_tokens": 4,
+            "evaluate.samples": 2,
+            "evaluate.general_text": str(text),
+        },
+    }
+    with pytest.raises(InterruptedRunError):
+        tunesmith.train(conversations(60), should_stop=lambda: True, **how)
+    text.write_text(text.read_text() + " that is longer")
+    recorder = Recorder()
+    resumed = tunesmith.train(conversations(60), listeners=[recorder], **how)
+    assert "forgetting" not in resumed.metrics
+    assert any("evaluate.general_text has changed" in said for said in recorder.said)

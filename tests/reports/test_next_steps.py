@@ -92,7 +92,8 @@ WEAK = {
     "metric": "accuracy",
     "found": [{"name": "with the word `refund`", "value": 0.6, "rest": 0.9, "n": 80}],
 }
-WRITING = {"n": 100, "model": {"ends_by_itself": {"value": 0.6, "low": 0.5, "high": 0.7}}}
+SHARE = {"value": 0.6, "low": 0.5, "high": 0.7}
+WRITING = {"n": 100, "model": {"ends_by_itself": SHARE, "length_ratio": SHARE}}
 FORGETTING = {"outcome": "worse", "increase": {"value": 0.04, "low": 0.03, "high": 0.05}}
 CASES = [
     ("texts_do_not_end", {"metrics__writing": WRITING, "manifest__used__generate": {"max_new_tokens": 64}},

@@ -2,7 +2,7 @@ r"""What can be said of written texts beside their likelihood: length, repetitio
 
 - **Repetition** is the share of four-word sequences that occurred before in the same text (`seq-rep-4`, Welleck et
   al. 2020).
-- A text **matches exactly** if it equals a reference but for case and white space.
+- **Exact match** and **chrF** are those of `overlap`.
 - **Refusals** are found by a few usual phrases in the first 300 characters, in English and German.
 - A **tool call is valid** if the tool exists and the arguments fit its JSON Schema; it is **right** if the calls
   equal those of the reference.
@@ -37,7 +37,6 @@ metrics = (
         "repetition", "minimize", SHARE, "repetition", "the share of four words in a row that stood before"
     ),
     Metric("refusals", "minimize", SHARE, "refusals", "the share of texts that refuse to answer"),
-    Metric("text_match", "maximize", SHARE, "exact match", "the share of texts that equal a reference"),
     Metric(
         "json_valid",
         "maximize",
@@ -65,9 +64,11 @@ _REFUSAL = re.compile(
 )
 _FENCE = re.compile(r"\A```\w*\n(.*)\n```\Z", re.DOTALL)
 _COLUMNS = (
-    "rows", "ended", "words", "reference_words", "runs", "repeated_runs", "refusals", "with_reference", "matches",
+    "rows", "ended", "words", "reference_words", "runs", "repeated_runs", "refusals", "with_reference",
     "json_wanted", "json_valid", "calls_wanted", "calls_valid", "calls_right",
 )  # fmt: skip
+_OVERLAP = "exact_match", "chrf"
+"""Measures of `overlap`, whose statistics stand last."""
 _AT = {name: number for number, name in enumerate(_COLUMNS)}
 _RATIOS = {
     "ends_by_itself": ("ended", "rows"),
@@ -75,7 +76,6 @@ _RATIOS = {
     "length_ratio": ("words", "reference_words"),
     "repetition": ("repeated_runs", "runs"),
     "refusals": ("refusals", "rows"),
-    "text_match": ("matches", "with_reference"),
     "json_valid": ("json_valid", "json_wanted"),
     "call_valid": ("calls_valid", "calls_wanted"),
     "call_right": ("calls_right", "calls_wanted"),
@@ -101,7 +101,7 @@ class Expected:
 def statistics(
     texts: Sequence[str], ended: Sequence[bool], expected: Sequence[Expected]
 ) -> NDArray[np.float64]:
-    """[texts, s], what `formula` needs; the statistics of chrF stand last.
+    """[texts, s], what `formula` needs.
 
     Args:
         texts: written texts.
@@ -111,9 +111,9 @@ def statistics(
     rows = [_row(*each) for each in zip(texts, ended, expected, strict=True)]
     counted = np.array([[row.get(name, 0.0) for name in _COLUMNS] for row in rows]).reshape(-1, len(_COLUMNS))
     references = [row.texts or ("",) for row in expected]
-    chrf = overlap.statistics([*texts], references, ("chrf",))
-    chrf[[not row.texts for row in expected]] = 0.0
-    return np.concatenate([counted, chrf], axis=1)
+    shared = overlap.statistics([*texts], references, _OVERLAP)
+    shared[[not row.texts for row in expected]] = 0.0
+    return np.concatenate([counted, shared], axis=1)
 
 
 def formula(sums: NDArray[np.float64]) -> Scores:
@@ -122,24 +122,24 @@ def formula(sums: NDArray[np.float64]) -> Scores:
         name: sums[..., _AT[right]] / np.maximum(sums[..., _AT[of]], 1.0)
         for name, (right, of) in _RATIOS.items()
     }
-    return {**found, "chrf": overlap.formula(sums[..., len(_COLUMNS) :], ("chrf",))["chrf"]}
+    return {**found, **overlap.formula(sums[..., len(_COLUMNS) :], _OVERLAP)}
 
 
 def measurable(sums: NDArray[np.float64]) -> list[str]:
     """The measures for which the rows hold something to measure, from sums [s]."""
     found = [name for name, (_, of) in _RATIOS.items() if sums[_AT[of]] > 0]
-    return [*found, "chrf"] if sums[_AT["with_reference"]] > 0 else found
+    return [*found, *_OVERLAP] if sums[_AT["with_reference"]] > 0 else found
 
 
 def shares() -> Shares:
     """The measures that are shares."""
-    width = len(_COLUMNS) + overlap.statistics([], [], ("chrf",)).shape[1]
+    width = len(_COLUMNS) + overlap.statistics([], [], _OVERLAP).shape[1]
     found = {
         name: Share(of=selected(width, [_AT[of]]), right=selected(width, [_AT[right]]))
         for name, (right, of) in _RATIOS.items()
         if name not in ("words", "length_ratio")
     }
-    return {**found, **overlap.shares(("chrf",), first=len(_COLUMNS))}
+    return {**found, **overlap.shares(_OVERLAP, first=len(_COLUMNS))}
 
 
 def _row(text: str, ended: bool, expected: Expected) -> dict[str, float]:
@@ -154,11 +154,9 @@ def _row(text: str, ended: bool, expected: Expected) -> dict[str, float]:
         "refusals": bool(_REFUSAL.search(text[:_REFUSAL_CHARACTERS])),
     }
     if expected.texts:
-        wanted = {_plain(reference) for reference in expected.texts}
         row |= {
             "with_reference": 1,
             "reference_words": len(words(expected.texts[0])),
-            "matches": _plain(text) in wanted,
             "json_wanted": any(is_json(reference) for reference in expected.texts),
         }
         row["json_valid"] = row["json_wanted"] and is_json(text)
@@ -170,10 +168,6 @@ def _row(text: str, ended: bool, expected: Expected) -> dict[str, float]:
             "calls_right": sorted(found, key=_key) == sorted(expected.calls, key=_key),
         }
     return row
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.lower().split())
 
 
 def _key(call: object) -> str:

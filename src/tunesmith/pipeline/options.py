@@ -28,7 +28,7 @@ def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
 
 
 def _of_decoders(task: Task, found: Collection[str]) -> str:
-    """How a key gets an effect that has one on decoders, and how a model with an encoder is told what to do."""
+    """What to do instead, if a key has an effect with decoders only; empty for other keys."""
     if task.decoders is None or not {"data.instruction", "data.chat_template"} & set(found):
         return ""
     decoder: Task = task.decoders.task()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,12 +19,12 @@ from tunesmith.tasks import EvalPredictions, Task
 from tunesmith.training.reference import load_reference, save_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from tunesmith.types import Model
 
-BaseTexts = tuple["Sequence[str]", "Sequence[bool]"]
+BaseTexts = tuple[Sequence[str], Sequence[bool]]
+"""Texts, and whether each ended by itself."""
 
 
 def refuse_general_text(work: Work) -> None:
@@ -88,7 +89,13 @@ def general_text(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Nats and bytes of each paragraph of the general text, before the training and by a model after it."""
     before = load_reference(_general_file(work)) if _reads_plain(work) else None
-    return None if before is None else (np.asarray(before, np.float64), _general(work, plan, model))
+    if before is None:
+        return None
+    after = _general(work, plan, model)
+    if not np.array_equal(before[:, 1], after[:, 1]):
+        work.events.warn("the text of evaluate.general_text has changed: what was forgotten is not measured")
+        return None
+    return np.asarray(before, np.float64), after
 
 
 def _reads_plain(work: Work) -> bool:

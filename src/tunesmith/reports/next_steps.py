@@ -301,7 +301,7 @@ def read_the_errors(facts: Facts) -> NextStep | None:
 def texts_do_not_end(facts: Facts) -> NextStep | None:
     """Many texts stop at the largest number of tokens."""
     writing = facts.metrics.get("writing")
-    if writing is None or facts.metrics["task"] == "text-generation":
+    if writing is None or "length_ratio" not in writing["model"]:  # a continuation need not end
         return None
     ends = writing["model"]["ends_by_itself"]["value"]
     if ends >= _MOSTLY_ENDS:

@@ -17,7 +17,6 @@ import numpy as np
 from tunesmith.tasks import (
     IGNORED,
     INSTRUCTION,
-    Batch,
     ChatTemplate,
     Encoded,
     EncodeOptions,
@@ -25,7 +24,6 @@ from tunesmith.tasks import (
     Instruction,
     LabelSchema,
     Length,
-    LossOptions,
     Packing,
     Pipeline,
     Schedule,
@@ -35,14 +33,12 @@ from tunesmith.tasks import (
 from tunesmith.tasks import _chat_templates as chat_templates
 from tunesmith.tasks import _language as language
 from tunesmith.tasks import _texts as texts
+from tunesmith.tasks._next_token import NextToken
 from tunesmith.tasks._prompting import asked_of, generation_arguments
-from tunesmith.tasks._seq2seq import SequenceToSequence, expected_references
+from tunesmith.tasks._seq2seq import SequenceToSequence
 
 if TYPE_CHECKING:
-    import torch
-    from numpy.typing import NDArray
-
-    from tunesmith.types import Config, JsonObject, Model, Tokenizer
+    from tunesmith.types import Config, JsonObject, Tokenizer
 
 INSTRUCTION_KEY = "tunesmith_instruction"
 """The entry of a saved model's config with the instruction."""
@@ -63,7 +59,7 @@ def by_decoder(kind: type[SequenceToSequence], said: Callable[[Mapping[str, str]
     return made()
 
 
-class ByDecoder(SequenceToSequence, abstract=True):
+class ByDecoder(NextToken, SequenceToSequence, abstract=True):
     """What differs with a decoder; another base class is that of the task."""
 
     suggested_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -75,7 +71,6 @@ class ByDecoder(SequenceToSequence, abstract=True):
     generation = Generation(
         scores_texts=True,
         end_tokens=chat_templates.end_tokens,
-        expected=expected_references,
         reader=language.plain_reader,
     )
     chat = ChatTemplate(chat_templates.give_template)
@@ -111,22 +106,6 @@ class ByDecoder(SequenceToSequence, abstract=True):
             rows=[i for i, _, _ in pairs],
             n_rows=len(sources),
         )
-
-    def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
-        """See Task: target tokens."""
-        return language.supervised(encoded)
-
-    def forward_items(self, model: Model, batch: Batch) -> torch.Tensor:
-        """See Task; only where a target is learned or scored."""
-        return language.forward_where_labelled(model, batch)
-
-    def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
-        """See Task."""
-        return language.next_token_loss(outputs, batch, options)
-
-    def select_outputs(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """See Task: [b, 2], the negative log-likelihood and the number of target tokens."""
-        return language.next_token_nll(outputs, batch["labels"])
 
 
 class _Prompts:

@@ -144,7 +144,8 @@ class Generation:
         end_tokens: tokens that end an answer, of a tokenizer, where the model's own settings do not name them.
         sample_prompts: prompts from the columns of scored rows, for the texts shown in the report.
         samples: texts that are generated where the metrics need none and the recipe does not say how many.
-        expected: what the texts of scored rows are compared with, from their columns.
+        expected: what the texts of scored rows are compared with, from their columns; if the metrics need texts,
+            `Task.gold` says it.
         reader: gives the task that reads plain texts with such a model, for their likelihood; None for a model
             that has none.
     """

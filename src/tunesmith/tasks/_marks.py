@@ -1,7 +1,7 @@
 """Marks of turns that are only to be read, and the turns of a conversation that are learned.
 
-Files mark a turn by `train: false` (axolotl), `weight: 0` (OpenAI) or `loss: false` (ms-swift). Such a turn of the
-assistant stands in the conversation as any other, and is neither learned nor scored. Weights between 0 and 1 are
+Files mark a turn by `train: false` (axolotl), `weight: 0` (OpenAI) or `loss: false` (ms-swift). The model
+reads such a turn of the assistant, but does not learn it, and it is not scored. Weights between 0 and 1 are
 refused: OpenAI has none either, and a score of a tenth of a turn would mean nothing.
 """
 

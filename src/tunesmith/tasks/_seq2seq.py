@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunesmith.metrics import Scores, Shares, Statistics, overlap, total
-from tunesmith.metrics.writing import Expected
 from tunesmith.tasks import (
     IGNORED,
     Batch,
@@ -41,17 +40,7 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject, Model, Tokenizer
 
 
-_TARGETS = "summary", "target"
-"""The target columns of these tasks."""
 _UNKNOWN = "target tokens (unknown to the tokenizer)"
-
-
-def expected_references(columns: Values) -> list[Expected]:
-    """The references of each row."""
-    targets = next((columns[name] for name in _TARGETS if name in columns), None)
-    if targets is None:
-        return [Expected()] * len(next(iter(columns.values()), ()))
-    return [Expected(tuple(references)) for references in targets]
 
 
 class SequenceToSequence(Task, abstract=True):
@@ -68,7 +57,7 @@ class SequenceToSequence(Task, abstract=True):
     item = "target tokens"
     schedule = Schedule(rows_wanted=40_000, most_epochs=8)
     supported_options: tuple[str, ...] = ("label_smoothing_factor", "r_drop_alpha", "augment")
-    generation: Generation | None = Generation(scores_texts=True, expected=expected_references)
+    generation: Generation | None = Generation(scores_texts=True)
     vocabulary: Vocabulary | None = Vocabulary(language.add_unknown_characters)
     display = displays.TEXTS
 

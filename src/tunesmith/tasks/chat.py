@@ -16,7 +16,6 @@ from tunesmith.metrics import Scores, Statistics, language_modelling
 from tunesmith.metrics.writing import Expected
 from tunesmith.tasks import (
     IGNORED,
-    Batch,
     ChatTemplate,
     Column,
     Encoded,
@@ -26,14 +25,12 @@ from tunesmith.tasks import (
     LabelSchema,
     Layouts,
     Length,
-    LossOptions,
     Packing,
     Pipeline,
     Prediction,
     Recognised,
     RowError,
     Schedule,
-    Task,
     Values,
     Windows,
     displays,
@@ -43,13 +40,13 @@ from tunesmith.tasks import _conversations as conversations
 from tunesmith.tasks import _language as language
 from tunesmith.tasks._message_text import message_text
 from tunesmith.tasks._messages import as_messages, checked_messages, checked_tools
+from tunesmith.tasks._next_token import NextToken
 from tunesmith.tasks._prompting import generation_arguments
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
-    from tunesmith.types import JsonObject, Model, Tokenizer
+    from tunesmith.types import JsonObject, Tokenizer
 
 
 def _recognise(header: Collection[str], rows: Sequence[Values]) -> Recognised | None:
@@ -84,7 +81,7 @@ def _last(messages: Sequence[Mapping[str, Any]], tools: Sequence[JsonObject] | N
     return Expected((text,) if text and not calls else (), calls, tuple(tools or ()))
 
 
-class Chat(Task):
+class Chat(NextToken):
     """The task's object."""
 
     name = "chat"
@@ -155,22 +152,6 @@ class Chat(Task):
             n_gone += gone
         lost = {"turns": (n_gone, sum(map(len, batch["messages"])))} if n_gone else None
         return language.encoded_windows(rows, options.max_length, options.overlap, lost)
-
-    def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
-        """See Task: the assistant's tokens."""
-        return language.supervised(encoded)
-
-    def forward_items(self, model: Model, batch: Batch) -> torch.Tensor:
-        """See Task; only where a reply is learned or scored."""
-        return language.forward_where_labelled(model, batch)
-
-    def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
-        """See Task."""
-        return language.next_token_loss(outputs, batch, options)
-
-    def select_outputs(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """See Task: [b, 2], negative log-likelihood and scored tokens."""
-        return language.next_token_nll(outputs, batch["labels"])
 
     def gold(self, columns: Values, label_schema: LabelSchema) -> list[str]:
         """See Task: the last reply."""

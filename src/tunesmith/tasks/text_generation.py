@@ -15,7 +15,6 @@ import numpy as np
 from tunesmith.metrics import Scores, Statistics, language_modelling
 from tunesmith.tasks import (
     IGNORED,
-    Batch,
     Column,
     Encoded,
     EncodeOptions,
@@ -23,21 +22,19 @@ from tunesmith.tasks import (
     Generation,
     LabelSchema,
     Length,
-    LossOptions,
     Packing,
     Pipeline,
     Prediction,
-    Task,
     Values,
     Windows,
     displays,
 )
 from tunesmith.tasks import _language as language
+from tunesmith.tasks._next_token import NextToken
 from tunesmith.tasks._prompting import generation_arguments
 from tunesmith.tasks._values import text_of
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
     from tunesmith.types import JsonObject, Tokenizer
@@ -51,7 +48,7 @@ def _sample_prompts(columns: Values) -> Values:
     return {"text": [_beginning(text) for text in columns["text"]]}
 
 
-class TextGeneration(Task):
+class TextGeneration(NextToken):
     """The task's object."""
 
     name = "text-generation"
@@ -94,18 +91,6 @@ class TextGeneration(Task):
             rows.append(([*first, *ids, *last], labels, len(text.encode()) - unscored))
         overlap = 0 if options.purpose == "train" else options.overlap
         return language.encoded_windows(rows, options.max_length, overlap)
-
-    def num_items(self, encoded: Encoded) -> NDArray[np.int64]:
-        """See Task: tokens that are predicted."""
-        return language.supervised(encoded)
-
-    def loss(self, outputs: torch.Tensor, batch: Batch, options: LossOptions) -> torch.Tensor:
-        """See Task."""
-        return language.next_token_loss(outputs, batch, options)
-
-    def select_outputs(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """See Task: [b, 2], negative log-likelihood and scored tokens."""
-        return language.summed_nll(*language.next_token(outputs, batch["labels"]))
 
     def gold(self, columns: Values, label_schema: LabelSchema) -> list[str]:
         """See Task: the true continuation of the text."""

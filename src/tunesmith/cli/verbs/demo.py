@@ -78,7 +78,7 @@ def verb(
     """Train and evaluate on the bundled example.
 
     The embedded model learns it. The example is the support desk of a bicycle shop. By default, an encoder learns
-    to classify its messages, in a minute. With `chat`, a decoder learns to reply to them, in about eight minutes
+    to classify its messages, in a minute. With `chat`, a decoder learns to reply to them, in about six minutes
     on two cores. Nothing is downloaded.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"

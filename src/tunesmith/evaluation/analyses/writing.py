@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tunesmith.evaluation.analyses import Analysis, Answered
 from tunesmith.evaluation.intervals import Method, intervals
 from tunesmith.metrics import writing
-from tunesmith.tasks import Task, displays
+from tunesmith.tasks import Generation, Task, displays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,12 +31,18 @@ def _find(answered: Answered) -> JsonObject | None:
     if generation is None or not texts or ended is None:
         return None
     base = answered.base_texts()
-    columns = {name: values[: len(texts)] for name, values in final.examples.columns.items()}
-    expected = generation.expected(columns)
+    expected = _expected(final, generation, len(texts))
     found: JsonObject = {"n": len(texts), "model": _measures(answered, texts, ended, expected)}
     if base is not None:
         found["base_model"] = _measures(answered, *base, expected)
     return {**found, "texts": _side_by_side(final, texts, base[0] if base is not None else ())}
+
+
+def _expected(final: Scored, generation: Generation, n: int) -> list[writing.Expected]:
+    """What the texts of the first n rows are compared with: the references, where the metrics read these."""
+    if not generation.scores_texts:
+        return generation.expected({name: values[:n] for name, values in final.examples.columns.items()})
+    return [writing.Expected(tuple(gold) if isinstance(gold, list) else (gold,)) for gold in final.gold[:n]]
 
 
 def _measures(

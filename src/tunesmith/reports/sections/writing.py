@@ -32,8 +32,9 @@ def _facts(source: Source) -> JsonObject | None:
 
 
 def _sentences(facts: JsonObject) -> list[str]:
-    ends = next(each["model"] for each in facts["measures"] if each["name"] == "ends_by_itself")
-    if ends["value"] >= _MANY:
+    measures = {each["name"]: each["model"] for each in facts["measures"]}
+    ends = measures["ends_by_itself"]
+    if ends["value"] >= _MANY or "length_ratio" not in measures:  # a continuation need not end
         return []
     metric = METRICS.get("ends_by_itself")
     return [
