@@ -72,7 +72,7 @@ ENTRIES = {
             "validation": ("validation.jsonl", 50),
             "test": ("test.jsonl", 200),
         },
-        {"document": "text", "summary": "summaries"},
+        {"document": "text"},
         ("train.max_steps=30", "data.max_length=640", "data.check=off"),
     ),
     "multi30k de-en": Entry(
