@@ -303,7 +303,7 @@ cells.
 {permutation}
 
 Where the models err in different ways, no test of a few rows is exact. The difference is reduced for that (see
-`src/tunesmith/evaluation/significance.py`); for correlations of about 50 rows, the level stays near 6 %.
+`src/tunesmith/evaluation/significance.py`); with 30 rows and rare labels, the test is then too cautious.
 """
 
 
