@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         CheckResult,
         Comparison,
         Run,
+        TuneResult,
         check,
         compare,
         embed,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         load,
         predict,
         train,
+        tune,
     )
     from tunesmith.errors import (
         CheckBlockedError,
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckBlockedError", "CheckResult", "Comparison", "DataError", "InterruptedRunError", "ModelError",
     "NonFiniteError", "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError", "RowError", "Run",
-    "RunError", "TunesmithError", "UnknownNameError", "UserError", "__version__", "check", "compare", "embed",
-    "evaluate", "export", "load", "predict", "train", "tune_process",
+    "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "UserError", "__version__", "check", "compare",
+    "embed", "evaluate", "export", "load", "predict", "train", "tune", "tune_process",
 ]  # fmt: skip
 
 _HOMES = {
@@ -57,6 +59,7 @@ _HOMES = {
             "CheckResult",
             "Comparison",
             "Run",
+            "TuneResult",
             "check",
             "compare",
             "embed",
@@ -65,6 +68,7 @@ _HOMES = {
             "load",
             "predict",
             "train",
+            "tune",
         ),
         "tunesmith.api",
     ),

@@ -4,6 +4,7 @@ recipes   what a caller gives becomes a recipe
 training  `train`
 checking  `check`
 comparing `compare`
+tuning    `tune`
 using     `load`, `predict`, `embed`, `evaluate`, `export` of a run
 run       `Run`, as `train` returns it: its metrics, its report, its predictions
 shown     how metrics and reports are shown in a terminal and in a notebook
@@ -14,12 +15,14 @@ from tunesmith.api.comparing import Comparison, compare
 from tunesmith.api.recipes import build_recipe
 from tunesmith.api.run import Run
 from tunesmith.api.training import train
+from tunesmith.api.tuning import TuneResult, tune
 from tunesmith.api.using import embed, evaluate, export, load, predict
 
 __all__ = [
     "CheckResult",
     "Comparison",
     "Run",
+    "TuneResult",
     "build_recipe",
     "check",
     "compare",
@@ -29,4 +32,5 @@ __all__ = [
     "load",
     "predict",
     "train",
+    "tune",
 ]

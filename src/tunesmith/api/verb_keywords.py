@@ -1,4 +1,4 @@
-"""The keywords of `train` and `check`: types for type checkers, and what `help()` says of each."""
+"""The keywords of `train`, `check` and `tune`: types for type checkers, and what `help()` says of each."""
 
 from __future__ import annotations
 
@@ -95,8 +95,42 @@ class CheckKeywords(DataKeywords, total=False):
     fast: Annotated[bool, "leave out the checks that need the model."]
 
 
+class TuneKeywords(DataKeywords, total=False):
+    """What `tune` takes besides the data."""
+
+    model: Annotated[
+        str | os.PathLike[str] | None, "the base model: a Hub id, a folder or a run (recipe: `model`)."
+    ]
+    output_dir: Annotated[
+        str | os.PathLike[str] | None,
+        "the folder of the search; that of the recipe with `-tune` behind its name, where it is not given.",
+    ]
+    method: Annotated[str | None, "`full`, `lora` or `probe` (recipe: `train.method`)."]
+    space: Annotated[
+        Mapping[str, object] | None,
+        'ranges and values by key, `{"train.learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}}` '
+        "(recipe: `tune.space`).",
+    ]
+    trials: Annotated[int | None, "number of trainings of the search (recipe: `tune.trials`)."]
+    time: Annotated[
+        str | None, "time for the search and the final training: `20m`, `1h30m` (recipe: `tune.time`)."
+    ]
+    workers: Annotated[int, "number of processes, each with its share of the cores."]
+    storage: Annotated[
+        str | None, "`postgresql://user:password@host/database`, for a search on several machines."
+    ]
+    force: Annotated[bool, "replace another search that is in `output_dir`."]
+    should_stop: Annotated[
+        Callable[[], bool] | None,
+        "asked after every step of every trial; when it gives True, everything is saved and the search ends "
+        "with InterruptedRunError.",
+    ]
+
+
 _OF_DATA: Mapping[str, Any] = {"overrides": (), "progress": True, "listeners": ()}
 TRAIN_DEFAULTS: Mapping[str, Any] = {**_OF_DATA, "force": False, "callbacks": ()}
 """Defaults of `train` that are not None."""
 CHECK_DEFAULTS: Mapping[str, Any] = {**_OF_DATA, "fast": False}
 """Defaults of `check` that are not None."""
+TUNE_DEFAULTS: Mapping[str, Any] = {**_OF_DATA, "force": False, "workers": 1}
+"""Defaults of `tune` that are not None."""

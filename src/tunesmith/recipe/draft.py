@@ -336,7 +336,7 @@ def _relative_to(base: Path, value: object) -> object:
 def _leaves(tree: Mapping[str, object], prefix: str = "") -> list[str]:
     found = []
     for key, value in tree.items():
-        if isinstance(value, dict) and prefix + key not in ("data.columns", "train.augment"):
+        if isinstance(value, dict) and prefix + key not in ("data.columns", "train.augment", "tune.space"):
             found += _leaves(value, f"{prefix}{key}.")
         else:
             found.append(prefix + key)

@@ -8,7 +8,7 @@ those of `TrainingArguments` and the Hub.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -303,6 +303,37 @@ class ExportRecipe(_Section):
     )
 
 
+class RangeRecipe(_Section):
+    """The numbers that a search may give to a key."""
+
+    low: int | float = Field(description="the smallest value")
+    high: int | float = Field(description="the largest value")
+    log: bool = Field(False, description="values are drawn evenly on a logarithmic scale")
+
+
+class TuneRecipe(_Section):
+    """What `tunesmith tune` searches, and for how long; no other verb reads it."""
+
+    space: dict[str, RangeRecipe | Annotated[list[Any], Field(min_length=1)]] = Field(
+        {},
+        description="by key of the recipe, a range (`{low: 1e-5, high: 1e-3, log: true}`) or a list of values; "
+        "empty: the space of the task and the method (docs/tune.md)",
+    )
+    trials: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="number of trainings of the search; none: 40, or as many as `tune.time` allows"
+    )
+    time: str | None = Field(
+        None, description="time for the whole search, the final training included: `20m`, `1h30m`, `90s`"
+    )
+    finalists: int = Field(
+        3,
+        ge=1,
+        le=20,
+        description="number of trials that are trained again with other seeds before one is chosen",
+    )
+    seeds: int = Field(3, ge=1, le=20, description="number of seeds with which each finalist is trained")
+
+
 class Recipe(_Section):
     """Everything that one run depends on."""
 
@@ -317,6 +348,7 @@ class Recipe(_Section):
     generate: GenerateRecipe = GenerateRecipe()
     evaluate: EvaluateRecipe = EvaluateRecipe()
     export: ExportRecipe = ExportRecipe()
+    tune: TuneRecipe = TuneRecipe()
 
     def to_yaml(self) -> str:
         """The recipe as YAML, with every value."""

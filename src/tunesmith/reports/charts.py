@@ -59,7 +59,7 @@ def coverage_chart(abstention: JsonObject) -> Chart:
     Args:
         abstention: entry of metrics.json.
     """
-    figure, axes = _axes(_SIZE)
+    figure, axes = new_axes(_SIZE)
     points = abstention["curve"]
     axes.plot(
         [100 * point["coverage"] for point in points],
@@ -77,7 +77,7 @@ def coverage_chart(abstention: JsonObject) -> Chart:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("answers given, %")
     axes.set_ylabel("wrong of them, %")
-    _style(axes)
+    style(axes)
     return Chart("The fewer answers are given, the fewer are wrong", figure, f"{said}.")
 
 
@@ -101,13 +101,13 @@ def learning_curves(events: Sequence[JsonObject], metric: Metric, best_step: int
 
 
 def _loss_chart(losses: Sequence[tuple[int, float]]) -> Chart:
-    figure, axes = _axes(_SIZE)
+    figure, axes = new_axes(_SIZE)
     steps, values = [step for step, _ in losses], [loss for _, loss in losses]
     axes.plot(steps, values, color=BLUE, alpha=0.3, linewidth=1)
     axes.plot(steps, smoothed(values), color=BLUE, linewidth=2)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("step")
-    _style(axes)
+    style(axes)
     said = f"Training loss: {values[0]:.3f} at step {steps[0]}, {values[-1]:.3f} at step {steps[-1]}."
     return Chart("Training loss; lower is better", figure, said)
 
@@ -116,7 +116,7 @@ def _metric_chart(found: Sequence[tuple[int, float]], metric: Metric, best_step:
     best = dict(found).get(best_step)
     saved = "" if best is None else f"; saved: {metric.shown(best)}"
     direction = "" if metric.greater_is_better else "; lower is better"
-    figure, axes = _axes(_SIZE)
+    figure, axes = new_axes(_SIZE)
     scale = 100 if metric.is_share else 1
     axes.plot(
         [step for step, _ in found], [scale * value for _, value in found], "o-", color=ORANGE, linewidth=2
@@ -126,7 +126,7 @@ def _metric_chart(found: Sequence[tuple[int, float]], metric: Metric, best_step:
     if metric.is_share:
         axes.yaxis.set_major_formatter("{x:g} %")
     axes.set_xlabel("step")
-    _style(axes)
+    style(axes)
     (first, start), (last, end) = found[0], found[-1]
     said = f"{metric.shown(start)} at step {first}, {metric.shown(end)} at step {last}{saved}"
     return Chart(
@@ -136,14 +136,14 @@ def _metric_chart(found: Sequence[tuple[int, float]], metric: Metric, best_step:
 
 def scatter(true: Sequence[float], predicted: Sequence[float], *, same_scale: bool = True) -> Chart:
     """Predicted against true numbers; on one scale, with the line on which both are equal."""
-    figure, axes = _axes((4.6, 4.2))
+    figure, axes = new_axes((4.6, 4.2))
     if same_scale:
         ends = [min(*true, *predicted), max(*true, *predicted)]
         axes.plot(ends, ends, color=GRID, linewidth=2)
     axes.scatter(true, predicted, s=9, color=BLUE, alpha=0.35, linewidths=0)
     axes.set_xlabel("true")
     axes.set_ylabel("predicted")
-    _style(axes)
+    style(axes)
     title = f"A point a row; {'on the line both are equal' if same_scale else 'their order counts'}"
     return Chart(title, figure, f"Predicted numbers against true ones, {len(true)} rows.")
 
@@ -155,7 +155,7 @@ def interval_chart(scores: Sequence[tuple[str, JsonObject]], metric: Metric) -> 
         scores: name, and `value`, `low` and `high`, of each run.
         metric: metric of the scores.
     """
-    figure, axes = _axes((4.4, 0.7 + 0.5 * len(scores)))
+    figure, axes = new_axes((4.4, 0.7 + 0.5 * len(scores)))
     scale = 100 if metric.is_share else 1
     for row, (name, score) in enumerate(scores):
         low, value, high = (scale * score[key] for key in ("low", "value", "high"))
@@ -168,7 +168,7 @@ def interval_chart(scores: Sequence[tuple[str, JsonObject]], metric: Metric) -> 
     axes.set_yticks([])
     if metric.is_share:
         axes.xaxis.set_major_formatter("{x:g} %")
-    _style(axes)
+    style(axes)
     axes.spines["left"].set_visible(False)
     said = "; ".join(
         f"{name} {metric.shown(score['value'])}, {metric.shown(score['low'])} to {metric.shown(score['high'])}"
@@ -201,7 +201,7 @@ def reliability_diagram(shown: Sequence[Series]) -> Chart:
     Args:
         shown: one or two series; the last one is what counts.
     """
-    figure, axes = _axes((4.4, 3.9))
+    figure, axes = new_axes((4.4, 3.9))
     least = min(100 * min(one["score"], one["low"]) for series in shown for one in series.bins)
     start = max(10 * (least // 10), 0)
     axes.plot([start, 100], [start, 100], color=GRID, linewidth=2)
@@ -213,7 +213,7 @@ def reliability_diagram(shown: Sequence[Series]) -> Chart:
     axes.set_ylim(start, 101)
     axes.set_xlabel("score of the answers")
     axes.set_ylabel("share that is right")
-    _style(axes)
+    style(axes)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(range(int(start), 101, 10 if start >= 40 else 20))
     axes.tick_params(pad=7)  # the first labels of both axes would touch
@@ -251,14 +251,16 @@ def smoothed(values: Sequence[float], keep: float = 0.85) -> list[float]:
     return result
 
 
-def _axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
+def new_axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """A figure with one chart, of a width and height in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots()
 
 
-def _style(axes: Axes) -> None:
+def style(axes: Axes) -> None:
+    """Gives a chart the look of the page."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.label.set_color(INK)

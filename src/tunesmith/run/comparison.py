@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
 _SOURCES = frozenset({"data.train", "data.validation", "data.test"})
+_OF_A_SEARCH = "tune"
 
 
 def request_entries(requested: Recipe) -> JsonObject:
@@ -87,8 +88,8 @@ def differing_values(manifests: Sequence[JsonObject]) -> dict[str, tuple[Any, ..
 
 
 def _set_keys(recipe: Recipe) -> Iterator[str]:
-    """Dotted keys that somebody has set."""
-    for name in recipe.model_fields_set:
+    """Dotted keys that somebody has set, but for those of a search, which change no run."""
+    for name in recipe.model_fields_set - {_OF_A_SEARCH}:
         value = getattr(recipe, name)
         if isinstance(value, BaseModel):
             yield from (f"{name}.{key}" for key in value.model_fields_set)

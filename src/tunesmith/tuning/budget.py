@@ -1,0 +1,131 @@
+"""How long a search may take: a number of trials, a time, or both, and how it is divided among the stages.
+
+The time is that of the whole search, with the default recipe before it and the final training after it. What is
+left is divided: half goes to the coarse stage, and the rest to the fine stage and the finalists.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from tunesmith.errors import RecipeError
+from tunesmith.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
+USUAL_TRIALS = 40
+"""Trials of a search that says neither a number nor a time."""
+
+_UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms])")
+_COARSE_SHARE = 0.5
+_FINE_SHARE = 0.5  # of what the coarse stage leaves; the rest is for the finalists
+_MOST_TRIALS = 10_000
+_FEWEST_FULL_TRAININGS = 4
+"""Trainings on all rows for which there must be time; with less, there is no coarse stage before them."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The limits of a search.
+
+    Args:
+        trials: number of trials; None without a limit.
+        seconds: time of the whole search; None without a limit.
+    """
+
+    trials: int | None
+    seconds: float | None
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Budget:
+        """The budget that a recipe names, or the usual one.
+
+        Raises:
+            RecipeError: the time is not a time.
+        """
+        seconds = None if recipe.tune.time is None else seconds_in(recipe.tune.time)
+        trials = recipe.tune.trials
+        return cls(USUAL_TRIALS if trials is None and seconds is None else trials, seconds)
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a budget is divided, once the time of a full training is known.
+
+    Args:
+        coarse_trials: most trials of the coarse stage.
+        fine_trials: most trials of the fine stage.
+        coarse_until: seconds since the search began at which the coarse stage ends; infinite without a limit.
+        fine_until: seconds at which the fine stage ends.
+        finalists_until: seconds after which no other seed of a finalist begins.
+    """
+
+    coarse_trials: int
+    fine_trials: int
+    coarse_until: float
+    fine_until: float
+    finalists_until: float
+
+    def to_json(self) -> JsonObject:
+        """The content for search.json; no limit of time is None."""
+        return {key: None if value == math.inf else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, found: JsonObject) -> Division:
+        """The division that `to_json` wrote."""
+        values: JsonObject = {key: math.inf if value is None else value for key, value in found.items()}
+        return cls(**values)
+
+
+def seconds_in(text: str) -> float:
+    """The seconds of `20m`, `1h30m` or `90s`; a number alone is seconds.
+
+    Raises:
+        RecipeError: it is none of these, or zero.
+    """
+    written = text.strip().lower()
+    parts = _PART.findall(written)
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if not parts or _PART.sub("", written).strip():
+        try:
+            seconds = float(written)
+        except ValueError:
+            seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise RecipeError(
+            f"the time of a search must be above zero and like `20m`, `1h30m` or `90s`, got `{text}`.",
+            remedy="Give `--time 20m`, or a number of trials with `--trials`.",
+        )
+    return seconds
+
+
+def divide(budget: Budget, spent_s: float, full_s: float) -> Division:
+    """Divides a budget among the stages.
+
+    Args:
+        budget: limits of the search.
+        spent_s: seconds since the search began, the training of the default recipe included.
+        full_s: seconds of a training of the default recipe on all rows.
+    """
+    left = math.inf if budget.seconds is None else budget.seconds - spent_s - full_s
+    can_be_coarse = left >= _FEWEST_FULL_TRAININGS * full_s
+    coarse, fine = _trials(budget, can_be_coarse=can_be_coarse)
+    if left == math.inf:
+        return Division(coarse, fine, left, left, left)
+    until_coarse = spent_s + (_COARSE_SHARE * left if coarse else 0.0)
+    until_fine = until_coarse + _FINE_SHARE * (spent_s + left - until_coarse)
+    return Division(coarse, fine, until_coarse, until_fine, spent_s + left)
+
+
+def _trials(budget: Budget, *, can_be_coarse: bool) -> tuple[int, int]:
+    """The most trials of the coarse and of the fine stage; the default recipe is one of all trials."""
+    if budget.trials is None:
+        return (_MOST_TRIALS if can_be_coarse else 0), _MOST_TRIALS
+    after_default = budget.trials - 1
+    coarse = round(2 / 3 * after_default) if can_be_coarse and after_default >= _FEWEST_FULL_TRAININGS else 0
+    return coarse, after_default - coarse

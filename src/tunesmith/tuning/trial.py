@@ -1,0 +1,274 @@
+"""One trial: the phases of a training in order, up to the scores of the validation rows.
+
+Trials share the rows, the cached encodings and the probes of the frozen model. A trial has no baselines, no test
+scores and no report. A trial on all rows keeps checkpoints, from which it resumes after a kill; one on a part of
+the rows is short and begins again. When it ends, only its recipe and its result stay in its folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from tunesmith.data.preparing import PreparedData
+from tunesmith.encoded import Encoded
+from tunesmith.errors import InterruptedRunError, NonFiniteError, RunError, UserError
+from tunesmith.evaluation.baselines import RowStatistics
+from tunesmith.events import Events, Listener
+from tunesmith.models.heads import encoder_layers
+from tunesmith.models.resolve import resolve_model
+from tunesmith.models.task_of_model import task_of_model
+from tunesmith.pipeline.encode import EncodedData, encode
+from tunesmith.pipeline.fit import fit
+from tunesmith.pipeline.open_model import open_model
+from tunesmith.pipeline.plan import make_plan
+from tunesmith.pipeline.predict_split import predict_split
+from tunesmith.pipeline.probe import FeaturesOf, start_from_probe
+from tunesmith.pipeline.training_plan import TrainingPlan
+from tunesmith.pipeline.work import Work
+from tunesmith.recipe import Recipe
+from tunesmith.run import Run, read_json, write_json
+from tunesmith.run.files import write_atomically
+from tunesmith.run.manifest import recipe_in
+from tunesmith.tasks import TASKS, LabelSchema, Task, best_metric
+from tunesmith.training.processes import Processes
+from tunesmith.tuning.probes import Probes
+from tunesmith.tuning.watching import Watch
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
+State = Literal["complete", "pruned", "diverged", "refused", "out_of_time"]
+
+RESULT, STATISTICS = "trial.json", "statistics.npz"
+_KEPT_FILES = frozenset({RESULT, STATISTICS, "recipe.yaml"})
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all trials of a search have in common.
+
+    Args:
+        task: task that is learned.
+        recipe: recipe that the search began from, with the splits that a folder holds.
+        data: rows by split.
+        probes: heads that were fitted on frozen features.
+        processes: this process.
+        listeners: called with every event of a trial.
+        should_stop: asked at every step; the search ends with everything saved when it is true.
+    """
+
+    task: Task
+    recipe: Recipe
+    data: PreparedData
+    probes: Probes
+    processes: Processes
+    listeners: tuple[Listener, ...]
+    should_stop: Callable[[], bool]
+
+    @property
+    def metric(self) -> tuple[str, bool]:
+        """The metric that trials are compared in, and whether greater is better."""
+        return best_metric(self.task, self.data.label_schema)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a trial came to.
+
+    Args:
+        state: how it ended.
+        value: its validation metric; of a trial that was cut short, the best so far; None if there is none.
+        scores: every metric of the validation rows.
+        seconds: time that the trial took, over all starts.
+        train_seconds: time of its training loop.
+        steps: optimizer steps done.
+        history: scores of every validation, `{"step": …, "accuracy": …}`.
+        reason: why it ended early.
+        used: the recipe with every value filled in.
+        layers: number of layers of the model.
+        parameters: number of parameters of the model.
+    """
+
+    state: State
+    value: float | None
+    scores: JsonObject = field(default_factory=dict)
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    steps: int = 0
+    history: list[JsonObject] = field(default_factory=list)
+    reason: str = ""
+    used: JsonObject = field(default_factory=dict)
+    layers: int = 0
+    parameters: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it was trained to its end."""
+        return self.state == "complete"
+
+
+def read_result(folder: Path) -> Result | None:
+    """The result of a trial; None if it has not ended."""
+    return Result(**read_json(folder / RESULT)) if (folder / RESULT).is_file() else None
+
+
+def read_statistics(folder: Path, task: Task, label_schema: LabelSchema) -> RowStatistics | None:
+    """The statistics of the validation rows as a trial answered them; None if there are none."""
+    path = folder / STATISTICS
+    if not path.is_file():
+        return None
+    from scipy import sparse
+
+    with np.load(path, allow_pickle=False) as found:
+        if "dense" in found:
+            return RowStatistics(task, found["dense"], label_schema)
+    return RowStatistics(task, sparse.load_npz(path), label_schema)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A trial to be run.
+
+    Args:
+        recipe: recipe of the trial.
+        folder: folder of the trial.
+        share: share of the training rows that it learns from.
+        deadline: `time.time()` at which it is cut short; infinite without a limit.
+        should_prune: function from the percentage of steps done, and the validation metric, to whether it is worse
+            than others were then.
+    """
+
+    recipe: Recipe
+    folder: Path
+    share: float = 1.0
+    deadline: float = float("inf")
+    should_prune: Callable[[int, float], bool] = lambda percent, value: False
+
+
+def run_trial(shared: Shared, request: Request) -> Result:
+    """Runs a trial, or resumes it; what it leaves is written before this returns. The caller holds its folder.
+
+    Raises:
+        InterruptedRunError: a signal or `should_stop` stopped the search.
+    """
+    if (known := read_result(request.folder)) is not None:
+        _leave_little(request.folder)
+        return known
+    result = _run(shared, request, Run(request.folder))
+    write_json(request.folder / RESULT, asdict(result))
+    _leave_little(request.folder)
+    return result
+
+
+def _run(shared: Shared, request: Request, run: Run) -> Result:
+    began = time.perf_counter()
+    is_begun = run.manifest_file.is_file()
+    before = float(run.manifest().get("trial_seconds", 0.0)) if is_begun else 0.0
+    watch = Watch(request.deadline, request.should_prune, shared.should_stop)
+    try:
+        result = _trained(shared, request, run, watch, resumes=is_begun)
+    except NonFiniteError as error:
+        result = watch.ended_early("diverged", str(error).splitlines()[0])
+    except InterruptedRunError:
+        if watch.reason is None:
+            run.update_manifest(trial_seconds=before + time.perf_counter() - began)
+            raise
+        result = watch.ended_early(*watch.reason)
+    except RunError:
+        raise
+    except UserError as error:
+        result = watch.ended_early("refused", str(error).splitlines()[0])
+    if run.manifest_file.is_file():
+        result = replace(result, used=run.manifest().get("used", {}))
+    return replace(result, seconds=round(before + time.perf_counter() - began, 3))
+
+
+def _trained(shared: Shared, request: Request, run: Run, watch: Watch, *, resumes: bool) -> Result:
+    """The phases of a training, up to the scores of the validation rows."""
+    files = resolve_model(request.recipe.model)
+    task = task_of_model(TASKS.get(request.recipe.task), files.path)
+    recipe = _as_begun(run, request.recipe) if resumes else request.recipe
+    events = Events((*shared.listeners, watch))
+    work = Work(run, task, request.recipe, recipe, events, resumes, shared.processes, watch.should_stop)
+    opened = open_model(work, files, shared.data)
+    run.update_manifest(model={**opened.base, "parameters": opened.model.num_parameters()})
+    encoded = _part_of(encode(work, opened), request.share, shared)
+    plan = make_plan(work, opened, encoded)
+    watch.higher_is_better = best_metric(task, shared.data.label_schema)[1]
+    shared.probes.lend(plan.recipe, request.share, run)
+    probe = start_from_probe(work, plan, FeaturesOf.of_plan(work, plan))
+    shared.probes.keep(plan.recipe, request.share, run)
+    fitted = fit(work, plan, probe)
+    return _scored(work, plan, request.folder, fitted.summary())
+
+
+def _as_begun(run: Run, recipe: Recipe) -> Recipe:
+    """The recipe with the values that were chosen when the trial began."""
+    manifest = run.manifest()
+    if "used" not in manifest:
+        return recipe
+    used = recipe_in(manifest, "used", run.manifest_file)
+    return used.replace(data=recipe.model_dump(mode="json", exclude_unset=True)["data"])
+
+
+def _part_of(encoded: EncodedData, share: float, shared: Shared) -> EncodedData:
+    """The sequences with a part of the training rows, the same in every trial, and their noisy copies."""
+    if share >= 1:
+        return encoded
+    n_rows = len(shared.data.splits["train"])
+    taken = np.random.default_rng([shared.recipe.seed, n_rows]).permutation(n_rows)
+    is_taken = np.zeros(n_rows, dtype=bool)
+    is_taken[taken[: max(1, round(share * n_rows))]] = True
+    train: Encoded = encoded.splits["train"]
+    kept = train.take(np.flatnonzero(is_taken[train.rows % n_rows]))
+    return replace(encoded, splits={**encoded.splits, "train": kept})
+
+
+def _scored(work: Work, plan: TrainingPlan, folder: Path, trained: JsonObject) -> Result:
+    """The scores of the validation rows by the model's best step, and their statistics in a file."""
+    schema = plan.data.label_schema
+    answered = predict_split(work, plan, "validation", with_texts=False)
+    if work.task.thresholds is not None:
+        schema = work.task.thresholds.fit(answered, schema)
+    rows = RowStatistics.of(work.task, answered, schema)
+    _write_statistics(folder / STATISTICS, rows)
+    scores = rows.scores()
+    name = best_metric(work.task, plan.data.label_schema)[0]
+    return Result(
+        "complete",
+        scores[name],
+        scores,
+        train_seconds=trained["seconds"],
+        steps=trained["steps"],
+        history=trained["history"],
+        layers=len(encoder_layers(plan.model)),
+        parameters=plan.model.num_parameters(),
+    )
+
+
+def _write_statistics(path: Path, rows: RowStatistics) -> None:
+    import io
+
+    from scipy import sparse
+
+    buffer = io.BytesIO()
+    if sparse.issparse(rows.statistics):
+        sparse.save_npz(buffer, rows.statistics)
+    else:
+        np.savez_compressed(buffer, dense=np.asarray(rows.statistics))
+    write_atomically(path, buffer.getvalue())
+
+
+def _leave_little(folder: Path) -> None:
+    """Removes what only a running trial needs: checkpoints, manifest, reports of truncation."""
+    for entry in folder.iterdir():
+        if entry.name in _KEPT_FILES or entry.name == ".lock":
+            continue
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

@@ -1,0 +1,249 @@
+"""`tune`: the search from the request to the trained model and the report, or the rest of one that was stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tunesmith import pipeline
+from tunesmith.data.examples import fingerprint
+from tunesmith.data.preparing import all_sources, find_splits
+from tunesmith.data.reading import is_in_memory
+from tunesmith.errors import RecipeError, RunError
+from tunesmith.events import Event, Events, Listener, Step
+from tunesmith.masking import masked_values
+from tunesmith.models.resolve import resolve_model
+from tunesmith.models.task_of_model import task_of_model
+from tunesmith.pipeline.checking import check_texts
+from tunesmith.pipeline.options import refuse_options_without_effect
+from tunesmith.pipeline.prepare import prepare_data
+from tunesmith.pipeline.work import Work
+from tunesmith.recipe import Recipe
+from tunesmith.reports.tuning import write_tuning_report
+from tunesmith.run import Run, write_json
+from tunesmith.run.comparison import differing_keys, request_entries
+from tunesmith.run.locking import refuse_several_processes
+from tunesmith.tasks import TASKS
+from tunesmith.training.loop import never
+from tunesmith.training.processes import Processes
+from tunesmith.tuning.budget import Budget
+from tunesmith.tuning.folder import SearchFolder
+from tunesmith.tuning.probes import Probes
+from tunesmith.tuning.result import result_json, write_best_recipe
+from tunesmith.tuning.search import DEFAULT, Found, Search, lead, name_of
+from tunesmith.tuning.space import read_space
+from tunesmith.tuning.storage import open_storage
+from tunesmith.tuning.trial import Shared
+from tunesmith.tuning.workers import Workers, cores_of, use_cores
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a search is run; none of it changes what is searched.
+
+    Args:
+        workers: number of processes on this machine, each with its share of the cores.
+        storage: URL of a PostgreSQL server that several machines share; None keeps the trials in the folder.
+        force: replace another search that is in the folder.
+        should_stop: asked at every step of every trial; when it is true, everything is saved and the search ends
+            with InterruptedRunError.
+    """
+
+    workers: int = 1
+    storage: str | None = None
+    force: bool = False
+    should_stop: Callable[[], bool] = never
+
+
+def tune(recipe: Recipe, options: Options = Options(), listeners: Iterable[Listener] = ()) -> SearchFolder:
+    """Searches for the best recipe, trains it and reports, or resumes a search that was stopped.
+
+    Args:
+        recipe: recipe that the search begins from; `output_dir` is the folder of the search.
+        options: how the search is run.
+        listeners: called with every event (`tunesmith.events`).
+
+    Raises:
+        UserError: the recipe, the data, the model, the space or the storage must be corrected first.
+        InterruptedRunError: a signal or `should_stop` stopped the search; the same call resumes it.
+    """
+    refuse_several_processes()
+    events, folder = Events(listeners), SearchFolder(recipe.output_dir)
+    cores = cores_of(options.workers)
+    with folder.locked():
+        requested, recipe = recipe, find_splits(recipe)
+        found = fingerprint(all_sources(recipe.data))
+        if _begin(folder, requested, found, options, events):
+            events.note(f"the search in {folder.path} is finished; nothing to do")
+            return folder
+        with use_cores(cores[0]), _clock(folder) as clock:
+            search = open_search(folder, recipe, found, options, tuple(listeners), clock)
+            space = read_space(recipe, search.shared.task, [])
+            request = {
+                "recipe": recipe.model_dump(mode="json", exclude_unset=True),
+                "storage": options.storage,
+                "fingerprint": found,
+            }
+            with Workers(folder, cores[1:], request) as workers:
+                search = replace(search, check_workers=workers.check)
+                result = lead(search, space, Budget.of(recipe), workers.start)
+        _finish(search, recipe, result, tuple(listeners))
+    return folder
+
+
+def _begin(
+    folder: SearchFolder, requested: Recipe, data_fingerprint: str, options: Options, events: Events
+) -> bool:
+    """Whether the search is finished already; a new one is written into its folder.
+
+    Raises:
+        RunError: the folder holds another search, or something else.
+    """
+    folder.refuse_other_content()
+    Budget.of(requested)
+    if options.workers > 1 and any(map(is_in_memory, all_sources(requested.data))):
+        raise RecipeError(
+            f"rows in memory are only in this process, and {options.workers} workers are asked for.",
+            remedy="Write the rows into a file, or use one worker.",
+        )
+    known = {} if options.force else folder.search()
+    if known:
+        _refuse_another(folder, known, requested, data_fingerprint)
+        events.note(f"resuming the search in {folder.path}")
+        return folder.is_finished
+    folder.clear()
+    folder.update(
+        **masked_values(request_entries(requested)),
+        tune=requested.tune.model_dump(mode="json"),
+        fingerprint=data_fingerprint,
+        spent_s=0.0,
+    )
+    return False
+
+
+def _refuse_another(
+    folder: SearchFolder, known: JsonObject, requested: Recipe, data_fingerprint: str
+) -> None:
+    has_same_data = known["fingerprint"] == data_fingerprint
+    differing = differing_keys(requested, known, has_same_data=has_same_data)
+    asked = requested.tune.model_dump(mode="json")
+    differing += [f"tune.{key}" for key, value in asked.items() if known["tune"].get(key) != value]
+    if differing:
+        named = ", ".join(f"`{key}`" for key in differing)
+        raise RunError(
+            f"the folder `{folder.path}` belongs to another search; it differs in {named}.",
+            remedy="Choose another `--output-dir`, or give `--force` to clear this search.",
+        )
+    if not has_same_data:
+        raise RunError(
+            f"the data have changed since the search in `{folder.path}` began.",
+            remedy="Choose another `--output-dir`, or give `--force` to clear this search.",
+        )
+
+
+@contextmanager
+def _clock(folder: SearchFolder) -> Iterator[Callable[[], float]]:
+    """Gives the seconds that the search has taken, over all starts; what it took is kept when it ends."""
+    before, began = float(folder.search()["spent_s"]), time.monotonic()
+
+    def clock() -> float:
+        return before + time.monotonic() - began
+
+    try:
+        yield clock
+    finally:
+        folder.update(spent_s=round(clock(), 3))
+
+
+def open_search(
+    folder: SearchFolder,
+    recipe: Recipe,
+    data_fingerprint: str,
+    options: Options,
+    listeners: tuple[Listener, ...],
+    clock: Callable[[], float],
+) -> Search:
+    """The search as a process knows it: its rows, its storage, and what all trials share.
+
+    Args:
+        folder: folder of the search.
+        recipe: recipe that the search begins from, with the splits that a folder holds.
+        data_fingerprint: SHA-256 over the data files.
+        options: how the search is run.
+        listeners: called with every event.
+        clock: function that gives the seconds since the search began.
+
+    Raises:
+        UserError: the data, the model or the storage cannot be used.
+    """
+    events = Events(listeners)
+    storage = open_storage(options.storage, folder.journal)
+    files = resolve_model(recipe.model, events.note)
+    task = task_of_model(TASKS.get(recipe.task), files.path)
+    refuse_options_without_effect(task, recipe)
+    processes = Processes()
+    work = Work(Run(folder.path), task, recipe, recipe, events, False, processes, options.should_stop)
+    data = prepare_data(work)
+    check_texts(work, data)
+    _refuse_no_validation(len(data.splits["validation"]))
+    base = _of_trials(recipe)
+    shared = Shared(
+        task, base, data, Probes(folder.probes), processes, (_Movements(listeners),), options.should_stop
+    )
+    return Search(folder, storage, name_of(recipe, data_fingerprint), shared, events, clock)
+
+
+def _refuse_no_validation(n_rows: int) -> None:
+    if not n_rows:
+        raise RecipeError(
+            "a search needs validation rows, by which trials are compared, and there are none.",
+            remedy="Give a file with rows as `data.validation`, or a share such as 0.1.",
+        )
+
+
+def _of_trials(recipe: Recipe) -> Recipe:
+    """The recipe of every trial: without baselines and trackers, which are for the final training."""
+    own = recipe.replace(evaluate={"baselines": False}, train={"report_to": []})
+    return own.model_copy(update={"tune": type(own.tune)()})
+
+
+class _Movements:
+    """Passes on how far a trial is; its notes would be the same for every trial."""
+
+    def __init__(self, listeners: tuple[Listener, ...]) -> None:
+        self._listeners = listeners
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Step):
+            for listener in self._listeners:
+                listener(event)
+
+
+def _finish(search: Search, recipe: Recipe, found: Found, listeners: tuple[Listener, ...]) -> None:
+    """Trains the chosen recipe, compares it with the default one on the test rows, and reports."""
+    folder, winner = search.folder, found.choice.winner
+    best = write_best_recipe(search, recipe, winner.values)
+    search.events.stage("best", "Training the best recipe")
+    pipeline.train(best, listeners=listeners, should_stop=search.shared.should_stop)
+    compared = None
+    if not winner.is_default and "test" in search.shared.data.splits:
+        compared = _against_default(search, recipe, listeners)
+    result = result_json(search, found, compared)
+    write_json(folder.result_file, result)
+    write_tuning_report(folder.report_file, result)
+    folder.update(finished=True)
+
+
+def _against_default(search: Search, recipe: Recipe, listeners: tuple[Listener, ...]) -> JsonObject:
+    """The best model and that of the default recipe on the test rows."""
+    default = Run(search.folder.path / DEFAULT)
+    search.events.stage(DEFAULT, "Training the default recipe, to compare the test scores")
+    own = recipe.model_copy(update={"output_dir": str(default.path), "tune": type(recipe.tune)()})
+    pipeline.train(own, listeners=listeners, should_stop=search.shared.should_stop)
+    return pipeline.compare([search.folder.best.path, default.path])
