@@ -168,8 +168,9 @@ def optimism(trials: Sequence[RowStatistics], *, seed: int) -> float | None:
         np.stack([_scores(rows, weights, name) for rows in trials]) for weights in (counts, outside)
     )
     chosen = np.argmax(np.nan_to_num(sign * inside_of, nan=-np.inf), axis=0)
-    at = np.arange(_RESAMPLES)
-    return float(np.nanmean(sign * (inside_of[chosen, at] - outside_of[chosen, at])))
+    elsewhere = float(np.nanmean(outside_of[chosen, np.arange(_RESAMPLES)]))
+    best = max(sign * float(_scores(rows, np.ones((1, n)), name)[0]) for rows in trials)
+    return best - sign * elsewhere
 
 
 def _scores(rows: RowStatistics, weights: NDArray[np.float64], name: str) -> NDArray[np.float64]:

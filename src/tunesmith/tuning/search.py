@@ -18,16 +18,16 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import InterruptedRunError, RecipeError, RunError
 from tunesmith.events import Events, Note, Progress
-from tunesmith.recipe import Recipe
+from tunesmith.recipe import Recipe, TuneRecipe
 from tunesmith.tuning.budget import Budget, Division, divide
 from tunesmith.tuning.choice import Choice, Finalist, choose
 from tunesmith.tuning.folder import SearchFolder
-from tunesmith.tuning.space import Space, default_space, narrowed, with_values
+from tunesmith.tuning.space import Space, combinations, default_space, narrowed, with_values
 from tunesmith.tuning.stages import Claim, Done, Settings, Stage
 from tunesmith.tuning.trial import Request, Result, Shared, read_result, read_statistics, run_trial
 
@@ -53,6 +53,7 @@ class Search:
         storage: storage of the trials.
         name: name of the search in the storage.
         shared: what all trials have in common.
+        asked: `tune` of the recipe.
         events: listeners of the search.
         clock: seconds that the search has taken, over all starts.
         check_workers: raises an error if a process beside this one has failed.
@@ -62,6 +63,7 @@ class Search:
     storage: BaseStorage
     name: str
     shared: Shared
+    asked: TuneRecipe
     events: Events
     clock: Callable[[], float]
     check_workers: Callable[[], None] = lambda: None
@@ -127,9 +129,17 @@ def _run(search: Search, stage: Stage, claim: Claim) -> None:
             settings.until,
             lambda percent, value: stage.should_prune(claim, percent, value),
         )
-        result = run_trial(search.shared, request)
+        result = _known(stage, claim) or run_trial(search.shared, request)
     stage.tell(claim, result)
     _report(search, stage, claim, result)
+
+
+def _known(stage: Stage, claim: Claim) -> Result | None:
+    """The result of an earlier trial with the same values: training again would give it again."""
+    same = [it for it in stage.done() if it.values == claim.values and it.result.is_complete]
+    if not same:
+        return None
+    return replace(same[0].result, seconds=0.0, reason=f"the same values as trial {same[0].number + 1}")
 
 
 def recipe_of(search: Search, stage: str, values: Mapping[str, Any]) -> Recipe:
@@ -152,7 +162,7 @@ def recipe_of(search: Search, stage: str, values: Mapping[str, Any]) -> Recipe:
 
 
 def _shorter(search: Search, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a coarse trial: half the passes over its rows, and at most twice the work of the default recipe.
+    """The values of a coarse trial: half the passes, and at most twice the work of the default recipe.
 
     R-Drop and noisy copies double the work of a pass.
     """
@@ -322,9 +332,15 @@ def _fine(search: Search, space: Space, division: Division, coarse: Sequence[Don
 
 
 def _worked_off(search: Search, settings: Settings, first: Sequence[Mapping[str, Any]]) -> list[Done]:
-    """The trials of a stage, which this process begins and works off with the others."""
+    """The trials of a stage, which this process begins and works off with the others.
+
+    Of a small space, every combination is tried once.
+    """
+    every = combinations(settings.space, settings.most_trials)
+    if every:
+        settings = replace(settings, most_trials=len(every))
     stage = search.stage(settings)
-    stage.begin(first)
+    stage.begin([*[it for it in first if not every or it in every], *[it for it in every if it not in first]])
     work_off(search, stage)
     return stage.done()
 
@@ -332,8 +348,8 @@ def _worked_off(search: Search, settings: Settings, first: Sequence[Mapping[str,
 def _finalists(search: Search, division: Division, default: Done, fine: Sequence[Done]) -> list[Finalist]:
     """The best recipes and the default one, each with the scores of its seeds."""
     best = [it for it in by_merit(fine, maximize=search.maximize) if it.result.is_complete]
-    candidates = [(DEFAULT, default), *((FINE, it) for it in best[: search.recipe.tune.finalists])]
-    others = list(range(search.recipe.seed + 1, search.recipe.seed + search.recipe.tune.seeds))
+    candidates = [(DEFAULT, default), *((FINE, it) for it in best[: search.asked.finalists])]
+    others = list(range(search.recipe.seed + 1, search.recipe.seed + search.asked.seeds))
     again = _other_seeds(search, division, [it.values for _, it in candidates], others)
     return [_finalist(search, stage, it, again) for stage, it in candidates]
 

@@ -7,7 +7,9 @@ search does not end in the middle with an error that could have been seen before
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -55,12 +57,7 @@ class Dimension:
     @property
     def is_integer(self) -> bool:
         """Whether the key takes whole numbers only."""
-        return isinstance(self.low, int) and isinstance(self.high, int)
-
-    @property
-    def is_range(self) -> bool:
-        """Whether it has a smallest and a largest value."""
-        return not self.choices
+        return not self.choices and isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def is_open(self) -> bool:
@@ -89,6 +86,12 @@ class Dimension:
             return json.dumps(value, sort_keys=True) if value in self.choices else None
         inside = min(max(value, self.low), self.high)
         return round(inside) if self.is_integer else float(inside)
+
+    def values(self) -> Sequence[Any] | None:
+        """All values; None for a range of fractions."""
+        if self.choices:
+            return self.choices
+        return range(int(self.low), int(self.high) + 1) if self.is_integer else None
 
     def to_json(self) -> JsonObject:
         """As a recipe's `tune.space` would have it."""
@@ -325,6 +328,17 @@ def _widened(dimension: Dimension, low: float, high: float) -> tuple[float, floa
         return low / factor, high * factor
     margin = _MARGIN * (dimension.high - dimension.low)
     return low - margin, high + margin
+
+
+def combinations(space: Space, most: int) -> list[dict[str, Any]]:
+    """All combinations of a space's values; none if there are more than so many, or infinitely many."""
+    columns = [it.values() for it in space]
+    if any(values is None for values in columns) or math.prod(len(it or ()) for it in columns) > most:
+        return []
+    keys = [it.key for it in space]
+    return [
+        dict(zip(keys, values, strict=True)) for values in itertools.product(*(it or () for it in columns))
+    ]
 
 
 def space_to_json(space: Iterable[Dimension]) -> JsonObject:

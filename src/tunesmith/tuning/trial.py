@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 State = Literal["complete", "pruned", "diverged", "refused", "out_of_time"]
 
 RESULT, STATISTICS = "trial.json", "statistics.npz"
+_SCORES_OF_A_PART = 4
 _KEPT_FILES = frozenset({RESULT, STATISTICS, "recipe.yaml"})
 
 
@@ -201,6 +202,8 @@ def _trained(shared: Shared, request: Request, run: Run, watch: Watch, *, resume
     run.update_manifest(model={**opened.base, "parameters": opened.model.num_parameters()})
     encoded = _part_of(encode(work, opened), request.share, shared)
     plan = make_plan(work, opened, encoded)
+    if request.share < 1:
+        plan = _with_early_scores(plan)
     watch.higher_is_better = best_metric(task, shared.data.label_schema)[1]
     shared.probes.lend(plan.recipe, request.share, run)
     probe = start_from_probe(work, plan, FeaturesOf.of_plan(work, plan))
@@ -229,6 +232,12 @@ def _part_of(encoded: EncodedData, share: float, shared: Shared) -> EncodedData:
     train: Encoded = encoded.splits["train"]
     kept = train.take(np.flatnonzero(is_taken[train.rows % n_rows]))
     return replace(encoded, splits={**encoded.splits, "train": kept})
+
+
+def _with_early_scores(plan: TrainingPlan) -> TrainingPlan:
+    """A short trial is scored some times on its way, so that a bad one ends early."""
+    every = max(1, plan.batches.total_steps // _SCORES_OF_A_PART)
+    return replace(plan, settings=replace(plan.settings, eval_steps=min(every, plan.settings.eval_steps)))
 
 
 def _scored(work: Work, plan: TrainingPlan, folder: Path, trained: JsonObject) -> Result:

@@ -196,7 +196,7 @@ def open_search(
     shared = Shared(
         task, base, data, Probes(folder.probes), processes, (_Movements(listeners),), options.should_stop
     )
-    return Search(folder, storage, name_of(recipe, data_fingerprint), shared, events, clock)
+    return Search(folder, storage, name_of(recipe, data_fingerprint), shared, recipe.tune, events, clock)
 
 
 def _refuse_no_validation(n_rows: int) -> None:

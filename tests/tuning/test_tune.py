@@ -1,0 +1,324 @@
+"""A search from the request to its report; stopped and killed ones; what is refused."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+import tunesmith
+from tunesmith import pipeline, tuning
+from tunesmith.errors import InterruptedRunError, RecipeError, RunError
+from tunesmith.events import Note
+from tunesmith.run import read_json
+from tunesmith.tuning import Options, SearchFolder
+
+
+@pytest.fixture(scope="module")
+def finished(search_recipe, tmp_path_factory):
+    """A finished search, and what was said meanwhile."""
+    said = []
+    recipe = search_recipe(tmp_path_factory.mktemp("finished") / "tune")
+    folder = tuning.tune(recipe, listeners=[lambda event: said.append(event)])
+    return folder, recipe, [event.text for event in said if isinstance(event, Note)]
+
+
+@pytest.fixture(scope="module")
+def result(finished):
+    return read_json(finished[0].result_file)
+
+
+def trials_of(folder, *stages):
+    return [it for it in read_json(SearchFolder(folder).result_file)["trials"] if it["stage"] in stages]
+
+
+def values_and_scores(folder):
+    trials = trials_of(folder, "default", "coarse", "fine", "finalists")
+    return [(it["stage"], it["number"], it["values"], it["value"], it["state"]) for it in trials]
+
+
+def test_every_trial_is_counted_and_the_default_recipe_is_the_first(result):
+    stages = [it["stage"] for it in result["trials"]]
+    assert stages.count("default") == 1
+    assert sum(stage != "finalists" for stage in stages) == 8
+    assert result["trials"][0] == {
+        **result["trials"][0],
+        "stage": "default",
+        "values": {},
+        "state": "complete",
+    }
+    assert sum(result["counts"].values()) == len(stages)
+
+
+def test_the_best_of_a_part_is_trained_on_all_rows(result):
+    coarse = [it for it in result["trials"] if it["stage"] == "coarse" and it["state"] == "complete"]
+    best = max(coarse[1:] or coarse, key=lambda it: it["value"])
+    fine = [it["values"] for it in result["trials"] if it["stage"] == "fine"]
+    assert best["values"] in fine
+
+
+def test_the_winner_is_trained_again_to_the_same_score(finished, result):
+    """Deterministic: the final training is the trial again, and its saved model has the trial's score."""
+    folder, _, _ = finished
+    winner = next(it for it in result["finalists"] if it["name"] == result["choice"]["winner"])
+    history = folder.best.metrics["train"]
+    best = next(it for it in history["history"] if it["step"] == history["best_step"])
+    assert best["accuracy"] == winner["by_seed"]["42"]
+
+
+def test_the_reloaded_model_has_the_scores_of_the_run(finished, search_files):
+    folder, _, _ = finished
+    again = tunesmith.evaluate(folder.best, search_files["test"], progress=False)
+    assert again["primary"]["value"] == folder.best.metrics["primary"]["value"]
+
+
+def test_the_best_recipe_trains_by_itself(finished, tmp_path):
+    folder, _, _ = finished
+    tree = yaml.safe_load(folder.best_recipe.read_text())
+    assert "tune" not in tree
+    run = tunesmith.train(str(folder.best_recipe), output_dir=tmp_path / "again", progress=False)
+    assert run.metrics["primary"] == folder.best.metrics["primary"]
+
+
+def test_the_test_rows_are_scored_in_the_final_training_only(finished):
+    folder, _, _ = finished
+    assert not list(folder.trials.rglob("*predictions*"))
+    assert folder.best.metrics["primary"]["split"] == "test"
+
+
+def test_a_trial_leaves_little(finished):
+    folder, _, _ = finished
+    for trial in folder.trials.iterdir():
+        names = {file.name for file in trial.iterdir()}
+        assert names <= {"recipe.yaml", "trial.json", "statistics.npz"}
+        assert sum(file.stat().st_size for file in trial.iterdir()) < 20_000
+
+
+def test_trials_are_told_with_their_score_and_the_best(finished):
+    _, _, notes = finished
+    said = [note for note in notes if note.startswith("coarse")]
+    assert len(said) == 5
+    assert all(re.match(r"coarse \d, accuracy 0\.\d{4}, .+, best [01]\.\d{4}", note) for note in said)
+
+
+def test_the_report_opens_alone_and_shows_every_trial(finished, result):
+    page = finished[0].report_file.read_text()
+    assert not re.search(r"(src|href)=.http", page)
+    for trial in result["trials"]:
+        assert f"{trial['stage']} {trial['number']}" in page
+    for sentence in result["text"]:
+        assert sentence.split(":")[0].strip("`")[1:20] in page
+
+
+def test_a_finished_search_is_not_run_again(finished):
+    folder, recipe, _ = finished
+    before = folder.result_file.stat().st_mtime_ns
+    tuning.tune(recipe)
+    assert folder.result_file.stat().st_mtime_ns == before
+
+
+def test_another_search_in_the_folder_is_refused(finished, search_recipe):
+    folder, _, _ = finished
+    with pytest.raises(RunError, match=r"belongs to another search; it differs in `tune.trials`"):
+        tuning.tune(search_recipe(folder.path, trials=9))
+    with pytest.raises(RunError, match=r"it differs in `train.num_train_epochs`"):
+        tuning.tune(search_recipe(folder.path, train={"num_train_epochs": 3}))
+
+
+def test_force_replaces_a_search_and_nothing_else(search_recipe, tmp_path):
+    folder = tmp_path / "tune"
+    tuning.tune(search_recipe(folder, trials=2))
+    (folder / "notes.txt").write_text("mine")
+    tuning.tune(search_recipe(folder, trials=1), Options(force=True))
+    assert len(trials_of(folder, "default", "coarse", "fine")) == 1
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_with_something_else_is_refused(search_recipe, tmp_path):
+    (tmp_path / "precious.txt").write_text("x")
+    with pytest.raises(RunError, match="holds no search"):
+        tuning.tune(search_recipe(tmp_path))
+
+
+@pytest.mark.parametrize("after", [3, 25, 60])
+def test_a_search_that_was_stopped_ends_like_one_that_was_not(after, finished, search_recipe, tmp_path):
+    folder, _, _ = finished
+    asked = []
+
+    def stop():
+        asked.append(1)
+        return len(asked) > after
+
+    recipe = search_recipe(tmp_path / "tune")
+    with pytest.raises(InterruptedRunError):
+        tuning.tune(recipe, Options(should_stop=stop))
+    tuning.tune(recipe)
+    assert values_and_scores(tmp_path / "tune") == values_and_scores(folder.path)
+    one, other = (
+        read_json(SearchFolder(it).result_file)["choice"] for it in (folder.path, tmp_path / "tune")
+    )
+    assert one["winner"] == other["winner"]
+
+
+def program(recipe, workers):
+    """Runs a search in a process of its own."""
+    code = (
+        "import json, sys\nfrom tunesmith import tuning\nfrom tunesmith.recipe import Recipe\n"
+        "recipe = Recipe.model_validate(json.loads(sys.argv[1]))\n"
+        f"tuning.tune(recipe, tuning.Options(workers={workers}))"
+    )
+    text = json.dumps(recipe.model_dump(mode="json", exclude_unset=True))
+    return subprocess.Popen([sys.executable, "-c", code, text], stderr=subprocess.PIPE)
+
+
+def wait_for(condition, process, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two workers need two cores")
+def test_after_a_kill_with_two_workers_no_trial_is_lost_and_none_is_run_twice(search_recipe, tmp_path):
+    folder = tmp_path / "tune"
+    recipe = search_recipe(folder, trials=12, train={"num_train_epochs": 4})
+    process = program(recipe, workers=2)
+    wait_for(lambda: len(list(folder.glob("trials/coarse-*/trial.json"))) >= 2, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    ended = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/trial.json")}
+    again = program(recipe, workers=2)
+    assert again.wait(120) == 0, again.stderr.read().decode()
+    known = trials_of(folder, "default", "coarse", "fine")
+    assert len(known) == 12
+    assert len({(it["stage"], it["number"]) for it in known}) == 12
+    assert all(path.stat().st_mtime_ns == moment for path, moment in ended.items()), "run twice"
+    assert not list(folder.glob("worker-*.log"))
+
+
+@pytest.mark.slow
+def test_after_a_kill_one_worker_ends_like_without(finished, search_recipe, tmp_path):
+    folder = tmp_path / "tune"
+    process = program(search_recipe(folder), workers=1)
+    wait_for(lambda: (folder / "trials" / "coarse-0002").is_dir(), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    tuning.tune(search_recipe(folder))
+    assert values_and_scores(folder) == values_and_scores(finished[0].path)
+
+
+def test_a_bad_space_still_ends_with_a_good_run(search_recipe, tmp_path):
+    bad = {"train.learning_rate": {"low": 1e-8, "high": 1.0, "log": True}}
+    folder = tuning.tune(search_recipe(tmp_path / "tune", space=bad, trials=12))
+    found = read_json(folder.result_file)
+    default = found["trials"][0]["value"]
+    assert found["best"]["validation"] >= default - 0.05
+    assert found["counts"].get("pruned", 0) + found["counts"].get("diverged", 0) > 0
+
+
+def test_a_value_that_the_model_cannot_have_is_counted_and_the_search_goes_on(search_recipe, tmp_path):
+    space = {"train.freeze_layers": [0, 99]}
+    folder = tuning.tune(search_recipe(tmp_path / "tune", space=space, trials=6))
+    found = read_json(folder.result_file)
+    refused = [it for it in found["trials"] if it["state"] == "refused"]
+    assert refused
+    assert all("must be at most" in it["reason"] for it in refused)
+
+
+def test_a_default_recipe_that_cannot_be_trained_ends_the_search(search_recipe, tmp_path):
+    recipe = search_recipe(tmp_path / "tune", train={"freeze_layers": 99})
+    with pytest.raises(RecipeError, match=r"the recipe that the search begins from cannot be trained"):
+        tuning.tune(recipe)
+
+
+def test_a_time_that_is_too_short_is_an_error_that_says_how_long_a_training_takes(search_recipe, tmp_path):
+    with pytest.raises(RecipeError, match=r"a training takes \d+ s, and `tune.time` allows"):
+        tuning.tune(search_recipe(tmp_path / "tune", trials=None, time="0.1s"))
+
+
+def test_a_time_ends_a_search(search_recipe, tmp_path):
+    began = time.monotonic()
+    folder = tuning.tune(search_recipe(tmp_path / "tune", trials=None, time="8s"))
+    assert time.monotonic() - began < 30
+    found = read_json(folder.result_file)
+    assert {"default", "fine"} <= {it["stage"] for it in found["trials"]}
+
+
+def test_a_probe_without_a_space_is_refused(search_recipe, tmp_path):
+    recipe = search_recipe(tmp_path / "tune", space={})
+    tree = recipe.model_dump(mode="json", exclude_unset=True)
+    tree["train"] = {"method": "probe", "pooling": "first"}
+    with pytest.raises(RecipeError, match="the default space is empty"):
+        tuning.tune(type(recipe).model_validate(tree))
+
+
+def test_more_workers_than_cores_are_refused(search_recipe, tmp_path):
+    with pytest.raises(RecipeError, match="must be between 1 and"):
+        tuning.tune(search_recipe(tmp_path / "tune"), Options(workers=10_000))
+    assert not (tmp_path / "tune").exists()
+
+
+def test_rows_in_memory_are_searched_by_one_process(tiny_model, tmp_path):
+    from tunesmith.testing.tiny import tiny_rows
+
+    rows = tiny_rows(90)
+    how = {
+        "model": tiny_model, "trials": 2, "space": {"train.learning_rate": [1e-3, 1e-2]}, "progress": False,
+        "overrides": {"train.num_train_epochs": 1, "data.check": "off", "tune.seeds": 1},
+    }  # fmt: skip
+    with pytest.raises(RecipeError, match="rows in memory are only in this process"):
+        tunesmith.tune(rows, output_dir=tmp_path / "two", workers=2, **how)
+    found = tunesmith.tune(rows, output_dir=tmp_path / "one", **how)
+    assert found.best.predict("a red thing")["label"] in ("animal", "colour")
+    assert [trial["stage"] for trial in found.trials] == ["default", "fine"]
+    assert found.trials[1]["train.learning_rate"] in (1e-3, 1e-2)
+    assert "trials" in repr(found)
+
+
+def test_the_command_prints_the_result(search_recipe, tmp_path, tunesmith):
+    recipe = search_recipe(tmp_path / "run", trials=2, seeds=1)
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False))
+    done = tunesmith("tune", file, "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["search"] == str(tmp_path / "run-tune")
+    again = tunesmith("tune", file)
+    assert "nothing to do" in again.err
+    assert "best.yaml" in again.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--trials", "0"], "tune.trials must be"),
+        (["--time", "0m"], "above zero"),
+        (["--workers", "0"], "must be between 1 and"),
+        (["--storage", "sqlite:///x.db"], "must be `postgresql://"),
+        (["tune.space={lr: {low: 1, high: 2}}"], "at most 1"),
+        (["data.validation=empty.csv"], "empty.csv"),
+    ],
+)
+def test_a_wrong_request_ends_with_code_2(arguments, said, search_recipe, tmp_path, tunesmith, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.csv").write_text("text,label\n")
+    recipe = search_recipe(tmp_path / "run")
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False))
+    done = tunesmith("tune", file, *arguments)
+    assert done.code == 2
+    assert said in done.err
+    assert done.out == ""
+
+
+def test_train_takes_the_recipe_of_a_search(search_recipe, tmp_path):
+    """`tune:` changes no run: with it and without it, the recipe is the same."""
+    recipe = search_recipe(tmp_path / "run")
+    pipeline.train(recipe)
+    pipeline.train(recipe.model_copy(update={"tune": type(recipe.tune)()}))
