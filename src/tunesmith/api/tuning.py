@@ -80,7 +80,7 @@ class TuneResult:
 
 @suggesting
 @spelled_out(TuneKeywords, TUNE_DEFAULTS)
-def tune(data: Any = None, **keywords: Unpack[TuneKeywords]) -> TuneResult:
+def tune(data: Any = None, **keywords: Unpack[TuneKeywords]) -> TuneResult | None:
     """Searches for the best recipe and trains it; on the folder of a stopped search, resumes.
 
     `tune("reviews.csv", time="20m")` and `tune("recipe.yaml", trials=40)` are all that is needed.
@@ -91,7 +91,8 @@ def tune(data: Any = None, **keywords: Unpack[TuneKeywords]) -> TuneResult:
         **keywords: the keywords.
 
     Returns:
-        What was found: `best` is the run, `recipe` is the path of its recipe, `report` is the report.
+        What was found: `best` is the run, `recipe` is the path of its recipe, `report` is the report. None if
+        another machine leads the search, which this one has joined.
 
     Raises:
         UserError: the recipe, the data, the model, the space or the storage must be fixed first.
@@ -110,7 +111,7 @@ def tune(data: Any = None, **keywords: Unpack[TuneKeywords]) -> TuneResult:
         for notice in notices:
             Events(shown).note(notice)
         folder = tuning.tune(recipe, options, shown)
-    return TuneResult(folder, held)
+    return TuneResult(folder, held) if folder.result_file.is_file() else None
 
 
 def tune_recipe(data: Any, given: JsonObject, notices: list[str], held: list[Any]) -> Recipe:

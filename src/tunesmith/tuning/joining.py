@@ -33,6 +33,8 @@ def join(search: Search, has_ended: Callable[[], bool]) -> None:
         while (stage := search.begun(name)) is None:
             if has_ended() or any(search.begun(later) for later in _after(name)):
                 break
+            if search.shared.should_stop():
+                return
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         if stage is not None:
             work_off(search, stage)

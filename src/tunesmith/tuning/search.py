@@ -19,9 +19,10 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.errors import InterruptedRunError, RecipeError, RunError
+from tunesmith.errors import InterruptedRunError, RecipeError
 from tunesmith.events import Events, Note, Progress
 from tunesmith.recipe import Recipe, TuneRecipe
 from tunesmith.tuning.budget import Budget, Division, divide
@@ -77,6 +78,13 @@ class Search:
     def maximize(self) -> bool:
         """Whether greater values of the metric are better."""
         return self.shared.metric[1]
+
+    @cached_property
+    def used(self) -> JsonObject:
+        """The default recipe as the first trial used it, every value filled in."""
+        first = self.begun(DEFAULT)
+        assert first is not None, "the first trial comes before all others"
+        return first.done()[0].result.used
 
     def stage(self, settings: Settings) -> Stage:
         """A stage of this search."""
@@ -200,26 +208,28 @@ def by_merit(done: Sequence[Done], *, maximize: bool) -> list[Done]:
     )
 
 
-def lead(search: Search, space: Space, budget: Budget, start_workers: Callable[[], None]) -> Found:
-    """Runs every stage of a search, and chooses.
+def lead(
+    search: Search, default: Done, space: Space, budget: Budget, start_workers: Callable[[], None]
+) -> Found:
+    """Runs every stage of a search after the first trial, and chooses.
 
     Args:
         search: search.
+        default: first trial.
         space: space that the user gave; empty for the default space.
         budget: limits of the search.
         start_workers: starts the processes that run trials beside this one; called after the first trial.
     """
-    search.events.stage(DEFAULT, "Training the default recipe on all rows")
-    default = _default_trial(search)
-    space = space or default_space(
-        search.shared.task, Recipe.model_validate(_used(search)), n_layers=default.result.layers
-    )
+    used = Recipe.model_validate(search.used)
+    space = space or default_space(search.shared.task, used, n_layers=default.result.layers)
     _refuse_nothing_to_search(space)
     division = _division(search, budget, default.result)
     start_workers()
     coarse = _coarse(search, space, division)
     fine = _fine(search, space, division, coarse)
     finalists = _finalists(search, division, default, fine)
+    if (first := search.begun(DEFAULT)) is not None:
+        first.end()
     choice = choose(finalists, maximize=search.maximize, seed=search.recipe.seed)
     return Found(space, default, tuple(coarse), tuple(fine), tuple(finalists), choice)
 
@@ -245,13 +255,14 @@ class Found:
     choice: Choice
 
 
-def _default_trial(search: Search) -> Done:
-    """The first trial.
+def first_trial(search: Search) -> Done | None:
+    """The trial of the default recipe on all rows; None if another process ran it, which leads the search.
 
     Raises:
         RecipeError: the default recipe itself cannot be trained.
     """
-    stage = search.stage(Settings(DEFAULT, (), 1, float("inf"), prunes=False))
+    search.events.stage(DEFAULT, "Training the default recipe on all rows")
+    stage = search.stage(Settings(DEFAULT, (), 1, float("inf"), prunes=False, keeps_used=True))
     stage.begin()
     work_off(search, stage)
     [first] = stage.done()
@@ -260,18 +271,7 @@ def _default_trial(search: Search) -> Done:
             f"the recipe that the search begins from cannot be trained: {first.result.reason}",
             remedy="Correct it; `tunesmith train` with the same recipe says more.",
         )
-    return first
-
-
-def _used(search: Search) -> JsonObject:
-    """The default recipe as it was used, every value filled in."""
-    result = read_result(search.folder.trial(DEFAULT, 0))
-    if result is None or not result.used:
-        raise RunError(
-            f"the first trial of the search in `{search.folder.path}` is not there.",
-            remedy="Begin again with `--force`, or choose another `output_dir`.",
-        )
-    return result.used
+    return first if read_result(search.folder.trial(DEFAULT, 0)) is not None else None
 
 
 def _refuse_nothing_to_search(space: Space) -> None:
@@ -313,8 +313,7 @@ def _coarse(search: Search, space: Space, division: Division) -> list[Done]:
 def default_value(search: Search, key: str) -> Any:
     """The value of the default recipe, as it was used."""
     section, _, name = key.rpartition(".")
-    used = _used(search)
-    return used[section][name] if section else used[name]
+    return search.used[section][name] if section else search.used[name]
 
 
 def share_of_rows(n_rows: int) -> float:

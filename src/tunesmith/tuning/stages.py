@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tunesmith.types import JsonObject
 
-_SETTINGS, _RESULT, _HOST = "settings", "result", "host"
+_SETTINGS, _RESULT, _HOST, _ENDED = "settings", "result", "host", "ended"
 _RANDOM_TRIALS = 8
 """Trials of a stage that are drawn at random before the sampler learns from them."""
 _RANDOM_FULL_TRIALS = 4
@@ -52,6 +52,7 @@ class Settings:
         until: `time.time()` after which no trial begins, and running ones are cut short; infinite without a limit.
         share: share of the training rows that a trial learns from.
         prunes: whether trials that are worse than others are ended early.
+        keeps_used: whether the recipes of the trials, as they were used, are kept too.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Settings:
     until: float
     share: float = 1.0
     prunes: bool = True
+    keeps_used: bool = False
 
     def to_json(self) -> JsonObject:
         """As the storage keeps them; no limit of time is None."""
@@ -178,6 +180,9 @@ class Stage:
         if number >= self.settings.most_trials:
             return None
         trial = self._study(number).ask()
+        if trial.number >= self.settings.most_trials:  # another machine has begun the last one meanwhile
+            self._study(number).tell(trial, state=optuna.trial.TrialState.FAIL)
+            return None
         trial.set_user_attr(_HOST, socket.gethostname())
         folder = self.folder(trials, trial.number)
         held.enter_context(locked(folder))
@@ -199,7 +204,8 @@ class Stage:
         from optuna.trial import TrialState
 
         study = self._study(claim.number)
-        claim.trial.set_user_attr(_RESULT, {**asdict(result), "used": {}})
+        kept = asdict(result) if self.settings.keeps_used else {**asdict(result), "used": {}}
+        claim.trial.set_user_attr(_RESULT, kept)
         if result.is_complete:
             study.tell(claim.number, result.value)
         else:
@@ -242,6 +248,15 @@ class Stage:
     def folder(self, trials: Path, number: int) -> Path:
         """The folder of a trial."""
         return trials / f"{self.settings.name}-{number:04}"
+
+    def end(self) -> None:
+        """Tells processes that joined the search that there will be no other stage."""
+        self._study(0).set_user_attr(_ENDED, True)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether `end` was called, by any process."""
+        return bool(self._study(0).user_attrs.get(_ENDED))
 
     def study(self) -> Study:
         """The study, for an analysis of its trials."""

@@ -31,10 +31,11 @@ from tunesmith.training.loop import never
 from tunesmith.training.processes import Processes
 from tunesmith.tuning.budget import Budget
 from tunesmith.tuning.folder import SearchFolder
+from tunesmith.tuning.joining import join
 from tunesmith.tuning.probes import Probes
 from tunesmith.tuning.result import result_json, write_best_recipe
-from tunesmith.tuning.search import DEFAULT, Found, Search, lead, name_of
-from tunesmith.tuning.space import read_space
+from tunesmith.tuning.search import DEFAULT, Found, Search, first_trial, lead, name_of
+from tunesmith.tuning.space import Space, read_space
 from tunesmith.tuning.storage import open_storage
 from tunesmith.tuning.trial import Shared
 from tunesmith.tuning.workers import Workers, cores_of, use_cores
@@ -69,6 +70,9 @@ def tune(recipe: Recipe, options: Options = Options(), listeners: Iterable[Liste
         options: how the search is run.
         listeners: called with every event (`tunesmith.events`).
 
+    Returns:
+        The folder; without a result if another machine leads the search, which this one has joined.
+
     Raises:
         UserError: the recipe, the data, the model, the space or the storage must be corrected first.
         InterruptedRunError: a signal or `should_stop` stopped the search; the same call resumes it.
@@ -92,9 +96,23 @@ def tune(recipe: Recipe, options: Options = Options(), listeners: Iterable[Liste
             }
             with Workers(folder, cores[1:], request) as workers:
                 search = replace(search, check_workers=workers.check)
-                result = lead(search, space, Budget.of(recipe), workers.start)
-        _finish(search, recipe, result, tuple(listeners))
+                result = _searched(search, space, Budget.of(recipe), workers)
+        if result is not None:
+            _finish(search, recipe, result, tuple(listeners))
     return folder
+
+
+def _searched(search: Search, space: Space, budget: Budget, workers: Workers) -> Found | None:
+    """What the stages found; None if another machine leads the search, which this one has joined."""
+    default = first_trial(search)
+    if default is not None:
+        return lead(search, default, space, budget, workers.start)
+    search.events.note("another process leads this search; this one runs trials of it")
+    workers.start()
+    first = search.begun(DEFAULT)
+    join(search, lambda: first is None or first.is_ended)
+    search.events.note("the search has ended; its result is in the folder of the process that leads it")
+    return None
 
 
 def _begin(

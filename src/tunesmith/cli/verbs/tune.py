@@ -119,6 +119,8 @@ def _print(folder: SearchFolder, *, as_json: bool) -> None:
     from tunesmith.cli.output import next_command, print_json, print_line, print_metrics
     from tunesmith.run import read_json
 
+    if not folder.result_file.is_file():  # another machine leads the search
+        return
     found = read_json(folder.result_file)
     if as_json:
         print_json({"search": str(folder.path), "report": str(folder.report_file), **found})

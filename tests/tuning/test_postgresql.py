@@ -1,0 +1,116 @@
+"""A search whose trials a real PostgreSQL server keeps, and that two machines share.
+
+The server is Debian's `postgresql`; it is started in a folder of its own, and stopped.
+"""
+
+import contextlib
+import getpass
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tunesmith import tuning
+from tunesmith.errors import RunError
+from tunesmith.run import read_json
+from tunesmith.tuning import Options
+from tunesmith.tuning.storage import open_storage
+
+
+def programs():
+    """The folder of `initdb` and `pg_ctl`; skips where they are not installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [shutil.which("initdb")]
+    if not found[-1]:
+        pytest.skip("needs a PostgreSQL server: `apt-get install postgresql`")
+    pytest.importorskip("psycopg", reason="needs `pip install 'tunesmith[postgresql]'`")
+    return Path(found[-1]).resolve().parent
+
+
+def run_as_owner(*command):
+    """Runs a command of the server, which refuses to run as root, as its own user."""
+    if os.geteuid() == 0:
+        command = ("runuser", "-u", "postgres", "--", *command)
+    subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=60, cwd="/")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """URL of a running server with an empty database."""
+    bin_folder = programs()
+    owner = "postgres" if os.geteuid() == 0 else getpass.getuser()
+    folder = tmp_path_factory.mktemp("postgresql")
+    if os.geteuid() == 0:
+        with contextlib.suppress(KeyError):
+            pwd.getpwnam("postgres")
+            shutil.chown(folder, "postgres")
+            for parent in folder.parents[: len(folder.parents) - 2]:
+                parent.chmod(parent.stat().st_mode | 0o011)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    run_as_owner(bin_folder / "initdb", "-D", folder / "data", "-A", "trust", "-U", owner, "--no-sync")
+    settings = f"-p {port} -h 127.0.0.1 -k {folder} -c fsync=off"
+    start = (
+        bin_folder / "pg_ctl",
+        "-D",
+        folder / "data",
+        "-l",
+        folder / "log",
+        "-o",
+        settings,
+        "-w",
+        "start",
+    )
+    run_as_owner(*start)
+    yield f"postgresql://{owner}@127.0.0.1:{port}/postgres"
+    run_as_owner(bin_folder / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+
+
+def trials(folder):
+    return [it for it in read_json(folder.result_file)["trials"] if it["stage"] in ("coarse", "fine")]
+
+
+def test_the_trials_are_on_the_server_and_the_search_is_that_of_a_journal(server, search_recipe, tmp_path):
+    kept = tuning.tune(search_recipe(tmp_path / "server", trials=6), Options(storage=server))
+    own = tuning.tune(search_recipe(tmp_path / "journal", trials=6))
+    assert not kept.journal.exists()
+    assert [it["values"] for it in trials(kept)] == [it["values"] for it in trials(own)]
+    assert [it["value"] for it in trials(kept)] == [it["value"] for it in trials(own)]
+
+
+@pytest.mark.slow
+def test_two_machines_share_a_search(server, search_recipe, tmp_path):
+    """Two processes with a folder each and names of two machines: each trial is run once, and one leads."""
+    recipe = search_recipe(tmp_path / "first", trials=10, train={"num_train_epochs": 5})
+    code = (
+        "import json, socket, sys\nfrom tunesmith import tuning\nfrom tunesmith.recipe import Recipe\n"
+        "socket.gethostname = lambda: sys.argv[3]\n"
+        "recipe = Recipe.model_validate(json.loads(sys.argv[1]))\n"
+        "tuning.tune(recipe, tuning.Options(storage=sys.argv[2]))"
+    )
+    folders, processes = [tmp_path / name for name in ("first", "second")], []
+    for folder in folders:
+        tree = recipe.model_copy(update={"output_dir": str(folder)}).model_dump(
+            mode="json", exclude_unset=True
+        )
+        command = [sys.executable, "-c", code, json.dumps(tree), server, folder.name]
+        processes.append(subprocess.Popen(command, stderr=subprocess.PIPE))
+    said = [process.communicate(timeout=150)[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    led = [folder for folder in folders if (folder / "tune.json").is_file()]
+    assert len(led) == 1
+    names = [{path.name for path in folder.glob("trials/*")} for folder in folders]
+    assert not names[0] & names[1], "run twice"
+    assert len([name for name in names[0] | names[1] if not name.startswith("finalists")]) == 10
+    assert all(names), "both have run trials"
+
+
+def test_a_wrong_database_is_an_error(server, tmp_path):
+    with pytest.raises(RunError, match="does not exist"):
+        open_storage(server.replace("/postgres", "/nowhere"), tmp_path / "journal.log")
