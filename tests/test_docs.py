@@ -79,6 +79,8 @@ def shortened(line):
     """A training of few steps; of the demo, whose result is looked at, half of its epochs."""
     if line == "tunesmith demo":
         return f"{line} train.num_train_epochs=3"
+    if line.startswith("tunesmith tune "):
+        return f"{line} train.max_steps=3 tune.seeds=1"
     return (
         f"{line} train.max_steps=3" if line.startswith("tunesmith train ") and "probe" not in line else line
     )

@@ -9,7 +9,7 @@ def test_yaml_leaves_no_value_out_and_reads_back():
     recipe = Recipe.model_validate({"data": {"train": ["a.csv"]}})
     tree = yaml.safe_load(recipe.to_yaml())
     assert Recipe.model_validate(tree) == recipe
-    sections = ("data", "train", "generate", "evaluate", "export")
+    sections = ("data", "train", "generate", "evaluate", "export", "tune")
     dotted = {f"{s}.{k}" for s in sections for k in tree[s]} | {k for k in tree if k not in sections}
     assert dotted == set(recipe_keys())
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,8 +16,12 @@ import tunesmith
 from tunesmith import pipeline, tuning
 from tunesmith.errors import InterruptedRunError, RecipeError, RunError
 from tunesmith.events import Note
+from tunesmith.recipe import Recipe
+from tunesmith.recipe.loader import Loader
 from tunesmith.run import read_json
+from tunesmith.tasks import TASKS
 from tunesmith.tuning import Options, SearchFolder
+from tunesmith.tuning.space import read_space
 
 
 @pytest.fixture(scope="module")
@@ -322,3 +327,24 @@ def test_train_takes_the_recipe_of_a_search(search_recipe, tmp_path):
     recipe = search_recipe(tmp_path / "run")
     pipeline.train(recipe)
     pipeline.train(recipe.model_copy(update={"tune": type(recipe.tune)()}))
+
+
+def test_the_code_of_the_page_runs(search_recipe, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "tune.md").read_text()
+    [block] = re.findall(r"```python\n(.+?)```", page, re.DOTALL)
+    recipe = search_recipe(tmp_path / "run", trials=2, seeds=1)
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False))
+    own = block.replace("examples/support/text-classification.yaml", str(file)).replace(
+        "trials=4", "trials=2"
+    )
+    exec(compile(own, "docs/tune.md", "exec"), {})
+    assert "default 1 complete" in capsys.readouterr().out
+
+
+def test_the_space_of_the_page_is_valid():
+    page = (Path(__file__).parents[2] / "docs" / "tune.md").read_text()
+    [block] = re.findall(r"```yaml\n(.+?)```", page, re.DOTALL)
+    tree = yaml.load(block, Loader=Loader)
+    recipe = Recipe.model_validate({"data": {"train": ["x.csv"]}, **tree})
+    assert len(read_space(recipe, TASKS.get("text-classification"), [])) == 4

@@ -11,6 +11,7 @@ workers    processes beside the first one; `joining` is what they do
 """
 
 from tunesmith.tuning.folder import SearchFolder, in_own_folder
-from tunesmith.tuning.tune import Options, tune
+from tunesmith.tuning.opening import Options
+from tunesmith.tuning.tune import tune
 
 __all__ = ["Options", "SearchFolder", "in_own_folder", "tune"]

@@ -17,6 +17,7 @@ from tunesmith.data.preparing import find_splits
 from tunesmith.errors import InterruptedRunError
 from tunesmith.recipe import Recipe
 from tunesmith.tuning.folder import SearchFolder
+from tunesmith.tuning.opening import Options, open_search
 from tunesmith.tuning.search import COARSE, DEFAULT, FINALISTS, FINE, Search, work_off
 
 _SECONDS_BETWEEN_LOOKS = 0.3
@@ -47,8 +48,6 @@ def _after(name: str) -> tuple[str, ...]:
 
 def main(path: str, cores: str) -> None:
     """A worker of the search in a folder, on some cores of this machine."""
-    from tunesmith.tuning.tune import Options, open_search
-
     os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
     parent, folder = os.getppid(), SearchFolder(Path(path))
     request = json.load(sys.stdin)

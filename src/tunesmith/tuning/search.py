@@ -28,9 +28,10 @@ from tunesmith.recipe import Recipe, TuneRecipe
 from tunesmith.tuning.budget import Budget, Division, divide
 from tunesmith.tuning.choice import Choice, Finalist, choose
 from tunesmith.tuning.folder import SearchFolder
+from tunesmith.tuning.outcome import Result, read_result
 from tunesmith.tuning.space import Space, combinations, default_space, narrowed, with_values
 from tunesmith.tuning.stages import Claim, Done, Settings, Stage
-from tunesmith.tuning.trial import Request, Result, Shared, read_result, read_statistics, run_trial
+from tunesmith.tuning.trial import Request, Shared, read_statistics, run_trial
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import RunError
 from tunesmith.run.locking import is_locked, locked
+from tunesmith.tuning.outcome import Result
 from tunesmith.tuning.space import Space, space_from_json, space_to_json
-from tunesmith.tuning.trial import Result
 
 if TYPE_CHECKING:
     from optuna import Study

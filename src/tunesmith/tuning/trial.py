@@ -10,9 +10,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,20 +33,19 @@ from tunesmith.pipeline.probe import FeaturesOf, start_from_probe
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
-from tunesmith.run import Run, read_json, write_json
+from tunesmith.run import Run, write_json
 from tunesmith.run.files import write_atomically
 from tunesmith.run.manifest import recipe_in
 from tunesmith.tasks import TASKS, LabelSchema, Task, best_metric
 from tunesmith.training.processes import Processes
+from tunesmith.tuning.outcome import RESULT, Result, read_result
 from tunesmith.tuning.probes import Probes
 from tunesmith.tuning.watching import Watch
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
-State = Literal["complete", "pruned", "diverged", "refused", "out_of_time"]
-
-RESULT, STATISTICS = "trial.json", "statistics.npz"
+STATISTICS = "statistics.npz"
 _SCORES_OF_A_PART = 4
 _KEPT_FILES = frozenset({RESULT, STATISTICS, "recipe.yaml"})
 
@@ -77,47 +76,6 @@ class Shared:
     def metric(self) -> tuple[str, bool]:
         """The metric that trials are compared in, and whether greater is better."""
         return best_metric(self.task, self.data.label_schema)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a trial came to.
-
-    Args:
-        state: how it ended.
-        value: its validation metric; of a trial that was cut short, the best so far; None if there is none.
-        scores: every metric of the validation rows.
-        seconds: time that the trial took, over all starts.
-        train_seconds: time of its training loop.
-        steps: optimizer steps done.
-        history: scores of every validation, `{"step": …, "accuracy": …}`.
-        reason: why it ended early.
-        used: the recipe with every value filled in.
-        layers: number of layers of the model.
-        parameters: number of parameters of the model.
-    """
-
-    state: State
-    value: float | None
-    scores: JsonObject = field(default_factory=dict)
-    seconds: float = 0.0
-    train_seconds: float = 0.0
-    steps: int = 0
-    history: list[JsonObject] = field(default_factory=list)
-    reason: str = ""
-    used: JsonObject = field(default_factory=dict)
-    layers: int = 0
-    parameters: int = 0
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether it was trained to its end."""
-        return self.state == "complete"
-
-
-def read_result(folder: Path) -> Result | None:
-    """The result of a trial; None if it has not ended."""
-    return Result(**read_json(folder / RESULT)) if (folder / RESULT).is_file() else None
 
 
 def read_statistics(folder: Path, task: Task, label_schema: LabelSchema) -> RowStatistics | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunesmith import pipeline
@@ -13,56 +13,27 @@ from tunesmith.data.examples import fingerprint
 from tunesmith.data.preparing import all_sources, find_splits
 from tunesmith.data.reading import is_in_memory
 from tunesmith.errors import RecipeError, RunError
-from tunesmith.events import Event, Events, Listener, Step
+from tunesmith.events import Events, Listener
 from tunesmith.masking import masked_values
-from tunesmith.models.resolve import resolve_model
-from tunesmith.models.task_of_model import task_of_model
-from tunesmith.pipeline.checking import check_texts
-from tunesmith.pipeline.options import refuse_options_without_effect
-from tunesmith.pipeline.prepare import prepare_data
-from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
 from tunesmith.reports.tuning import write_tuning_report
 from tunesmith.run import Run, write_json
 from tunesmith.run.comparison import differing_keys, request_entries
 from tunesmith.run.locking import refuse_several_processes
-from tunesmith.tasks import TASKS
-from tunesmith.training.loop import never
-from tunesmith.training.processes import Processes
 from tunesmith.tuning.budget import Budget
 from tunesmith.tuning.folder import SearchFolder
 from tunesmith.tuning.joining import join
-from tunesmith.tuning.probes import Probes
+from tunesmith.tuning.opening import ONE_PROCESS, Options, open_search
 from tunesmith.tuning.result import result_json, write_best_recipe
-from tunesmith.tuning.search import DEFAULT, Found, Search, first_trial, lead, name_of
+from tunesmith.tuning.search import DEFAULT, Found, Search, first_trial, lead
 from tunesmith.tuning.space import Space, read_space
-from tunesmith.tuning.storage import open_storage
-from tunesmith.tuning.trial import Shared
 from tunesmith.tuning.workers import Workers, cores_of, use_cores
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a search is run; none of it changes what is searched.
-
-    Args:
-        workers: number of processes on this machine, each with its share of the cores.
-        storage: URL of a PostgreSQL server that several machines share; None keeps the trials in the folder.
-        force: replace another search that is in the folder.
-        should_stop: asked at every step of every trial; when it is true, everything is saved and the search ends
-            with InterruptedRunError.
-    """
-
-    workers: int = 1
-    storage: str | None = None
-    force: bool = False
-    should_stop: Callable[[], bool] = never
-
-
-def tune(recipe: Recipe, options: Options = Options(), listeners: Iterable[Listener] = ()) -> SearchFolder:
+def tune(recipe: Recipe, options: Options = ONE_PROCESS, listeners: Iterable[Listener] = ()) -> SearchFolder:
     """Searches for the best recipe, trains it and reports, or resumes a search that was stopped.
 
     Args:
@@ -177,70 +148,6 @@ def _clock(folder: SearchFolder) -> Iterator[Callable[[], float]]:
         yield clock
     finally:
         folder.update(spent_s=round(clock(), 3))
-
-
-def open_search(
-    folder: SearchFolder,
-    recipe: Recipe,
-    data_fingerprint: str,
-    options: Options,
-    listeners: tuple[Listener, ...],
-    clock: Callable[[], float],
-) -> Search:
-    """The search as a process knows it: its rows, its storage, and what all trials share.
-
-    Args:
-        folder: folder of the search.
-        recipe: recipe that the search begins from, with the splits that a folder holds.
-        data_fingerprint: SHA-256 over the data files.
-        options: how the search is run.
-        listeners: called with every event.
-        clock: function that gives the seconds since the search began.
-
-    Raises:
-        UserError: the data, the model or the storage cannot be used.
-    """
-    events = Events(listeners)
-    storage = open_storage(options.storage, folder.journal)
-    files = resolve_model(recipe.model, events.note)
-    task = task_of_model(TASKS.get(recipe.task), files.path)
-    refuse_options_without_effect(task, recipe)
-    processes = Processes()
-    work = Work(Run(folder.path), task, recipe, recipe, events, False, processes, options.should_stop)
-    data = prepare_data(work)
-    check_texts(work, data)
-    _refuse_no_validation(len(data.splits["validation"]))
-    base = _of_trials(recipe)
-    shared = Shared(
-        task, base, data, Probes(folder.probes), processes, (_Movements(listeners),), options.should_stop
-    )
-    return Search(folder, storage, name_of(recipe, data_fingerprint), shared, recipe.tune, events, clock)
-
-
-def _refuse_no_validation(n_rows: int) -> None:
-    if not n_rows:
-        raise RecipeError(
-            "a search needs validation rows, by which trials are compared, and there are none.",
-            remedy="Give a file with rows as `data.validation`, or a share such as 0.1.",
-        )
-
-
-def _of_trials(recipe: Recipe) -> Recipe:
-    """The recipe of every trial: without baselines and trackers, which are for the final training."""
-    own = recipe.replace(evaluate={"baselines": False}, train={"report_to": []})
-    return own.model_copy(update={"tune": type(own.tune)()})
-
-
-class _Movements:
-    """Passes on how far a trial is; its notes would be the same for every trial."""
-
-    def __init__(self, listeners: tuple[Listener, ...]) -> None:
-        self._listeners = listeners
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, Step):
-            for listener in self._listeners:
-                listener(event)
 
 
 def _finish(search: Search, recipe: Recipe, found: Found, listeners: tuple[Listener, ...]) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tunesmith.events import Evaluation, Event, Step
+from tunesmith.tuning.outcome import Early, Result
 
 if TYPE_CHECKING:
-    from tunesmith.tuning.trial import Result
     from tunesmith.types import JsonObject
-
-Early = Literal["pruned", "diverged", "refused", "out_of_time"]
 
 _FIRST_STEPS = 5
 _LATEST_STEPS = 20
@@ -64,8 +62,6 @@ class Watch:
 
     def ended_early(self, state: Early, why: str) -> Result:
         """The result of a trial that was not trained to its end."""
-        from tunesmith.tuning.trial import Result
-
         return Result(state, self._best, steps=self._steps, history=self._history, reason=why)
 
     def _evaluated(self, event: Evaluation) -> None:
