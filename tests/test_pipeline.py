@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from tunesmith import pipeline
@@ -20,6 +22,7 @@ from tunesmith.errors import DataError, InterruptedRunError, ModelError, NonFini
 from tunesmith.events import Failed, Finished
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
+from tunesmith.testing import forked
 from tunesmith.testing.listeners import Recorder, at_step, raising
 from tunesmith.testing.tiny import as_probe, tiny_rows, write_rows
 
@@ -124,7 +127,7 @@ def test_killed_in_mid_epoch_and_started_again_gives_the_same_bits(tiny_recipe, 
     recipe_file = tmp_path / "recipe.yaml"
     recipe_file.write_text(killed.to_yaml())
     for step in (24, 63):
-        _kill_after(recipe_file, Path(killed.output_dir), step)
+        _kill_after(forked.start(train_from, recipe_file), Path(killed.output_dir), step)
     command = [sys.executable, "-m", "tunesmith", "train", str(recipe_file), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "resuming from step" in done.stderr
@@ -136,22 +139,23 @@ def test_killed_in_mid_epoch_and_started_again_gives_the_same_bits(tiny_recipe, 
     assert ours["baselines"] == theirs["baselines"]
 
 
-def _kill_after(recipe_file: Path, run: Path, step: int) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tunesmith", "train", str(recipe_file)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+def train_from(recipe_file: Path) -> None:
+    pipeline.train(Recipe.model_validate(yaml.safe_load(recipe_file.read_text())))
+
+
+def _kill_after(process: BaseProcess, run: Path, step: int) -> None:
     try:
         deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
+        while time.monotonic() < deadline and process.is_alive():
             saved = [int(p.name[5:]) for p in (run / "checkpoints").glob("step-*")]
             if max(saved, default=0) >= step:
                 break
             time.sleep(0.002)
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.is_alive(), "it ended before it could be killed"
     finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not (run / "metrics.json").exists()
 
 

@@ -1,9 +1,5 @@
 """12 = 4×3 = 5/5/2 = two processes, to 1e-6 in float64; against plain autograd."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -11,6 +7,7 @@ from tunesmith.errors import RunError
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
 from tunesmith.tasks import PLAIN_LOSS, TASKS
+from tunesmith.testing import forked
 from tunesmith.testing.tiny import tiny_rows, write_tiny_model
 from tunesmith.training.gradient import Part, accumulate_gradient, sum_gradients
 from tunesmith.training.processes import Processes
@@ -80,21 +77,11 @@ def from_two_processes(tmp_path_factory):
     """A folder with the model, and the gradient of each cut as two processes computed it."""
     folder = tmp_path_factory.mktemp("two")
     write_tiny_model(folder / "m")
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    launcher = [
-        "torch.distributed.run",
-        "--nproc_per_node=2",
-        "--rdzv_backend=c10d",
-        "--rdzv_endpoint=localhost:0",
-    ]
-    command = [sys.executable, "-m", *launcher, __file__, str(folder)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "backend gloo" in done.stdout
+    assert forked.exit_codes_of_two(one_of_two, folder) == [0, 0]
+    assert (folder / "backend").read_text() == "gloo"
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sizes", CUTS)
 def test_two_processes(from_two_processes, sizes):
     model, batch, labels = setting(from_two_processes / "m")
@@ -120,7 +107,7 @@ def one_of_two(folder):
     with pytest.raises(RunError, match="taken"):
         processes.first(_refusing)
     if processes.is_first:
-        print("backend", dist.get_backend())
+        (folder / "backend").write_text(dist.get_backend())
     # A process that leaves while the other still talks to it takes it along (SIGABRT in gloo).
     processes.wait()
     dist.destroy_process_group()
@@ -128,7 +115,3 @@ def one_of_two(folder):
 
 def _refusing():
     raise RunError("the folder is taken.", remedy="Wait.")
-
-
-if __name__ == "__main__":
-    one_of_two(*sys.argv[1:])
