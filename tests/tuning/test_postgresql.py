@@ -3,22 +3,21 @@
 The server is Debian's `postgresql`; it is started in a folder of its own, and stopped.
 """
 
-import contextlib
 import getpass
-import json
 import os
-import pwd
 import shutil
 import socket
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tunesmith import tuning
 from tunesmith.errors import RunError
+from tunesmith.recipe import Recipe
 from tunesmith.run import read_json
+from tunesmith.testing.forked import start
 from tunesmith.tuning import Options
 from tunesmith.tuning.storage import open_storage
 
@@ -40,36 +39,23 @@ def run_as_owner(*command):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server():
     """URL of a running server with an empty database."""
     bin_folder = programs()
     owner = "postgres" if os.geteuid() == 0 else getpass.getuser()
-    folder = tmp_path_factory.mktemp("postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="tunesmith-postgresql-"))  # pytest's own is for its user alone
     if os.geteuid() == 0:
-        with contextlib.suppress(KeyError):
-            pwd.getpwnam("postgres")
-            shutil.chown(folder, "postgres")
-            for parent in folder.parents[: len(folder.parents) - 2]:
-                parent.chmod(parent.stat().st_mode | 0o011)
+        shutil.chown(folder, owner)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    run_as_owner(bin_folder / "initdb", "-D", folder / "data", "-A", "trust", "-U", owner, "--no-sync")
+    control = (bin_folder / "pg_ctl", "-D", folder / "data")
     settings = f"-p {port} -h 127.0.0.1 -k {folder} -c fsync=off"
-    start = (
-        bin_folder / "pg_ctl",
-        "-D",
-        folder / "data",
-        "-l",
-        folder / "log",
-        "-o",
-        settings,
-        "-w",
-        "start",
-    )
-    run_as_owner(*start)
+    run_as_owner(bin_folder / "initdb", "-D", folder / "data", "-A", "trust", "-U", owner, "--no-sync")
+    run_as_owner(*control, "-l", folder / "log", "-o", settings, "-w", "start")
     yield f"postgresql://{owner}@127.0.0.1:{port}/postgres"
-    run_as_owner(bin_folder / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+    run_as_owner(*control, "-m", "immediate", "stop")
+    shutil.rmtree(folder)
 
 
 def trials(folder):
@@ -84,25 +70,24 @@ def test_the_trials_are_on_the_server_and_the_search_is_that_of_a_journal(server
     assert [it["value"] for it in trials(kept)] == [it["value"] for it in trials(own)]
 
 
+def search_of_a_machine(tree, url, name):
+    """A search on a machine of this name."""
+    socket.gethostname = lambda: name
+    tuning.tune(Recipe.model_validate_json(tree), Options(storage=url))
+
+
 @pytest.mark.slow
 def test_two_machines_share_a_search(server, search_recipe, tmp_path):
     """Two processes with a folder each and names of two machines: each trial is run once, and one leads."""
-    recipe = search_recipe(tmp_path / "first", trials=10, train={"num_train_epochs": 5})
-    code = (
-        "import json, socket, sys\nfrom tunesmith import tuning\nfrom tunesmith.recipe import Recipe\n"
-        "socket.gethostname = lambda: sys.argv[3]\n"
-        "recipe = Recipe.model_validate(json.loads(sys.argv[1]))\n"
-        "tuning.tune(recipe, tuning.Options(storage=sys.argv[2]))"
-    )
     folders, processes = [tmp_path / name for name in ("first", "second")], []
     for folder in folders:
-        tree = recipe.model_copy(update={"output_dir": str(folder)}).model_dump(
-            mode="json", exclude_unset=True
+        tree = search_recipe(folder, trials=10, train={"num_train_epochs": 5}).model_dump_json(
+            exclude_unset=True
         )
-        command = [sys.executable, "-c", code, json.dumps(tree), server, folder.name]
-        processes.append(subprocess.Popen(command, stderr=subprocess.PIPE))
-    said = [process.communicate(timeout=150)[1].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+        processes.append(start(search_of_a_machine, tree, server, folder.name))
+    for process in processes:
+        process.join(150)
+    assert [process.exitcode for process in processes] == [0, 0]
     led = [folder for folder in folders if (folder / "tune.json").is_file()]
     assert len(led) == 1
     names = [{path.name for path in folder.glob("trials/*")} for folder in folders]
@@ -113,4 +98,4 @@ def test_two_machines_share_a_search(server, search_recipe, tmp_path):
 
 def test_a_wrong_database_is_an_error(server, tmp_path):
     with pytest.raises(RunError, match="does not exist"):
-        open_storage(server.replace("/postgres", "/nowhere"), tmp_path / "journal.log")
+        open_storage(server.removesuffix("postgres") + "nowhere", tmp_path / "journal.log")

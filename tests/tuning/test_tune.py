@@ -3,9 +3,6 @@
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from tunesmith.recipe import Recipe
 from tunesmith.recipe.loader import Loader
 from tunesmith.run import read_json
 from tunesmith.tasks import TASKS
+from tunesmith.testing.forked import start
 from tunesmith.tuning import Options, SearchFolder
 from tunesmith.tuning.space import read_space
 
@@ -170,23 +168,23 @@ def test_a_search_that_was_stopped_ends_like_one_that_was_not(after, finished, s
     assert one["winner"] == other["winner"]
 
 
-def program(recipe, workers):
-    """Runs a search in a process of its own."""
-    code = (
-        "import json, sys\nfrom tunesmith import tuning\nfrom tunesmith.recipe import Recipe\n"
-        "recipe = Recipe.model_validate(json.loads(sys.argv[1]))\n"
-        f"tuning.tune(recipe, tuning.Options(workers={workers}))"
-    )
-    text = json.dumps(recipe.model_dump(mode="json", exclude_unset=True))
-    return subprocess.Popen([sys.executable, "-c", code, text], stderr=subprocess.PIPE)
+def search_alone(tree, workers):
+    """A search in a process of its own."""
+    tuning.tune(Recipe.model_validate_json(tree), Options(workers=workers))
 
 
-def wait_for(condition, process, seconds=60):
+def begin(recipe, workers):
+    return start(search_alone, recipe.model_dump_json(exclude_unset=True), workers)
+
+
+def kill_after(process, condition, seconds=60):
     until = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, process.stderr.read().decode()
+        assert process.is_alive()
         assert time.monotonic() < until
         time.sleep(0.02)
+    process.kill()
+    process.join()
 
 
 @pytest.mark.slow
@@ -194,13 +192,11 @@ def wait_for(condition, process, seconds=60):
 def test_after_a_kill_with_two_workers_no_trial_is_lost_and_none_is_run_twice(search_recipe, tmp_path):
     folder = tmp_path / "tune"
     recipe = search_recipe(folder, trials=12, train={"num_train_epochs": 4})
-    process = program(recipe, workers=2)
-    wait_for(lambda: len(list(folder.glob("trials/coarse-*/trial.json"))) >= 2, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_after(begin(recipe, 2), lambda: len(list(folder.glob("trials/coarse-*/trial.json"))) >= 2)
     ended = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/trial.json")}
-    again = program(recipe, workers=2)
-    assert again.wait(120) == 0, again.stderr.read().decode()
+    again = begin(recipe, 2)
+    again.join(120)
+    assert again.exitcode == 0
     known = trials_of(folder, "default", "coarse", "fine")
     assert len(known) == 12
     assert len({(it["stage"], it["number"]) for it in known}) == 12
@@ -211,10 +207,7 @@ def test_after_a_kill_with_two_workers_no_trial_is_lost_and_none_is_run_twice(se
 @pytest.mark.slow
 def test_after_a_kill_one_worker_ends_like_without(finished, search_recipe, tmp_path):
     folder = tmp_path / "tune"
-    process = program(search_recipe(folder), workers=1)
-    wait_for(lambda: (folder / "trials" / "coarse-0002").is_dir(), process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_after(begin(search_recipe(folder), 1), lambda: (folder / "trials" / "coarse-0002").is_dir())
     tuning.tune(search_recipe(folder))
     assert values_and_scores(folder) == values_and_scores(finished[0].path)
 
