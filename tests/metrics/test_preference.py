@@ -10,7 +10,8 @@ margins = st.lists(st.integers(-20, 20).map(lambda i: i / 4), min_size=1, max_si
 
 def test_right_tied_and_wrong():
     scores = preference.formula(total(preference.statistics(np.array([2.0, 0.5, 0.0, -1.0]))))
-    assert scores == pytest.approx({"reward_accuracy": 2.5 / 4, "reward_margin": 1.5 / 4})
+    loss = np.mean(np.log1p(np.exp(-0.1 * np.array([2.0, 0.5, 0.0, -1.0]))))
+    assert scores == pytest.approx({"reward_accuracy": 2.5 / 4, "reward_margin": 1.5 / 4, "loss": loss})
 
 
 @settings(max_examples=50, deadline=None)
@@ -31,4 +32,4 @@ def test_statistics_add_up_and_blocks_keep_their_shape():
 
 
 def test_nothing_to_score_is_zero():
-    assert all(not score.any() for score in preference.formula(np.zeros((2, 3))).values())
+    assert all(not score.any() for score in preference.formula(np.zeros((2, 4))).values())

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 metrics = (
     Metric(
-        "loss", "minimize", "nats", "loss", "how unlikely the model finds the true tokens, in nats per token"
+        "loss",
+        "minimize",
+        "nats",
+        "loss",
+        "how unlikely the model finds what is true, in nats per token or pair",
     ),
     Metric(
         "perplexity",

@@ -35,25 +35,30 @@ metrics = (
 )
 
 
+_BETA = 0.1
+"""The usual strength of DPO, at which the loss is computed."""
+
+
 def statistics(margins: Array) -> Statistics:
-    """Per pair: whether the order is right, and the margin.
+    """Per pair: whether the order is right, the margin, and the loss of DPO at β = 0.1.
 
     Args:
         margins: [examples], reward of the chosen answer minus that of the rejected one; finite.
 
     Returns:
-        Dense [examples, 3]: 1; 1, 0.5 or 0 for right, tied or wrong; the margin.
+        Dense [examples, 4]: 1; 1, 0.5 or 0 for right, tied or wrong; the margin; the loss.
     """
     margin = np.asarray(margins, dtype=np.float64)
-    return np.stack([np.ones(len(margin)), (np.sign(margin) + 1) / 2, margin], axis=1)
+    loss = np.logaddexp(0.0, -_BETA * margin)
+    return np.stack([np.ones(len(margin)), (np.sign(margin) + 1) / 2, margin, loss], axis=1)
 
 
 def formula(sums: NDArray[np.float64]) -> Scores:
-    """Accuracy and mean margin (in units of reward) from sums [..., 3]; 0.0 without pairs."""
+    """Accuracy, mean margin (in units of reward) and mean loss from sums [..., 4]; 0.0 without pairs."""
     n = np.maximum(sums[..., 0], 1.0)
-    return {"reward_accuracy": sums[..., 1] / n, "reward_margin": sums[..., 2] / n}
+    return {"reward_accuracy": sums[..., 1] / n, "reward_margin": sums[..., 2] / n, "loss": sums[..., 3] / n}
 
 
 def shares() -> Shares:
-    """Accuracy as a share, for statistics of 3 columns."""
-    return {"reward_accuracy": Share(of=selected(3, [0]), right=selected(3, [1]))}
+    """Accuracy as a share, for statistics of 4 columns."""
+    return {"reward_accuracy": Share(of=selected(4, [0]), right=selected(4, [1]))}

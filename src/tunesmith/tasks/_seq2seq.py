@@ -154,9 +154,10 @@ class SequenceToSequence(Task, abstract=True):
         return 1.0 - float(overlap.formula(total(statistics), ("chrf",))["chrf"])
 
     def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
-        """See Task: likelihood, then the statistics of the measures."""
-        generated = [text.strip() for text in evaluated.texts or ()]
-        measured = overlap.statistics(generated, evaluated.columns[self.outputs[0]], self.measures)
+        """See Task: likelihood, then the measures; where nothing was generated, of empty texts."""
+        references = evaluated.columns[self.outputs[0]]
+        generated = [text.strip() for text in evaluated.texts or [""] * len(references)]
+        measured = overlap.statistics(generated, references, self.measures)
         return np.concatenate([language.by_row(evaluated), measured], axis=1)
 
     def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:

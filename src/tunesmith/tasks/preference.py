@@ -75,7 +75,7 @@ class Preference(Task):
     suggested_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
     auto_class = "AutoModelForCausalLM"
     primary_metric = "reward_accuracy"
-    selection_metric = "loss"
+    selection_metric = "loss"  # accuracy on a few pairs is too coarse to choose the best step
     baselines = ("longer_reply",)
     supported_options = ("dpo_beta",)
     item = "pairs"
@@ -189,12 +189,6 @@ class Preference(Task):
     def shares(self, label_schema: LabelSchema) -> Shares:
         """See Task."""
         return preference.shares()
-
-    def validation_scores(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, float]:
-        """See Task; the loss at β = 0.1 chooses the best step: accuracy on a few pairs is too coarse."""
-        gains = _gains(evaluated)
-        loss = np.logaddexp(0.0, -0.1 * (gains[:, 0] - gains[:, 1])).mean()
-        return {**super().validation_scores(evaluated, label_schema), "loss": float(loss)}
 
 
 task = Preference()

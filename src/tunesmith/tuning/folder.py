@@ -1,13 +1,14 @@
 """The folder of a search: what is where.
 
-search.json       what was asked for, and how the budget was divided
-journal.log       Optuna's storage: every trial, its values and its state (unless a server holds it)
-trials/NAME       recipe.yaml, trial.json and statistics.npz of each trial
-probes            heads on frozen features, while the search lasts
-tune.json         the result: every trial, the choice and its reasons
-best.yaml         the best recipe
-best              its run, as `tunesmith train` writes it
-tune.html         the report
+search.json    what was asked for, and how the budget was divided
+journal.log    Optuna's storage: every trial, its values and its state (unless a server holds it)
+trials/NAME    recipe.yaml, trial.json and statistics.npz of each trial
+untrained      what the untrained model computes, while the search lasts
+tune.json      the result: every trial, the choice and its reasons
+best.yaml      the best recipe
+best           its run, as `tunesmith train` writes it
+default        the run of the default recipe, to compare on the test rows
+tune.html      the report
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
 _OWN = (
-    "search.json", "journal.log", "journal.lock", "claims.lock", "trials", "probes", "tune.json", "best.yaml",
+    "search.json", "journal.log", "journal.lock", "claims.lock", "trials", "untrained", "tune.json", "best.yaml",
     "best", "default", "tune.html",
 )  # fmt: skip
 
@@ -48,7 +49,7 @@ class SearchFolder:
         self.search_file = self.path / "search.json"
         self.journal = self.path / "journal.log"
         self.trials = self.path / "trials"
-        self.probes = self.path / "probes"
+        self.untrained = self.path / "untrained"
         self.result_file = self.path / "tune.json"
         self.best_recipe = self.path / "best.yaml"
         self.best = Run(self.path / "best")

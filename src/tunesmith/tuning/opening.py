@@ -19,10 +19,10 @@ from tunesmith.tasks import TASKS
 from tunesmith.training.loop import never
 from tunesmith.training.processes import Processes
 from tunesmith.tuning.folder import SearchFolder
-from tunesmith.tuning.probes import Probes
 from tunesmith.tuning.search import Search, name_of
 from tunesmith.tuning.storage import open_storage
 from tunesmith.tuning.trial import Shared
+from tunesmith.tuning.untrained import Untrained
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,13 @@ def open_search(
     _refuse_no_validation(len(data.splits["validation"]))
     base = _of_trials(recipe)
     shared = Shared(
-        task, base, data, Probes(folder.probes), processes, (_Movements(listeners),), options.should_stop
+        task,
+        base,
+        data,
+        Untrained(folder.untrained),
+        processes,
+        (_Movements(listeners),),
+        options.should_stop,
     )
     return Search(folder, storage, name_of(recipe, data_fingerprint), shared, recipe.tune, events, clock)
 

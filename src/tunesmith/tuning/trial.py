@@ -1,7 +1,7 @@
 """One trial: the phases of a training in order, up to the scores of the validation rows.
 
-Trials share the rows, the cached encodings and the probes of the frozen model. A trial has no baselines, no test
-scores and no report. A trial on all rows keeps checkpoints, from which it resumes after a kill; one on a part of
+Trials share the rows, the cached encodings and what the untrained model computes. A trial has no baselines, test
+scores or report. A trial on all rows keeps checkpoints, from which it resumes after a kill; one on a part of
 the rows is short and begins again. When it ends, only its recipe and its result stay in its folder.
 """
 
@@ -24,6 +24,7 @@ from tunesmith.events import Events, Listener
 from tunesmith.models.heads import encoder_layers
 from tunesmith.models.resolve import resolve_model
 from tunesmith.models.task_of_model import task_of_model
+from tunesmith.pipeline.base_model import allow_targets, with_reference_of_base
 from tunesmith.pipeline.encode import EncodedData, encode
 from tunesmith.pipeline.fit import fit
 from tunesmith.pipeline.open_model import open_model
@@ -39,7 +40,7 @@ from tunesmith.run.manifest import recipe_in
 from tunesmith.tasks import TASKS, LabelSchema, Task, best_metric
 from tunesmith.training.processes import Processes
 from tunesmith.tuning.outcome import RESULT, Result, read_result
-from tunesmith.tuning.probes import Probes
+from tunesmith.tuning.untrained import Untrained
 from tunesmith.tuning.watching import Watch
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Shared:
         task: task that is learned.
         recipe: recipe that the search began from, with the splits that a folder holds.
         data: rows by split.
-        probes: heads that were fitted on frozen features.
+        untrained: what the untrained model computes, which trials share.
         processes: this process.
         listeners: called with every event of a trial.
         should_stop: asked at every step; the search ends with everything saved when it is true.
@@ -67,7 +68,7 @@ class Shared:
     task: Task
     recipe: Recipe
     data: PreparedData
-    probes: Probes
+    untrained: Untrained
     processes: Processes
     listeners: tuple[Listener, ...]
     should_stop: Callable[[], bool]
@@ -163,9 +164,11 @@ def _trained(shared: Shared, request: Request, run: Run, watch: Watch, *, resume
     if request.share < 1:
         plan = _with_early_scores(plan)
     watch.higher_is_better = best_metric(task, shared.data.label_schema)[1]
-    shared.probes.lend(plan.recipe, request.share, run)
+    shared.untrained.lend(plan.recipe, request.share, run)
+    plan = with_reference_of_base(work, plan)
+    allow_targets(work, plan)
     probe = start_from_probe(work, plan, FeaturesOf.of_plan(work, plan))
-    shared.probes.keep(plan.recipe, request.share, run)
+    shared.untrained.keep(plan.recipe, request.share, run)
     fitted = fit(work, plan, probe)
     return _scored(work, plan, request.folder, fitted.summary())
 
@@ -180,16 +183,17 @@ def _as_begun(run: Run, recipe: Recipe) -> Recipe:
 
 
 def _part_of(encoded: EncodedData, share: float, shared: Shared) -> EncodedData:
-    """The sequences with a part of the training rows, the same in every trial, and their noisy copies."""
+    """Without the test rows, and with a part of the training rows and their noisy copies, always the same."""
+    splits = {name: it for name, it in encoded.splits.items() if name != "test"}
     if share >= 1:
-        return encoded
+        return replace(encoded, splits=splits)
     n_rows = len(shared.data.splits["train"])
     taken = np.random.default_rng([shared.recipe.seed, n_rows]).permutation(n_rows)
     is_taken = np.zeros(n_rows, dtype=bool)
     is_taken[taken[: max(1, round(share * n_rows))]] = True
     train: Encoded = encoded.splits["train"]
     kept = train.take(np.flatnonzero(is_taken[train.rows % n_rows]))
-    return replace(encoded, splits={**encoded.splits, "train": kept})
+    return replace(encoded, splits={**splits, "train": kept})
 
 
 def _with_early_scores(plan: TrainingPlan) -> TrainingPlan:
@@ -206,7 +210,7 @@ def _scored(work: Work, plan: TrainingPlan, folder: Path, trained: JsonObject) -
         schema = work.task.thresholds.fit(answered, schema)
     rows = RowStatistics.of(work.task, answered, schema)
     _write_statistics(folder / STATISTICS, rows)
-    scores = rows.scores()
+    scores = work.task.validation_scores(answered, plan.data.label_schema)
     name = best_metric(work.task, plan.data.label_schema)[0]
     return Result(
         "complete",

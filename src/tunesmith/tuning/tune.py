@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -162,6 +163,7 @@ def _finish(search: Search, recipe: Recipe, found: Found, listeners: tuple[Liste
     result = result_json(search, found, compared)
     write_json(folder.result_file, result)
     write_tuning_report(folder.report_file, result)
+    shutil.rmtree(folder.untrained, ignore_errors=True)
     folder.update(finished=True)
 
 
