@@ -18,6 +18,7 @@ from tunesmith.recipe.loader import Loader
 from tunesmith.run import read_json
 from tunesmith.tasks import TASKS
 from tunesmith.testing.forked import start
+from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.tuning import Options, SearchFolder
 from tunesmith.tuning.space import read_space
 
@@ -320,6 +321,29 @@ def test_train_takes_the_recipe_of_a_search(search_recipe, tmp_path):
     recipe = search_recipe(tmp_path / "run")
     pipeline.train(recipe)
     pipeline.train(recipe.model_copy(update={"tune": type(recipe.tune)()}))
+
+
+@pytest.mark.parametrize(("name", "family"), [("preference", "llama"), ("translation", "bart")])
+def test_tasks_whose_trials_are_compared_by_the_loss(name, family, tmp_path):
+    """A task with a reference, and one that writes texts: nothing is generated in a trial."""
+    rows = tiny_task_rows(name, 60)
+    parts = {"train": rows[:30], "validation": rows[30:45], "test": rows[45:]}
+    samples = {"samples": 1} if family == "llama" else {}
+    recipe = Recipe.model_validate({
+        "task": name,
+        "model": str(write_tiny_model(tmp_path / "model", family=family)),
+        "output_dir": str(tmp_path / "tune"),
+        "data": {split: [str(write_rows(tmp_path / f"{split}.jsonl", part))] for split, part in parts.items()},
+        "train": {"num_train_epochs": 1},
+        "evaluate": {"baselines": False, "bootstrap_samples": 100, **samples},
+        "tune": {"trials": 2, "finalists": 1, "seeds": 1},
+    })  # fmt: skip
+    folder = tuning.tune(recipe)
+    found = read_json(folder.result_file)
+    assert found["metric"] == "loss"
+    assert found["counts"] == {"complete": 2}
+    history = folder.best.metrics["train"]["history"]
+    assert found["best"]["validation"] == pytest.approx(min(it["loss"] for it in history), rel=1e-6)
 
 
 def test_the_code_of_the_page_runs(search_recipe, tmp_path, monkeypatch, capsys):

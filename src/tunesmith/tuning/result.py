@@ -180,10 +180,9 @@ def in_words(result: JsonObject) -> list[str]:
             "changed: " + ", ".join(f"{key}={yaml_value(value)}" for key, value in best["values"].items())
         )
     score = f"its {metric.label} on the validation rows is {metric.shown(best['validation'])}"
-    if result["optimism"] is not None:
-        score += (
-            f", of which {metric.shown(abs(result['optimism']))} is probably luck: it is the best of many"
-        )
+    luck = None if result["optimism"] is None else metric.shown(abs(result["optimism"]))
+    if luck not in (None, metric.shown(0.0)):
+        score += f", of which {luck} is probably luck: it is the best of many"
     said.append(score)
     if result["importance"]:
         top = list(result["importance"].items())[:3]
