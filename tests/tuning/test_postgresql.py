@@ -19,7 +19,7 @@ from tunesmith.recipe import Recipe
 from tunesmith.run import read_json
 from tunesmith.testing.forked import start
 from tunesmith.tuning import Options
-from tunesmith.tuning.storage import open_storage
+from tunesmith.tuning.storage import open_server
 
 
 def programs():
@@ -96,6 +96,6 @@ def test_two_machines_share_a_search(server, search_recipe, tmp_path):
     assert all(names), "both have run trials"
 
 
-def test_a_wrong_database_is_an_error(server, tmp_path):
+def test_a_wrong_database_is_an_error(server):
     with pytest.raises(RunError, match="does not exist"):
-        open_storage(server.removesuffix("postgres") + "nowhere", tmp_path / "journal.log")
+        open_server(server.removesuffix("postgres") + "nowhere")

@@ -237,6 +237,16 @@ def test_a_default_recipe_that_cannot_be_trained_ends_the_search(search_recipe, 
         tuning.tune(recipe)
 
 
+def test_a_request_that_was_wrong_can_be_corrected(search_recipe, tmp_path):
+    """What fails before the first trial has ended holds no folder."""
+    with pytest.raises(RecipeError, match="nothing to search"):
+        tuning.tune(search_recipe(tmp_path / "tune", space={"train.learning_rate": [1e-3]}))
+    assert not (tmp_path / "tune").exists()
+    with pytest.raises(RecipeError, match="cannot be trained"):
+        tuning.tune(search_recipe(tmp_path / "tune", train={"freeze_layers": 99}))
+    assert len(trials_of(tuning.tune(search_recipe(tmp_path / "tune", trials=1)).path, "default")) == 1
+
+
 def test_a_time_that_is_too_short_is_an_error_that_says_how_long_a_training_takes(search_recipe, tmp_path):
     with pytest.raises(RecipeError, match=r"a training takes \d+ s, and `tune.time` allows"):
         tuning.tune(search_recipe(tmp_path / "tune", trials=None, time="0.1s"))

@@ -79,6 +79,12 @@ class SearchFolder:
         write_json(self.search_file, {**self.search(), **entries})
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there is a search whose first trial has ended; one that failed before may be replaced."""
+        results = self.trials.glob("default-*/trial.json")
+        return self.search_file.is_file() and any(read_json(it)["state"] == "complete" for it in results)
+
+    @property
     def is_finished(self) -> bool:
         """Whether the search came to its end."""
         return bool(self.search().get("finished"))

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from tunesmith.data.preparing import find_splits
 from tunesmith.errors import InterruptedRunError
+from tunesmith.events import Events
 from tunesmith.recipe import Recipe
 from tunesmith.tuning.folder import SearchFolder
-from tunesmith.tuning.opening import Options, open_search
+from tunesmith.tuning.opening import Options, open_search, prepare_search
 from tunesmith.tuning.search import COARSE, DEFAULT, FINALISTS, FINE, Search, work_off
 
 _SECONDS_BETWEEN_LOOKS = 0.3
@@ -57,10 +58,8 @@ def main(path: str, cores: str) -> None:
 
     recipe = find_splits(Recipe.model_validate(request["recipe"]))
     options = Options(storage=request["storage"], should_stop=is_orphan)
-    began = time.monotonic()
-    search = open_search(
-        folder, recipe, request["fingerprint"], options, (), lambda: time.monotonic() - began
-    )
+    asked = prepare_search(recipe, request["fingerprint"], options, Events())
+    search = open_search(folder, asked, options, (), time.monotonic)
     try:
         join(search, is_orphan)
     except InterruptedRunError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from tunesmith.data.preparing import PreparedData
 from tunesmith.errors import RecipeError
 from tunesmith.events import Event, Events, Listener, Step
 from tunesmith.models.resolve import resolve_model
@@ -15,14 +17,18 @@ from tunesmith.pipeline.prepare import prepare_data
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
-from tunesmith.tasks import TASKS
+from tunesmith.tasks import TASKS, Task
 from tunesmith.training.loop import never
 from tunesmith.training.processes import Processes
 from tunesmith.tuning.folder import SearchFolder
 from tunesmith.tuning.search import Search, name_of
-from tunesmith.tuning.storage import open_storage
+from tunesmith.tuning.space import Space, read_space
+from tunesmith.tuning.storage import open_journal, open_server
 from tunesmith.tuning.trial import Shared
 from tunesmith.tuning.untrained import Untrained
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
 
 
 @dataclass(frozen=True)
@@ -47,48 +53,83 @@ ONE_PROCESS = Options()
 """A search by this process alone."""
 
 
+@dataclass(frozen=True)
+class Request:
+    """A search that is asked for, with its rows; nothing is written yet.
+
+    Args:
+        recipe: recipe that the search begins from, with the splits that a folder holds.
+        task: task that is learned.
+        data: rows by split.
+        fingerprint: SHA-256 over the data files.
+        space: space that the recipe names; empty for the default one.
+        server: storage on a server, if one is asked for.
+    """
+
+    recipe: Recipe
+    task: Task
+    data: PreparedData
+    fingerprint: str
+    space: Space
+    server: BaseStorage | None
+
+
+def prepare_search(recipe: Recipe, data_fingerprint: str, options: Options, events: Events) -> Request:
+    """Reads the rows, and looks for whatever is wrong with the request; writes nothing.
+
+    Args:
+        recipe: recipe that the search begins from, with the splits that a folder holds.
+        data_fingerprint: SHA-256 over the data files.
+        options: how the search is run.
+        events: listeners.
+
+    Raises:
+        UserError: the recipe, the data, the model, the space or the storage cannot be used.
+        CheckBlockedError: the check of the data blocks.
+    """
+    files = resolve_model(recipe.model, events.note)
+    task = task_of_model(TASKS.get(recipe.task), files.path)
+    refuse_options_without_effect(task, recipe)
+    notices: list[str] = []
+    space = read_space(recipe, task, notices)
+    for notice in notices:
+        events.note(notice)
+    server = None if options.storage is None else open_server(options.storage)
+    work = Work(Run(recipe.output_dir), task, recipe, recipe, events, False, Processes(), options.should_stop)
+    data = prepare_data(work)
+    check_texts(work, data)
+    _refuse_no_validation(len(data.splits["validation"]))
+    return Request(recipe, task, data, data_fingerprint, space, server)
+
+
 def open_search(
     folder: SearchFolder,
-    recipe: Recipe,
-    data_fingerprint: str,
+    request: Request,
     options: Options,
     listeners: tuple[Listener, ...],
     clock: Callable[[], float],
 ) -> Search:
-    """The search as a process knows it: its rows, its storage, and what all trials share.
+    """The search as a process knows it: its storage, and what all trials share.
 
     Args:
         folder: folder of the search.
-        recipe: recipe that the search begins from, with the splits that a folder holds.
-        data_fingerprint: SHA-256 over the data files.
+        request: what is asked for.
         options: how the search is run.
         listeners: called with every event.
         clock: function that gives the seconds since the search began.
-
-    Raises:
-        UserError: the data, the model or the storage cannot be used.
     """
-    events = Events(listeners)
-    storage = open_storage(options.storage, folder.journal)
-    files = resolve_model(recipe.model, events.note)
-    task = task_of_model(TASKS.get(recipe.task), files.path)
-    refuse_options_without_effect(task, recipe)
-    processes = Processes()
-    work = Work(Run(folder.path), task, recipe, recipe, events, False, processes, options.should_stop)
-    data = prepare_data(work)
-    check_texts(work, data)
-    _refuse_no_validation(len(data.splits["validation"]))
-    base = _of_trials(recipe)
     shared = Shared(
-        task,
-        base,
-        data,
+        request.task,
+        _of_trials(request.recipe),
+        request.data,
         Untrained(folder.untrained),
-        processes,
+        Processes(),
         (_Movements(listeners),),
         options.should_stop,
     )
-    return Search(folder, storage, name_of(recipe, data_fingerprint), shared, recipe.tune, events, clock)
+    storage = open_journal(folder.journal) if request.server is None else request.server
+    name = name_of(request.recipe, request.fingerprint)
+    return Search(folder, storage, name, shared, request.recipe.tune, Events(listeners), clock)
 
 
 def _refuse_no_validation(n_rows: int) -> None:

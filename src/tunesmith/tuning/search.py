@@ -58,7 +58,7 @@ class Search:
         asked: `tune` of the recipe.
         events: listeners of the search.
         clock: seconds that the search has taken, over all starts.
-        check_workers: raises an error if a process beside this one has failed.
+        between_trials: called after each trial, and while this process waits for others.
     """
 
     folder: SearchFolder
@@ -68,7 +68,7 @@ class Search:
     asked: TuneRecipe
     events: Events
     clock: Callable[[], float]
-    check_workers: Callable[[], None] = lambda: None
+    between_trials: Callable[[], None] = lambda: None
 
     @property
     def recipe(self) -> Recipe:
@@ -115,12 +115,12 @@ def work_off(search: Search, stage: Stage) -> None:
         with stage.claim(search.folder.trials, search.folder.path / "claims.lock") as claim:
             if claim is not None:
                 _run(search, stage, claim)
+        search.between_trials()
         if claim is None:
             if not stage.running():
                 return
             if search.shared.should_stop():
                 raise _stopped()
-            search.check_workers()
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 

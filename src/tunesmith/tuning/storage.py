@@ -22,23 +22,12 @@ _DRIVER = "postgresql+psycopg"
 _SECONDS_TO_CONNECT = 10
 
 
-def open_storage(url: str | None, journal: Path) -> BaseStorage:
-    """The storage of a search.
-
-    Args:
-        url: `postgresql://user:password@host/database`; None for the journal.
-        journal: file of the journal.
-
-    Raises:
-        RecipeError: the URL is not that of a PostgreSQL server.
-        RunError: the server cannot be reached.
-    """
+def open_journal(journal: Path) -> BaseStorage:
+    """The storage in a file, which is made if it is not there."""
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if url is not None:
-        return _server(url)
     journal.parent.mkdir(parents=True, exist_ok=True)
     return optuna.storages.JournalStorage(JournalFileBackend(str(journal), lock_obj=_lock(journal)))
 
@@ -75,7 +64,16 @@ def _remove_torn_line(journal: Path) -> None:
         file.truncate(file.read().rfind(b"\n") + 1)
 
 
-def _server(url: str) -> BaseStorage:
+def open_server(url: str) -> BaseStorage:
+    """The storage on a server.
+
+    Args:
+        url: `postgresql://user:password@host/database`.
+
+    Raises:
+        RecipeError: the URL is not that of a PostgreSQL server.
+        RunError: the server cannot be reached.
+    """
     scheme, separator, rest = url.partition("://")
     if scheme not in _SCHEMES or not separator:
         raise RecipeError(
@@ -83,9 +81,11 @@ def _server(url: str) -> BaseStorage:
             remedy="Leave `--storage` out on one machine: then the trials are kept in the folder of the search.",
         )
     refuse_without(("psycopg",), "postgresql", "a search on several machines")
+    import optuna
     import sqlalchemy
     from optuna.storages import RDBStorage
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         return RDBStorage(
             f"{_DRIVER}://{rest}",

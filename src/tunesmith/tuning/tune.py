@@ -24,10 +24,9 @@ from tunesmith.run.locking import refuse_several_processes
 from tunesmith.tuning.budget import Budget
 from tunesmith.tuning.folder import SearchFolder
 from tunesmith.tuning.joining import join
-from tunesmith.tuning.opening import ONE_PROCESS, Options, open_search
+from tunesmith.tuning.opening import ONE_PROCESS, Options, Request, open_search, prepare_search
 from tunesmith.tuning.result import result_json, write_best_recipe
 from tunesmith.tuning.search import DEFAULT, Found, Search, first_trial, lead
-from tunesmith.tuning.space import Space, read_space
 from tunesmith.tuning.workers import Workers, cores_of, use_cores
 
 if TYPE_CHECKING:
@@ -53,47 +52,57 @@ def tune(recipe: Recipe, options: Options = ONE_PROCESS, listeners: Iterable[Lis
     events, folder = Events(listeners), SearchFolder(recipe.output_dir)
     cores = cores_of(options.workers)
     with folder.locked():
-        requested, recipe = recipe, find_splits(recipe)
-        found = fingerprint(all_sources(recipe.data))
-        if _begin(folder, requested, found, options, events):
+        asked, found = find_splits(recipe), fingerprint(all_sources(recipe.data))
+        if _is_finished(folder, recipe, found, options, events):
             events.note(f"the search in {folder.path} is finished; nothing to do")
             return folder
+        request = prepare_search(asked, found, options, events)
+        _begin(folder, recipe, found, options)
         with use_cores(cores[0]), _clock(folder) as clock:
-            search = open_search(folder, recipe, found, options, tuple(listeners), clock)
-            space = read_space(recipe, search.shared.task, [])
-            request = {
-                "recipe": recipe.model_dump(mode="json", exclude_unset=True),
-                "storage": options.storage,
-                "fingerprint": found,
-            }
-            with Workers(folder, cores[1:], request) as workers:
-                search = replace(search, check_workers=workers.check)
-                result = _searched(search, space, Budget.of(recipe), workers)
+            search = open_search(folder, request, options, tuple(listeners), clock)
+            result = _searched(search, request, Workers(folder, cores[1:], _for_workers(request, options)))
         if result is not None:
-            _finish(search, recipe, result, tuple(listeners))
+            _finish(search, asked, result, tuple(listeners))
     return folder
 
 
-def _searched(search: Search, space: Space, budget: Budget, workers: Workers) -> Found | None:
+def _for_workers(request: Request, options: Options) -> JsonObject:
+    """What a worker must know of the search; it is never written to disk."""
+    return {
+        "recipe": request.recipe.model_dump(mode="json", exclude_unset=True),
+        "storage": options.storage,
+        "fingerprint": request.fingerprint,
+    }
+
+
+def _searched(search: Search, request: Request, workers: Workers) -> Found | None:
     """What the stages found; None if another machine leads the search, which this one has joined."""
-    default = first_trial(search)
-    if default is not None:
-        return lead(search, default, space, budget, workers.start)
-    search.events.note("another process leads this search; this one runs trials of it")
-    workers.start()
-    first = search.begun(DEFAULT)
-    join(search, lambda: first is None or first.is_ended)
+
+    def between_trials() -> None:
+        workers.check()
+        search.folder.update(spent_s=round(search.clock(), 3))
+
+    search = replace(search, between_trials=between_trials)
+    with workers:
+        default = first_trial(search)
+        if default is not None:
+            return lead(search, default, request.space, Budget.of(request.recipe), workers.start)
+        search.events.note("another process leads this search; this one runs trials of it")
+        workers.start()
+        first = search.begun(DEFAULT)
+        join(search, lambda: first is None or first.is_ended)
     search.events.note("the search has ended; its result is in the folder of the process that leads it")
     return None
 
 
-def _begin(
+def _is_finished(
     folder: SearchFolder, requested: Recipe, data_fingerprint: str, options: Options, events: Events
 ) -> bool:
-    """Whether the search is finished already; a new one is written into its folder.
+    """Whether the folder holds this search, and it came to its end; nothing is written.
 
     Raises:
         RunError: the folder holds another search, or something else.
+        RecipeError: the budget is none, or rows in memory are to be searched by several processes.
     """
     folder.refuse_other_content()
     Budget.of(requested)
@@ -102,11 +111,19 @@ def _begin(
             f"rows in memory are only in this process, and {options.workers} workers are asked for.",
             remedy="Write the rows into a file, or use one worker.",
         )
-    known = {} if options.force else folder.search()
-    if known:
-        _refuse_another(folder, known, requested, data_fingerprint)
-        events.note(f"resuming the search in {folder.path}")
-        return folder.is_finished
+    if options.force or not folder.has_begun:
+        return False
+    _refuse_another(folder, folder.search(), requested, data_fingerprint)
+    events.note(f"resuming the search in {folder.path}")
+    return folder.is_finished
+
+
+def _begin(folder: SearchFolder, requested: Recipe, data_fingerprint: str, options: Options) -> None:
+    """Writes a new search into its folder, in the place of another one; one that resumes stays as it is."""
+    known = folder.search()
+    is_same = bool(known) and not _differences(known, requested, data_fingerprint)
+    if is_same and not options.force:
+        return
     folder.clear()
     folder.update(
         **masked_values(request_entries(requested)),
@@ -114,25 +131,23 @@ def _begin(
         fingerprint=data_fingerprint,
         spent_s=0.0,
     )
-    return False
+
+
+def _differences(known: JsonObject, requested: Recipe, data_fingerprint: str) -> list[str]:
+    """The keys in which a recipe differs from that of a search; `the data` if their content does."""
+    has_same_data = known["fingerprint"] == data_fingerprint
+    differing = [f"`{key}`" for key in differing_keys(requested, known, has_same_data=has_same_data)]
+    asked = requested.tune.model_dump(mode="json")
+    differing += [f"`tune.{key}`" for key, value in asked.items() if known["tune"].get(key) != value]
+    return differing or ([] if has_same_data else ["the content of the data"])
 
 
 def _refuse_another(
     folder: SearchFolder, known: JsonObject, requested: Recipe, data_fingerprint: str
 ) -> None:
-    has_same_data = known["fingerprint"] == data_fingerprint
-    differing = differing_keys(requested, known, has_same_data=has_same_data)
-    asked = requested.tune.model_dump(mode="json")
-    differing += [f"tune.{key}" for key, value in asked.items() if known["tune"].get(key) != value]
-    if differing:
-        named = ", ".join(f"`{key}`" for key in differing)
+    if differing := _differences(known, requested, data_fingerprint):
         raise RunError(
-            f"the folder `{folder.path}` belongs to another search; it differs in {named}.",
-            remedy="Choose another `--output-dir`, or give `--force` to clear this search.",
-        )
-    if not has_same_data:
-        raise RunError(
-            f"the data have changed since the search in `{folder.path}` began.",
+            f"the folder `{folder.path}` belongs to another search; it differs in {', '.join(differing)}.",
             remedy="Choose another `--output-dir`, or give `--force` to clear this search.",
         )
 
