@@ -19,6 +19,7 @@ import _inference
 import _page
 import _plan
 import _quality
+import _replay
 import _training
 import ablation
 import quality
@@ -395,3 +396,25 @@ def test_one_training_of_the_ablation(tiny_model, tiny_files, tmp_path):
     assert found.keys() == _ablation_page.MEASURES.keys()
     assert all(value > 0 for value in found.values())
     assert is_on("encoder")
+
+
+def stored(whole, part):
+    return _replay.Stored(tuple(whole), tuple(part))
+
+
+def test_a_replay_reads_the_time_of_every_method_from_the_store():
+    """Two good trials and two bad ones, whose first points say so: the order is good, bad, bad, best."""
+    trials = [
+        stored([(10, 0.7), (20, 0.8)], [(1, 0.6), (2, 0.7)]),
+        stored([(10, 0.1), (20, 0.2)], [(1, 0.1), (2, 0.2)]),
+        stored([(10, 0.1), (20, 0.3)], [(1, 0.1), (2, 0.3)]),
+        stored([(10, 0.8), (20, 0.9)], [(1, 0.7), (2, 0.8)]),
+    ]
+    order = [0, 1, 2, 3]
+    assert _replay.random_full(trials, order) == [(20, 0.8), (40, 0.8), (60, 0.8), (80, 0.9)]
+    assert _replay.median_pruned(trials, order, startup=1) == [(20, 0.8), (30, 0.8), (40, 0.8), (60, 0.9)]
+    # A part of the first: 2 s; of the bad ones: 1 s each; of the best: 2 s. Then the best is the first on all rows.
+    assert _replay.coarse_to_fine(trials, order)[0] == (6 + 20, 0.9)
+    found = _replay.replay(trials, orders=50)
+    assert found["coarse to fine"]["median_s"] < found["random, full trainings"]["median_s"]
+    assert all(figures["reached"] == 1 for figures in found.values())
