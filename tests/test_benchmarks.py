@@ -413,7 +413,7 @@ def test_a_replay_reads_the_time_of_every_method_from_the_store():
     order = [0, 1, 2, 3]
     assert _replay.random_full(trials, order) == [(20, 0.8), (40, 0.8), (60, 0.8), (80, 0.9)]
     assert _replay.median_pruned(trials, order, startup=1) == [(20, 0.8), (30, 0.8), (40, 0.8), (60, 0.9)]
-    # A part of the first: 2 s; of the bad ones: 1 s each; of the best: 2 s. Then the best is the first on all rows.
+    # On a part: 2 s each for the good ones, 1 s each for the bad ones. Then the best is the first on all rows.
     assert _replay.coarse_to_fine(trials, order)[0] == (6 + 20, 0.9)
     found = _replay.replay(trials, orders=50)
     assert found["coarse to fine"]["median_s"] < found["random, full trainings"]["median_s"]
