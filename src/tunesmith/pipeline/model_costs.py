@@ -124,6 +124,7 @@ class CostMeter:
     ) -> None:
         self.recipe, self.rows, self.device, self.bf16 = recipe, rows, device, bf16
         self.machine = machine
+        self._known: dict[str, Cost] = {}
 
     def cost(self, known: KnownModel, task: Task) -> Cost:
         """The cost of the whole training of a model's weights.
@@ -132,7 +133,18 @@ class CostMeter:
             known: facts of the model.
             task: task as this model learns it.
         """
-        return _Measurement(self, known, task).cost()
+        measurement = _Measurement(self, known, task)
+        signature = measurement.signature()
+        if signature not in self._known:
+            self._known[signature] = measurement.cost()
+        same = self._known[signature]
+        weights = measurement.counts.weights
+        return replace(same, memory=same.memory + weights - same.weights, weights=weights)
+
+    def operations(self, known: KnownModel, task: Task) -> tuple[float, int]:
+        """Operations for each token of a pass, and bytes of the weights; both are counted, and nothing is measured."""
+        counts = _Measurement(self, known, task).counts
+        return counts.operations, counts.weights
 
 
 class _Measurement:
@@ -147,9 +159,19 @@ class _Measurement:
         self.layers = layer_counts(self.config)
         self.width = int(build(self._one_layer(_LEAST_VOCABULARY), task, without_weights=True)
                          .get_input_embeddings().weight.shape[1])  # fmt: skip
+        self.counts = self._count()
+
+    def signature(self) -> str:
+        """What models have in common that cost the same: all but the rows of a token table that are not trained."""
+        config = self.config.to_dict()
+        if not self.is_language_model:
+            config["vocab_size"] = min(int(self.config.vocab_size), self._first_sizes()[1])
+        same = [self.task.name, self.task.auto_class, config, id(self.tokenizer), self.known.context]
+        return json.dumps(same, sort_keys=True, default=str)
 
     def cost(self) -> Cost:
-        counts = self._count()
+        """Measures the model, or takes from the cache what was measured."""
+        counts = self.counts
         base = self._small(*self._first_sizes())
         sequences = self._sequences(base)
         recipe, plan, settings = self._resolve(base, sequences)
@@ -165,7 +187,7 @@ class _Measurement:
             epochs,
             memory.total(tokens, plan.longest),
             fits,
-            (*sequences.notes, *notes),
+            tuple(notes),
             operations=counts.operations,
             weights=counts.weights,
         )
@@ -177,12 +199,13 @@ class _Measurement:
 
     def _first_sizes(self) -> tuple[dict[str, int], int]:
         """Layers and vocabulary of the smallest model that is measured."""
-        whole, needed = int(self.config.vocab_size), _LEAST_VOCABULARY
-        if self.task.masking is not None:  # which draws tokens of the whole tokenizer
-            needed = max(needed, len(self.tokenizer))
-        if whole * self.width <= _WHOLE_TABLE:
-            return dict.fromkeys(self.layers, 1), max(whole, needed if self.task.masking else 0)
-        return dict.fromkeys(self.layers, 1), max(needed, _PART_OF_TABLE // self.width)
+        whole, layers = int(self.config.vocab_size), dict.fromkeys(self.layers, 1)
+        part = max(_LEAST_VOCABULARY, _PART_OF_TABLE // self.width)
+        if self.is_language_model and whole * self.width <= _WHOLE_TABLE:
+            part = whole
+        # Masks are drawn from the tokens of the whole tokenizer.
+        least = len(self.tokenizer) if self.task.masking is not None else 0
+        return layers, max(min(whole, part), least)
 
     def _axes(self) -> dict[str, tuple[dict[str, int], int, float]]:
         """What is made larger, one thing at a time: layers, vocabulary, and how often that step fits the rest."""

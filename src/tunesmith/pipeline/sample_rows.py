@@ -7,7 +7,7 @@ rows (`models/stand_in.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,17 +47,11 @@ class Sequences:
         encoded: sequences, truncated and packed as in training.
         n_total: number of sequences of all training rows, as the sample lets expect.
         max_length: most tokens of a sequence.
-        truncated: share of the rows of which something is truncated.
-        windowed: whether a long text becomes several sequences instead.
-        notes: what must be said of the lengths.
     """
 
     encoded: Encoded
     n_total: int
     max_length: int
-    truncated: float
-    windowed: bool
-    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -83,6 +77,12 @@ class SampleRows:
     def label_schema(self) -> LabelSchema:
         """The label schema of the training rows."""
         return self.data.label_schema
+
+    def inputs(self, task: Task) -> list[str]:
+        """The texts of each row of the sample that a model reads, as one text a row."""
+        names = [name for name in task.inputs if name in self.rows.columns]
+        values = zip(*(self.rows.columns[name] for name in names), strict=True)
+        return [" ".join(text for value in row for text in strings(value)) for row in values]
 
     def texts(self, task: Task) -> Iterator[str]:
         """Every text of the sample that a model reads or writes."""
@@ -137,14 +137,11 @@ class SampleRows:
             cache=cache_folder(),
             how=options_of(how),
         )
-        encoded, cut = with_something_to_learn(task, found.splits["train"]), found.truncation["train"]
+        encoded = with_something_to_learn(task, found.splits["train"])
         if task.packing and how.packing is not False and _can_pack(task, model, tokenizer):
             encoded = pack(encoded, packed_length(encoded.lengths, found.max_length))
-        encoded = replace(encoded, ragged=dict(encoded.ragged))
         n_total = max(1, round(len(encoded) * self.n_rows / len(self.rows)))
-        is_windowed = cut.rows_windowed > 0
-        share = (cut.rows_cut + cut.rows_windowed) / max(1, len(self.rows))
-        return Sequences(encoded, n_total, found.max_length, share, is_windowed)
+        return Sequences(encoded, n_total, found.max_length)
 
 
 def _can_pack(task: Task, model: Model, tokenizer: Tokenizer) -> bool:
