@@ -125,7 +125,9 @@ def refuse_unknown_model(name: str) -> UnknownNameError:
     near = _by_short_name().get(near, near)
     return UnknownNameError(
         f"`{name}` is not in the list of models, and no model on this machine has this name.",
-        remedy=f"Did you mean `{near}`?" if near else "`tunesmith models --all` shows the list. "
+        remedy=f"Did you mean `{near}`?"
+        if near
+        else "`tunesmith models --all` shows the list. "
         "A model that was downloaded, or a folder with config.json and model.safetensors, joins it by `--add`.",
     )
 

@@ -50,6 +50,10 @@ _TIMED_OPERATIONS = {"cpu": 40e9, "cuda": 40e12}
 """Operations of a timed step: about a quarter of a second on two cores."""
 _OPERATIONS_PER_WEIGHT = 6
 _MOST_USED = 0.5
+_LIKELY_OVERHEAD = {"float32": 0.15, "bfloat16": 0.5}
+"""The part of the overhead that trainings needed (benchmarks/model_costs.py, docs/performance.md): products in bfloat16
+leave blocks in the heap for every shape, those in float32 almost none. Whether a training fits is decided by all of it.
+"""
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,8 @@ class Cost:
     Args:
         epoch_s: seconds of the steps of one epoch, without evaluations.
         epochs: passes over the data that `auto` chooses.
-        memory: bytes of weights, gradients, moments, activations, and what libraries use.
-        fits: whether that is free.
+        memory: bytes of weights, gradients, moments, activations, and what libraries usually use.
+        fits: whether as much is free as a training needs at most.
         notes: what must be said of it.
         source: `measured`, or the id of the model from whose measurement it is estimated.
         operations: operations for each token of a pass, for estimates of other models.
@@ -75,6 +79,42 @@ class Cost:
     source: str = MEASURED
     operations: float = 0.0
     weights: int = 0
+
+    def scaled(self, operations: float, weights: int, *, source: str) -> Cost:
+        """An estimate for another model: time by the operations, activations by their square root.
+
+        Args:
+            operations: operations for each token of the other model.
+            weights: bytes of its weights.
+            source: id of the model that this is the cost of.
+        """
+        from tunesmith.models.memory import free_memory
+
+        ratio = operations / self.operations
+        memory = self.memory * weights / self.weights if ratio <= 0 else (
+            4 * weights + max(0, self.memory - 4 * self.weights) * ratio**0.5
+        )  # fmt: skip
+        return replace(
+            self,
+            epoch_s=self.epoch_s * ratio,
+            memory=round(memory),
+            fits=memory < free_memory(),
+            notes=(),
+            source=source,
+            operations=operations,
+            weights=weights,
+        )
+
+    def to_json(self) -> JsonObject:
+        """The entry for `--json`."""
+        return {
+            "epoch_s": round(self.epoch_s, 2),
+            "epochs": self.epochs,
+            "training_s": round(self.epoch_s * self.epochs, 1),
+            "memory_bytes": self.memory,
+            "fits": self.fits,
+            "source": self.source,
+        }
 
 
 @dataclass(frozen=True)
@@ -185,7 +225,7 @@ class _Measurement:
         return Cost(
             (gradient_s + update_s) * plan.first_epoch_steps,
             epochs,
-            memory.total(tokens, plan.longest),
+            memory.total(tokens, plan.longest) - self._unlikely(memory, tokens, plan.longest),
             fits,
             tuple(notes),
             operations=counts.operations,
@@ -211,7 +251,9 @@ class _Measurement:
         """What is made larger, one thing at a time: layers, vocabulary, and how often that step fits the rest."""
         layers, vocabulary = self._first_sizes()
         step = max(2, layer_cycle(self.config))
-        groups = [list(self.layers)] if len(set(self.layers.values())) == 1 else [[name] for name in self.layers]
+        groups = (
+            [list(self.layers)] if len(set(self.layers.values())) == 1 else [[name] for name in self.layers]
+        )
         axes = {}
         for names in groups:
             more = {**layers, **dict.fromkeys(names, 1 + step)}
@@ -230,7 +272,9 @@ class _Measurement:
         train = self.meter.recipe.train
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model = build(reduced(self.config, layers, vocabulary), self.task, adds_pooling=train.pooling != "first")
+            model = build(
+                reduced(self.config, layers, vocabulary), self.task, adds_pooling=train.pooling != "first"
+            )
         if train.acceleration:
             accelerate(model)
         model.to(self.meter.device)
@@ -254,6 +298,11 @@ class _Measurement:
         return resolve_training(
             recipe, lengths, model, self.task, max_length=sequences.max_length, bf16=self.meter.bf16, world=1
         )
+
+    def _unlikely(self, memory: Memory, tokens: int, longest: int) -> int:
+        """Bytes of the overhead that a training may need, and usually does not."""
+        likely = _LIKELY_OVERHEAD["bfloat16" if self.meter.bf16 else "float32"]
+        return round((1 - likely) * memory.overhead(tokens, longest))
 
     def _passes(self, recipe: Recipe, plan: Plan, memory: Memory) -> tuple[int, bool, list[str]]:
         """Tokens of a pass, whether the training fits, and what is said of it."""
@@ -344,7 +393,9 @@ class _Measurement:
         with training_rows(model, ids):
             times = time_steps(self._job(model, encoded, settings), timed)
             trainable = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-        shares = [_padded(batch, encoded) / _padded(part, encoded) for batch, part in zip(steps, timed, strict=True)]
+        shares = [
+            _padded(batch, encoded) / _padded(part, encoded) for batch, part in zip(steps, timed, strict=True)
+        ]
         longest = int(encoded.lengths.max())
         return Point(
             float(np.mean(np.multiply(times.gradients_s, shares))),

@@ -1,0 +1,210 @@
+"""Why a base model is recommended for a task and its data, or not: in words, from facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunesmith.models.catalogue import DECODER, ENCODER, ENCODER_DECODER, UNKNOWN, KnownModel
+from tunesmith.models.memory import in_gb
+from tunesmith.pipeline.data_facts import DataFacts
+from tunesmith.pipeline.model_costs import MEASURED, Cost
+from tunesmith.tasks import Task
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
+
+RECOMMENDED, POSSIBLE, UNFIT = "recommended", "possible", "unfit"
+FOR, AGAINST, RULES_OUT, NOTE = "for", "against", "rules out", "note"
+
+_KIND_OF_CLASS = {"AutoModelForCausalLM": DECODER, "AutoModelForSeq2SeqLM": ENCODER_DECODER}
+_LONG_S = 4 * 3600.0
+_MANY_LONGER = 0.05
+_SUMMARY_SHARE = 0.5
+_NOT_COMMERCIAL = ("-nc", "research", "noncommercial")
+_USUAL_LICENCES = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason.
+
+    Args:
+        side: `for`, `against`, `rules out`, or `note` for what is only worth knowing.
+        text: sentence without a capital and a full stop.
+    """
+
+    side: str
+    text: str
+
+    def to_json(self) -> JsonObject:
+        """The entry for `--json`."""
+        return {"side": self.side, "text": self.text}
+
+
+def verdict_of(reasons: Sequence[Reason]) -> str:
+    """`recommended`, `possible` or `unfit`."""
+    sides = {reason.side for reason in reasons}
+    return UNFIT if RULES_OUT in sides else POSSIBLE if AGAINST in sides else RECOMMENDED
+
+
+def reasons_before_measuring(
+    known: KnownModel, task: Task, data: DataFacts | None, *, available: bool
+) -> list[Reason]:
+    """What speaks for a model and against it, as far as its facts tell.
+
+    Args:
+        known: facts of the model.
+        task: task as this model learns it.
+        data: facts of the data; None without data.
+        available: whether the model is on this machine.
+    """
+    found = [*_of_kind(known, task), *_of_purpose(known, task, data)]
+    if data is not None:
+        found += [*_of_languages(known, data), *_of_length(known, task, data)]
+    return [*found, *_of_access(known, available=available), *_of_licence(known)]
+
+
+def reasons_of_cost(cost: Cost, known: KnownModel) -> Iterator[Reason]:
+    """What speaks for a model and against it by what its training takes."""
+    if not cost.fits:
+        yield Reason(
+            RULES_OUT,
+            f"training all its weights needs {in_gb(cost.memory)}, more than is free; `train.method=lora` or a "
+            "machine with more memory may do",
+        )
+    total = cost.epoch_s * cost.epochs
+    if total > _LONG_S:
+        yield Reason(AGAINST, f"about {in_time(total)} for {cost.epochs:g} epochs on this machine")
+    if cost.source != MEASURED:
+        yield Reason(NOTE, f"time and memory are estimated from those of {cost.source}")
+    for text in cost.notes:
+        yield Reason(NOTE, text)
+
+
+def in_time(seconds: float) -> str:
+    """Seconds in words: `50 s`, `12 min`, `3.5 h`, `4 days`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 72 * 3600 else f"{seconds / 86400:.0f} days"
+
+
+def _of_kind(known: KnownModel, task: Task) -> Iterator[Reason]:
+    import transformers
+    from transformers import CONFIG_MAPPING
+
+    if known.family not in CONFIG_MAPPING:
+        yield Reason(RULES_OUT, f"this version of transformers does not know the family `{known.family}`")
+        return
+    wanted = _KIND_OF_CLASS.get(task.auto_class, ENCODER)
+    has_class = CONFIG_MAPPING[known.family] in getattr(transformers, task.auto_class)._model_mapping
+    if not has_class or (wanted != ENCODER and known.kind != wanted):
+        yield Reason(RULES_OUT, f"{_with_article(known.kind)}: transformers has no class of its family for {task.name}"
+                     if not has_class else f"{_with_article(known.kind)}, and {task.name} needs {_with_article(wanted)}")  # fmt: skip
+    elif known.kind != wanted:
+        yield Reason(
+            AGAINST, f"{_with_article(known.kind)}; an encoder of this size usually does better here"
+        )
+
+
+def _with_article(kind: str) -> str:
+    return f"{'a' if kind == DECODER else 'an'} {kind}"
+
+
+def _of_purpose(known: KnownModel, task: Task, data: DataFacts | None) -> Iterator[Reason]:
+    if known.domain:
+        yield Reason(AGAINST, f"made for {known.domain}; choose it for such texts")
+    if known.sentence and not task.makes_head and task.auto_class == "AutoModelForMaskedLM":
+        yield Reason(RULES_OUT, "its files have no output layer for masked words")
+    elif task.vectors is not None or (data is not None and data.pairs and task.pooling is not None):
+        yield (
+            Reason(FOR, "made to compare texts")
+            if known.sentence
+            else Reason(AGAINST if task.vectors is not None else NOTE, "not made to compare texts")
+        )
+    if task.chat is not None:
+        yield (
+            Reason(FOR, "tuned to answer in a chat")
+            if known.chat
+            else Reason(AGAINST, "has no chat template and was not tuned to answer")
+        )
+    elif task.instruction is not None and known.kind == DECODER and not known.chat:
+        yield Reason(AGAINST, "not tuned to follow instructions")
+    if known.writes and data is not None:
+        yield _of_writing(known, data)
+
+
+def _of_writing(known: KnownModel, data: DataFacts) -> Reason:
+    """Whether what a model was fine-tuned to write is like what the data want."""
+    fits = data.crosses if known.writes == "translations" else (
+        not data.crosses and data.written is not None and data.written < _SUMMARY_SHARE
+    )  # fmt: skip
+    return Reason(FOR if fits else AGAINST, f"fine-tuned to write {known.writes}")
+
+
+def _of_languages(known: KnownModel, data: DataFacts) -> Iterator[Reason]:
+    needed = [name for name, share in data.languages.items() if share >= 0.1]
+    if not needed:
+        return
+    if not known.languages:
+        yield Reason(NOTE, "its languages are not known")
+        return
+    named = " and ".join(f"`{name}`" for name in needed)
+    if missing := [name for name in needed if name not in known.languages]:
+        yield Reason(
+            AGAINST,
+            f"made for {_listed(known.languages)}, and texts are in {' and '.join(f'`{m}`' for m in missing)}",
+        )
+    elif len(known.languages) == 1:
+        yield Reason(FOR, f"made for {named}")
+    elif needed == ["en"] and known.kind == ENCODER:
+        yield Reason(
+            AGAINST, f"knows {len(known.languages)} languages; one for `en` alone is better at its size"
+        )
+    else:
+        yield Reason(FOR, f"knows {named} among {len(known.languages)} languages")
+
+
+def _listed(languages: Sequence[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in languages[:4])
+    return shown if len(languages) <= 4 else f"{shown} and {len(languages) - 4} more languages"
+
+
+def _of_length(known: KnownModel, task: Task, data: DataFacts) -> Iterator[Reason]:
+    share = data.share_longer(known)
+    if not share or known.context is None:
+        return
+    if task.windows is not None:
+        yield Reason(
+            NOTE, f"{share:.0%} of the texts are longer than its {known.context:,} tokens and become windows"
+        )
+    else:
+        yield Reason(
+            AGAINST if share > _MANY_LONGER else NOTE,
+            f"{share:.1%} of the texts are longer than its {known.context:,} tokens and would be cut",
+        )
+
+
+def _of_access(known: KnownModel, *, available: bool) -> Iterator[Reason]:
+    if available:
+        yield Reason(FOR, "is on this machine")
+        return
+    if known.weights == "pickle":
+        yield Reason(RULES_OUT, "the Hub has its weights only as pickled files, which are not read here")
+    if known.gated:
+        yield Reason(AGAINST, "the Hub gives it only to accounts that have accepted its licence")
+    if known.weights == UNKNOWN:
+        yield Reason(NOTE, "whether the Hub has its weights as safetensors was not verified")
+
+
+def _of_licence(known: KnownModel) -> Iterator[Reason]:
+    name = known.licence.lower()
+    if any(mark in name for mark in _NOT_COMMERCIAL):
+        yield Reason(AGAINST, f"its licence ({known.licence}) forbids commercial use")
+    elif name == UNKNOWN:
+        yield Reason(NOTE, "its card names no licence")
+    elif name not in _USUAL_LICENCES:
+        yield Reason(NOTE, f"read its licence ({known.licence})")
