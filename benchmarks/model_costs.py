@@ -29,7 +29,11 @@ from scale import Meter
 
 HERE = Path(__file__).parent
 TINY = "sentence-transformers/all-MiniLM-L6-v2"
-SHAPES = {"MiniLM-L6": TINY, "BERT-base": "google-bert/bert-base-uncased", "ModernBERT-base": "answerdotai/ModernBERT-base"}
+SHAPES = {
+    "MiniLM-L6": TINY,
+    "BERT-base": "google-bert/bert-base-uncased",
+    "ModernBERT-base": "answerdotai/ModernBERT-base",
+}
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 ROWS = {"text-classification": 1600, "token-classification": 800, "question-answering": 160, "chat": 24}
 WITHIN = {"time": 0.25, "memory": 0.20}
@@ -91,7 +95,9 @@ def write_model(shape: str, texts: list[str], folder: Path) -> str:
         torch.manual_seed(0)
         transformers.AutoModel.from_config(config_for(known.config, {}, 0)).save_pretrained(path)
         own = known.family == "bert"
-        tokenizer = load_tokenizer(resolve_model(TINY)) if own else stand_in_tokenizer(texts, context=known.context)
+        tokenizer = (
+            load_tokenizer(resolve_model(TINY)) if own else stand_in_tokenizer(texts, context=known.context)
+        )
         tokenizer.model_max_length = known.context
         tokenizer.save_pretrained(path)
     return str(path)
@@ -134,7 +140,7 @@ def train(task: str, data: str, model: str, run: str) -> dict[str, Any]:
             last[0] = time.perf_counter()
 
     # What the probe leaves in the heap would hide what the loop takes.
-    more = ["evaluate.samples=0"] if task == "chat" else ["train.head_start=false"]
+    more = {"chat": ["evaluate.samples=0"], "question-answering": []}.get(task, ["train.head_start=false"])
     recipe = build_recipe(
         task=task, data=data, model=model, output_dir=run, overrides=[*options(task), *more]
     )

@@ -10,6 +10,7 @@ from tunesmith.models.catalogue import DECODER, ENCODER, ENCODER_DECODER, UNKNOW
 from tunesmith.models.memory import in_gb
 from tunesmith.pipeline.data_facts import DataFacts
 from tunesmith.pipeline.model_costs import MEASURED, Cost
+from tunesmith.reports.models_table import in_time
 from tunesmith.tasks import Task
 
 if TYPE_CHECKING:
@@ -81,15 +82,6 @@ def reasons_of_cost(cost: Cost, known: KnownModel) -> Iterator[Reason]:
         yield Reason(NOTE, f"time and memory are estimated from those of {cost.source}")
     for text in cost.notes:
         yield Reason(NOTE, text)
-
-
-def in_time(seconds: float) -> str:
-    """Seconds in words: `50 s`, `12 min`, `3.5 h`, `4 days`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 72 * 3600 else f"{seconds / 86400:.0f} days"
 
 
 def _of_kind(known: KnownModel, task: Task) -> Iterator[Reason]:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from tunesmith.data.preparing import find_splits, prepare
 from tunesmith.errors import RecipeError, TunesmithError, UserError, first_line
 from tunesmith.events import Events, Listener
-from tunesmith.models.catalogue import KnownModel, catalogue, describe_files, find_known, refuse_unknown_model
 from tunesmith.metrics import METRICS
+from tunesmith.models.catalogue import KnownModel, catalogue, describe_files, find_known, refuse_unknown_model
 from tunesmith.models.memory import free_memory
 from tunesmith.models.packaged import installed_packages
 from tunesmith.models.resolve import ModelFiles, cached_models, resolve_model
