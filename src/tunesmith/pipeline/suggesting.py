@@ -288,7 +288,7 @@ def _with_cost(candidate: Candidate, find: Callable[[Candidate], Cost]) -> Candi
 
 def _estimated(candidate: Candidate, measured: Sequence[Candidate], meter: CostMeter) -> Cost:
     """The cost by that of the model that is nearest in size, first of its family, then of its kind."""
-    operations, weights = meter.operations(candidate.known, candidate.task)
+    operations, weights = meter.size(candidate.known, candidate.task)
 
     def distance(other: Candidate) -> tuple[bool, bool, float]:
         known, cost = other.known, other.cost
