@@ -5,8 +5,9 @@
 Three tasks and three shapes, each in two processes of its own, one after the other: the prediction, with an empty
 cache, and a training of one epoch. Time: the steps of the epoch, without evaluations and checkpoints. Memory: the
 peak of what the process holds for itself (RssAnon, every 20 ms) while training, less what it held before, and the
-weights. Writes `benchmarks/results/model-costs-DATE.json` and `benchmarks/model-costs.md`. About half an hour on two
-cores; nothing else should compute meanwhile. `--share 0.1` tries it with a tenth of the rows, and writes no page.
+weights. Writes `benchmarks/results/model-costs-DATE.json` and `benchmarks/model-costs.md`. About half an hour on
+two cores; nothing else should compute meanwhile. `--share 0.1` tries it with a tenth of the rows, and writes no
+page.
 """
 
 from __future__ import annotations
@@ -184,12 +185,12 @@ def page(found: list[dict[str, Any]]) -> Iterator[str]:
     facts = machine()
     yield f"""# Time and memory of base models, predicted and measured
 
-`python benchmarks/model_costs.py` writes this page. `tunesmith models` trains one and a few layers of a model for some
-steps, and extrapolates; here, a whole epoch is trained beside it. The weights are random (those of MiniLM and SmolLM2
-are real), which changes neither time nor memory. Machine: {facts["processor"]}, {facts["cores"]} cores, {facts["threads"]}
-threads of torch, bfloat16 {"on" if facts["bf16"] else "off"}. {date.today()}.
+`python benchmarks/model_costs.py` writes this page. `tunesmith models` trains one and a few layers of a model for
+some steps, and extrapolates; here, a whole epoch is trained beside it. The weights are random (those of MiniLM and
+SmolLM2 are real), which changes neither time nor memory. Machine: {facts["processor"]}, {facts["cores"]} cores,
+{facts["threads"]} threads of torch, bfloat16 {"on" if facts["bf16"] else "off"}. {date.today()}.
 
-| task | shape | steps | epoch predicted | measured | off by | memory predicted | measured | off by | prediction took |
+| task | shape | steps | epoch predicted | measured | off by | memory predicted | measured | off by | took |
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|"""
     for line in found:
         predicted, measured = line["predicted"], line["measured"]
@@ -201,9 +202,9 @@ threads of torch, bfloat16 {"on" if facts["bf16"] else "off"}. {date.today()}.
     times = max(abs(off(line, "epoch_s")) for line in found)
     memories = max(abs(off(line, "memory")) for line in found)
     yield (
-        f"\nThe largest error is {times:.0%} of the time (aim: {WITHIN['time']:.0%}) and {memories:.0%} of the memory "
-        f"(aim: {WITHIN['memory']:.0%}). Time is that of a quiet machine: another program that computes makes both "
-        "slower, and not at the same moment."
+        f"\nThe largest error is {times:.0%} of the time (aim: {WITHIN['time']:.0%}) and {memories:.0%} of the "
+        f"memory (aim: {WITHIN['memory']:.0%}). `took`: the time of the prediction. Another program that\n"
+        "computes makes both slower, and not at the same moment."
     )
 
 

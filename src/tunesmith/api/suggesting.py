@@ -27,7 +27,7 @@ class ModelSuggestions(dict[str, Any]):
 
     @property
     def table(self) -> list[JsonObject]:
-        """A mapping for each model, which `pandas.DataFrame` takes: facts, costs, the score of the probe, and why."""
+        """A mapping for each model, which `pandas.DataFrame` takes: facts, costs, score of the probe, and why."""
         return [
             {
                 "model": it["id"],

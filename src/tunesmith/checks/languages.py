@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _FEWEST_LETTERS = 40
 _READ = 1000
+_LETTERS_TOGETHER = 300
 _LEAST_PROBABILITY = 0.99
 _MOST_ROWS = 10_000
 _LEAST_SHARE = 0.005
@@ -45,20 +46,20 @@ def find(data: CheckedData) -> Iterator[Finding]:
 
 
 def count_languages(texts: Iterable[str]) -> Counter[str]:
-    """How many pieces of some texts are certainly of each language; short texts are read together.
+    """How many of some texts are certainly of each language; those too short for that are read several at once.
 
     Args:
         texts: texts of one column.
     """
     counts: Counter[str] = Counter()
-    piece, letters = [], 0
+    short: list[str] = []
     for text in texts:
-        piece.append(text[:_READ])
-        letters += sum(map(str.isalpha, text[:_READ]))
-        if letters >= _FEWEST_LETTERS:
-            counts += Counter([name] if (name := _certain_language(" ".join(piece))) else [])
-            piece, letters = [], 0
-    return counts
+        name = _certain_language(text[:_READ]) if len(text) >= _FEWEST_LETTERS else ""
+        short += [] if name else [text[:_READ]]
+        if sum(map(len, short)) >= _LETTERS_TOGETHER:
+            name, short = _certain_language(" ".join(short)), []
+        counts[name] += bool(name)
+    return +counts
 
 
 def _certain_language(text: str) -> str:
@@ -95,9 +96,9 @@ def _languages(data: CheckedData, split: str) -> Iterator[tuple[int, str]]:
     rng = np.random.default_rng(data.seed)
     chosen = set(rng.choice(n_rows, _MOST_ROWS, replace=False).tolist()) if n_rows > _MOST_ROWS else None
     for row, text in input_texts(data, split):
-        if (chosen is None or row in chosen) and sum(map(str.isalpha, text[:_READ])) >= _FEWEST_LETTERS:
-            if name := _certain_language(text[:_READ]):
-                yield row, name
+        is_read = (chosen is None or row in chosen) and sum(map(str.isalpha, text[:_READ])) >= _FEWEST_LETTERS
+        if is_read and (name := _certain_language(text[:_READ])):
+            yield row, name
 
 
 @cache

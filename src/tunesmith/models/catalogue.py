@@ -1,4 +1,4 @@
-"""Well-known open models and their facts, from `catalogue.yaml`, and the facts of a model that lies on this machine.
+"""Well-known open models and their facts, from `catalogue.yaml`, and the facts of a model on this machine.
 
 A base model is chosen by its kind, languages, licence, length, size and cost. The list holds what is known of each
 without a download; what its config says is enough to build the same architecture with random weights, and so to

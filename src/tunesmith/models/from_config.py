@@ -117,7 +117,7 @@ def build(config: Config, task: Task, *, adds_pooling: bool = True, without_weig
 
 
 def _keep_apart(model: Model) -> None:
-    """Gives an output layer weights of its own where config.json says so: T5's class ties what a file has twice."""
+    """Gives an output layer its own weights where config.json says so: T5's class ties what a file has twice."""
     output, table = model.get_output_embeddings(), model.get_input_embeddings()
     if getattr(model.config, _SEPARATE, False) and output is not None and output.weight is table.weight:
         output.weight = copy.deepcopy(output.weight)

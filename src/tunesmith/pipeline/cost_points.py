@@ -183,4 +183,5 @@ def _part_of(batch: NDArray[np.int64], encoded: Encoded, most_tokens: int) -> ND
     rows = max(1, most_tokens // int(encoded.lengths[batch].max()))
     if rows >= len(batch):
         return batch
-    return batch[np.linspace(0, len(batch) - 1, rows).round().astype(int)]
+    chosen: NDArray[np.int64] = batch[np.linspace(0, len(batch) - 1, rows).round().astype(np.int64)]
+    return chosen

@@ -27,7 +27,7 @@ from tunesmith.pipeline.probe import FeaturesOf
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
-from tunesmith.tasks import EvalPredictions, Task
+from tunesmith.tasks import EvalPredictions, LabelSchema, Task
 from tunesmith.training.loop import never
 from tunesmith.training.probe import fit_probe, probe_answers
 from tunesmith.training.processes import Processes
@@ -110,7 +110,7 @@ def probe_model(recipe: Recipe, task: Task, files: ModelFiles, data: PreparedDat
         return _scored(recipe, task, answered, schema)
 
 
-def _scored(recipe: Recipe, task: Task, answered: EvalPredictions, schema: JsonObject) -> ProbeScore:
+def _scored(recipe: Recipe, task: Task, answered: EvalPredictions, schema: LabelSchema) -> ProbeScore:
     how = recipe.evaluate
     scored = own_statistics(task, answered, lambda: answered, schema)
     found = intervals(

@@ -91,15 +91,13 @@ def _of_kind(known: KnownModel, task: Task) -> Iterator[Reason]:
     if known.family not in CONFIG_MAPPING:
         yield Reason(RULES_OUT, f"this version of transformers does not know the family `{known.family}`")
         return
-    wanted = _KIND_OF_CLASS.get(task.auto_class, ENCODER)
-    has_class = CONFIG_MAPPING[known.family] in getattr(transformers, task.auto_class)._model_mapping
-    if not has_class or (wanted != ENCODER and known.kind != wanted):
-        yield Reason(RULES_OUT, f"{_with_article(known.kind)}: transformers has no class of its family for {task.name}"
-                     if not has_class else f"{_with_article(known.kind)}, and {task.name} needs {_with_article(wanted)}")  # fmt: skip
+    wanted, is_a = _KIND_OF_CLASS.get(task.auto_class, ENCODER), _with_article(known.kind)
+    if CONFIG_MAPPING[known.family] not in getattr(transformers, task.auto_class)._model_mapping:
+        yield Reason(RULES_OUT, f"{is_a}: transformers has no class of its family for {task.name}")
+    elif known.kind != wanted and wanted != ENCODER:
+        yield Reason(RULES_OUT, f"{is_a}, and {task.name} needs {_with_article(wanted)}")
     elif known.kind != wanted:
-        yield Reason(
-            AGAINST, f"{_with_article(known.kind)}; an encoder of this size usually does better here"
-        )
+        yield Reason(AGAINST, f"{is_a}; an encoder of this size usually does better here")
 
 
 def _with_article(kind: str) -> str:
@@ -109,8 +107,8 @@ def _with_article(kind: str) -> str:
 def _of_purpose(known: KnownModel, task: Task, data: DataFacts | None) -> Iterator[Reason]:
     if known.domain:
         yield Reason(AGAINST, f"made for {known.domain}; choose it for such texts")
-    if known.sentence and not task.makes_head and task.auto_class == "AutoModelForMaskedLM":
-        yield Reason(RULES_OUT, "its files have no output layer for masked words")
+    if known.sentence and task.auto_class == "AutoModelForMaskedLM":
+        yield Reason(AGAINST, "its files have no output layer for masked words; a new one begins at random")
     elif task.vectors is not None or (data is not None and data.pairs and task.pooling is not None):
         yield (
             Reason(FOR, "made to compare texts")
@@ -123,8 +121,6 @@ def _of_purpose(known: KnownModel, task: Task, data: DataFacts | None) -> Iterat
             if known.chat
             else Reason(AGAINST, "has no chat template and was not tuned to answer")
         )
-    elif task.instruction is not None and known.kind == DECODER and not known.chat:
-        yield Reason(AGAINST, "not tuned to follow instructions")
     if known.writes and data is not None:
         yield _of_writing(known, data)
 
@@ -146,10 +142,8 @@ def _of_languages(known: KnownModel, data: DataFacts) -> Iterator[Reason]:
         return
     named = " and ".join(f"`{name}`" for name in needed)
     if missing := [name for name in needed if name not in known.languages]:
-        yield Reason(
-            AGAINST,
-            f"made for {_listed(known.languages)}, and texts are in {' and '.join(f'`{m}`' for m in missing)}",
-        )
+        side, lacking = RULES_OUT if missing == needed else AGAINST, " and ".join(f"`{it}`" for it in missing)
+        yield Reason(side, f"made for {_listed(known.languages)}, and texts are in {lacking}")
     elif len(known.languages) == 1:
         yield Reason(FOR, f"made for {named}")
     elif needed == ["en"] and known.kind == ENCODER:

@@ -1,7 +1,7 @@
 """`models`: which base models suit a task, its data and this machine, and why.
 
-Candidates are the models of the list (`models/catalogue.py`), those that lie in the local Hub cache or in packages,
-and those that the user adds. Reasons come from facts first (`model_reasons`); what passes is measured
+Candidates are the models of the list (`models/catalogue.py`), those in the local Hub cache or in packages, and
+those that the user adds. Reasons come from facts first (`model_reasons`); what passes is measured
 (`model_costs`), the likeliest first and within a time; a probe scores what is here (`model_probe`).
 """
 
@@ -208,9 +208,9 @@ def _local_files(
     found = {known.id: files for known, files in added}
     for candidate in candidates:
         name = candidate.known.id
-        if candidate.available and name not in found and candidate.verdict != UNFIT:
-            if (files := here.files(name)) is not None:
-                found[name] = files
+        is_wanted = candidate.available and name not in found and candidate.verdict != UNFIT
+        if is_wanted and (files := here.files(name)) is not None:
+            found[name] = files
     return found
 
 

@@ -92,7 +92,7 @@ def facts_lines(facts: JsonObject) -> Iterator[str]:
         "context": f"{facts['context']:,} tokens" if facts["context"] else "no limit stated",
         "gated": "yes" if facts["gated"] else "no",
         "weights": facts["weights"],
-        "config": ", ".join(f"{key} {value}" for key, value in facts["config"].items() if isinstance(value, int | str)),
+        "config": _config(facts["config"]),
         "paper": "",
     }  # fmt: skip
     yield facts["id"]
@@ -103,6 +103,11 @@ def facts_lines(facts: JsonObject) -> Iterator[str]:
                 yield f"  {'':<11}{facts['sources'][name]}"
     special = {"made for": facts["domain"], "writes": facts["writes"], "on this machine": facts["available"]}
     yield from (f"  {name:<16}{text}" for name, text in special.items() if text)
+
+
+def _config(config: JsonObject) -> str:
+    plain = {key: value for key, value in config.items() if isinstance(value, int | str)}
+    return ", ".join(f"{key} {value}" for key, value in plain.items())
 
 
 def in_millions(parameters: int) -> str:
@@ -117,8 +122,8 @@ def _about_data(found: JsonObject) -> Iterator[str]:
     languages = ", ".join(f"{name} {share:.0%}" for name, share in list(data["languages"].items())[:3])
     tokens = data["tokens"]
     yield (
-        f"{found['task']}: {data['rows']:,} training rows; language: {languages or 'not certain'}; tokens of a row: "
-        f"{tokens['median']} (median), {tokens['longest']} (longest)"
+        f"{found['task']}: {data['rows']:,} training rows; language: {languages or 'not certain'}; "
+        f"tokens of a row: {tokens['median']} (median), {tokens['longest']} (longest)"
     )
     machine = found["machine"]
     yield f"machine: {machine['device']}, {machine['threads']} threads, {in_gb(machine['free_bytes'])} free\n"

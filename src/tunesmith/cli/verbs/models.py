@@ -68,8 +68,8 @@ def verb(
     """Show base models for a task, its data and this machine, and why.
 
     The list has well-known open models, those in the local Hub cache and in installed packages, and those of
-    `--add`. Time and memory are measured with a few layers of each model. Nothing is downloaded. For one model, its
-    facts are shown with their sources.
+    `--add`. Time and memory are measured with a few layers of each model. Nothing is downloaded. For one model,
+    its facts are shown with their sources.
     """
     from tunesmith.api import suggest_models
     from tunesmith.cli.output import print_json, print_line
