@@ -85,7 +85,7 @@ def suggest_models(
     columns: Mapping[str, str | list[str]] | None = None,
     add: Sequence[str | os.PathLike[str]] = (),
     probe: bool = False,
-    max_seconds: float = 40.0,
+    max_seconds: float = 30.0,
     overrides: Mapping[str, object] | Sequence[str] = (),
     progress: bool = True,
     listeners: Iterable[Listener] = (),
@@ -114,7 +114,7 @@ def suggest_models(
 
     open_door()
     if max_seconds < 0:
-        raise RecipeError(f"max_seconds must be 0 or more, got {max_seconds:g}.", remedy="The default is 40.")
+        raise RecipeError(f"max_seconds must be 0 or more, got {max_seconds:g}.", remedy="The default is 30.")
     held: list[Held] = []
     notices: list[str] = []
     recipe = None

@@ -45,7 +45,7 @@ from tunesmith.training.processes import Processes
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
-MEASURING_S = 40.0
+MEASURING_S = 30.0
 """Seconds after which what is not measured is estimated."""
 _ORDER = (RECOMMENDED, POSSIBLE, UNFIT)
 

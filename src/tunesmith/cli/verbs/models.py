@@ -35,7 +35,7 @@ _PROBE = typer.Option(
     rich_help_panel=MODEL,
 )
 _SECONDS = typer.Option(
-    40.0,
+    30.0,
     "--seconds",
     min=0,
     help="Time for measurements; what is left then is estimated.",
