@@ -196,11 +196,11 @@ def catalogue_page() -> str:
     )
     return (
         "# The list of base models\n\n"
-        "The models that [`tunesmith models`](choosing.md) chooses from, besides those on the machine. The facts are\n"
-        "those of cards, configs and papers; `tunesmith models ID` shows the source of each. A test builds every\n"
-        "model from its config and counts its weights. `make docs` generates this page.\n\n"
-        "*Pickled*: the Hub had no safetensors, so tunesmith cannot read it as it is. *Not verified*: whether there\n"
-        "are safetensors. *Gated*: the Hub asks for a consent.\n\n"
+        "The models that [`tunesmith models`](choosing.md) chooses from, besides those on the machine. The\n"
+        "facts are those of cards, configs and papers; `tunesmith models ID` shows the source of each. A test\n"
+        "builds every model from its config and counts its weights. `make docs` generates this page.\n\n"
+        "*Pickled*: the Hub had no safetensors, so tunesmith cannot read it as it is. *Not verified*: whether\n"
+        "there are safetensors. *Gated*: the Hub asks for a consent.\n\n"
         "| model | kind | family | weights | tokens | licence | languages | remarks |\n"
         "|---|---|---|--:|--:|---|---|---|\n"
         f"{rows}\n"

@@ -27,9 +27,9 @@ def test_the_table_fits_the_terminal(tunesmith, rows, tiny_model):
     done = tunesmith("models", rows, "--add", tiny_model, "--seconds", "0", "--probe")
     assert done.code == 0, done.err
     assert max(map(len, done.out.splitlines())) <= 110
-    assert "all-MiniLM-L12-v2" in done.out
+    assert "sentence-transformers/all-MiniLM-L12-v2" in done.out
     assert "bert-base-chinese" not in done.out
-    assert "1 other models cannot do it" in done.out
+    assert "1 more are unfit" in done.out
     done = tunesmith("models", rows, "--seconds", "0", "--all")
     assert "made for `zh`, and texts are in `en`" in done.out
 
@@ -53,6 +53,8 @@ def test_one_model_is_described(tunesmith, tiny_model):
     ("arguments", "said"),
     [
         (["bert-base-uncase"], "Did you mean `google-bert/bert-base-uncased`?"),
+        (["Qwen/Qwen2.5-70B"], "is not in the list of models"),
+        (["hub:no/such-data"], "hub:no/such-data"),
         (["--task", "nerd"], "is not a task"),
         (["missing.csv"], "no such file"),
         (["recipe.yaml", "rows.csv"], "is a recipe, and other sources"),

@@ -1,5 +1,8 @@
 """`models`: candidates, costs and a probe, with a short list so that it takes seconds."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 import tunesmith
@@ -40,7 +43,7 @@ def test_an_added_folder_is_measured_and_probed(rows, tiny_model):
     assert added["cost"]["fits"]
     probe = added["probe"]
     assert probe["metric"] == "accuracy"
-    assert 0.8 < probe["low"] <= probe["value"] <= probe["high"] <= 1
+    assert 0.5 < probe["low"] <= probe["value"] <= probe["high"] <= 1
     assert found["models"][0] is added or found["models"][0]["verdict"] == "recommended"
     other = by_id["BAAI/bge-small-en-v1.5"]
     assert other["cost"]["source"] == str(tiny_model)  # the time was over
@@ -85,6 +88,16 @@ def test_a_task_without_a_probe_says_so(tmp_path):
     assert "no linear head" in found["not_probed"]
     assert all(it["probe"] is None for it in found["models"])
     assert found["not_probed"] in repr(found)
+
+
+@pytest.mark.usefixtures("_short_list")
+def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
+    page = Path(__file__).parents[2] / "docs" / "choosing.md"
+    [block] = re.findall(r"```python\n(.+?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    write_rows(tmp_path / "reviews.csv", tiny_rows(120))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block.replace("max_seconds=5", "max_seconds=0, progress=False"), str(page), "exec"), {})
+    assert "bge-small" in capsys.readouterr().out
 
 
 def test_without_data_there_are_facts_alone(monkeypatch):

@@ -38,10 +38,6 @@ if TYPE_CHECKING:
 MEASURED = "measured"
 _COPIES = 4
 """Of what is trained: weights, gradients and two moments."""
-_LIKELY_OVERHEAD = {"float32": 0.15, "bfloat16": 0.5}
-"""The part of the overhead that trainings needed (docs/performance.md, benchmarks/model-costs.md): products in
-bfloat16 leave blocks in the heap for every shape, those in float32 almost none. Whether a training fits is decided
-by all of it."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +163,7 @@ def _measure(meter: CostMeter, models: ReducedModels) -> Cost:
     return Cost(
         (whole.gradient_s + whole.update_s(trained)) * plan.first_epoch_steps,
         float(recipe.train.num_train_epochs),
-        memory.total(tokens, plan.longest) - _unlikely(memory, tokens, plan.longest, bf16=meter.bf16),
+        memory.usual(tokens, plan.longest, bf16=meter.bf16),
         fits,
         tuple(notes),
         operations=models.counts.operations,
@@ -203,12 +199,6 @@ def _passes(
     except RecipeError as error:
         return plan.longest, False, [error.rule]
     return min(tokens, plan.most_tokens(recipe.train.gradient_accumulation_steps)), True, notices
-
-
-def _unlikely(memory: Memory, tokens: int, longest: int, *, bf16: bool) -> int:
-    """Bytes of the overhead that a training may need, and usually does not."""
-    likely = _LIKELY_OVERHEAD["bfloat16" if bf16 else "float32"]
-    return round((1 - likely) * memory.overhead(tokens, longest))
 
 
 @dataclass(frozen=True)

@@ -66,12 +66,12 @@ def models_lines(found: JsonObject, *, limit: int | None, with_unfit: bool = Fal
     used = [i for i in range(len(HEADER)) if any(row[i] for row in rows)]
     widths = {i: max(len(row[i]) for row in (HEADER, *rows)) for i in used}
     widths[0] = min(widths[0], WIDTH - sum(widths[i] + 2 for i in used[1:]))
-    yield _line(HEADER, used, widths)
+    yield from _line(HEADER, used, widths)
     for name, group in shown.items():
         if group and found["task"] is not None:
             yield f"\n{_TITLES[name]}"
         for model, row in zip(group[:limit], models_table(group[:limit]), strict=True):
-            yield _line(row, used, widths)
+            yield from _line(row, used, widths)
             yield from _why(model)
         if limit is not None and len(group) > limit:
             yield f"  and {len(group) - limit} more (`--limit`, or `--json` for all)"
@@ -138,20 +138,29 @@ def _about(cost: JsonObject | None, tell: object) -> str:
 def _probe(probe: JsonObject | None) -> str:
     if probe is None:
         return ""
-    shown = METRICS.get(probe["metric"]).shown
-    return f"{shown(probe['value'])} ({shown(probe['low'])} to {shown(probe['high'])})"
+    return METRICS.get(probe["metric"]).shown(probe["value"])
 
 
-def _line(cells: Sequence[str], used: Sequence[int], widths: dict[int, int]) -> str:
-    first = cells[0] if len(cells[0]) <= widths[0] else f"{cells[0][: widths[0] - 1]}…"
+def _line(cells: Sequence[str], used: Sequence[int], widths: dict[int, int]) -> Iterator[str]:
+    """The cells on a line; a name that is too long for it has a line of its own, since it is copied."""
+    first = cells[0]
+    if len(first) > widths[0]:
+        yield first
+        first = ""
     rest = [cells[i].ljust(widths[i]) if i in (3, 7) else cells[i].rjust(widths[i]) for i in used[1:]]
-    return "  ".join([first.ljust(widths[0]), *rest]).rstrip()
+    yield "  ".join([first.ljust(widths[0]), *rest]).rstrip()
 
 
 def _why(model: JsonObject) -> Iterator[str]:
     """The reasons on as few lines as they need, the gravest first."""
     ordered = sorted(model["reasons"], key=lambda reason: _SIDES.index(reason["side"]))
-    yield from _wrapped("    ", "  ".join(f"{_MARKS[it['side']]} {it['text']}" for it in ordered))
+    said = [f"{_MARKS[it['side']]} {it['text']}" for it in ordered]
+    if probe := model["probe"]:
+        metric = METRICS.get(probe["metric"])
+        said.append(
+            f"· {metric.label} of the probe: {metric.shown(probe['low'])} to {metric.shown(probe['high'])}"
+        )
+    yield from _wrapped("    ", "  ".join(said))
 
 
 def _wrapped(begin: str, text: str) -> Iterator[str]:
@@ -175,6 +184,6 @@ def _remarks(found: JsonObject, *, with_unfit: bool) -> Iterator[str]:
         yield f"no probe: {found['not_probed']}."
     n_unfit = sum(it["verdict"] == "unfit" for it in models)
     if n_unfit and not with_unfit:
-        yield f"{n_unfit} other models cannot do it, or are for other languages; `--all` shows why."
+        yield f"{n_unfit} more are unfit, such as models for other languages; `--all` shows why."
     if found["data"] is None:
         yield "With data (`tunesmith models reviews.csv`), times, memory and languages are considered too."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -19,6 +20,9 @@ EXAMPLES = (
     "tunesmith models --task summarization",
     "tunesmith models google-bert/bert-base-uncased",
 )
+
+_FILES_OF_MODELS = ("config.json", "manifest.json", "adapter_config.json")
+_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 _DATA = typer.Option([], "--data", help="A data file. Repeatable.", rich_help_panel=DATA)
 _ADD = typer.Option(
@@ -93,17 +97,14 @@ def verb(
 
 
 def _is_model(argument: str) -> bool:
-    """Whether an argument names a model: a folder with a config, a GGUF file, a run, or an id that is no file."""
+    """Whether an argument names a model: a folder with a config, a run, a GGUF file, or what reads like an id."""
     path = Path(argument).expanduser()
     if path.is_dir():
-        return any(
-            (path / name).is_file() for name in ("config.json", "manifest.json", "adapter_config.json")
-        )
-    return (
-        path.suffix == ".gguf"
-        or (not path.exists() and not path.suffix and "://" not in argument)
-        or _is_known(argument)
-    )
+        return any((path / name).is_file() for name in _FILES_OF_MODELS)
+    if path.exists():
+        return path.suffix == ".gguf"
+    is_file = path.suffix[1:].isalpha()  # `rows.csv`, and not `Qwen2.5-7B`
+    return _is_known(argument) or (bool(_ID.fullmatch(argument)) and not is_file)
 
 
 def _is_known(argument: str) -> bool:
