@@ -54,7 +54,7 @@ def test_one_model_is_described(tunesmith, tiny_model):
     [
         (["bert-base-uncase"], "Did you mean `google-bert/bert-base-uncased`?"),
         (["Qwen/Qwen2.5-70B"], "is not in the list of models"),
-        (["hub:no/such-data"], "hub:no/such-data"),
+        (["hub:no/such-data"], "the Hub data set `no/such-data`"),
         (["--task", "nerd"], "is not a task"),
         (["missing.csv"], "no such file"),
         (["recipe.yaml", "rows.csv"], "is a recipe, and other sources"),

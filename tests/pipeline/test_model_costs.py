@@ -72,10 +72,8 @@ def test_memory_is_that_of_the_whole_model(task, config, tmp_path):
     whole = _Whole(points, [axis.times for axis in axes])
     real = measure_point(models, Size(models.layers, models.config.vocab_size), trial)
     longest = trial.plan.longest
-    ours = whole.memory(
-        models.counts.weights, models.trained_bytes(_used_ids(models, found.encoded)), longest, "cpu"
-    )
-    for tokens, truth in ((longest, real.short), (2 * longest, real.long)):
+    ours = whole.memory(models.counts.weights, models.trained_bytes(_used_ids(models, found.encoded)), "cpu")
+    for tokens, truth in ((real.tokens, real.large), (2 * real.tokens, real.twice)):
         assert ours.activations.of(tokens, longest) == pytest.approx(truth, rel=0.05)
     assert ours.gradients == pytest.approx(real.trainable, rel=0.02)
     assert whole.gradient_s > points[0].gradient_s > 0

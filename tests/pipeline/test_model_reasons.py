@@ -96,13 +96,10 @@ def test_every_task_has_models_that_are_recommended_without_data(task):
 
 
 def test_costs_speak_against_a_model():
-    known = find_known("google-bert/bert-large-uncased")
-    slow = list(reasons_of_cost(Cost(20_000.0, 3.0, 10**9, True), known))
+    slow = list(reasons_of_cost(Cost(20_000.0, 3.0, 10**9, True)))
     assert verdict_of(slow) == POSSIBLE
     assert "about 16.7 h for 3 epochs" in slow[0].text
-    large = list(reasons_of_cost(Cost(1.0, 3.0, 5 * 10**9, False), known))
+    large = list(reasons_of_cost(Cost(1.0, 3.0, 5 * 10**9, False)))
     assert verdict_of(large) == UNFIT
     assert "needs 5.0 GB" in large[0].text
-    estimated = list(reasons_of_cost(Cost(1.0, 3.0, 10**9, True, source="a/model"), known))
-    assert verdict_of(estimated) == RECOMMENDED
-    assert "estimated from those of a/model" in estimated[0].text
+    assert list(reasons_of_cost(Cost(1.0, 3.0, 10**9, True))) == []

@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 
 FOLDER = "model-costs"
 """The folder of the measurements within the cache."""
-_FORMAT = 1
+_FORMAT = 2
 _TIMED_BATCHES = 4
 _TIMED_TOKENS = 2_048
 _TIMED_OPERATIONS = {"cpu": 30e9}
 """Operations of a timed step: about 0.2 seconds on two cores."""
 _TIMED_OPERATIONS_ELSEWHERE = 40e12
+_LARGE_TOKENS = 1_024
+"""Tokens of a pass whose peak is the same event for few layers and for many: of a small pass of a model with few
+layers, the gradient of a large token table may be the peak."""
 _OPERATIONS_PER_WEIGHT = 6
 
 
@@ -44,8 +47,10 @@ class Point:
         gradient_s: seconds of the forward and backward passes of a step, the mean over the steps of an epoch.
         update_s: seconds of an update of its parameters.
         trainable: bytes of the parameters that are updated.
-        short: bytes of activations in a pass of the longest sequence.
-        long: bytes of activations in a pass of two of them.
+        tokens: tokens of a large pass.
+        least: bytes of activations in a pass of the longest sequence alone.
+        large: bytes of activations in a large pass.
+        twice: bytes of activations in a pass twice as large.
         libraries: bytes that libraries use besides tensors.
         gaps: what the allocator leaves unused, as a share of the tensors' bytes.
     """
@@ -53,8 +58,10 @@ class Point:
     gradient_s: float
     update_s: float
     trainable: int
-    short: int
-    long: int
+    tokens: int
+    least: int
+    large: int
+    twice: int
     libraries: int
     gaps: float
 
@@ -137,12 +144,15 @@ def _measured(models: ReducedModels, model: Model, trial: Trial, steps: Sequence
         _padded(step, encoded) / _padded(part, encoded) for step, part in zip(steps, timed, strict=True)
     ]
     longest = int(encoded.lengths.max())
+    tokens = max(longest, _LARGE_TOKENS)
     return Point(
         float(np.mean(np.multiply(times.gradients_s, shares))),
         times.update_s,
         trainable,
+        tokens,
         memory.activations.of(longest, longest),
-        memory.activations.of(2 * longest, longest),
+        memory.activations.of(tokens, longest),
+        memory.activations.of(2 * tokens, longest),
         memory.libraries,
         memory.gaps,
     )

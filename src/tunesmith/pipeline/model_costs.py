@@ -158,7 +158,7 @@ def _measure(meter: CostMeter, models: ReducedModels) -> Cost:
     points += [measure_point(models, axis.size, trial) for axis in axes]
     whole = _Whole(points, [axis.times for axis in axes])
     trained = models.trained_bytes(used)
-    memory = whole.memory(models.counts.weights, trained, plan.longest, meter.device)
+    memory = whole.memory(models.counts.weights, trained, meter.device)
     tokens, fits, notes = _passes(meter, models, recipe, plan, memory)
     return Cost(
         (whole.gradient_s + whole.update_s(trained)) * plan.first_epoch_steps,
@@ -222,20 +222,21 @@ class _Whole:
         """Seconds of an update, by the slowest rate that was measured: small tensors fit into the caches."""
         return max(point.update_s / point.trainable for point in self.points) * trained_bytes
 
-    def memory(self, weights: int, trained: int, longest: int, device: str) -> Memory:
+    def memory(self, weights: int, trained: int, device: str) -> Memory:
         """The memory of the training, as `models/memory.py` describes it.
 
         Args:
             weights: bytes of the weights.
             trained: bytes of those that are trained.
-            longest: tokens of the longest sequence.
             device: type of the device.
         """
         import torch
 
-        short, long = self._of(lambda point: point.short), self._of(lambda point: point.long)
-        a_token = max(0.0, long - short) / longest
-        activations = Activations(np.array([short - a_token * longest]), np.array([a_token]), np.zeros(1))
+        large, twice = self._of(lambda point: point.large), self._of(lambda point: point.twice)
+        a_token = max(0.0, twice - large) / self.points[0].tokens
+        once = large - a_token * self.points[0].tokens
+        least = max(point.least for point in self.points)  # whatever the number of tokens
+        activations = Activations(np.array([once, least]), np.array([a_token, 0.0]), np.zeros(2))
         free, base = free_memory(torch.device(device)) - weights, self.points[0]
         return Memory(weights, trained, (_COPIES - 2) * trained, activations, free, base.libraries, base.gaps)
 

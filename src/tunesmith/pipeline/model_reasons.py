@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tunesmith.models.catalogue import DECODER, ENCODER, ENCODER_DECODER, UNKNOWN, KnownModel
 from tunesmith.models.memory import in_gb
 from tunesmith.pipeline.data_facts import DataFacts
-from tunesmith.pipeline.model_costs import MEASURED, Cost
+from tunesmith.pipeline.model_costs import Cost
 from tunesmith.reports.models_table import in_time
 from tunesmith.tasks import Task
 
@@ -67,8 +67,8 @@ def reasons_before_measuring(
     return [*found, *_of_access(known, available=available), *_of_licence(known)]
 
 
-def reasons_of_cost(cost: Cost, known: KnownModel) -> Iterator[Reason]:
-    """What speaks for a model and against it by what its training takes."""
+def reasons_of_cost(cost: Cost) -> Iterator[Reason]:
+    """What speaks against a model by what its training takes."""
     if not cost.fits:
         yield Reason(
             RULES_OUT,
@@ -78,8 +78,6 @@ def reasons_of_cost(cost: Cost, known: KnownModel) -> Iterator[Reason]:
     total = cost.epoch_s * cost.epochs
     if total > _LONG_S:
         yield Reason(AGAINST, f"about {in_time(total)} for {cost.epochs:g} epochs on this machine")
-    if cost.source != MEASURED:
-        yield Reason(NOTE, f"time and memory are estimated from those of {cost.source}")
     for text in cost.notes:
         yield Reason(NOTE, text)
 

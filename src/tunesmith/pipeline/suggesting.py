@@ -283,7 +283,7 @@ def _with_cost(candidate: Candidate, find: Callable[[Candidate], Cost]) -> Candi
         cost = find(candidate)
     except (TunesmithError, ValueError, RuntimeError, MemoryError) as error:
         return candidate.because(Reason(AGAINST, f"its training could not be tried: {first_line(error)}"))
-    return replace(candidate, cost=cost).because(*reasons_of_cost(cost, candidate.known))
+    return replace(candidate, cost=cost).because(*reasons_of_cost(cost))
 
 
 def _estimated(candidate: Candidate, measured: Sequence[Candidate], meter: CostMeter) -> Cost:

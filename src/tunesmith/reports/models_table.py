@@ -56,13 +56,14 @@ def models_lines(found: JsonObject, *, limit: int | None, with_unfit: bool = Fal
 
     Args:
         found: what `pipeline.suggesting.suggest_models` gave.
-        limit: number of models that are shown of each group; None for all.
+        limit: number of models that are shown of each group, see `_spread`; None for all.
         with_unfit: whether models are shown that cannot do it.
     """
     yield from _about_data(found)
     groups = [name for name in _TITLES if name != "unfit" or with_unfit]
     shown = {name: [it for it in found["models"] if it["verdict"] == name] for name in groups}
-    rows = models_table([model for group in shown.values() for model in group[:limit]])
+    picked = {name: _spread(group, limit) for name, group in shown.items()}
+    rows = models_table([model for group in picked.values() for model in group])
     used = [i for i in range(len(HEADER)) if any(row[i] for row in rows)]
     widths = {i: max(len(row[i]) for row in (HEADER, *rows)) for i in used}
     widths[0] = min(widths[0], WIDTH - sum(widths[i] + 2 for i in used[1:]))
@@ -70,12 +71,20 @@ def models_lines(found: JsonObject, *, limit: int | None, with_unfit: bool = Fal
     for name, group in shown.items():
         if group and found["task"] is not None:
             yield f"\n{_TITLES[name]}"
-        for model, row in zip(group[:limit], models_table(group[:limit]), strict=True):
+        for model, row in zip(picked[name], models_table(picked[name]), strict=True):
             yield from _line(row, used, widths)
             yield from _why(model)
         if limit is not None and len(group) > limit:
             yield f"  and {len(group) - limit} more (`--limit`, or `--json` for all)"
     yield from _remarks(found, with_unfit=with_unfit)
+
+
+def _spread(models: Sequence[JsonObject], limit: int | None) -> Sequence[JsonObject]:
+    """The first models where a probe has ordered them, else some of every size, from fast to slow."""
+    if limit is None or limit >= len(models) or any(model["probe"] for model in models):
+        return models[:limit]
+    chosen = {round(i * (len(models) - 1) / max(1, limit - 1)) for i in range(limit)}
+    return [models[i] for i in sorted(chosen)]
 
 
 def facts_lines(facts: JsonObject) -> Iterator[str]:
@@ -155,6 +164,8 @@ def _why(model: JsonObject) -> Iterator[str]:
     """The reasons on as few lines as they need, the gravest first."""
     ordered = sorted(model["reasons"], key=lambda reason: _SIDES.index(reason["side"]))
     said = [f"{_MARKS[it['side']]} {it['text']}" for it in ordered]
+    if model["cost"] and model["cost"]["source"] != "measured":
+        said.append(f"~ from {model['cost']['source']}")
     if probe := model["probe"]:
         metric = METRICS.get(probe["metric"])
         said.append(
