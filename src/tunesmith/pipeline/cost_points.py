@@ -27,16 +27,15 @@ if TYPE_CHECKING:
 
 FOLDER = "model-costs"
 """The folder of the measurements within the cache."""
-_FORMAT = 2
-_TIMED_BATCHES = 4
+_FORMAT = 3
+_TIMED_BATCHES = 3
 _TIMED_TOKENS = 2_048
-_TIMED_OPERATIONS = {"cpu": 30e9}
-"""Operations of a timed step: about 0.2 seconds on two cores."""
+_TIMED_OPERATIONS = {"cpu": 60e9}
+"""Operations of a timed step of the largest reduced model: about 0.4 seconds on two cores."""
 _TIMED_OPERATIONS_ELSEWHERE = 40e12
 _LARGE_TOKENS = 1_024
 """Tokens of a pass whose peak is the same event for few layers and for many: of a small pass of a model with few
 layers, the gradient of a large token table may be the peak."""
-_OPERATIONS_PER_WEIGHT = 6
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _measured(models: ReducedModels, model: Model, trial: Trial, steps: Sequence
         passes=2 if trial.settings.r_drop_alpha else 1,
         acceleration=models.train.acceleration,
     )
-    timed = [_part_of(step, encoded, _timed_tokens(models, model)) for step in steps]
+    timed = [_part_of(step, encoded, _timed_tokens(models)) for step in steps]
     ids = token_ids(models.task, encoded, pad) if models.train.acceleration else None
     with training_rows(model, ids):
         times = time_steps(_job(models, model, trial), timed)
@@ -158,12 +157,10 @@ def _measured(models: ReducedModels, model: Model, trial: Trial, steps: Sequence
     )
 
 
-def _timed_tokens(models: ReducedModels, model: Model) -> int:
-    """Tokens of a step that takes a fraction of a second."""
-    table = model.get_input_embeddings().weight.numel()
-    weights = max(1, model.num_parameters() - (0 if models.is_language_model else table))
+def _timed_tokens(models: ReducedModels) -> int:
+    """Tokens of a timed step: the same for all reduced models, since small passes are slower for each token."""
     operations = _TIMED_OPERATIONS.get(models.device, _TIMED_OPERATIONS_ELSEWHERE)
-    most = int(operations / (_OPERATIONS_PER_WEIGHT * weights))
+    most = int(operations / models.most_operations)
     return min(most, _TIMED_TOKENS) if models.device == "cpu" else most
 
 

@@ -168,16 +168,19 @@ class ReducedModels:
     @cached_property
     def counts(self) -> Counts:
         """What is counted of the whole model, all its token table trained."""
-        table = self.whole.get_input_embeddings().weight
         parameters = list(self.whole.parameters())
-        matrices = sum(p.numel() for p in parameters if p.ndim > 1)
-        output = self.whole.get_output_embeddings()
-        is_tied = output is not None and output.weight is table
         return Counts(
             sum(t.numel() * t.element_size() for t in [*parameters, *self.whole.buffers()]),
             sum(p.numel() * p.element_size() for p in parameters if p.requires_grad),
-            _OPERATIONS_PER_WEIGHT * (matrices - (0 if is_tied else table.numel())),
+            _operations(self.whole),
         )
+
+    @cached_property
+    def most_operations(self) -> float:
+        """Operations for each token of the largest reduced model."""
+        sizes = [self.first, *(axis.size for axis in self.axes())]
+        small = (build(self.reduced_config(size), self.task, without_weights=True) for size in sizes)
+        return max(_operations(model) for model in small)
 
     def trained_bytes(self, used: NDArray[np.int64] | None) -> int:
         """Bytes of what is trained, where only rows of the token table are trained that occur.
@@ -197,3 +200,11 @@ class ReducedModels:
     @property
     def _pools(self) -> bool:
         return self.train.pooling != "first"
+
+
+def _operations(model: Model) -> float:
+    """Operations for each token of a pass forward and backward: a look-up in a table is none."""
+    table, output = model.get_input_embeddings().weight, model.get_output_embeddings()
+    is_tied = output is not None and output.weight is table
+    matrices = sum(p.numel() for p in model.parameters() if p.ndim > 1)
+    return float(_OPERATIONS_PER_WEIGHT * (matrices - (0 if is_tied else table.numel())))
