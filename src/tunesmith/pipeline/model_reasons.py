@@ -119,16 +119,15 @@ def _of_purpose(known: KnownModel, task: Task, data: DataFacts | None) -> Iterat
             if known.chat
             else Reason(AGAINST, "has no chat template and was not tuned to answer")
         )
-    if known.writes and data is not None:
-        yield _of_writing(known, data)
+    if known.writes:
+        said = f"fine-tuned to write {known.writes}"
+        yield Reason(NOTE if data is None else _side_of_writing(known, data), said)
 
 
-def _of_writing(known: KnownModel, data: DataFacts) -> Reason:
-    """Whether what a model was fine-tuned to write is like what the data want."""
-    fits = data.crosses if known.writes == "translations" else (
-        not data.crosses and data.written is not None and data.written < _SUMMARY_SHARE
-    )  # fmt: skip
-    return Reason(FOR if fits else AGAINST, f"fine-tuned to write {known.writes}")
+def _side_of_writing(known: KnownModel, data: DataFacts) -> str:
+    """Whether what a model was fine-tuned to write is like what the data want: a translation, or a short text."""
+    is_short = not data.crosses and data.written is not None and data.written < _SUMMARY_SHARE
+    return FOR if (data.crosses if known.writes == "translations" else is_short) else AGAINST
 
 
 def _of_languages(known: KnownModel, data: DataFacts) -> Iterator[Reason]:

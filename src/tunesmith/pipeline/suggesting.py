@@ -204,11 +204,16 @@ def _added(name: str) -> tuple[KnownModel, ModelFiles]:
 def _local_files(
     candidates: Sequence[Candidate], here: _Here, added: Sequence[tuple[KnownModel, ModelFiles]]
 ) -> dict[str, ModelFiles]:
-    """The files of the candidates that are on this machine, by id; of those that can be used."""
+    """The files of the candidates that are on this machine, by id; of those that can be used.
+
+    A packaged copy may first have to be read from GGUF, which takes half a minute, so this is not done for a model
+    that would hardly be chosen.
+    """
     found = {known.id: files for known, files in added}
     for candidate in candidates:
         name = candidate.known.id
-        is_wanted = candidate.available and name not in found and candidate.verdict != UNFIT
+        worth = (RECOMMENDED,) if candidate.available == "package" else (RECOMMENDED, POSSIBLE)
+        is_wanted = candidate.available and name not in found and candidate.verdict in worth
         if is_wanted and (files := here.files(name)) is not None:
             found[name] = files
     return found

@@ -171,7 +171,8 @@ def _why(model: JsonObject) -> Iterator[str]:
         said.append(
             f"· {metric.label} of the probe: {metric.shown(probe['low'])} to {metric.shown(probe['high'])}"
         )
-    yield from _wrapped("    ", "  ".join(said))
+    if said:
+        yield from _wrapped("    ", "  ".join(said))
 
 
 def _wrapped(begin: str, text: str) -> Iterator[str]:
