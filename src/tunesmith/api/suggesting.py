@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.api.keywords import suggesting
 from tunesmith.api.recipes import build_recipe, is_recipe
 from tunesmith.api.using import open_door, showing
-from tunesmith.errors import RecipeError
 from tunesmith.events import Events
 
 if TYPE_CHECKING:
     from tunesmith.data.formats.memory import Held
     from tunesmith.events import Listener
+    from tunesmith.recipe import Recipe
     from tunesmith.types import JsonObject
 
 _SHOWN = 10
@@ -110,30 +110,28 @@ def suggest_models(
         UserError: the task is unknown, the data cannot be used, or what is added is no model.
     """
     from tunesmith import pipeline
-    from tunesmith.tasks import task_name
 
     open_door()
-    if max_seconds < 0:
-        raise RecipeError(f"max_seconds must be 0 or more, got {max_seconds:g}.", remedy="The default is 30.")
-    held: list[Held] = []
-    notices: list[str] = []
-    recipe = None
-    if data is not None:
-        given: JsonObject = {"recipe": data} if is_recipe(data) else {"data": data}
-        recipe = build_recipe(
-            given.get("recipe"), overrides=overrides, notices=notices, held=held, label=label, text=text,
-            labels=labels, task=task, columns=columns, data=given.get("data"), output_dir="runs/models",
-        )  # fmt: skip
+    given = {"task": task, "label": label, "text": text, "labels": labels, "columns": columns}
+    recipe, notices, _held = _recipe_of(data, overrides, given)
     with showing(progress, listeners) as shown:
         for notice in notices:
             Events(shown).note(notice)
-        return ModelSuggestions(
-            pipeline.suggest_models(
-                recipe,
-                task=None if task is None else task_name(task),
-                add=[os.fspath(name) for name in add],
-                probe=probe,
-                max_seconds=max_seconds,
-                listeners=shown,
-            )
+        names = [os.fspath(name) for name in add]
+        found = pipeline.suggest_models(
+            recipe, task=task, add=names, probe=probe, max_seconds=max_seconds, listeners=shown
         )
+    return ModelSuggestions(found)
+
+
+def _recipe_of(
+    data: Any, overrides: Mapping[str, object] | Sequence[str], given: JsonObject
+) -> tuple[Recipe | None, list[str], list[Held]]:
+    """The recipe of data, or the one that stands in their place; notices; and objects in memory, to be held."""
+    notices: list[str] = []
+    held: list[Held] = []
+    if data is None:
+        return None, notices, held
+    named: JsonObject = {"data": None if is_recipe(data) else data, "output_dir": "runs/models", **given}
+    recipe = data if is_recipe(data) else None
+    return build_recipe(recipe, overrides=overrides, notices=notices, held=held, **named), notices, held

@@ -39,7 +39,7 @@ from tunesmith.pipeline.model_reasons import (
 )
 from tunesmith.pipeline.sample_rows import SampleRows
 from tunesmith.recipe import Recipe
-from tunesmith.tasks import TASKS, Task
+from tunesmith.tasks import TASKS, Task, task_name
 from tunesmith.training.processes import Processes
 
 if TYPE_CHECKING:
@@ -137,13 +137,14 @@ def suggest_models(
     """
     from tunesmith.environment import machine
 
+    _refuse_unusable(recipe, probe=probe, max_seconds=max_seconds)
     events = Events(tuple(listeners))
     here = _Here(events)
     added = [_added(name) for name in add]
     if recipe is None:
-        _refuse_probe_without_data(probe=probe)
-        candidates = _candidates(None if task is None else TASKS.get(task), None, here, added)
-        return _as_json(task, None, machine(), _sorted(candidates))
+        name = None if task is None else task_name(task)
+        candidates = _candidates(None if name is None else TASKS.get(name), None, here, added)
+        return _as_json(name, None, machine(), _sorted(candidates))
     recipe = find_splits(recipe)
     asked = TASKS.get(recipe.task)
     events.stage("read", "Reading the data")
@@ -354,9 +355,14 @@ def _as_json(
     }
 
 
-def _refuse_probe_without_data(*, probe: bool) -> None:
-    if probe:
+def _refuse_unusable(recipe: Recipe | None, *, probe: bool, max_seconds: float) -> None:
+    if probe and recipe is None:
         raise RecipeError(
             "a probe needs rows with labels, and no data are given.",
             remedy="Give a file: `tunesmith models reviews.csv --probe`.",
+        )
+    if max_seconds < 0:
+        raise RecipeError(
+            f"the seconds for measurements must be 0 or more, got {max_seconds:g}.",
+            remedy=f"The default is {MEASURING_S:g}.",
         )
