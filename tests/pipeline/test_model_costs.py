@@ -3,6 +3,8 @@
 Times are compared with whole trainings by benchmarks/model_costs.py.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -109,12 +111,18 @@ def test_what_does_not_fit_is_said(tmp_path, monkeypatch):
     assert "are free" in cost.notes[0]
 
 
-def test_an_estimate_grows_with_the_operations(tmp_path):
-    cost = meter_of("text-classification", tmp_path).cost(known_of(BERT), TASKS.get("text-classification"))
-    other = cost.scaled(4 * cost.operations, cost.weights, source="a/model")
-    assert other.epoch_s == pytest.approx(4 * cost.epoch_s)
-    assert other.source == "a/model"
-    assert cost.memory < other.memory < 2 * cost.memory
+def test_an_estimate_grows_with_the_operations_and_with_what_is_trained(tmp_path):
+    meter, task = meter_of("text-classification", tmp_path), TASKS.get("text-classification")
+    cost = meter.cost(known_of(BERT), task)
+    size = meter.size(known_of(BERT), task)
+    four = cost.scaled(replace(size, operations=4 * cost.operations), source="a/model")
+    assert four.epoch_s == pytest.approx(4 * cost.epoch_s)
+    assert four.source == "a/model"
+    assert cost.memory < four.memory < 2 * cost.memory
+    # A large token table, of which few rows are trained, is weights alone.
+    table = meter.size(known_of({**BERT, "vocab_size": 90_000}), task)
+    more = cost.scaled(table, source="a/model").memory - cost.scaled(size, source="a/model").memory
+    assert more == 81_000 * 64 * 4
 
 
 def test_steps_stand_for_the_whole_epoch(tmp_path):

@@ -18,7 +18,7 @@ import numpy as np
 from tunesmith.errors import RecipeError
 from tunesmith.models.memory import Activations, Memory, free_memory
 from tunesmith.pipeline.cost_points import Point, Trial, measure_point
-from tunesmith.pipeline.reduced_models import ReducedModels
+from tunesmith.pipeline.reduced_models import Counts, ReducedModels
 from tunesmith.pipeline.sample_rows import SampleRows
 from tunesmith.recipe import Recipe
 from tunesmith.tasks import Task
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject, Model
 
 MEASURED = "measured"
-_COPIES = 4
-"""Of what is trained: weights, gradients and two moments."""
+_BESIDES = 3
+"""Copies of what is trained besides the weights: gradients and two moments."""
+_FEW_TOKENS = 1_000
+"""Rows of a token table that are taken as trained where nothing is measured."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Cost:
         source: `measured`, or the id of the model from whose measurement it is estimated.
         operations: operations for each token of a pass, for estimates of other models.
         weights: bytes of the weights.
+        trained: bytes of those that are trained.
     """
 
     epoch_s: float
@@ -63,18 +66,18 @@ class Cost:
     source: str = MEASURED
     operations: float = 0.0
     weights: int = 0
+    trained: int = 0
 
-    def scaled(self, operations: float, weights: int, *, source: str) -> Cost:
+    def scaled(self, size: Counts, *, source: str) -> Cost:
         """An estimate for another model: time by its operations, activations by their square root.
 
         Args:
-            operations: operations for each token of the other model.
-            weights: bytes of its weights.
+            size: what is counted of the other model.
             source: id of the model that this is the cost of.
         """
-        ratio = operations / self.operations
-        rest = max(0, self.memory - _COPIES * self.weights)
-        memory = round(_COPIES * weights + rest * ratio**0.5)
+        ratio = size.operations / self.operations
+        rest = max(0, self.memory - self.weights - _BESIDES * self.trained)
+        memory = round(size.weights + _BESIDES * size.trainable + rest * ratio**0.5)
         return replace(
             self,
             epoch_s=self.epoch_s * ratio,
@@ -82,8 +85,9 @@ class Cost:
             fits=memory < free_memory(),
             notes=(),
             source=source,
-            operations=operations,
-            weights=weights,
+            operations=size.operations,
+            weights=size.weights,
+            trained=size.trainable,
         )
 
     def to_json(self) -> JsonObject:
@@ -130,15 +134,15 @@ class CostMeter:
         same, weights = self._known[signature], models.counts.weights
         return replace(same, memory=same.memory + weights - same.weights, weights=weights)
 
-    def size(self, known: KnownModel, task: Task) -> tuple[float, int]:
-        """Operations for each token of a pass, and bytes of the weights: counted, with nothing measured.
+    def size(self, known: KnownModel, task: Task) -> Counts:
+        """What is counted of a model, with nothing measured.
 
         Args:
             known: facts of the model.
             task: task as this model learns it.
         """
-        counts = self._reduced(known, task).counts
-        return counts.operations, counts.weights
+        models = self._reduced(known, task)
+        return replace(models.counts, trainable=models.trained_bytes(np.arange(_FEW_TOKENS)))
 
     def _reduced(self, known: KnownModel, task: Task) -> ReducedModels:
         tokenizer = self.rows.tokenizer(known, task)
@@ -168,6 +172,7 @@ def _measure(meter: CostMeter, models: ReducedModels) -> Cost:
         tuple(notes),
         operations=models.counts.operations,
         weights=models.counts.weights,
+        trained=trained,
     )
 
 
@@ -238,7 +243,9 @@ class _Whole:
         least = max(point.least for point in self.points)  # whatever the number of tokens
         activations = Activations(np.array([once, least]), np.array([a_token, 0.0]), np.zeros(2))
         free, base = free_memory(torch.device(device)) - weights, self.points[0]
-        return Memory(weights, trained, (_COPIES - 2) * trained, activations, free, base.libraries, base.gaps)
+        return Memory(
+            weights, trained, (_BESIDES - 1) * trained, activations, free, base.libraries, base.gaps
+        )
 
     def _of(self, value: Callable[[Point], float]) -> float:
         first = value(self.points[0])

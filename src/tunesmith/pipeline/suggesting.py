@@ -294,17 +294,17 @@ def _with_cost(candidate: Candidate, find: Callable[[Candidate], Cost]) -> Candi
 
 def _estimated(candidate: Candidate, measured: Sequence[Candidate], meter: CostMeter) -> Cost:
     """The cost by that of the model that is nearest in size, first of its family, then of its kind."""
-    operations, weights = meter.size(candidate.known, candidate.task)
+    size = meter.size(candidate.known, candidate.task)
 
     def distance(other: Candidate) -> tuple[bool, bool, float]:
         known, cost = other.known, other.cost
         assert cost is not None, "a measured candidate has a cost"
-        ratio = abs(math.log(operations / cost.operations))
+        ratio = abs(math.log(size.operations / cost.operations))
         return known.family != candidate.known.family, known.kind != candidate.known.kind, ratio
 
     nearest = min(measured, key=distance)
     assert nearest.cost is not None, "a measured candidate has a cost"
-    return nearest.cost.scaled(operations, weights, source=nearest.known.id)
+    return nearest.cost.scaled(size, source=nearest.known.id)
 
 
 def _probed(candidates: Sequence[Candidate], rows: SampleRows, events: Events) -> list[Candidate]:
