@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.cli import VERBS
 from tunesmith.cli.main import build_app
@@ -16,6 +16,9 @@ from tunesmith.recipe import METHOD_ALIASES, SYNONYMS, TRANSLATIONS, describe_fi
 from tunesmith.recipe.schema import yaml_value
 from tunesmith.recipe.translations import ALWAYS, TRAIN_ON
 from tunesmith.tasks import TASKS, Column, Task, best_metric
+
+if TYPE_CHECKING:
+    from tunesmith.models.catalogue import KnownModel
 
 HERE = Path(__file__).parent
 
@@ -159,6 +162,7 @@ def models_page() -> str:
         "the model opens, computes the same as transformers, trains, reads a text of the stated maximum length,\n"
         "can be frozen, adapted and saved, and gives the same answers alone and in a batch. This page is\n"
         "generated from the results, for the version of transformers in constraints.txt.\n\n"
+        "[choosing.md](choosing.md) says which model to choose.\n\n"
         "`fast`: faster code replaces the encoder's own. `stock`: the code of transformers runs.\n"
         "`no`: refused, with the reason below. –: transformers has no class for the task.\n"
         "*Not packed*: short texts are padded, since in one sequence they would attend to each other.\n"
@@ -173,6 +177,50 @@ def models_page() -> str:
         "## Not tried\n\nThese families do not read plain text, or are parts of another model.\n\n"
         f"| family | reason |\n|---|---|\n{rest}\n"
     )
+
+
+def catalogue_page() -> str:
+    """The list of models for `tunesmith models`."""
+    from tunesmith.models.catalogue import catalogue
+    from tunesmith.reports.models_table import in_millions
+
+    def languages(model: KnownModel) -> str:
+        few = ", ".join(model.languages)
+        return few if len(model.languages) <= _FEW else f"{len(model.languages)} languages"
+
+    rows = "\n".join(
+        f"| [{model.id}](https://huggingface.co/{model.id}) | {model.kind} | `{model.family}` "
+        f"| {in_millions(model.parameters)} | {model.context:,} | {model.licence} | {languages(model)} "
+        f"| {_remarks(model)} |"
+        for model in catalogue()
+    )
+    return (
+        "# The list of base models\n\n"
+        "The models that [`tunesmith models`](choosing.md) chooses from, besides those on the machine. The\n"
+        "facts are those of cards, configs and papers; `tunesmith models ID` shows the source of each. A test\n"
+        "builds every model from its config and counts its weights. `make docs` generates this page.\n\n"
+        "*Pickled*: the Hub had no safetensors, so tunesmith cannot read it as it is. *Not verified*: whether\n"
+        "there are safetensors. *Gated*: the Hub asks for a consent.\n\n"
+        "| model | kind | family | weights | tokens | licence | languages | remarks |\n"
+        "|---|---|---|--:|--:|---|---|---|\n"
+        f"{rows}\n"
+    )
+
+
+_FEW = 6
+
+
+def _remarks(model: KnownModel) -> str:
+    said = {
+        "gated": model.gated,
+        "pickled": model.weights == "pickle",
+        "not verified": model.weights == "unknown",
+        "compares texts": model.sentence,
+        "chat": model.chat,
+        f"for {model.domain}": model.domain,
+        f"writes {model.writes}": model.writes,
+    }
+    return ", ".join(name for name, is_so in said.items() if is_so)
 
 
 def _cell(entry: dict[str, Any] | None) -> str:
@@ -194,6 +242,7 @@ def pages() -> dict[str, str]:
         "task-facts.md": facts_page(),
         "commands.md": commands_page(),
         "models.md": models_page(),
+        "catalogue.md": catalogue_page(),
         "recipe.schema.json": schema_text(),
     }
 

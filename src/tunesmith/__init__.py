@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tunesmith.api import (
         CheckResult,
         Comparison,
+        ModelSuggestions,
         Run,
         TuneResult,
         check,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         export,
         load,
         predict,
+        suggest_models,
         train,
         tune,
     )
@@ -47,9 +49,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckBlockedError", "CheckResult", "Comparison", "DataError", "InterruptedRunError", "ModelError",
-    "NonFiniteError", "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError", "RowError", "Run",
-    "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "UserError", "__version__", "check", "compare",
-    "embed", "evaluate", "export", "load", "predict", "train", "tune", "tune_process",
+    "ModelSuggestions", "NonFiniteError", "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError",
+    "RowError", "Run", "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "UserError", "__version__",
+    "check", "compare", "embed", "evaluate", "export", "load", "predict", "suggest_models", "train", "tune",
+    "tune_process",
 ]  # fmt: skip
 
 _HOMES = {
@@ -58,6 +61,7 @@ _HOMES = {
         (
             "CheckResult",
             "Comparison",
+            "ModelSuggestions",
             "Run",
             "TuneResult",
             "check",
@@ -67,6 +71,7 @@ _HOMES = {
             "export",
             "load",
             "predict",
+            "suggest_models",
             "train",
             "tune",
         ),

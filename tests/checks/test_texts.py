@@ -3,6 +3,7 @@
 import pytest
 
 from tunesmith.checks.characters import problems_of, repaired
+from tunesmith.checks.languages import count_languages
 
 
 def of_split(findings, split="train"):
@@ -167,6 +168,14 @@ def test_texts_in_another_language(shared, checked, find, sst2):
     [finding] = find("languages", checked(train=[*planted, *rows[8:]], validation=rows[20:25]))
     assert [it.row for it in finding.rows] == list(range(8))
     assert finding.evidence["languages"]["de"] == 8
+
+
+def test_languages_are_counted_in_short_texts_together_and_in_long_ones_alone():
+    long = "Das alte Haus am Fluss steht seit vielen Jahren leer, und niemand weiß, wem es gehört."
+    short = ["where is it", "not so fast", "it is cold today", "who are you", "thank you very much"] * 20
+    assert count_languages([long] * 5) == {"de": 5}
+    assert set(count_languages(short)) == {"en"}
+    assert count_languages(["123", ""]) == {}
 
 
 def test_all_that_is_wrong_with_rows_is_in_the_evidence(checked, find):

@@ -174,6 +174,19 @@ def test_what_is_no_tensor_is_counted():
     assert memory.to_come(fits, 10) <= 0.85 * memory.free < memory.to_come(fits + 2, 10)
 
 
+@pytest.mark.parametrize(
+    ("libraries", "bf16", "share"),
+    [(80_000_000, False, 0.05), (340_000_000, False, 0.25), (80_000_000, True, 0.5)],
+)
+def test_what_training_usually_takes_is_between_its_tensors_and_the_most(libraries, bf16, share):
+    activations = Activations(np.array([10.0]), np.array([2.0]), np.array([0.0]))
+    memory = Memory(100, 200, 400, activations, free=10**6, libraries=libraries, gaps=0.5)
+    tensors = 100 + 200 + 400 + 10 + 2 * 50
+    overhead = memory.overhead(50, 10)
+    assert memory.total(50, 10) == tensors + overhead
+    assert memory.usual(50, 10, bf16=bf16) == pytest.approx(tensors + share * overhead, abs=1)
+
+
 def test_free_memory_heeds_the_limit_of_a_container(tmp_path, monkeypatch):
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("700000\n")

@@ -4,8 +4,9 @@ import shutil
 import pytest
 
 from tunesmith.errors import ModelError
-from tunesmith.models.packaged import PACKAGED, PackagedModel, packaged_folder
-from tunesmith.models.resolve import resolve_model
+from tunesmith.models import resolve
+from tunesmith.models.packaged import PACKAGED, PackagedModel, installed_packages, packaged_folder
+from tunesmith.models.resolve import cached_models, resolve_model
 from tunesmith.process import is_offline
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
@@ -72,6 +73,28 @@ def test_the_hub_cache_comes_before_the_package(tiny_model, tmp_path, monkeypatc
         huggingface_hub, "snapshot_download", lambda *a, **k: real(*a, cache_dir=tmp_path / "hub", **k)
     )
     assert resolve_model(DEFAULT).path == snapshot
+
+
+def test_the_hub_is_not_asked_without_a_download(monkeypatch):
+    monkeypatch.setattr(resolve, "_from_hub", lambda name: pytest.fail("the Hub was asked"))
+    with pytest.raises(ModelError, match="is not found") as error:
+        resolve_model("no/such-model", download=False)
+    assert "the Hub:" not in error.value.rule
+    assert resolve_model(DEFAULT, download=False).kind == "package"
+
+
+def test_models_of_the_cache_and_of_packages_are_listed(tiny_model, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert cached_models() == []
+    shutil.copytree(tiny_model, tmp_path / "models--a--tiny-bert" / "snapshots" / "0")
+    (tmp_path / "models--b--pickled" / "snapshots" / "0").mkdir(parents=True)
+    (tmp_path / "models--b--pickled" / "snapshots" / "0" / "pytorch_model.bin").write_bytes(b"")
+    assert cached_models() == ["a/tiny-bert"]
+    assert DEFAULT in installed_packages()
+    monkeypatch.setitem(PACKAGED, "c/absent", PackagedModel("no_such_module", "w", "pip", "0"))
+    assert "c/absent" not in installed_packages()
 
 
 def test_a_model_that_is_not_found_says_what_was_tried():

@@ -75,7 +75,7 @@ def training_rows(model: Model, ids: Iterable[NDArray[np.int64]] | None) -> Iter
         model: model of transformers.
         ids: arrays with every id that training will read; None if these are unknown, or to train the whole table.
     """
-    name = _table(model) if ids is not None and is_on("embedding_rows") else None
+    name = token_table(model) if ids is not None and is_on("embedding_rows") else None
     size = len(model.get_input_embeddings().weight)
     counts = sum(np.bincount(some, minlength=size) for some in ids or ()) if name else 0
     tokens = np.flatnonzero(counts)
@@ -93,7 +93,7 @@ def training_rows(model: Model, ids: Iterable[NDArray[np.int64]] | None) -> Iter
         setattr(parent, leaf, rows.write_back())
 
 
-def _table(model: Model) -> str | None:
+def token_table(model: Model) -> str | None:
     """The name of the token table; None if it is tied to another layer, frozen, or not a plain table."""
     whole = model.get_input_embeddings()
     is_plain = type(whole) is nn.Embedding and whole.max_norm is None and not whole.scale_grad_by_freq

@@ -5,6 +5,7 @@ training  `train`
 checking  `check`
 comparing `compare`
 tuning    `tune`
+suggesting `suggest_models`
 using     `load`, `predict`, `embed`, `evaluate`, `export` of a run
 run       `Run`, as `train` returns it: its metrics, its report, its predictions
 shown     how metrics and reports are shown in a terminal and in a notebook
@@ -14,6 +15,7 @@ from tunesmith.api.checking import CheckResult, check
 from tunesmith.api.comparing import Comparison, compare
 from tunesmith.api.recipes import build_recipe
 from tunesmith.api.run import Run
+from tunesmith.api.suggesting import ModelSuggestions, suggest_models
 from tunesmith.api.training import train
 from tunesmith.api.tuning import TuneResult, tune
 from tunesmith.api.using import embed, evaluate, export, load, predict
@@ -21,6 +23,7 @@ from tunesmith.api.using import embed, evaluate, export, load, predict
 __all__ = [
     "CheckResult",
     "Comparison",
+    "ModelSuggestions",
     "Run",
     "TuneResult",
     "build_recipe",
@@ -31,6 +34,7 @@ __all__ = [
     "export",
     "load",
     "predict",
+    "suggest_models",
     "train",
     "tune",
 ]

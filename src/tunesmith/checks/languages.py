@@ -7,7 +7,7 @@ short text is a guess. Of many rows, a sample is read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 _FEWEST_LETTERS = 40
+_READ = 1000
+_LETTERS_TOGETHER = 300
 _LEAST_PROBABILITY = 0.99
 _MOST_ROWS = 10_000
 _LEAST_SHARE = 0.005
@@ -41,6 +43,29 @@ def find(data: CheckedData) -> Iterator[Finding]:
             "Choose a model that was, or a multilingual one (docs/faq.md#other-languages).",
             evidence={"column": column, "problem": problem},
         )
+
+
+def count_languages(texts: Iterable[str]) -> Counter[str]:
+    """How many of some texts are certainly of each language; those too short for that are read several at once.
+
+    Args:
+        texts: texts of one column.
+    """
+    counts: Counter[str] = Counter()
+    short: list[str] = []
+    for text in texts:
+        name = _certain_language(text[:_READ]) if len(text) >= _FEWEST_LETTERS else ""
+        short += [] if name else [text[:_READ]]
+        if sum(map(len, short)) >= _LETTERS_TOGETHER:
+            name, short = _certain_language(" ".join(short)), []
+        counts[name] += bool(name)
+    return +counts
+
+
+def _certain_language(text: str) -> str:
+    """The code of a text's language; empty where it is not certain."""
+    name, probability = _identifier().classify(text)
+    return str(name) if probability >= _LEAST_PROBABILITY else ""
 
 
 def _find(data: CheckedData, split: str) -> Iterator[Finding]:
@@ -71,10 +96,9 @@ def _languages(data: CheckedData, split: str) -> Iterator[tuple[int, str]]:
     rng = np.random.default_rng(data.seed)
     chosen = set(rng.choice(n_rows, _MOST_ROWS, replace=False).tolist()) if n_rows > _MOST_ROWS else None
     for row, text in input_texts(data, split):
-        if (chosen is None or row in chosen) and sum(map(str.isalpha, text[:1000])) >= _FEWEST_LETTERS:
-            name, probability = _identifier().classify(text[:1000])
-            if probability >= _LEAST_PROBABILITY:
-                yield row, name
+        is_read = (chosen is None or row in chosen) and sum(map(str.isalpha, text[:_READ])) >= _FEWEST_LETTERS
+        if is_read and (name := _certain_language(text[:_READ])):
+            yield row, name
 
 
 @cache

@@ -27,6 +27,7 @@ _ORDER = (
     "demo",
     "init",
     "check",
+    "models",
     "train",
     "evaluate",
     "compare",

