@@ -1,8 +1,8 @@
 """Searches replayed on stored trials: how long each method takes until it has the best quality of all.
 
 A stored trial has its learning curve on all rows, and its curve on a part of the rows. A method decides in which
-order trials are run and when one is stopped; what it would have seen, and how long that took, is read from the store.
-So all methods see the same noise, and a replay takes no training.
+order trials are run and when one is stopped; what it would have seen, and how long that took, is read from the
+store. So all methods see the same noise, and a replay takes no training.
 """
 
 from __future__ import annotations

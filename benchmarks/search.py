@@ -5,8 +5,8 @@
     python benchmarks/search.py contest --set tweet_emotion --minutes 20 --seeds 0 1 2
     python benchmarks/search.py memory                             peak memory after 3 and after 30 trials
 
-Writes dated records into benchmarks/results/. `contest` needs a quiet machine: all methods have the same time. Needs
-the data sets' folder (`../shared` beside the checkout); nothing of it is kept.
+Writes dated records into benchmarks/results/. `contest` needs a quiet machine: all methods have the same time.
+Needs the data sets' folder (`../shared` beside the checkout); nothing of it is kept.
 """
 
 from __future__ import annotations

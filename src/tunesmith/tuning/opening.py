@@ -123,7 +123,6 @@ def open_search(
         _of_trials(request.recipe),
         request.data,
         Untrained(folder.untrained),
-        Processes(),
         (_Movements(listeners),),
         options.should_stop,
     )

@@ -7,6 +7,7 @@ the rows is short and begins again. When it ends, only its recipe and its result
 
 from __future__ import annotations
 
+import gc
 import shutil
 import time
 from collections.abc import Callable
@@ -60,7 +61,6 @@ class Shared:
         recipe: recipe that the search began from, with the splits that a folder holds.
         data: rows by split.
         untrained: what the untrained model computes, which trials share.
-        processes: this process.
         listeners: called with every event of a trial.
         should_stop: asked at every step; the search ends with everything saved when it is true.
     """
@@ -69,7 +69,6 @@ class Shared:
     recipe: Recipe
     data: PreparedData
     untrained: Untrained
-    processes: Processes
     listeners: tuple[Listener, ...]
     should_stop: Callable[[], bool]
 
@@ -121,7 +120,10 @@ def run_trial(shared: Shared, request: Request) -> Result:
     if (known := read_result(request.folder)) is not None:
         _leave_little(request.folder)
         return known
-    result = _run(shared, request, Run(request.folder))
+    try:
+        result = _run(shared, request, Run(request.folder))
+    finally:
+        gc.collect()  # a model and what trains it refer to each other
     write_json(request.folder / RESULT, asdict(result))
     _leave_little(request.folder)
     return result
@@ -156,7 +158,7 @@ def _trained(shared: Shared, request: Request, run: Run, watch: Watch, *, resume
     task = task_of_model(TASKS.get(request.recipe.task), files.path)
     recipe = _as_begun(run, request.recipe) if resumes else request.recipe
     events = Events((*shared.listeners, watch))
-    work = Work(run, task, request.recipe, recipe, events, resumes, shared.processes, watch.should_stop)
+    work = Work(run, task, request.recipe, recipe, events, resumes, Processes(), watch.should_stop)
     opened = open_model(work, files, shared.data)
     run.update_manifest(model={**opened.base, "parameters": opened.model.num_parameters()})
     encoded = _part_of(encode(work, opened), request.share, shared)
