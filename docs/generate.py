@@ -12,8 +12,7 @@ from tunesmith.cli import VERBS
 from tunesmith.cli.main import build_app
 from tunesmith.data.recipe_template import schema_text
 from tunesmith.metrics import METRICS
-from tunesmith.recipe import METHOD_ALIASES, SYNONYMS, TRANSLATIONS, describe_fields
-from tunesmith.recipe.schema import yaml_value
+from tunesmith.recipe import METHOD_ALIASES, SYNONYMS, TRANSLATIONS, describe_fields, yaml_value
 from tunesmith.recipe.translations import ALWAYS, TRAIN_ON
 from tunesmith.tasks import TASKS, Column, Task, best_metric
 

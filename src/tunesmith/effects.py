@@ -24,7 +24,8 @@ METHODS_OF: Mapping[str, tuple[str, ...]] = {
         "max_grad_norm", "tokens_per_batch", "per_device_train_batch_size", "gradient_accumulation_steps",
         "tokens_per_micro_batch", "gradient_checkpointing", "class_weights", "focal_gamma",
         "label_smoothing_factor", "r_drop_alpha", "neftune_noise_alpha", "augment", "mlm_probability",
-        "whole_word_masking", "dpo_beta", "eval_steps", "save_steps", "logging_steps", "early_stopping_patience",
+        "whole_word_masking", "dpo_beta", "average_last", "eval_steps", "save_steps", "logging_steps",
+        "early_stopping_patience",
     ), _LOOP),
     **dict.fromkeys((
         "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_dora", "use_rslora",

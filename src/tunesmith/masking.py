@@ -81,6 +81,8 @@ def hide_secrets(text: str, url: str) -> str:
     for address in dict.fromkeys((url, filled)):
         password = _PASSWORD.search(address)
         secrets += [password[2], unquote(password[2])] if password else []
+        # A parser that stops at the first `@` takes the rest of the password for a part of the host.
+        secrets += [password[2].partition("@")[2]] if password else []
         token = _WEB_TOKEN.match(address)
         secrets += [token[2]] if token else []
         secrets.append(address.partition("?")[2])

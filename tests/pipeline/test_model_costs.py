@@ -78,7 +78,7 @@ def test_memory_is_that_of_the_whole_model(task, config, tmp_path):
     for tokens, truth in ((real.tokens, real.large), (2 * real.tokens, real.twice)):
         assert ours.activations.of(tokens, longest) == pytest.approx(truth, rel=0.05)
     assert ours.gradients == pytest.approx(real.trainable, rel=0.02)
-    assert whole.gradient_s > points[0].gradient_s > 0
+    assert whole.gradient_s >= points[0].gradient_s > 0
 
 
 def test_a_measurement_is_taken_from_the_cache_on_the_same_machine_alone(tmp_path):

@@ -23,13 +23,14 @@ def search_files(tmp_path_factory):
 def search_recipe(search_files, tiny_model):
     """Gives a recipe whose trials take a quarter of a second."""
 
-    def make(folder, *, train=None, data=None, **tune):
+    def make(folder, *, train=None, data=None, has_test=False, **tune):
+        files = {split: [str(it)] for split, it in search_files.items() if has_test or split != "test"}
         return Recipe.model_validate({
             "model": str(tiny_model),
             "output_dir": str(folder),
-            "data": {**{split: [str(it)] for split, it in search_files.items()}, "check": "off", **(data or {})},
+            "data": {**files, "check": "off", **(data or {})},
             "train": {"num_train_epochs": 2, "tokens_per_batch": 200, **(train or {})},
-            "evaluate": {"baselines": False, "bootstrap_samples": 100},
+            "evaluate": {"baselines": False, "bootstrap_samples": 100, "calibration": "none"},
             "tune": {"space": SPACE, "trials": 8, "finalists": 2, "seeds": 2, **tune},
         })  # fmt: skip
 

@@ -21,6 +21,8 @@ from tunesmith.testing.forked import start
 from tunesmith.tuning import Options
 from tunesmith.tuning.storage import open_server
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 def programs():
     """The folder of `initdb` and `pg_ctl`; skips where they are not installed."""
@@ -63,8 +65,8 @@ def trials(folder):
 
 
 def test_the_trials_are_on_the_server_and_the_search_is_that_of_a_journal(server, search_recipe, tmp_path):
-    kept = tuning.tune(search_recipe(tmp_path / "server", trials=6), Options(storage=server))
-    own = tuning.tune(search_recipe(tmp_path / "journal", trials=6))
+    kept = tuning.tune(search_recipe(tmp_path / "server", trials=6, seeds=1), Options(storage=server))
+    own = tuning.tune(search_recipe(tmp_path / "journal", trials=6, seeds=1))
     assert not kept.journal.exists()
     assert [it["values"] for it in trials(kept)] == [it["values"] for it in trials(own)]
     assert [it["value"] for it in trials(kept)] == [it["value"] for it in trials(own)]
@@ -81,7 +83,7 @@ def test_two_machines_share_a_search(server, search_recipe, tmp_path):
     """Two processes with a folder each and names of two machines: each trial is run once, and one leads."""
     folders, processes = [tmp_path / name for name in ("first", "second")], []
     for folder in folders:
-        tree = search_recipe(folder, trials=10, train={"num_train_epochs": 5}).model_dump_json(
+        tree = search_recipe(folder, trials=10, seeds=1, train={"num_train_epochs": 5}).model_dump_json(
             exclude_unset=True
         )
         processes.append(start(search_of_a_machine, tree, server, folder.name))

@@ -22,12 +22,14 @@ from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.tuning import Options, SearchFolder
 from tunesmith.tuning.space import read_space
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 @pytest.fixture(scope="module")
 def finished(search_recipe, tmp_path_factory):
     """A finished search, and what was said meanwhile."""
     said = []
-    recipe = search_recipe(tmp_path_factory.mktemp("finished") / "tune")
+    recipe = search_recipe(tmp_path_factory.mktemp("finished") / "tune", has_test=True)
     folder = tuning.tune(recipe, listeners=[lambda event: said.append(event)])
     return folder, recipe, [event.text for event in said if isinstance(event, Note)]
 
@@ -128,18 +130,18 @@ def test_a_finished_search_is_not_run_again(finished):
 
 def test_another_search_in_the_folder_is_refused(finished, search_recipe):
     folder, _, _ = finished
-    with pytest.raises(RunError, match=r"belongs to another search; it differs in `tune.trials`"):
-        tuning.tune(search_recipe(folder.path, trials=9))
-    with pytest.raises(RunError, match=r"it differs in `train.num_train_epochs`"):
+    with pytest.raises(RunError, match=r"belongs to another search; it differs in `tune.trials`\."):
+        tuning.tune(search_recipe(folder.path, trials=9, has_test=True))
+    with pytest.raises(RunError, match=r"it differs in .*`train.num_train_epochs`"):
         tuning.tune(search_recipe(folder.path, train={"num_train_epochs": 3}))
 
 
 def test_force_replaces_a_search_and_nothing_else(search_recipe, tmp_path):
     folder = tmp_path / "tune"
-    tuning.tune(search_recipe(folder, trials=2))
+    tuning.tune(search_recipe(folder, trials=1))
     (folder / "notes.txt").write_text("mine")
-    tuning.tune(search_recipe(folder, trials=1), Options(force=True))
-    assert len(trials_of(folder, "default", "coarse", "fine")) == 1
+    tuning.tune(search_recipe(folder, trials=2, seeds=1), Options(force=True))
+    assert len(trials_of(folder, "default", "coarse", "fine")) == 2
     assert (folder / "notes.txt").read_text() == "mine"
 
 
@@ -149,7 +151,7 @@ def test_a_folder_with_something_else_is_refused(search_recipe, tmp_path):
         tuning.tune(search_recipe(tmp_path))
 
 
-@pytest.mark.parametrize("after", [3, 25, 60])
+@pytest.mark.parametrize("after", [3, 60])
 def test_a_search_that_was_stopped_ends_like_one_that_was_not(after, finished, search_recipe, tmp_path):
     folder, _, _ = finished
     asked = []
@@ -158,7 +160,7 @@ def test_a_search_that_was_stopped_ends_like_one_that_was_not(after, finished, s
         asked.append(1)
         return len(asked) > after
 
-    recipe = search_recipe(tmp_path / "tune")
+    recipe = search_recipe(tmp_path / "tune", has_test=True)
     with pytest.raises(InterruptedRunError):
         tuning.tune(recipe, Options(should_stop=stop))
     tuning.tune(recipe)
@@ -192,15 +194,15 @@ def kill_after(process, condition, seconds=60):
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two workers need two cores")
 def test_after_a_kill_with_two_workers_no_trial_is_lost_and_none_is_run_twice(search_recipe, tmp_path):
     folder = tmp_path / "tune"
-    recipe = search_recipe(folder, trials=12, train={"num_train_epochs": 4})
+    recipe = search_recipe(folder, trials=10, seeds=1, train={"num_train_epochs": 4})
     kill_after(begin(recipe, 2), lambda: len(list(folder.glob("trials/coarse-*/trial.json"))) >= 2)
     ended = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/trial.json")}
     again = begin(recipe, 2)
     again.join(120)
     assert again.exitcode == 0
     known = trials_of(folder, "default", "coarse", "fine")
-    assert len(known) == 12
-    assert len({(it["stage"], it["number"]) for it in known}) == 12
+    assert len(known) == 10
+    assert len({(it["stage"], it["number"]) for it in known}) == 10
     assert all(path.stat().st_mtime_ns == moment for path, moment in ended.items()), "run twice"
     assert not list(folder.glob("worker-*.log"))
 
@@ -208,14 +210,15 @@ def test_after_a_kill_with_two_workers_no_trial_is_lost_and_none_is_run_twice(se
 @pytest.mark.slow
 def test_after_a_kill_one_worker_ends_like_without(finished, search_recipe, tmp_path):
     folder = tmp_path / "tune"
-    kill_after(begin(search_recipe(folder), 1), lambda: (folder / "trials" / "coarse-0002").is_dir())
-    tuning.tune(search_recipe(folder))
+    recipe = search_recipe(folder, has_test=True)
+    kill_after(begin(recipe, 1), lambda: (folder / "trials" / "coarse-0002").is_dir())
+    tuning.tune(recipe)
     assert values_and_scores(folder) == values_and_scores(finished[0].path)
 
 
 def test_a_bad_space_still_ends_with_a_good_run(search_recipe, tmp_path):
     bad = {"train.learning_rate": {"low": 1e-8, "high": 1.0, "log": True}}
-    folder = tuning.tune(search_recipe(tmp_path / "tune", space=bad, trials=12))
+    folder = tuning.tune(search_recipe(tmp_path / "tune", space=bad, trials=9, seeds=1))
     found = read_json(folder.result_file)
     default = found["trials"][0]["value"]
     assert found["best"]["validation"] >= default - 0.05
@@ -224,7 +227,7 @@ def test_a_bad_space_still_ends_with_a_good_run(search_recipe, tmp_path):
 
 def test_a_value_that_the_model_cannot_have_is_counted_and_the_search_goes_on(search_recipe, tmp_path):
     space = {"train.freeze_layers": [0, 99]}
-    folder = tuning.tune(search_recipe(tmp_path / "tune", space=space, trials=6))
+    folder = tuning.tune(search_recipe(tmp_path / "tune", space=space, trials=4, seeds=1))
     found = read_json(folder.result_file)
     refused = [it for it in found["trials"] if it["state"] == "refused"]
     assert refused
@@ -254,7 +257,7 @@ def test_a_time_that_is_too_short_is_an_error_that_says_how_long_a_training_take
 
 def test_a_time_ends_a_search(search_recipe, tmp_path):
     began = time.monotonic()
-    folder = tuning.tune(search_recipe(tmp_path / "tune", trials=None, time="8s"))
+    folder = tuning.tune(search_recipe(tmp_path / "tune", trials=None, time="5s", seeds=1))
     assert time.monotonic() - began < 30
     found = read_json(folder.result_file)
     assert {"default", "fine"} <= {it["stage"] for it in found["trials"]}
@@ -282,8 +285,9 @@ def test_rows_in_memory_are_searched_by_one_process(tiny_model, tmp_path):
         "model": tiny_model, "trials": 2, "space": {"train.learning_rate": [1e-3, 1e-2]}, "progress": False,
         "overrides": {"train.num_train_epochs": 1, "data.check": "off", "tune.seeds": 1},
     }  # fmt: skip
-    with pytest.raises(RecipeError, match="rows in memory are only in this process"):
-        tunesmith.tune(rows, output_dir=tmp_path / "two", workers=2, **how)
+    if len(os.sched_getaffinity(0)) > 1:
+        with pytest.raises(RecipeError, match="rows in memory are only in this process"):
+            tunesmith.tune(rows, output_dir=tmp_path / "two", workers=2, **how)
     found = tunesmith.tune(rows, output_dir=tmp_path / "one", **how)
     assert found.best.predict("a red thing")["label"] in ("animal", "colour")
     assert [trial["stage"] for trial in found.trials] == ["default", "fine"]
@@ -330,7 +334,7 @@ def test_train_takes_the_recipe_of_a_search(search_recipe, tmp_path):
     """`tune:` changes no run: with it and without it, the recipe is the same."""
     recipe = search_recipe(tmp_path / "run")
     pipeline.train(recipe)
-    pipeline.train(recipe.model_copy(update={"tune": type(recipe.tune)()}))
+    assert pipeline.train(recipe.model_copy(update={"tune": type(recipe.tune)()})).is_finished
 
 
 @pytest.mark.parametrize(("name", "family"), [("preference", "llama"), ("translation", "bart")])

@@ -115,10 +115,7 @@ _DOWNLOAD = " To get it, run `hf download {name}` with a network, without HF_HUB
 
 def cached_models() -> list[str]:
     """The ids of the models in the local Hub cache that have weights in safetensors."""
-    import_huggingface_hub()
-    from huggingface_hub import constants
-
-    folder = Path(constants.HF_HUB_CACHE)
+    folder = Path(import_huggingface_hub().constants.HF_HUB_CACHE)
     found = {path.parents[2].name for path in folder.glob("models--*/snapshots/*/*.safetensors")}
     return sorted(name.removeprefix("models--").replace("--", "/") for name in found)
 

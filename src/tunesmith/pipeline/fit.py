@@ -17,7 +17,7 @@ from tunesmith.tasks import best_metric, head_scale
 from tunesmith.training.callback_arguments import CallbackArguments, callback_arguments
 from tunesmith.training.checkpoints import Checkpoints, State
 from tunesmith.training.job import Job
-from tunesmith.training.loop import run_loop
+from tunesmith.training.loop import AVERAGED, run_loop
 from tunesmith.training.micro_batches import token_ids
 from tunesmith.training.probe import Features
 
@@ -40,9 +40,10 @@ class FittedModel:
     def summary(self) -> JsonObject:
         """The entry of the training in metrics.json."""
         state = self.state
+        has_average = bool(state.history) and AVERAGED in state.history[-1]
         return {
             "seconds": round(state.seconds, 3),
-            "steps": state.step,
+            "steps": state.step - has_average,
             "examples": state.examples,
             "tokens": state.tokens,
             "best_step": state.best_step,

@@ -1,6 +1,7 @@
-"""The recipe: everything that one run depends on. `schema` defines the keys, `draft` reads them from a file."""
+"""The recipe: everything that one run depends on. `schema` defines it, `keys` lists its keys, `draft` reads it."""
 
 from tunesmith.recipe.draft import SYNONYMS, RecipeDraft
+from tunesmith.recipe.keys import describe_fields, recipe_keys, yaml_value
 from tunesmith.recipe.schema import (
     METHOD_ALIASES,
     METHODS,
@@ -12,9 +13,6 @@ from tunesmith.recipe.schema import (
     Recipe,
     TrainRecipe,
     TuneRecipe,
-    describe_fields,
-    recipe_keys,
-    yaml_value,
 )
 from tunesmith.recipe.translations import TRANSLATIONS
 

@@ -17,8 +17,9 @@ from pydantic import ValidationError
 
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.recipe.expectations import choices, expectation
+from tunesmith.recipe.keys import recipe_keys, yaml_value
 from tunesmith.recipe.loader import Loader
-from tunesmith.recipe.schema import METHOD_ALIASES, Recipe, recipe_keys, yaml_value
+from tunesmith.recipe.schema import METHOD_ALIASES, Recipe
 from tunesmith.recipe.translations import ALWAYS, TRAIN_ON, TRANSLATIONS, Translation, translated
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from tunesmith.recipe.schema import Recipe, recipe_fields
+from tunesmith.recipe.keys import recipe_fields
+from tunesmith.recipe.schema import Recipe
 
 
 def expectation(key: str) -> str:

@@ -8,13 +8,10 @@ those of `TrainingArguments` and the Hub.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-
-if TYPE_CHECKING:
-    from tunesmith.types import JsonObject
 
 Auto = Literal["auto"]
 Method = Literal["probe", "full", "lora"]
@@ -40,11 +37,13 @@ Sources = Annotated[list[str], BeforeValidator(_as_list)]
 Trackers = Annotated[list[str], BeforeValidator(_as_trackers)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of the recipe: strict, frozen, without unknown keys."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class DataRecipe(_Section):
+class DataRecipe(Section):
     """Where the examples come from and how they are split."""
 
     train: Sources = Field(
@@ -105,7 +104,7 @@ class DataRecipe(_Section):
     )
 
 
-class TrainRecipe(_Section):
+class TrainRecipe(Section):
     """How the model is trained."""
 
     method: Method = Field(
@@ -213,6 +212,13 @@ class TrainRecipe(_Section):
     dpo_beta: float = Field(
         0.1, gt=0, description="strength that keeps the model near the reference (preference)"
     )
+    average_last: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the steps, at the end, whose weights are averaged; the average is kept if it is "
+        "better on the validation rows",
+    )
     eval_steps: Auto | Annotated[int, Field(ge=1)] = Field(
         "auto", description="steps between evaluations on the validation rows; auto: one epoch, at most 1000"
     )
@@ -237,7 +243,7 @@ class TrainRecipe(_Section):
         return self
 
 
-class GenerateRecipe(_Section):
+class GenerateRecipe(Section):
     """How texts are generated; saved with the model."""
 
     max_new_tokens: Auto | Annotated[int, Field(ge=1)] = Field(
@@ -251,7 +257,7 @@ class GenerateRecipe(_Section):
     )
 
 
-class EvaluateRecipe(_Section):
+class EvaluateRecipe(Section):
     """How the result is scored."""
 
     confidence: float = Field(0.95, gt=0.5, lt=1, description="confidence level of the intervals")
@@ -289,7 +295,7 @@ class EvaluateRecipe(_Section):
     )
 
 
-class ExportRecipe(_Section):
+class ExportRecipe(Section):
     """How far an export of the run may differ from the run."""
 
     min_agreement: float = Field(
@@ -303,7 +309,7 @@ class ExportRecipe(_Section):
     )
 
 
-class RangeRecipe(_Section):
+class RangeRecipe(Section):
     """The numbers that a search may give to a key."""
 
     low: int | float = Field(description="the smallest value")
@@ -311,7 +317,7 @@ class RangeRecipe(_Section):
     log: bool = Field(False, description="values are drawn evenly on a logarithmic scale")
 
 
-class TuneRecipe(_Section):
+class TuneRecipe(Section):
     """What `tunesmith tune` searches, and for how long; no other verb reads it."""
 
     space: dict[str, RangeRecipe | Annotated[list[Any], Field(min_length=1)]] = Field(
@@ -334,7 +340,7 @@ class TuneRecipe(_Section):
     seeds: int = Field(3, ge=1, le=20, description="number of seeds with which each finalist is trained")
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """Everything that one run depends on."""
 
     task: str = Field("text-classification", description="what the model learns to do: `tunesmith list`")
@@ -360,43 +366,3 @@ class Recipe(_Section):
         for section, values in sections.items():
             tree.setdefault(section, {}).update(values)
         return Recipe.model_validate(tree)
-
-
-def recipe_keys() -> list[str]:
-    """Every key of the recipe, dotted: `train.learning_rate`."""
-    return list(recipe_fields(Recipe))
-
-
-def describe_fields() -> list[tuple[str, str, str]]:
-    """(dotted key, default, description) of every field, for docs and `init`."""
-    rows = []
-    for key, info in recipe_fields(Recipe).items():
-        default = "required" if info.is_required() else yaml_value(info.get_default())
-        rows.append((key, default, info.description or ""))
-    return rows
-
-
-def yaml_value(value: object) -> str:
-    """One value as YAML writes it, on one line."""
-    try:
-        text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
-    except yaml.representer.RepresenterError:  # an object of Python's
-        return f"a {type(value).__name__}"
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
-def recipe_fields(model: type[BaseModel], prefix: str = "") -> JsonObject:
-    """Pydantic's description of every field below a section, by dotted key."""
-    found: JsonObject = {}
-    for name, info in model.model_fields.items():
-        section = _section_type(info.annotation)
-        if section is not None:
-            found.update(recipe_fields(section, f"{prefix}{name}."))
-        else:
-            found[prefix + name] = info
-    return found
-
-
-def _section_type(annotation: object) -> type[BaseModel] | None:
-    is_section = isinstance(annotation, type) and issubclass(annotation, _Section)
-    return cast(type[BaseModel], annotation) if is_section else None

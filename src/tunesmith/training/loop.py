@@ -20,6 +20,7 @@ from tunesmith.events import Evaluation, Events, Saved, Started, Step
 from tunesmith.models.device import device_of, without_plans
 from tunesmith.models.freezing import keep_frozen_parts_still
 from tunesmith.tasks import best_metric
+from tunesmith.training.averaging import WeightAverage, without_average
 from tunesmith.training.callbacks import Callbacks
 from tunesmith.training.checkpoints import Checkpoints, State, load_model_tensors, model_tensors
 from tunesmith.training.guards import require_finite
@@ -41,6 +42,10 @@ from tunesmith.training.step_gradient import StepGradient
 
 if TYPE_CHECKING:
     import torch
+
+
+AVERAGED = "averaged_steps"
+"""Key of the entry of an average in `State.history`: the number of steps whose weights it has."""
 
 
 def never() -> bool:
@@ -99,6 +104,11 @@ class _Loop:
             best_metric(job.task, job.label_schema),
         )
         self.trainable = [p for p in job.model.parameters() if p.requires_grad]
+        self.average = WeightAverage(
+            {name: p for name, p in job.model.named_parameters() if p.requires_grad},
+            self.settings.average_last,
+            job.plan.total_steps,
+        )
         objects = {"model": job.model, "processing_class": job.tokenizer, "tokenizer": job.tokenizer}
         objects["optimizer"] = self.optimizer
         self.callbacks = Callbacks(job.hooks.callbacks, job.arguments, objects, events, processes)
@@ -132,6 +142,7 @@ class _Loop:
                 self._step()
                 self._evaluate_and_save()
                 self._stop_if_asked(signals.signal_name)
+            self._try_average()
         if self.processes.is_first:
             self._load_best()
         self.callbacks.call("on_train_end")
@@ -198,6 +209,7 @@ class _Loop:
         self.optimizer.zero_grad()
         self.rates.step_done()
         self._count(batch)
+        self.average.add(self.state.step)
         callbacks.update(self.state, self._epoch())
         callbacks.call("on_step_end")
         if callbacks.ask_to_stop or self._begins_epoch(self.state.step):
@@ -275,6 +287,28 @@ class _Loop:
         self.callbacks.found_best(state)
         self._enter_training_mode()
 
+    def _try_average(self) -> None:
+        """After the last step: the average of the last weights, which is kept if it is better than the best step.
+
+        It counts as one more step, so that it is saved, and resumed from, like any other.
+        """
+        state = self.state
+        if not self.average.count or state.step != self.job.plan.total_steps:
+            return
+        self.average.swap()
+        scores = self.processes.share(self.job.evaluate())
+        name, greater_is_better = best_metric(self.job.task, self.job.label_schema)
+        gain = (scores[name] - state.best_value) * (1 if greater_is_better else -1)
+        said = f"the average of the weights of the last {self.average.count} steps: {name} {scores[name]:.4f}"
+        self.events.note(f"{said}, {'kept' if gain > 0 else 'not better than the best step'}")
+        if gain > 0:
+            state.step += 1
+            state.best_step, state.best_value = state.step, scores[name]
+            state.history.append({"step": state.step, **scores, AVERAGED: self.average.count})
+            self._save()
+        else:
+            self.average.swap()
+
     def _save(self, *, again: bool = False) -> None:
         if self._saved_step == self.state.step and not again:
             return
@@ -291,9 +325,10 @@ class _Loop:
     def _optimizer_tensors(self) -> dict[str, torch.Tensor]:
         """The optimizer's state; that of a program's own parts too, what is no tensor put into `state`."""
         if not self.job.hooks.in_loop:
-            return optimizer_tensors(self.job.model, self.optimizer)
-        self.state.hooks, tensors = pack_hooks(self.optimizer, self.rates, self.callbacks)
-        return tensors
+            tensors = optimizer_tensors(self.job.model, self.optimizer)
+        else:
+            self.state.hooks, tensors = pack_hooks(self.optimizer, self.rates, self.callbacks)
+        return {**tensors, **self.average.tensors()}
 
     def _stop_if_asked(self, signal_name: str) -> None:
         """Saves and ends the loop in every process if one of them must stop."""
@@ -317,7 +352,9 @@ class _Loop:
         self.state = checkpoint.state()
         self._saved_step = self.state.step
         load_model_tensors(self.job.model, checkpoint.model_tensors())
-        self._load_optimizer(checkpoint.optimizer_tensors())
+        tensors = checkpoint.optimizer_tensors()
+        self.average.load(tensors)
+        self._load_optimizer(without_average(tensors))
         self.events.note(f"resuming from step {self.state.step} of {self.job.plan.total_steps}")
 
     def _load_optimizer(self, tensors: dict[str, torch.Tensor]) -> None:

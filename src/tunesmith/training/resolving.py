@@ -161,6 +161,7 @@ def _settings(used: Recipe, class_weights: tuple[float, ...] | None) -> Settings
         save_steps=int(train.save_steps),
         logging_steps=train.logging_steps,
         early_stopping_patience=train.early_stopping_patience,
+        average_last=train.average_last,
         layer_lr_decay=train.layer_lr_decay,
         r_drop_alpha=train.r_drop_alpha,
         neftune_noise_alpha=train.neftune_noise_alpha,

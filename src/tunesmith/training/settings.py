@@ -23,6 +23,7 @@ class Settings:
     save_steps: int
     logging_steps: int
     early_stopping_patience: int | None
+    average_last: float = 0.0
     layer_lr_decay: float = 1.0
     r_drop_alpha: float = 0.0
     neftune_noise_alpha: float = 0.0
