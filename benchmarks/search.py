@@ -36,7 +36,8 @@ from tunesmith.training.loop import never
 from tunesmith.tuning.folder import SearchFolder
 from tunesmith.tuning.opening import ONE_PROCESS, open_search, prepare_search
 from tunesmith.tuning.outcome import Result
-from tunesmith.tuning.search import COARSE, FINE, Search, first_trial, recipe_of, share_of_rows
+from tunesmith.tuning.running import COARSE, FINE, Search, recipe_of
+from tunesmith.tuning.search import first_trial, share_of_rows
 from tunesmith.tuning.space import Space, default_space
 from tunesmith.tuning.trial import Request, run_trial
 

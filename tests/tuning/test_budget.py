@@ -42,10 +42,13 @@ def test_a_time_is_divided_and_the_final_training_has_its_part():
     assert found.finalists_until == 1200 - 60
 
 
-def test_a_short_time_has_no_coarse_stage():
-    found = divide(Budget(None, 300), spent_s=60, full_s=60)
-    assert found.coarse_trials == 0
-    assert found.coarse_until == 60 < found.fine_until < found.finalists_until == 240
+def test_a_short_time_has_no_finalists_and_a_very_short_one_no_coarse_stage():
+    short = divide(Budget(None, 360), spent_s=60, full_s=60)
+    assert short.coarse_until == 60 + 240 / 2
+    assert short.fine_until == short.finalists_until == 300
+    very_short = divide(Budget(None, 200), spent_s=60, full_s=60)
+    assert very_short.coarse_trials == 0
+    assert very_short.coarse_until == 60 < very_short.fine_until == 140
 
 
 @pytest.mark.parametrize("trials", [1, 2, 5, 12, 40, 333])

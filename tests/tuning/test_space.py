@@ -5,7 +5,7 @@ import pytest
 from tunesmith.errors import RecipeError
 from tunesmith.recipe import Recipe
 from tunesmith.tasks import TASKS
-from tunesmith.tuning.space import Dimension, default_space, narrowed, read_space, with_values
+from tunesmith.tuning.space import Dimension, default_space, narrowed, read_space, with_values, within_work
 
 TASK = TASKS.get("text-classification")
 
@@ -108,6 +108,21 @@ def test_what_optuna_draws_becomes_the_recipes_value_and_back():
     assert rate.value(2.34567e-4) == 2.35e-4
     assert rate.value(1.23456e-5) == 1.23456e-5, "rounding does not leave the range"
     assert rate.drawn(5.0) == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("values", "epochs"),
+    [
+        ({}, None),
+        ({"train.num_train_epochs": 8}, 8),
+        ({"train.num_train_epochs": 9}, 8),
+        ({"train.num_train_epochs": 8, "train.r_drop_alpha": 1.0}, 4),
+        ({"train.num_train_epochs": 3, "train.r_drop_alpha": 1.0}, 3),
+        ({"train.num_train_epochs": 8, "train.r_drop_alpha": 1.0, "train.augment": {"typos": 0.1}}, 2),
+    ],
+)
+def test_a_trial_does_at_most_twice_the_work_of_the_default_recipe(values, epochs):
+    assert within_work(values, 4.0).get("train.num_train_epochs") == epochs
 
 
 def test_the_space_narrows_around_the_best_third():

@@ -260,7 +260,8 @@ def test_a_time_ends_a_search(search_recipe, tmp_path):
     folder = tuning.tune(search_recipe(tmp_path / "tune", trials=None, time="5s", seeds=1))
     assert time.monotonic() - began < 30
     found = read_json(folder.result_file)
-    assert {"default", "fine"} <= {it["stage"] for it in found["trials"]}
+    assert len(found["trials"]) > 1
+    assert found["seconds"] < 25
 
 
 def test_a_probe_without_a_space_is_refused(search_recipe, tmp_path):
@@ -366,9 +367,7 @@ def test_the_code_of_the_page_runs(search_recipe, tmp_path, monkeypatch, capsys)
     recipe = search_recipe(tmp_path / "run", trials=2, seeds=1)
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False))
-    own = block.replace("examples/support/text-classification.yaml", str(file)).replace(
-        "trials=4", "trials=2"
-    )
+    own = block.replace("examples/support/text-classification.yaml", str(file))
     exec(compile(own, "docs/tune.md", "exec"), {})
     assert "default 1 complete" in capsys.readouterr().out
 

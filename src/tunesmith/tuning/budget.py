@@ -1,7 +1,7 @@
 """How long a search may take: a number of trials, a time, or both, and how it is divided among the stages.
 
-The time is that of the whole search, with the default recipe before it and the final training after it. What is
-left is divided: half goes to the coarse stage, and the rest to the fine stage and the finalists.
+The time is that of the whole search, with the default recipe before it and the final training after it. Of what is
+left, half goes to the coarse stage, and a quarter to other seeds of the finalists; if there is little time, none.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ USUAL_TRIALS = 40
 
 _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms])")
-_COARSE_SHARE = 0.5
-_FINE_SHARE = 0.5  # of what the coarse stage leaves; the rest is for the finalists
+_COARSE_SHARE, _FINALISTS_SHARE = 0.5, 0.25
 _MOST_TRIALS = 10_000
-_FEWEST_FULL_TRAININGS = 4
-"""Trainings on all rows for which there must be time; with less, there is no coarse stage before them."""
+_FEWEST_TRIALS = 4
+_FEWEST_FOR_COARSE, _FEWEST_FOR_FINALISTS = 2, 6
+"""Trainings on all rows for which there must be time; with less, a stage is left out."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,12 @@ def divide(budget: Budget, spent_s: float, full_s: float) -> Division:
         full_s: seconds of a training of the default recipe on all rows.
     """
     left = math.inf if budget.seconds is None else budget.seconds - spent_s - full_s
-    can_be_coarse = left >= _FEWEST_FULL_TRAININGS * full_s
-    coarse, fine = _trials(budget, can_be_coarse=can_be_coarse)
+    coarse, fine = _trials(budget, can_be_coarse=left >= _FEWEST_FOR_COARSE * full_s)
     if left == math.inf:
         return Division(coarse, fine, left, left, left)
+    finalists_s = _FINALISTS_SHARE * left if left >= _FEWEST_FOR_FINALISTS * full_s else 0.0
     until_coarse = spent_s + (_COARSE_SHARE * left if coarse else 0.0)
-    until_fine = until_coarse + _FINE_SHARE * (spent_s + left - until_coarse)
-    return Division(coarse, fine, until_coarse, until_fine, spent_s + left)
+    return Division(coarse, fine, until_coarse, spent_s + left - finalists_s, spent_s + left)
 
 
 def _trials(budget: Budget, *, can_be_coarse: bool) -> tuple[int, int]:
@@ -127,5 +126,5 @@ def _trials(budget: Budget, *, can_be_coarse: bool) -> tuple[int, int]:
     if budget.trials is None:
         return (_MOST_TRIALS if can_be_coarse else 0), _MOST_TRIALS
     after_default = budget.trials - 1
-    coarse = round(2 / 3 * after_default) if can_be_coarse and after_default >= _FEWEST_FULL_TRAININGS else 0
+    coarse = round(2 / 3 * after_default) if can_be_coarse and after_default >= _FEWEST_TRIALS else 0
     return coarse, after_default - coarse

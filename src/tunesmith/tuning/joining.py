@@ -19,7 +19,7 @@ from tunesmith.events import Events
 from tunesmith.recipe import Recipe
 from tunesmith.tuning.folder import SearchFolder
 from tunesmith.tuning.opening import Options, open_search, prepare_search
-from tunesmith.tuning.search import COARSE, DEFAULT, FINALISTS, FINE, Search, work_off
+from tunesmith.tuning.running import COARSE, DEFAULT, FINALISTS, FINE, Search, work_off
 
 _SECONDS_BETWEEN_LOOKS = 0.3
 

@@ -21,7 +21,7 @@ from tunesmith.tasks import TASKS, Task
 from tunesmith.training.loop import never
 from tunesmith.training.processes import Processes
 from tunesmith.tuning.folder import SearchFolder
-from tunesmith.tuning.search import Search, name_of
+from tunesmith.tuning.running import Search, name_of
 from tunesmith.tuning.space import Space, read_space
 from tunesmith.tuning.storage import open_journal, open_server
 from tunesmith.tuning.trial import Shared

@@ -13,7 +13,8 @@ from tunesmith.metrics import METRICS
 from tunesmith.recipe import Recipe, yaml_value
 from tunesmith.run import finite, write_atomically
 from tunesmith.tuning.choice import Finalist, optimism
-from tunesmith.tuning.search import COARSE, DEFAULT, FINALISTS, FINE, Found, Search, default_value
+from tunesmith.tuning.running import COARSE, DEFAULT, FINALISTS, FINE, Search, default_value
+from tunesmith.tuning.search import Found
 from tunesmith.tuning.space import space_to_json, with_values
 from tunesmith.tuning.stages import Done
 from tunesmith.tuning.trial import read_statistics

@@ -14,199 +14,33 @@ process begins.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tunesmith.errors import InterruptedRunError, RecipeError
-from tunesmith.events import Events, Note, Progress
-from tunesmith.recipe import Recipe, TuneRecipe
+from tunesmith.errors import RecipeError
+from tunesmith.recipe import Recipe
 from tunesmith.tuning.budget import Budget, Division, divide
 from tunesmith.tuning.choice import Choice, Finalist, choose
-from tunesmith.tuning.folder import SearchFolder
 from tunesmith.tuning.outcome import Result, read_result
-from tunesmith.tuning.space import Space, combinations, default_space, narrowed, with_values
-from tunesmith.tuning.stages import Claim, Done, Settings, Stage
-from tunesmith.tuning.trial import Request, Shared, read_statistics, run_trial
+from tunesmith.tuning.running import (
+    COARSE,
+    DEFAULT,
+    FINALISTS,
+    FINE,
+    SEED,
+    VALUES,
+    Search,
+    by_merit,
+    default_value,
+    work_off,
+)
+from tunesmith.tuning.space import Dimension, Space, combinations, default_space, narrowed
+from tunesmith.tuning.stages import Done, Settings
+from tunesmith.tuning.trial import read_statistics
 
-if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-
-    from tunesmith.types import JsonObject
-
-DEFAULT, COARSE, FINE, FINALISTS = "default", "coarse", "fine", "finalists"
-_VALUES, _SEED = "values", "seed"
 _LEAST_SHARE, _MOST_SHARE, _ROWS_OF_A_PART = 0.25, 0.5, 1_000
-_EPOCHS, _DOUBLING = "train.num_train_epochs", ("train.r_drop_alpha", "train.augment")
 _CARRIED_TO_FINE = 3
-_SECONDS_BETWEEN_LOOKS = 0.3
-
-
-@dataclass(frozen=True)
-class Search:
-    """A search in progress, as one of its processes knows it.
-
-    Args:
-        folder: folder of the search.
-        storage: storage of the trials.
-        name: name of the search in the storage.
-        shared: what all trials have in common.
-        asked: `tune` of the recipe.
-        events: listeners of the search.
-        clock: seconds that the search has taken, over all starts.
-        between_trials: called after each trial, and while this process waits for others.
-    """
-
-    folder: SearchFolder
-    storage: BaseStorage
-    name: str
-    shared: Shared
-    asked: TuneRecipe
-    events: Events
-    clock: Callable[[], float]
-    between_trials: Callable[[], None] = lambda: None
-
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe that the search began from."""
-        return self.shared.recipe
-
-    @property
-    def maximize(self) -> bool:
-        """Whether greater values of the metric are better."""
-        return self.shared.metric[1]
-
-    @cached_property
-    def used(self) -> JsonObject:
-        """The default recipe as the first trial used it, every value filled in."""
-        first = self.begun(DEFAULT)
-        assert first is not None, "the first trial comes before all others"
-        return first.done()[0].result.used
-
-    def stage(self, settings: Settings) -> Stage:
-        """A stage of this search."""
-        return Stage(self.storage, self.name, settings, seed=self.recipe.seed, maximize=self.maximize)
-
-    def begun(self, name: str) -> Stage | None:
-        """A stage that a process has begun; None if there is none."""
-        return Stage.begun(self.storage, self.name, name, seed=self.recipe.seed, maximize=self.maximize)
-
-    def at(self, seconds: float) -> float:
-        """The time of day at which the search will have taken so many seconds."""
-        return time.time() + seconds - self.clock()
-
-
-def name_of(recipe: Recipe, data_fingerprint: str) -> str:
-    """The name of a search in a storage: the same for every process that gives the same recipe and data."""
-    keys = recipe.model_dump(mode="json", exclude={"output_dir"})
-    for split in ("train", "validation", "test"):
-        keys["data"].pop(split)  # a file may lie in another folder on another machine
-    text = json.dumps([keys, data_fingerprint], sort_keys=True)
-    return f"tunesmith-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def work_off(search: Search, stage: Stage) -> None:
-    """Runs trials of a stage until none is left, and waits for those that other processes run."""
-    while True:
-        with stage.claim(search.folder.trials, search.folder.path / "claims.lock") as claim:
-            if claim is not None:
-                _run(search, stage, claim)
-        search.between_trials()
-        if claim is None:
-            if not stage.running():
-                return
-            if search.shared.should_stop():
-                raise _stopped()
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-
-
-def _run(search: Search, stage: Stage, claim: Claim) -> None:
-    settings = stage.settings
-    try:
-        recipe = recipe_of(search, settings.name, claim.values)
-    except RecipeError as error:
-        result = Result("refused", None, reason=str(error).splitlines()[0])
-    else:
-        request = Request(
-            recipe,
-            claim.folder,
-            settings.share,
-            settings.until,
-            lambda percent, value: stage.should_prune(claim, percent, value),
-        )
-        result = _known(stage, claim) or run_trial(search.shared, request)
-    stage.tell(claim, result)
-    _report(search, stage, claim, result)
-
-
-def _known(stage: Stage, claim: Claim) -> Result | None:
-    """The result of an earlier trial with the same values: training again would give it again."""
-    same = [it for it in stage.done() if it.values == claim.values and it.result.is_complete]
-    if not same:
-        return None
-    return replace(same[0].result, seconds=0.0, reason=f"the same values as trial {same[0].number + 1}")
-
-
-def recipe_of(search: Search, stage: str, values: Mapping[str, Any]) -> Recipe:
-    """The recipe of a trial.
-
-    Args:
-        search: search.
-        stage: name of the stage.
-        values: values that were drawn.
-
-    Raises:
-        RecipeError: the values do not go together.
-    """
-    if stage == COARSE:
-        return with_values(search.recipe, _shorter(search, values), search.shared.task)
-    if stage != FINALISTS:
-        return with_values(search.recipe, values, search.shared.task)
-    own = with_values(search.recipe, values[_VALUES], search.shared.task)
-    return own.model_copy(update={"seed": values[_SEED]})
-
-
-def _shorter(search: Search, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a coarse trial: half the passes, and at most twice the work of the default recipe.
-
-    R-Drop and noisy copies double the work of a pass.
-    """
-    usual = default_value(search, _EPOCHS)
-    if search.recipe.train.max_steps is not None or usual == "auto":
-        return dict(values)
-    doubled = sum(bool(values.get(key, default_value(search, key))) for key in _DOUBLING)
-    epochs = min(float(values.get(_EPOCHS, usual)) / 2, float(usual) / 2**doubled)
-    return {**values, _EPOCHS: max(1.0, round(epochs, 2))}
-
-
-def _report(search: Search, stage: Stage, claim: Claim, result: Result) -> None:
-    """Says what a trial came to, how far the stage is, and what is the best so far."""
-    done, metric = stage.done(), search.shared.metric[0]
-    best = by_merit(done, maximize=search.maximize)
-    said = [f"{stage.settings.name} {claim.number + 1}"]
-    said.append(f"{metric} {result.value:.4f}" if result.value is not None else "no score")
-    said.append(result.state.replace("_", " ") if not result.is_complete else f"{result.seconds:.0f} s")
-    if best and best[0].result.value is not None:
-        said.append(f"best {best[0].result.value:.4f}")
-    search.events.emit(Note(", ".join(said)))
-    until = stage.settings.until
-    left = "" if until == float("inf") else f", {max(0, round(until - time.time()))} s left"
-    total = min(stage.settings.most_trials, 9_999)
-    search.events.emit(Progress(len(done), total, f"trials of the {stage.settings.name} stage{left}"))
-
-
-def by_merit(done: Sequence[Done], *, maximize: bool) -> list[Done]:
-    """Trials with a value, the best first; those that were trained to their end before those that were not."""
-    sign = -1 if maximize else 1
-    with_value = [it for it in done if it.result.value is not None]
-    return sorted(
-        with_value,
-        key=lambda it: (not it.result.is_complete, sign * float(it.result.value or 0.0), it.number),
-    )
 
 
 def lead(
@@ -307,14 +141,9 @@ def _coarse(search: Search, space: Space, division: Division) -> list[Done]:
         return []
     share = share_of_rows(len(search.shared.data.splits["train"]))
     search.events.stage(COARSE, f"Coarse: many trials on {share:.0%} of the training rows")
-    settings = Settings(COARSE, space, division.coarse_trials, search.at(division.coarse_until), share)
+    until = search.at(division.coarse_until)
+    settings = Settings(COARSE, space, division.coarse_trials, until, share, usual_epochs=search.usual_epochs)
     return _worked_off(search, settings, [{it.key: default_value(search, it.key) for it in space}])
-
-
-def default_value(search: Search, key: str) -> Any:
-    """The value of the default recipe, as it was used."""
-    section, _, name = key.rpartition(".")
-    return search.used[section][name] if section else search.used[name]
 
 
 def share_of_rows(n_rows: int) -> float:
@@ -326,7 +155,15 @@ def _fine(search: Search, space: Space, division: Division, coarse: Sequence[Don
     ranked = [it.values for it in by_merit(coarse, maximize=search.maximize)]
     around = narrowed(space, ranked)
     search.events.stage(FINE, "Fine: around the best, on all training rows")
-    settings = Settings(FINE, around, division.fine_trials, search.at(division.fine_until))
+    until = search.at(division.fine_until)
+    settings = Settings(
+        FINE,
+        around,
+        division.fine_trials,
+        until,
+        expected_s=search.expected_s,
+        usual_epochs=search.usual_epochs,
+    )
     best = [it.values for it in by_merit(coarse, maximize=search.maximize) if it.number > 0]
     return _worked_off(search, settings, best[:_CARRIED_TO_FINE])
 
@@ -358,25 +195,24 @@ def _other_seeds(
     search: Search, division: Division, values: Sequence[Mapping[str, Any]], seeds: Sequence[int]
 ) -> list[Done]:
     """Trials of each recipe with other seeds; every recipe has one seed before any has the next."""
-    from tunesmith.tuning.space import Dimension
-
     if len(values) < 2 or not seeds:
         return []
     search.events.stage(FINALISTS, f"Finalists: {len(values)} recipes with {len(seeds) + 1} seeds each")
     space = (
-        Dimension(_VALUES, choices=tuple(dict(it) for it in values)),
-        Dimension(_SEED, choices=tuple(seeds)),
+        Dimension(VALUES, choices=tuple(dict(it) for it in values)),
+        Dimension(SEED, choices=tuple(seeds)),
     )
-    first = [{_VALUES: dict(it), _SEED: seed} for seed in seeds for it in values]
-    settings = Settings(FINALISTS, space, len(first), search.at(division.finalists_until), prunes=False)
+    first = [{VALUES: dict(it), SEED: seed} for seed in seeds for it in values]
+    until = search.at(division.finalists_until)
+    settings = Settings(FINALISTS, space, len(first), until, prunes=False, expected_s=search.expected_s)
     return _worked_off(search, settings, first)
 
 
 def _finalist(search: Search, stage: str, first: Done, again: Sequence[Done]) -> Finalist:
     trials = {search.recipe.seed: (search.folder.trial(stage, first.number), first.result)}
     for it in again:
-        if it.values[_VALUES] == first.values and it.result.is_complete:
-            trials[it.values[_SEED]] = (search.folder.trial(FINALISTS, it.number), it.result)
+        if it.values[VALUES] == first.values and it.result.is_complete:
+            trials[it.values[SEED]] = (search.folder.trial(FINALISTS, it.number), it.result)
     rows = {
         seed: read_statistics(folder, search.shared.task, search.shared.data.label_schema)
         for seed, (folder, _) in trials.items()
@@ -389,10 +225,4 @@ def _finalist(search: Search, stage: str, first: Done, again: Sequence[Done]) ->
         {seed: it for seed, it in rows.items() if it is not None},
         sum(seconds) / len(seconds),
         is_default=stage == DEFAULT,
-    )
-
-
-def _stopped() -> InterruptedRunError:
-    return InterruptedRunError(
-        "the search was stopped; everything is saved.", remedy="The same command resumes from there."
     )

@@ -33,6 +33,8 @@ SEARCHABLE = ("model", *_OF_DATA, *_OF_TRAIN)
 _KEPT_SHARE = 1 / 3
 _FEWEST_KEPT = 3
 _MARGIN = 0.15
+EPOCHS = "train.num_train_epochs"
+_DOUBLING = ("train.r_drop_alpha", "train.augment")
 _WORD_DROPOUT = {"word_dropout": 0.1}
 
 
@@ -274,6 +276,22 @@ def _validated(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     for key, value in values.items():
         draft.set(key, value, f"tune.space, {key}={yaml_value(value)}")
     return draft.validate()
+
+
+def within_work(values: Mapping[str, Any], usual_epochs: float) -> dict[str, Any]:
+    """Values with so few epochs that a trial does at most twice the work of the default recipe.
+
+    R-Drop and noisy copies double the work of an epoch.
+
+    Args:
+        values: value of each key of the space.
+        usual_epochs: epochs of the default recipe.
+    """
+    doubled = sum(bool(values.get(key)) for key in _DOUBLING)
+    most = max(1.0, 2 * usual_epochs / 2**doubled)
+    if EPOCHS not in values or values[EPOCHS] <= most:
+        return dict(values)
+    return {**values, EPOCHS: round(most, 2)}
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Any], task: Task) -> Recipe:

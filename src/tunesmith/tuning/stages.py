@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.errors import RunError
 from tunesmith.run.locking import is_locked, locked
 from tunesmith.tuning.outcome import Result
-from tunesmith.tuning.space import Space, space_from_json, space_to_json
+from tunesmith.tuning.space import Space, space_from_json, space_to_json, within_work
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -53,6 +53,8 @@ class Settings:
         share: share of the training rows that a trial learns from.
         prunes: whether trials that are worse than others are ended early.
         keeps_used: whether the recipes of the trials, as they were used, are kept too.
+        expected_s: seconds that a trial usually takes; none begins that would probably be cut short.
+        usual_epochs: epochs of the default recipe, if no trial may do more than twice its work.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Settings:
     share: float = 1.0
     prunes: bool = True
     keeps_used: bool = False
+    expected_s: float = 0.0
+    usual_epochs: float | None = None
 
     def to_json(self) -> JsonObject:
         """As the storage keeps them; no limit of time is None."""
@@ -174,7 +178,7 @@ class Stage:
             if _is_of_this_machine(left) and not is_locked(folder):
                 held.enter_context(locked(folder))
                 return self._drawn(optuna.trial.Trial(self._study(left.number), left._trial_id), folder)
-        if time.time() >= self.settings.until:
+        if time.time() + self.settings.expected_s >= self.settings.until:
             return None
         number = len(self._frozen()) - len(self._frozen(optuna.trial.TrialState.WAITING))
         if number >= self.settings.most_trials:
@@ -189,10 +193,15 @@ class Stage:
         return self._drawn(trial, folder)
 
     def _drawn(self, trial: Trial, folder: Path) -> Claim:
-        values = {}
-        for it in self.settings.space:
-            values[it.key] = it.value(trial._suggest(it.key, it.distribution()))
-        return Claim(trial.number, values, folder, trial)
+        drawn = {it.key: trial._suggest(it.key, it.distribution()) for it in self.settings.space}
+        return Claim(trial.number, self._values(drawn), folder, trial)
+
+    def _values(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of a trial by what was drawn for it."""
+        values = {it.key: it.value(drawn[it.key]) for it in self.settings.space if it.key in drawn}
+        if self.settings.usual_epochs is None:
+            return values
+        return within_work(values, self.settings.usual_epochs)
 
     def should_prune(self, claim: Claim, percent: int, value: float) -> bool:
         """Whether a trial is worse than others were at the same part of their steps; the value is kept."""
@@ -216,12 +225,8 @@ class Stage:
         found = []
         for trial in self._frozen():
             if trial.state.is_finished() and _RESULT in trial.user_attrs:
-                values = {
-                    it.key: it.value(trial.params[it.key])
-                    for it in self.settings.space
-                    if it.key in trial.params
-                }
-                found.append(Done(trial.number, values, Result(**trial.user_attrs[_RESULT])))
+                result = Result(**trial.user_attrs[_RESULT])
+                found.append(Done(trial.number, self._values(trial.params), result))
         return found
 
     def running(self) -> int:

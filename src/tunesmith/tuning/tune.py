@@ -26,7 +26,8 @@ from tunesmith.tuning.folder import SearchFolder
 from tunesmith.tuning.joining import join
 from tunesmith.tuning.opening import ONE_PROCESS, Options, Request, open_search, prepare_search
 from tunesmith.tuning.result import result_json, write_best_recipe
-from tunesmith.tuning.search import DEFAULT, Found, Search, first_trial, lead
+from tunesmith.tuning.running import DEFAULT, Search
+from tunesmith.tuning.search import Found, first_trial, lead
 from tunesmith.tuning.workers import Workers, cores_of, use_cores
 
 if TYPE_CHECKING:
