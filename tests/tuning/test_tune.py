@@ -45,7 +45,9 @@ def trials_of(folder, *stages):
 
 def values_and_scores(folder):
     trials = trials_of(folder, "default", "coarse", "fine", "finalists")
-    return [(it["stage"], it["number"], it["values"], it["value"], it["state"]) for it in trials]
+    return [
+        (it["stage"], it["number"], it["values"], it.get("seed"), it["value"], it["state"]) for it in trials
+    ]
 
 
 def test_every_trial_is_counted_and_the_default_recipe_is_the_first(result):

@@ -19,6 +19,8 @@ _SIZE = (4.4, 2.9)
 _MOST_SLICES = 12
 _STAGES = {"default": ORANGE, "coarse": GRID, "fine": BLUE, "finalists": BLUE}
 _LONGEST_VALUE = 18
+_MARGIN = 0.05
+_WIDE_RATIO = 100
 
 
 def history_chart(result: JsonObject) -> Chart:
@@ -91,7 +93,7 @@ def _slice(result: JsonObject, key: str) -> Chart:
             [x],
             [_scale(metric) * trial["value"]],
             "o",
-            color=BLUE if trial["stage"] == "fine" else GRID,
+            color=GRID if trial["stage"] == "coarse" else BLUE,
             markeredgecolor=INK,
             markeredgewidth=0.4,
             markersize=6 if is_complete else 3,
@@ -100,8 +102,8 @@ def _slice(result: JsonObject, key: str) -> Chart:
     if choices:
         axes.set_xticks(range(len(choices)), [_shortened(choice) for choice in choices])
         axes.set_xlim(-0.5, len(choices) - 0.5)
-    elif found["log"]:
-        axes.set_xscale("log")
+    else:
+        _number_axis(axes, found)
     _percent_axis(axes, metric)
     share = result["importance"].get(key)
     explained = "" if share is None else f", explains {share:.0%}"
@@ -150,6 +152,25 @@ def time_chart(result: JsonObject) -> Chart:
     style(axes)
     said = ", ".join(f"{name} {duration(took)}" for name, took in seconds.items())
     return Chart("Time of the trials by stage", figure, f"Time by stage: {said}.")
+
+
+def _number_axis(axes: Axes, found: JsonObject) -> None:
+    """The axis of a range, as wide as it: whole numbers at whole numbers; a few labels on a logarithmic one."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
+    low, high = found["low"], found["high"]
+    if found["log"]:
+        factor = (high / low) ** _MARGIN
+        axes.set_xscale("log")
+        axes.set_xlim(low / factor, high * factor)
+        is_wide = high / low > _WIDE_RATIO
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0), numticks=8))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        return
+    axes.set_xlim(low - _MARGIN * (high - low), high + _MARGIN * (high - low))
+    if isinstance(low, int) and isinstance(high, int):
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
 def _scale(metric: Metric) -> float:

@@ -13,7 +13,7 @@ from tunesmith.metrics import METRICS
 from tunesmith.recipe import Recipe, yaml_value
 from tunesmith.run import finite, write_atomically
 from tunesmith.tuning.choice import Finalist, optimism
-from tunesmith.tuning.running import COARSE, DEFAULT, FINALISTS, FINE, Search, default_value
+from tunesmith.tuning.running import COARSE, DEFAULT, FINALISTS, FINE, SEED, VALUES, Search, default_value
 from tunesmith.tuning.search import Found
 from tunesmith.tuning.space import space_to_json, with_values
 from tunesmith.tuning.stages import Done
@@ -97,10 +97,12 @@ def _changed(search: Search, values: Mapping[str, Any]) -> JsonObject:
 
 def _trial(stage: str, done: Done) -> JsonObject:
     result = done.result
+    is_finalist = stage == FINALISTS
     return {
         "stage": stage,
         "number": done.number + 1,
-        "values": done.values,
+        "values": done.values[VALUES] if is_finalist else done.values,
+        **({"seed": done.values[SEED]} if is_finalist else {}),
         "state": result.state,
         "value": None if result.value is None else finite(result.value),
         "seconds": result.seconds,
