@@ -40,6 +40,7 @@ def test_a_time_is_divided_and_the_final_training_has_its_part():
     assert found.coarse_until == 60 + left / 2
     assert found.fine_until == 60 + left * 3 / 4
     assert found.finalists_until == 1200 - 60
+    assert divide(Budget(None, 1200), spent_s=60, full_s=60, final_trainings=2).finalists_until == 1200 - 120
 
 
 def test_a_short_time_has_no_finalists_and_a_very_short_one_no_coarse_stage():

@@ -104,15 +104,17 @@ def seconds_in(text: str) -> float:
     return seconds
 
 
-def divide(budget: Budget, spent_s: float, full_s: float) -> Division:
+def divide(budget: Budget, spent_s: float, full_s: float, final_trainings: int = 1) -> Division:
     """Divides a budget among the stages.
 
     Args:
         budget: limits of the search.
         spent_s: seconds since the search began, the training of the default recipe included.
         full_s: seconds of a training of the default recipe on all rows.
+        final_trainings: number of trainings after the search.
     """
-    left = math.inf if budget.seconds is None else budget.seconds - spent_s - full_s
+    final_s = final_trainings * full_s
+    left = math.inf if budget.seconds is None else budget.seconds - spent_s - final_s
     coarse, fine = _trials(budget, can_be_coarse=left >= _FEWEST_FOR_COARSE * full_s)
     if left == math.inf:
         return Division(coarse, fine, left, left, left)

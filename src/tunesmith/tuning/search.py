@@ -123,8 +123,8 @@ def _division(search: Search, budget: Budget, default: Result) -> Division:
     if known is not None:
         return Division.from_json(known)
     has_test = "test" in search.shared.data.splits
-    at_the_end = 2 if has_test else 1  # trainings: of the best recipe, and of the default one, to compare
-    found = divide(budget, search.clock() + (at_the_end - 1) * default.seconds, default.seconds)
+    finals = 2 if has_test else 1  # that of the best recipe, and that of the default one, to compare
+    found = divide(budget, search.clock(), default.seconds, finals)
     if budget.seconds is not None and found.finalists_until <= search.clock():
         raise RecipeError(
             f"the time is over before the search can begin: a training takes {default.seconds:.0f} s, and "
