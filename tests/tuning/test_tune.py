@@ -242,6 +242,11 @@ def test_a_default_recipe_that_cannot_be_trained_ends_the_search(search_recipe, 
         tuning.tune(recipe)
 
 
+def test_a_search_of_one_trial_says_that_nothing_was_compared(search_recipe, tmp_path):
+    folder = tuning.tune(search_recipe(tmp_path / "tune", trials=1))
+    assert "no other recipe came to its end" in read_json(folder.result_file)["text"][1]
+
+
 def test_a_request_that_was_wrong_can_be_corrected(search_recipe, tmp_path):
     """What fails before the first trial has ended holds no folder."""
     with pytest.raises(RecipeError, match="nothing to search"):

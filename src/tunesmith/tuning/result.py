@@ -175,7 +175,11 @@ def in_words(result: JsonObject) -> list[str]:
     counts = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in sorted(result["counts"].items()))
     said = [f"{len(result['trials'])} trials: {counts}"]
     best = result["best"]
-    if best["is_default"]:
+    if len(result["finalists"]) == 1:
+        said.append(
+            "no other recipe came to its end on all rows, so the default one was trained: give more time"
+        )
+    elif best["is_default"]:
         said.append("no recipe was better than the default one beyond noise; the default recipe was trained")
     else:
         said.append(f"chosen: {result['choice']['reason']}")
