@@ -85,7 +85,7 @@ VALUES = {
     "warmup_steps": 0.2, "weight_decay": 0.1, "max_grad_norm": 2.0, "tokens_per_batch": 100,
     "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "tokens_per_micro_batch": 50,
     "gradient_checkpointing": True, "bf16": False, "acceleration": False, "neftune_noise_alpha": 5.0,
-    "eval_steps": 2, "save_steps": 2, "logging_steps": 2, "early_stopping_patience": 2,
+    "average_last": 0.5, "eval_steps": 2, "save_steps": 2, "logging_steps": 2, "early_stopping_patience": 2,
     "report_to": ["tensorboard"], **SPECIAL,
 }  # fmt: skip
 """Another value than the default for every key of `train`."""
