@@ -7,8 +7,10 @@ which the system drops when its holder ends, however it ends; a line that a kill
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import RecipeError, RunError
 from tunesmith.extras import refuse_without
@@ -30,6 +32,17 @@ def open_journal(journal: Path) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     journal.parent.mkdir(parents=True, exist_ok=True)
     return optuna.storages.JournalStorage(JournalFileBackend(str(journal), lock_obj=_lock(journal)))
+
+
+@contextmanager
+def closed_at_the_end(server: Any) -> Iterator[None]:
+    """Closes the connections to a server when this ends; without one, nothing happens."""
+    try:
+        yield
+    finally:
+        if server is not None:
+            server.remove_session()
+            server.engine.dispose()
 
 
 def _lock(journal: Path) -> object:

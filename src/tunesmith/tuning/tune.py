@@ -28,6 +28,7 @@ from tunesmith.tuning.opening import ONE_PROCESS, Options, Request, open_search,
 from tunesmith.tuning.result import result_json, write_best_recipe
 from tunesmith.tuning.running import DEFAULT, Search
 from tunesmith.tuning.search import Found, first_trial, lead
+from tunesmith.tuning.storage import closed_at_the_end
 from tunesmith.tuning.workers import Workers, cores_of, use_cores
 
 if TYPE_CHECKING:
@@ -59,11 +60,13 @@ def tune(recipe: Recipe, options: Options = ONE_PROCESS, listeners: Iterable[Lis
             return folder
         request = prepare_search(asked, found, options, events)
         _begin(folder, recipe, found, options)
-        with use_cores(cores[0]), _clock(folder) as clock:
-            search = open_search(folder, request, options, tuple(listeners), clock)
-            result = _searched(search, request, Workers(folder, cores[1:], _for_workers(request, options)))
-        if result is not None:
-            _finish(search, asked, result, tuple(listeners))
+        with closed_at_the_end(request.server):
+            with use_cores(cores[0]), _clock(folder) as clock:
+                search = open_search(folder, request, options, tuple(listeners), clock)
+                workers = Workers(folder, cores[1:], _for_workers(request, options))
+                result = _searched(search, request, workers)
+            if result is not None:
+                _finish(search, asked, result, tuple(listeners))
     return folder
 
 
