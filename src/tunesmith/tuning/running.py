@@ -114,10 +114,12 @@ def name_of(recipe: Recipe, data_fingerprint: str) -> str:
 
 def work_off(search: Search, stage: Stage) -> None:
     """Runs trials of a stage until none is left, and waits for those that other processes run."""
+    said = {it.number for it in stage.done()}
     while True:
         with stage.claim(search.folder.trials, search.folder.path / "claims.lock") as claim:
             if claim is not None:
                 _run(search, stage, claim)
+        said |= _report(search, stage, said)
         search.between_trials()
         if claim is None:
             if not stage.running():
@@ -143,7 +145,6 @@ def _run(search: Search, stage: Stage, claim: Claim) -> None:
         )
         result = _known(stage, claim) or run_trial(search.shared, request)
     stage.tell(claim, result)
-    _report(search, stage, claim, result)
 
 
 def _known(stage: Stage, claim: Claim) -> Result | None:
@@ -181,20 +182,32 @@ def _shorter(search: Search, values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, EPOCHS: max(1.0, round(float(epochs) / 2, 2))}
 
 
-def _report(search: Search, stage: Stage, claim: Claim, result: Result) -> None:
-    """Says what a trial came to, how far the stage is, and what is the best so far."""
-    done, metric = stage.done(), search.shared.metric[0]
-    best = by_merit(done, maximize=search.maximize)
-    said = [f"{stage.settings.name} {claim.number + 1}"]
+def _report(search: Search, stage: Stage, said: set[int]) -> set[int]:
+    """Says what trials came to that have ended, in whichever process, and how far the stage is.
+
+    Returns:
+        The numbers of these trials.
+    """
+    done = stage.done()
+    new = [it for it in done if it.number not in said]
+    for it in new:
+        search.events.emit(Note(_in_words(search, stage, it, done)))
+    if new:
+        until, most = stage.settings.until, min(stage.settings.most_trials, 9_999)
+        left = "" if until == float("inf") else f", {max(0, round(until - time.time()))} s left"
+        search.events.emit(Progress(len(done), most, f"trials of the {stage.settings.name} stage{left}"))
+    return {it.number for it in new}
+
+
+def _in_words(search: Search, stage: Stage, trial: Done, done: Sequence[Done]) -> str:
+    result, best = trial.result, by_merit(done, maximize=search.maximize)
+    metric = search.shared.metric[0]
+    said = [f"{stage.settings.name} {trial.number + 1}"]
     said.append(f"{metric} {result.value:.4f}" if result.value is not None else "no score")
     said.append(result.state.replace("_", " ") if not result.is_complete else f"{result.seconds:.0f} s")
     if best and best[0].result.value is not None:
         said.append(f"best {best[0].result.value:.4f}")
-    search.events.emit(Note(", ".join(said)))
-    until = stage.settings.until
-    left = "" if until == float("inf") else f", {max(0, round(until - time.time()))} s left"
-    total = min(stage.settings.most_trials, 9_999)
-    search.events.emit(Progress(len(done), total, f"trials of the {stage.settings.name} stage{left}"))
+    return ", ".join(said)
 
 
 def by_merit(done: Sequence[Done], *, maximize: bool) -> list[Done]:
