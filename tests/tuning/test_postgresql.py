@@ -98,6 +98,14 @@ def test_two_machines_share_a_search(server, search_recipe, tmp_path):
     assert all(names), "both have run trials"
 
 
+def test_force_clears_the_server_too(server, search_recipe, tmp_path):
+    """Else the first trial would be that of another process, which leads the search."""
+    recipe = search_recipe(tmp_path / "forced", trials=1, train={"num_train_epochs": 1})
+    tuning.tune(recipe, Options(storage=server))
+    folder = tuning.tune(recipe, Options(storage=server, force=True))
+    assert folder.result_file.is_file()
+
+
 def test_a_wrong_database_is_an_error(server):
     with pytest.raises(RunError, match="does not exist"):
         open_server(server.removesuffix("postgres") + "nowhere")

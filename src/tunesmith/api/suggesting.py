@@ -127,7 +127,7 @@ def suggest_models(
 def _recipe_of(
     data: Any, overrides: Mapping[str, object] | Sequence[str], given: JsonObject
 ) -> tuple[Recipe | None, list[str], list[Held]]:
-    """The recipe of data, or the one that stands in their place; notices; and objects in memory, to be held."""
+    """The recipe of the data, or the one that is given; notices; and objects in memory, to be held."""
     notices: list[str] = []
     held: list[Held] = []
     if data is None:

@@ -6,8 +6,8 @@ preferred if the odds that the better one really is better are below two to one.
 
 The best score of many trials is too high: it was chosen because it is the best on these rows. How much too high is
 estimated as Tsamardinos, Greasidou and Borboudakis (2018, "Bootstrapping the out-of-sample predictions") do: rows
-are resampled, the winner of each resample is scored on the rows that are not in it, and the mean difference is the
-optimism of the search.
+are resampled, and the winner of each resample is scored on the rows that are not in it. The difference between the
+best score and the mean of these is the optimism of the search.
 """
 
 from __future__ import annotations

@@ -37,6 +37,11 @@ def in_own_folder(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"output_dir": recipe.output_dir.rstrip("/") + "-tune"})
 
 
+def trial_folder(trials: Path, stage: str, number: int) -> Path:
+    """The folder of a trial, within that of all trials."""
+    return trials / f"{stage}-{number:04}"
+
+
 class SearchFolder:
     """The folder of a search.
 
@@ -68,7 +73,7 @@ class SearchFolder:
 
     def trial(self, stage: str, number: int) -> Path:
         """The folder of a trial."""
-        return self.trials / f"{stage}-{number:04}"
+        return trial_folder(self.trials, stage, number)
 
     def search(self) -> JsonObject:
         """What `search.json` says; empty before the search has begun."""
@@ -103,7 +108,8 @@ class SearchFolder:
         """Removes what a search has written, and nothing else."""
         import shutil
 
-        for name in _OWN:
+        logs = [path.name for path in self.path.glob("worker-*.log")]
+        for name in (*_OWN, *logs):
             path = self.path / name
             if path.is_dir():
                 shutil.rmtree(path)

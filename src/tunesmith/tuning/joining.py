@@ -58,7 +58,7 @@ def main(path: str, cores: str) -> None:
 
     recipe = find_splits(Recipe.model_validate(request["recipe"]))
     options = Options(storage=request["storage"], should_stop=is_orphan)
-    asked = prepare_search(recipe, request["fingerprint"], options, Events())
+    asked = prepare_search(recipe, request["fingerprint"], options, Events(), checks=False)
     search = open_search(folder, asked, options, (), time.monotonic)
     try:
         join(search, is_orphan)

@@ -74,7 +74,9 @@ class Request:
     server: BaseStorage | None
 
 
-def prepare_search(recipe: Recipe, data_fingerprint: str, options: Options, events: Events) -> Request:
+def prepare_search(
+    recipe: Recipe, data_fingerprint: str, options: Options, events: Events, *, checks: bool = True
+) -> Request:
     """Reads the rows, and looks for whatever is wrong with the request; writes nothing.
 
     Args:
@@ -82,6 +84,7 @@ def prepare_search(recipe: Recipe, data_fingerprint: str, options: Options, even
         data_fingerprint: SHA-256 over the data files.
         options: how the search is run.
         events: listeners.
+        checks: whether the texts are checked, which the first process does for its workers.
 
     Raises:
         UserError: the recipe, the data, the model, the space or the storage cannot be used.
@@ -97,7 +100,8 @@ def prepare_search(recipe: Recipe, data_fingerprint: str, options: Options, even
     server = None if options.storage is None else open_server(options.storage)
     work = Work(Run(recipe.output_dir), task, recipe, recipe, events, False, Processes(), options.should_stop)
     data = prepare_data(work)
-    check_texts(work, data)
+    if checks:
+        check_texts(work, data)
     _refuse_no_validation(len(data.splits["validation"]))
     return Request(recipe, task, data, data_fingerprint, space, server)
 

@@ -98,6 +98,12 @@ class Search:
         """A stage that a process has begun; None if there is none."""
         return Stage.begun(self.storage, self.name, name, seed=self.recipe.seed, maximize=self.maximize)
 
+    def forget(self) -> None:
+        """Removes all stages from the storage: a server keeps them when the folder is cleared."""
+        for name in (DEFAULT, COARSE, FINE, FINALISTS):
+            if (stage := self.begun(name)) is not None:
+                stage.forget()
+
     def at(self, seconds: float) -> float:
         """The time of day at which the search will have taken so many seconds."""
         return time.time() + seconds - self.clock()

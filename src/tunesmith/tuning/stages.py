@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import RunError
 from tunesmith.run.locking import is_locked, locked
+from tunesmith.tuning.folder import trial_folder
 from tunesmith.tuning.outcome import Result
 from tunesmith.tuning.space import Space, space_from_json, space_to_json, within_work
 
@@ -117,7 +118,7 @@ class Stage:
     Args:
         storage: storage of the search.
         search: name of the search, the same for every process.
-        settings: settings of the stage; None reads them from the storage.
+        settings: settings of the stage.
         seed: seed of the search.
         maximize: whether greater values are better.
     """
@@ -252,7 +253,14 @@ class Stage:
 
     def folder(self, trials: Path, number: int) -> Path:
         """The folder of a trial."""
-        return trials / f"{self.settings.name}-{number:04}"
+        return trial_folder(trials, self.settings.name, number)
+
+    def forget(self) -> None:
+        """Removes the stage and its trials from the storage, if it is there."""
+        import optuna
+
+        with contextlib.suppress(KeyError):
+            optuna.delete_study(study_name=self._name, storage=self._storage)
 
     def end(self) -> None:
         """Tells processes that joined the search that there will be no other stage."""

@@ -63,6 +63,8 @@ def tune(recipe: Recipe, options: Options = ONE_PROCESS, listeners: Iterable[Lis
         with closed_at_the_end(request.server):
             with use_cores(cores[0]), _clock(folder) as clock:
                 search = open_search(folder, request, options, tuple(listeners), clock)
+                if options.force:
+                    search.forget()
                 workers = Workers(folder, cores[1:], _for_workers(request, options))
                 result = _searched(search, request, workers)
             if result is not None:
@@ -118,7 +120,8 @@ def _is_finished(
     if options.force or not folder.has_begun:
         return False
     _refuse_another(folder, folder.search(), requested, data_fingerprint)
-    events.note(f"resuming the search in {folder.path}")
+    if not folder.is_finished:
+        events.note(f"resuming the search in {folder.path}")
     return folder.is_finished
 
 

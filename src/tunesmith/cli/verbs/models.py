@@ -135,6 +135,6 @@ def _one_or_several(sources: list[str]) -> list[str] | str | None:
     recipes = [source for source in sources if Path(source).suffix in (".yaml", ".yml")]
     if recipes and len(sources) > 1:
         raise RecipeError(
-            f"`{recipes[0]}` is a recipe, and other sources stand beside it.", remedy="Give one or the other."
+            f"`{recipes[0]}` is a recipe, and other sources are given too.", remedy="Give one or the other."
         )
     return sources[0] if len(sources) == 1 else sources or None
