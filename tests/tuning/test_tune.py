@@ -93,6 +93,13 @@ def test_the_best_recipe_trains_by_itself(finished, tmp_path):
     assert run.metrics["primary"] == folder.best.metrics["primary"]
 
 
+def test_all_trials_and_the_best_recipe_compute_in_one_precision(finished):
+    """`auto` times it: in another process, or on another machine, it could become something else."""
+    folder, _, _ = finished
+    recipes = [*folder.trials.glob("*/recipe.yaml"), folder.best_recipe]
+    assert {yaml.safe_load(path.read_text())["train"]["bf16"] for path in recipes} in ({True}, {False})
+
+
 def test_the_test_rows_are_scored_in_the_final_training_only(finished):
     folder, _, _ = finished
     assert not list(folder.trials.rglob("*predictions*"))

@@ -33,7 +33,7 @@ def write_best_recipe(search: Search, recipe: Recipe, values: Mapping[str, Any])
         recipe: recipe that the search began from, as it was asked for.
         values: value of each key that the search changed.
     """
-    best = with_values(recipe, values, search.shared.task)
+    best = with_values(search.in_one_precision(recipe), values, search.shared.task)
     best = best.model_copy(update={"output_dir": str(search.folder.best.path)})
     tree = masked_values(best.model_dump(mode="json", exclude_unset=True))
     tree.pop("tune", None)

@@ -98,6 +98,10 @@ class Search:
         """A stage that a process has begun; None if there is none."""
         return Stage.begun(self.storage, self.name, name, seed=self.recipe.seed, maximize=self.maximize)
 
+    def in_one_precision(self, recipe: Recipe) -> Recipe:
+        """A recipe with the precision of the first trial: `auto` times it, which may differ between processes."""
+        return recipe.replace(train={"bf16": self.used["train"]["bf16"]})
+
     def forget(self) -> None:
         """Removes all stages from the storage: a server keeps them when the folder is cleared."""
         for name in (DEFAULT, COARSE, FINE, FINALISTS):
@@ -172,11 +176,14 @@ def recipe_of(search: Search, stage: str, values: Mapping[str, Any]) -> Recipe:
     Raises:
         RecipeError: the values do not go together.
     """
+    if stage == DEFAULT:
+        return search.recipe
+    base, task = search.in_one_precision(search.recipe), search.shared.task
     if stage == COARSE:
-        return with_values(search.recipe, _shorter(search, values), search.shared.task)
+        return with_values(base, _shorter(search, values), task)
     if stage != FINALISTS:
-        return with_values(search.recipe, values, search.shared.task)
-    own = with_values(search.recipe, values[VALUES], search.shared.task)
+        return with_values(base, values, task)
+    own = with_values(base, values[VALUES], task)
     return own.model_copy(update={"seed": values[SEED]})
 
 
