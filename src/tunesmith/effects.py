@@ -12,19 +12,24 @@ from tunesmith.recipe import METHODS, GenerateRecipe, Recipe
 from tunesmith.tasks import Task
 
 _ALL = METHODS
-_LOOP = ("full", "lora")
+_HEAD = ("full", "lora")
+_LOOP = ("contrastive", *_HEAD)
 _ADAPTER = ("lora",)
 
 METHODS_OF: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("method", "pooling", "bf16", "acceleration", "report_to"), _ALL),
+    # Only here is the head trained in the loop, with a loss over labels.
+    **dict.fromkeys((
+        "head_start", "class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha", "mlm_probability",
+        "whole_word_masking", "dpo_beta",
+    ), _HEAD),
     # A probe fits the head alone, from features that are computed once: no layer is trained, and there is no loop.
     **dict.fromkeys((
-        "head_start", "freeze_layers", "cache_frozen_layers", "freeze_embeddings", "freeze", "layer_lr_decay",
+        "freeze_layers", "cache_frozen_layers", "freeze_embeddings", "freeze", "layer_lr_decay",
         "num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay",
         "max_grad_norm", "tokens_per_batch", "per_device_train_batch_size", "gradient_accumulation_steps",
-        "tokens_per_micro_batch", "gradient_checkpointing", "class_weights", "focal_gamma",
-        "label_smoothing_factor", "r_drop_alpha", "neftune_noise_alpha", "augment", "mlm_probability",
-        "whole_word_masking", "dpo_beta", "average_last", "eval_steps", "save_steps", "logging_steps",
+        "tokens_per_micro_batch", "gradient_checkpointing", "neftune_noise_alpha", "augment", "average_last",
+        "eval_steps", "save_steps", "logging_steps",
         "early_stopping_patience",
     ), _LOOP),
     **dict.fromkeys((
@@ -85,8 +90,22 @@ def not_for_task(task: Task) -> list[str]:
 
 def not_for_method(method: str) -> list[str]:
     """The keys of `train` that have no effect with a method."""
-    return [f"train.{key}" for key, methods in METHODS_OF.items() if method not in methods]
+    named = "full" if method == "auto" else method  # `auto` is another method only where no such key is set
+    return [f"train.{key}" for key, methods in METHODS_OF.items() if named not in methods]
+
+
+def is_set(recipe: Recipe, key: str) -> bool:
+    """Whether a key has another value than its default."""
+    section, _, name = key.partition(".")
+    return bool(getattr(getattr(recipe, section), name) != default_of(key))
+
+
+def default_of(key: str) -> object:
+    """The default of a key."""
+    section, _, name = key.partition(".")
+    part = getattr(Recipe.model_validate({"data": {"train": ["-"]}}), section)
+    return type(part).model_fields[name].get_default()
 
 
 def _method_in_words(method: str) -> str:
-    return "a probe, which fits the head alone" if method == "probe" else f"method `{method}`"
+    return {"probe": "a probe, which fits the head alone"}.get(method, f"method `{method}`")

@@ -4,7 +4,7 @@ from tunesmith.effects import METHODS_OF, OPTIONAL
 from tunesmith.errors import RecipeError
 from tunesmith.pipeline.options import refuse_options_without_effect
 from tunesmith.recipe import METHODS, Recipe, TrainRecipe
-from tunesmith.tasks import TASKS, LinearProbe, Packing, Pooling, Task, Windows
+from tunesmith.tasks import TASKS, Contrast, LinearProbe, Packing, Pooling, Task, Windows
 
 
 class Bare(Task, abstract=True):
@@ -74,6 +74,7 @@ class Everything(Bare, abstract=True):
     """Supports whatever a task can."""
 
     windows, probe, packing, pooling = Windows(), LinearProbe(), Packing(), Pooling()
+    contrast = Contrast(lambda columns: [])
     supported_options = OPTIONAL
 
 

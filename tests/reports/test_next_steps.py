@@ -93,11 +93,14 @@ WEAK = {
     "found": [{"name": "with the word `refund`", "value": 0.6, "rest": 0.9, "n": 80}],
 }
 SHARE = {"value": 0.6, "low": 0.5, "high": 0.7}
+REPEATS = {"n": 100, "model": {"ends_by_itself": SHARE, "length_ratio": SHARE, "repetition": {"value": 0.3}}}
 WRITING = {"n": 100, "model": {"ends_by_itself": SHARE, "length_ratio": SHARE}}
 FORGETTING = {"outcome": "worse", "increase": {"value": 0.04, "low": 0.03, "high": 0.05}}
 CASES = [
     ("texts_do_not_end", {"metrics__writing": WRITING, "manifest__used__generate": {"max_new_tokens": 64}},
      "40.0 % of 100 texts stop at 64 tokens", "generate.max_new_tokens=128"),
+    ("texts_do_not_end", {"metrics__writing": REPEATS, "manifest__used__generate": {"max_new_tokens": 64}},
+     "30.0 % of all words were said before", "generate.repetition_penalty=1.1"),
     ("forgot", {"metrics__forgetting": FORGETTING}, "4.0 % more bits", "train.method=lora"),
     ("forgot", {"metrics__forgetting": FORGETTING, "manifest__used__train__method": "lora"}, "4.0 % more bits",
      "train.num_train_epochs=1"),

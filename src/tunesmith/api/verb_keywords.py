@@ -51,7 +51,7 @@ class TrainKeywords(DataKeywords, total=False):
         str | os.PathLike[str] | None,
         "the run folder (recipe: `output_dir`); a new one in `runs`, where no recipe is given.",
     ]
-    method: Annotated[str | None, "`full`, `lora` or `probe` (recipe: `train.method`)."]
+    method: Annotated[str | None, "`full`, `contrastive`, `lora` or `probe` (recipe: `train.method`)."]
     epochs: Annotated[float | None, "passes over the data (recipe: `train.num_train_epochs`)."]
     learning_rate: Annotated[float | None, "the highest learning rate (recipe: `train.learning_rate`)."]
     batch_size: Annotated[int | None, "rows of a step (recipe: `train.per_device_train_batch_size`)."]
@@ -105,7 +105,7 @@ class TuneKeywords(DataKeywords, total=False):
         str | os.PathLike[str] | None,
         "the folder of the search; that of the recipe with `-tune` behind its name, where it is not given.",
     ]
-    method: Annotated[str | None, "`full`, `lora` or `probe` (recipe: `train.method`)."]
+    method: Annotated[str | None, "`full`, `contrastive`, `lora` or `probe` (recipe: `train.method`)."]
     space: Annotated[
         Mapping[str, object] | None,
         'ranges and values by key, `{"train.learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}}` '

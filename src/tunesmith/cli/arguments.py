@@ -42,7 +42,8 @@ TASK = typer.Option(
     autocompletion=complete_tasks, rich_help_panel=MODEL,
 )  # fmt: skip
 METHOD = typer.Option(
-    None, "--method", help="What is trained: probe (the head), full (all), lora (an adapter).",
+    None, "--method",
+    help="What is trained: probe (the head), full (all), lora (an adapter), contrastive (for few rows).",
     autocompletion=complete_methods, rich_help_panel=MODEL,
 )  # fmt: skip
 ARGUMENTS = typer.Argument(

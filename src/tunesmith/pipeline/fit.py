@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tunesmith.encoded import Encoded
 from tunesmith.models.freezing import freeze_body
+from tunesmith.pipeline.contrast import fit_contrastive
 from tunesmith.pipeline.memory import explained_if_too_small
 from tunesmith.pipeline.predict_split import predict_split, reading
 from tunesmith.pipeline.probe import Probe
@@ -16,6 +17,7 @@ from tunesmith.pipeline.work import Work
 from tunesmith.tasks import best_metric, head_scale
 from tunesmith.training.callback_arguments import CallbackArguments, callback_arguments
 from tunesmith.training.checkpoints import Checkpoints, State
+from tunesmith.training.contrastive import CONTRASTIVE, task_to_learn
 from tunesmith.training.job import Job
 from tunesmith.training.loop import AVERAGED, run_loop
 from tunesmith.training.micro_batches import token_ids
@@ -23,6 +25,10 @@ from tunesmith.training.probe import Features
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
+
+
+Evaluate = Callable[[], dict[str, float]]
+"""Gives the scores of the validation rows."""
 
 
 @dataclass(frozen=True)
@@ -69,23 +75,38 @@ def fit(work: Work, plan: TrainingPlan, probe: Probe) -> FittedModel:
     ):  # else the first evaluation would find the model without its frozen layers
         advance = work.events.progress("validation texts")
         plan.frozen_cache.open("validation", plan.splits["validation"], advance)
-    with reading(work, plan, "train") as train, explained_if_too_small(plan):
-        return FittedModel(_loop(work, plan, train))
+    with explained_if_too_small(plan):
+        if plan.recipe.train.method == CONTRASTIVE:
+            return FittedModel(fit_contrastive(work, plan, _loop))
+        return FittedModel(_loop(work, plan, _validate(work, plan)))
 
 
-def _loop(work: Work, plan: TrainingPlan, train: Encoded) -> State:
+def _validate(work: Work, plan: TrainingPlan) -> Evaluate:
+    """Gives the scores of the validation rows by the model in training."""
+
+    def scores() -> dict[str, float]:
+        answered = predict_split(work, plan, "validation", with_texts=False)
+        return work.task.validation_scores(answered, plan.data.label_schema)
+
+    return scores
+
+
+def _loop(work: Work, plan: TrainingPlan, evaluate: Evaluate) -> State:
+    with reading(work, plan, "train") as train:
+        return _loop_over(work, plan, train, evaluate)
+
+
+def _loop_over(work: Work, plan: TrainingPlan, train: Encoded, evaluate: Evaluate) -> State:
     from tunesmith.acceleration.embedding_rows import training_rows
     from tunesmith.acceleration.packed_linear import release_packed
 
-    task, label_schema = work.task, plan.data.label_schema
+    task, label_schema = task_to_learn(work.task, plan.recipe.train.method), plan.data.label_schema
     release_packed(plan.model)  # what the probe and the first scores have left
     job = Job(
         model=plan.model,
         task=task,
         train=train,
-        evaluate=lambda: task.validation_scores(
-            predict_split(work, plan, "validation", with_texts=False), label_schema
-        ),
+        evaluate=evaluate,
         plan=plan.batches,
         settings=plan.settings,
         tokenizer=plan.tokenizer,

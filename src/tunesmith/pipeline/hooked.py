@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from tunesmith.effects import is_set
 from tunesmith.errors import RecipeError, RunError
 from tunesmith.hooks import Hooks, differences, in_words
-from tunesmith.pipeline.options import is_set
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.tasks import Task
 from tunesmith.training.callback_methods import methods_of
+from tunesmith.training.contrastive import CONTRASTIVE
 
 _IN_PLACE_OF = {
     "loss": ("class_weights", "focal_gamma", "label_smoothing_factor", "dpo_beta"),
@@ -29,6 +30,11 @@ def refuse_hooks_without_effect(task: Task, recipe: Recipe, hooks: Hooks) -> Non
         if method == "probe" and name != "model_init":
             raise RecipeError(
                 f"`{name}` has no effect on method `probe`, which has no training loop.",
+                remedy=f"Leave it out, or use `train.method=full`. Given: {', '.join(hooks.given)}.",
+            )
+        if method == CONTRASTIVE and name in ("loss", "collate"):
+            raise RecipeError(
+                f"`{name}` is not for method `{CONTRASTIVE}`, whose loss compares all rows of a batch.",
                 remedy=f"Leave it out, or use `train.method=full`. Given: {', '.join(hooks.given)}.",
             )
         for key in _IN_PLACE_OF.get(name, ()):

@@ -11,6 +11,7 @@ from tunesmith.models.memory import use_checkpointing
 from tunesmith.models.out_of_memory import is_out_of_memory
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
+from tunesmith.training.contrastive import task_to_learn
 from tunesmith.training.micro_batches import choose_micro_batch, measure_training, ways_to_save_memory
 
 
@@ -25,8 +26,9 @@ def within_memory(work: Work, plan: TrainingPlan) -> TrainingPlan:
         return plan
     if train.gradient_checkpointing:  # the fast encoder leaves these layers to the stock arithmetic
         use_checkpointing(plan.model)
+    task = task_to_learn(work.task, train.method)
     memory = measure_training(
-        work.task,
+        task,
         plan.model,
         plan.splits["train"],
         pad_token_id=plan.tokenizer.pad_token_id,
@@ -40,7 +42,7 @@ def within_memory(work: Work, plan: TrainingPlan) -> TrainingPlan:
         memory,
         world=world,
         device=plan.device.type,
-        prefer_whole=work.task.compares_rows,
+        prefer_whole=task.compares_rows,
     )
     tokens, longest = work.processes.share(tokens), plan.batches.longest
     largest = min(tokens, plan.batches.most_tokens(train.gradient_accumulation_steps * world))

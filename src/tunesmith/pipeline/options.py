@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from tunesmith.effects import OPTIONAL, in_words, without_effect
+from tunesmith.effects import OPTIONAL, default_of, in_words, is_set, without_effect
 from tunesmith.errors import RecipeError
 from tunesmith.recipe import Recipe, yaml_value
 from tunesmith.tasks import Task
+from tunesmith.training.contrastive import CONTRASTIVE
 
 
 def refuse_options_without_effect(task: Task, recipe: Recipe) -> None:
@@ -44,6 +45,11 @@ def _refuse_method(task: Task, recipe: Recipe) -> None:
             f"train.method `probe` needs a linear head, and `{task.name}` has none.",
             remedy="Use `full` or `lora`.",
         )
+    if recipe.train.method == CONTRASTIVE and not task.contrast:
+        raise RecipeError(
+            f"train.method `{CONTRASTIVE}` compares rows by their one label, and rows of `{task.name}` have none.",
+            remedy="Use `full`, `lora`, or `probe` for a task with a linear head.",
+        )
 
 
 def _refuse_handling_of_long_texts(task: Task, recipe: Recipe) -> None:
@@ -72,20 +78,8 @@ def _refuse_calibration(task: Task, recipe: Recipe) -> None:
     )
 
 
-def is_set(recipe: Recipe, key: str) -> bool:
-    """Whether a key has another value than its default."""
-    section, _, name = key.partition(".")
-    return bool(getattr(getattr(recipe, section), name) != _default(key))
-
-
-def _default(key: str) -> object:
-    section, _, name = key.partition(".")
-    part = getattr(Recipe.model_validate({"data": {"train": ["-"]}}), section)
-    return type(part).model_fields[name].get_default()
-
-
 def _remedy(task: Task, keys: list[str]) -> str:
-    reset = " ".join(f"{key}={yaml_value(_default(key))}" for key in keys)
+    reset = " ".join(f"{key}={yaml_value(default_of(key))}" for key in keys)
     leave = f"Leave {'it' if len(keys) == 1 else 'them'} out; `{reset}` resets what a recipe file sets."
     if any(key.removeprefix("train.") in OPTIONAL for key in keys) and task.supported_options:
         return f"{leave} This task supports: {', '.join(task.supported_options)}."

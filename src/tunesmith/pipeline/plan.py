@@ -16,8 +16,9 @@ from tunesmith.pipeline.open_model import OpenedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
+from tunesmith.training.contrastive import CONTRASTIVE, task_to_learn
 from tunesmith.training.plan import Plan
-from tunesmith.training.resolving import balanced_weights, resolve_training
+from tunesmith.training.resolving import FEW_ROWS, balanced_weights, choose_method, resolve_training
 from tunesmith.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,18 +48,33 @@ def make_plan(work: Work, opened: OpenedModel, encoded: EncodedData) -> Training
 
 def _resolve(work: Work, opened: OpenedModel, encoded: EncodedData) -> tuple[Recipe, Plan, Settings]:
     """The recipe with its values filled in, and what follows from it for the loop."""
-    train, task = encoded.splits["train"], work.task
+    train, task, asked = encoded.splits["train"], work.task, _with_method(work, opened)
     recipe, batches, settings = resolve_training(
-        work.recipe,
+        asked,
         train.lengths,
         opened.model,
-        task,
+        task_to_learn(task, asked.train.method),
         max_length=encoded.max_length,
         bf16=_bf16_pays(work),
         world=work.processes.world,
-        class_weights=balanced_weights(work.recipe, train, task.config(opened.data.label_schema)),
+        class_weights=balanced_weights(asked, train, task.config(opened.data.label_schema)),
     )
     return set_generation(opened.model, opened.tokenizer, task, recipe, train), batches, settings
+
+
+def _with_method(work: Work, opened: OpenedModel) -> Recipe:
+    """The recipe with its method chosen, from all training rows, also where a trial learns from some."""
+    recipe, hooks = work.recipe, work.hooks
+    if recipe.train.method != "auto":
+        return recipe
+    has_own_loss = hooks.loss is not None or hooks.collate is not None
+    columns = opened.data.splits["train"].columns
+    method = choose_method(recipe, work.task, columns, has_own_loss=has_own_loss)
+    if method == CONTRASTIVE:
+        work.events.note(
+            f"method: {CONTRASTIVE}, since there are fewer than {FEW_ROWS} rows a label (docs/methods.md)"
+        )
+    return recipe.replace(train={"method": method})
 
 
 def _bf16_pays(work: Work) -> bool:

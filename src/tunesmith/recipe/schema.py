@@ -14,12 +14,13 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Auto = Literal["auto"]
-Method = Literal["probe", "full", "lora"]
+Method = Literal["probe", "contrastive", "full", "lora"]
 METHODS: tuple[str, ...] = get_args(Method)
 METHOD_ALIASES: dict[str, str] = {
     **dict.fromkeys(("linear-probe", "linear-probing", "head", "head-only"), "probe"),
     **dict.fromkeys(("finetune", "fine-tune", "finetuning", "fine-tuning", "full-finetuning"), "full"),
     **dict.fromkeys(("adapter", "peft"), "lora"),
+    **dict.fromkeys(("setfit", "contrast", "few-shot"), "contrastive"),
 }
 """Other names of the methods, in lower case and with hyphens."""
 Noise = Literal["word_dropout", "typos", "casing"]
@@ -107,9 +108,11 @@ class DataRecipe(Section):
 class TrainRecipe(Section):
     """How the model is trained."""
 
-    method: Method = Field(
-        "full",
-        description="what is trained; probe: a head on the frozen model; full: the whole model; lora: an adapter",
+    method: Auto | Method = Field(
+        "auto",
+        description="what is trained; probe: a head on the frozen model; contrastive: the model, by comparing "
+        "rows, and then a head; full: the whole model; lora: an adapter; auto: contrastive below 16 rows a label, "
+        "else full",
     )
     pooling: Literal["auto", "mean", "first"] = Field(
         "auto", description="input of the head: the mean over tokens (BERT family), or the first token"
@@ -250,6 +253,11 @@ class GenerateRecipe(Section):
         "auto", description="most tokens in an answer; auto: from the longest training answer, else 256"
     )
     num_beams: int = Field(1, ge=1, le=64, description="number of beams in beam search")
+    repetition_penalty: Auto | Annotated[float, Field(gt=0, le=10)] = Field(
+        "auto",
+        description="divisor of the scores of tokens that a text or its prompt already has; above 1, texts repeat "
+        "themselves less; auto: the model's own, usually 1",
+    )
     do_sample: bool = Field(False, description="draw tokens at random instead of taking the most probable")
     temperature: float = Field(1.0, gt=0, description="temperature of the token probabilities")
     top_p: float = Field(

@@ -98,7 +98,7 @@ def _trained_on(manifest: JsonObject, metrics: JsonObject) -> str:
             f"A linear head on the frozen model {used['model']}, trained on {rows} in "
             f"{duration(train['seconds'])}."
         )
-    method = {"full": "all weights", "lora": "a LoRA adapter"}.get(
+    method = {"full": "all weights", "lora": "a LoRA adapter", "contrastive": "contrastive, then a head"}.get(
         used["train"]["method"], used["train"]["method"]
     )
     return f"{used['model']}, trained on {rows}: {method}, {train['steps']:,} steps, {duration(train['seconds'])}."

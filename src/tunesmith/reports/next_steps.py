@@ -25,6 +25,7 @@ _FEWEST_SUSPECTED = 3
 _LOST_SHARE = 0.01
 _WIDE = 0.05
 _MOSTLY_ENDS = 0.95
+_MUCH_REPEATED = 0.15
 
 
 @dataclass(frozen=True)
@@ -299,7 +300,7 @@ def read_the_errors(facts: Facts) -> NextStep | None:
 
 
 def texts_do_not_end(facts: Facts) -> NextStep | None:
-    """Many texts stop at the largest number of tokens."""
+    """Many texts stop at the largest number of tokens, perhaps because they repeat themselves."""
     writing = facts.metrics.get("writing")
     if writing is None or "length_ratio" not in writing["model"]:  # a continuation need not end
         return None
@@ -307,6 +308,14 @@ def texts_do_not_end(facts: Facts) -> NextStep | None:
     if ends >= _MOSTLY_ENDS:
         return None
     most = facts.used["generate"]["max_new_tokens"]
+    repeated = writing["model"].get("repetition", {}).get("value", 0.0)
+    if repeated > _MUCH_REPEATED:
+        return NextStep(
+            "Let texts repeat themselves less, so that they end",
+            f"{percent(1 - ends)} of {writing['n']:,} texts stop at {most:,} tokens, and {percent(repeated)} of all "
+            "words were said before",
+            "generate.repetition_penalty=1.1",
+        )
     return NextStep(
         "Allow longer texts, or train longer, so that texts end by themselves",
         f"{percent(1 - ends)} of {writing['n']:,} texts stop at {most:,} tokens",

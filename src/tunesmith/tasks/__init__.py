@@ -28,6 +28,7 @@ from tunesmith.tasks._capabilities import (
     Calibration,
     ChatTemplate,
     Confidence,
+    Contrast,
     Decoders,
     Display,
     Generation,
@@ -118,6 +119,7 @@ class Task:
     # ---- what only some have ----
 
     probe: LinearProbe | None = None
+    contrast: Contrast | None = None
     pooling: Pooling | None = None
     vectors: SentenceVectors | None = None
     windows: Windows | None = None
@@ -299,7 +301,8 @@ class Task:
 
 
 CAPABILITIES: Mapping[str, type] = {
-    "length": Length, "schedule": Schedule, "probe": LinearProbe, "pooling": Pooling, "vectors": SentenceVectors,
+    "length": Length, "schedule": Schedule, "probe": LinearProbe, "contrast": Contrast,
+    "pooling": Pooling, "vectors": SentenceVectors,
     "windows": Windows, "packing": Packing, "generation": Generation, "chat": ChatTemplate,
     "decoders": Decoders, "instruction": Instruction,
     "vocabulary": Vocabulary, "reference": Reference, "thresholds": Thresholds, "masking": Masking,
@@ -389,7 +392,7 @@ def _target_texts(task: Task, train: Values) -> Sequence[str]:
 __all__ = [
     "CAPABILITIES", "IGNORED", "INSTRUCTION", "LABEL_SCORES", "MODEL_INPUTS", "PLAIN_LOSS", "TASKS",
     "TOP_ANSWERS", "Alignment", "Alternatives", "Batch", "Calibration", "ChatTemplate", "Column",
-    "Confidence", "Decoders", "Display", "EncodeOptions", "Encoded", "EvalPredictions", "Generation",
+    "Confidence", "Contrast", "Decoders", "Display", "EncodeOptions", "Encoded", "EvalPredictions", "Generation",
     "GivenAnswers", "Instruction", "LabelSchema", "Layouts", "Length", "LinearProbe", "LossOptions",
     "Masking", "Offsets", "Packing", "Pipeline", "Pooling", "Prediction", "PredictionSets", "Ragged",
     "Realigned", "Recognised", "Reference", "RowError", "Scaling", "Schedule", "SentenceVectors", "Task",

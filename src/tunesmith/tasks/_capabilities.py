@@ -110,6 +110,17 @@ class LinearProbe:
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """Each row has one label, so that rows of one label can be drawn together and others apart.
+
+    Args:
+        labels: the label of each row, from the columns.
+    """
+
+    labels: Callable[[Values], Sequence[Any]]
+
+
+@dataclass(frozen=True)
 class Pooling:
     """One vector stands for the whole text, so that the body may end in a pooling layer."""
 

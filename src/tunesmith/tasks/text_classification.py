@@ -21,6 +21,7 @@ from tunesmith.tasks import (
     Calibration,
     Column,
     Confidence,
+    Contrast,
     Encoded,
     EncodeOptions,
     EvalPredictions,
@@ -95,6 +96,7 @@ class TextClassification(Task):
     pooling = Pooling()
     supported_options = ("class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha", "augment")
     probe = LinearProbe()
+    contrast = Contrast(lambda columns: columns["label"])
     calibration = Calibration(_given, _targets)
     baselines = ("majority", "tfidf_logistic_regression")
     layouts = Layouts(partial(recognise_labels, several=False))

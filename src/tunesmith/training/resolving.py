@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.batches import tokens_for_rows
-from tunesmith.effects import not_for_method
+from tunesmith.effects import is_set, not_for_method
 from tunesmith.encoded import Encoded
 from tunesmith.errors import RecipeError
 from tunesmith.models import heads
 from tunesmith.models.memory import longest_that_fits
 from tunesmith.models.positions import position_limit
 from tunesmith.recipe import Recipe, TrainRecipe
-from tunesmith.tasks import LossOptions, Task
+from tunesmith.tasks import LossOptions, Task, Values
+from tunesmith.training.contrastive import CONTRASTIVE
 from tunesmith.training.plan import BatchSize, Plan
 from tunesmith.training.schedule import METHOD_RATE_FACTORS, auto_learning_rate
 from tunesmith.training.settings import Settings
@@ -29,6 +30,8 @@ _SMALL_DATA_ROWS = 1000
 _MOST_TOKENS_PER_BATCH = 8192
 _LEAST_EPOCHS = 3
 _MOST_STEPS_BETWEEN_LOOKS = 1000
+FEW_ROWS = 16
+"""Rows a label, in the mean, below which `train.method: auto` is `contrastive`."""
 USUAL_MAX_LENGTH = 512
 """Tokens that `data.max_length: auto` allows at least, where the model can read as many and does not say less."""
 
@@ -71,6 +74,26 @@ def choose_max_length(
     return int(asked)
 
 
+def choose_method(recipe: Recipe, task: Task, train: Values, *, has_own_loss: bool) -> str:
+    """What `train.method: auto` stands for: `contrastive` where rows are few for each label, else `full`.
+
+    A value that only `full` uses is a choice of `full`.
+
+    Args:
+        recipe: recipe as given.
+        task: task of the training.
+        train: columns of the training rows.
+        has_own_loss: whether a program replaces the loss or the batches.
+    """
+    if task.contrast is None or has_own_loss:
+        return "full"
+    only_full = set(not_for_method(CONTRASTIVE)) - set(not_for_method("full"))
+    if any(is_set(recipe, key) for key in only_full):
+        return "full"
+    labels = task.contrast.labels(train)
+    return CONTRASTIVE if len(labels) < FEW_ROWS * len(set(labels)) else "full"
+
+
 def resolve_training(
     recipe: Recipe,
     lengths: NDArray[np.int64],
@@ -105,7 +128,7 @@ def resolve_training(
         seed=recipe.seed,
         by_length=task.schedule.rows_per_batch is None,
     )
-    eval_steps = _steps(train.eval_steps, min(plan.first_epoch_steps, _MOST_STEPS_BETWEEN_LOOKS))
+    eval_steps = _steps(train.eval_steps, _usual_eval_steps(train, plan))
     values: JsonObject = {
         "pooling": _pooling(model) if task.pooling and train.method != "lora" else train.pooling,
         "num_train_epochs": epochs,
@@ -120,6 +143,12 @@ def resolve_training(
     # A value that has no effect is not written, for a recipe that holds it would be refused.
     used = {key: value for key, value in values.items() if f"train.{key}" not in not_for_method(train.method)}
     return recipe.replace(data=data, train=used), plan, settings
+
+
+def _usual_eval_steps(train: TrainRecipe, plan: Plan) -> int:
+    if train.method == CONTRASTIVE:  # a head must be fitted first, each time
+        return min(plan.total_steps, _MOST_STEPS_BETWEEN_LOOKS)
+    return min(plan.first_epoch_steps, _MOST_STEPS_BETWEEN_LOOKS)
 
 
 def _rate(train: TrainRecipe, model: Model, task: Task, rows_per_batch: float) -> float:

@@ -21,7 +21,7 @@ import math
 
 _PEAKS = ((5_000_000, 1e-3), (50_000_000, 1.5e-4), (200_000_000, 5e-5), (math.inf, 2e-5))
 _REFERENCE_ROWS = 32
-METHOD_RATE_FACTORS = {"probe": 1.0, "full": 1.0, "lora": 10.0}
+METHOD_RATE_FACTORS = {"probe": 1.0, "contrastive": 1.0, "full": 1.0, "lora": 10.0}
 """An adapter learns best about ten times faster than a whole model (Biderman et al. 2024, arXiv 2405.09673)."""
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.effects import METHODS_OF, not_for_method, not_for_task, without_effect
 from tunesmith.errors import RecipeError, UserError, did_you_mean
-from tunesmith.recipe import SYNONYMS, RangeRecipe, Recipe, RecipeDraft, recipe_keys, yaml_value
+from tunesmith.recipe import METHODS, SYNONYMS, RangeRecipe, Recipe, RecipeDraft, recipe_keys, yaml_value
 from tunesmith.tasks import Task
 
 if TYPE_CHECKING:
@@ -237,8 +237,7 @@ def _refuse_idle(found: Sequence[Dimension], recipe: Recipe, task: Task) -> None
 
 
 def _of_method(recipe: Recipe, method: object) -> Recipe:
-    known = method in ("probe", "full", "lora")
-    return recipe.replace(train={"method": method}) if known else recipe
+    return recipe.replace(train={"method": method}) if method in METHODS else recipe
 
 
 def _refuse_empty(found: Sequence[Dimension]) -> None:
@@ -306,8 +305,7 @@ def with_values(recipe: Recipe, values: Mapping[str, Any], task: Task) -> Recipe
         RecipeError: the values do not go together.
     """
     method = values.get("train.method", recipe.train.method)
-    idle = {f"train.{key}" for key, methods in METHODS_OF.items() if method not in methods}
-    idle |= {key for key in values if key in not_for_task(task)}
+    idle = {*not_for_method(method), *not_for_task(task)}
     kept = {key: value for key, value in values.items() if key not in idle}
     if "train.per_device_train_batch_size" in kept:
         kept.setdefault("train.tokens_per_batch", "auto")
