@@ -312,8 +312,8 @@ def texts_do_not_end(facts: Facts) -> NextStep | None:
     if repeated > _MUCH_REPEATED:
         return NextStep(
             "Let texts repeat themselves less, so that they end",
-            f"{percent(1 - ends)} of {writing['n']:,} texts stop at {most:,} tokens, and {percent(repeated)} of all "
-            "words were said before",
+            f"{percent(1 - ends)} of {writing['n']:,} texts stop at {most:,} tokens, and {percent(repeated)} of "
+            "all words were said before",
             "generate.repetition_penalty=1.1",
         )
     return NextStep(
