@@ -38,6 +38,7 @@ from tunesmith.exporters import EXPORTERS, Exporter, Source, refuse_unfit
 from tunesmith.inference.exported import EXPORT_FILE, is_export
 from tunesmith.inference.predictor import Predictor
 from tunesmith.inference.trust import TRUST_FILE, Trust
+from tunesmith.models.plain_tokenizer import facts_of_tokenizer
 from tunesmith.recipe import ExportRecipe, Recipe, RecipeDraft
 from tunesmith.run import Run, sha256_of, write_json
 from tunesmith.run.files import give_usual_rights, new_folder
@@ -294,6 +295,7 @@ def _write(run: Run, to: str, exporter: Exporter, rows: _Rows, folder: Path, eve
         "too_long": rows.predictor.how.too_long,
         "acceleration": acceleration,
         "read_as": list(rows.predictor.columns),
+        "tokenizer": facts_of_tokenizer(rows.predictor.tokenizer),
         "source": _origin(run),
         "made": dict(made),
         "versions": versions() | {name: metadata.version(name) for name in exporter.modules},

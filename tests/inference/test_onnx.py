@@ -1,5 +1,7 @@
 """An ONNX graph behaves like the model where a task calls it."""
 
+import json
+import subprocess
 import sys
 
 import pytest
@@ -39,6 +41,36 @@ def test_it_is_a_model_where_one_is_asked_for(graph):
 def test_it_takes_as_many_threads_as_torch(graph):
     options = graph._session.get_session_options()
     assert options.intra_op_num_threads == torch.get_num_threads()
+
+
+COLD = """import sys, json
+from tunesmith.inference.predictor import Predictor
+answers = Predictor.from_run(sys.argv[1])(json.loads(sys.argv[2]), top_k=None)
+print(json.dumps([answers, sorted({"torch", "transformers"} & set(sys.modules))]))"""
+
+
+def test_an_answer_needs_neither_torch_nor_transformers(exported, finished_run):
+    texts = ["the cat is red", "old new big blue", "x " * 200]
+    command = [sys.executable, "-c", COLD, exported["path"], json.dumps(texts)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    answers, imported = json.loads(done.stdout)
+    assert imported == []
+    ours = tunesmith.load(finished_run.path)(texts, top_k=None)
+    for one, other in zip(answers, ours, strict=True):
+        assert one["label"] == other["label"]
+        assert one.get("truncated") == other.get("truncated")
+        assert one["score"] == pytest.approx(other["score"], abs=1e-5)
+
+
+def test_an_export_of_an_earlier_version_is_read_with_transformers(exported, tmp_path):
+    import shutil
+
+    shutil.copytree(exported["path"], tmp_path / "old")
+    facts = read_json(tmp_path / "old" / "export.json")
+    del facts["tokenizer"]
+    write_json(tmp_path / "old" / "export.json", facts)
+    text = "the cat is red"
+    assert tunesmith.load(tmp_path / "old")(text) == tunesmith.load(exported["path"])(text)
 
 
 def test_without_the_package_the_error_names_the_command(exported, monkeypatch):

@@ -8,7 +8,7 @@ resume a run, only the number of steps is needed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,15 +116,23 @@ def collate(encoded: Encoded, *, pad_token_id: int, padding_side: str = "right")
     """
     import torch
 
-    batch: dict[str, torch.Tensor] = {}
+    arrays = collate_arrays(encoded, pad_token_id=pad_token_id, padding_side=padding_side)
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def collate_arrays(
+    encoded: Encoded, *, pad_token_id: int, padding_side: str = "right"
+) -> dict[str, NDArray[Any]]:
+    """The same as arrays."""
+    batch: dict[str, NDArray[Any]] = {}
     for name, ragged in encoded.ragged.items():
         mask = _mask(ragged.lengths, padding_side)
         if name.endswith("input_ids") and "position_ids" not in encoded.ragged:
-            batch[name.replace("input_ids", "attention_mask")] = torch.from_numpy(mask.astype(np.int64))
+            batch[name.replace("input_ids", "attention_mask")] = mask.astype(np.int64)
         padded = np.full(mask.shape, _padding(name, pad_token_id), dtype=np.int64)
         padded[mask] = ragged.values
-        batch[name] = torch.from_numpy(padded)
-    return batch | dense_fields(encoded)
+        batch[name] = padded
+    return batch | {name: np.asarray(values) for name, values in encoded.dense.items()}
 
 
 def dense_fields(encoded: Encoded) -> dict[str, torch.Tensor]:

@@ -27,10 +27,10 @@ from tunesmith.data.npy_writer import GrowingArray
 from tunesmith.data.truncation import TruncationReport, refuse_nothing_left, refuse_nothing_to_learn, survey
 from tunesmith.encoded import Encoded, Lost, Ragged, add_losses
 from tunesmith.errors import DataError, RecipeError
-from tunesmith.recipe import DataRecipe
 from tunesmith.tasks import EncodeOptions, LabelSchema, RowError, Task
 
 if TYPE_CHECKING:
+    from tunesmith.recipe import DataRecipe
     from tunesmith.types import Array, Columns, JsonObject, Tokenizer
 
 _CHUNK_ROWS = 2_000  # the tokenizer's own objects take 5 kB per row until they are arrays

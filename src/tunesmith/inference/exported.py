@@ -10,12 +10,14 @@ import importlib.util
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.acceleration import accelerated
 from tunesmith.acceleration.bf16 import bf16_is_faster
 from tunesmith.errors import ModelError, UserError
 from tunesmith.models.loading import LoadedModel, load_trained
+from tunesmith.models.plain_tokenizer import PlainTokenizer
 from tunesmith.models.resolve import ModelFiles, resolve_model
 from tunesmith.models.task_of_model import task_of_model
 from tunesmith.models.tokenizer import load_tokenizer
@@ -89,8 +91,6 @@ def _with_bf16(path: Path, task: Task, *, acceleration: bool) -> LoadedModel:
 
 def _with_onnxruntime(path: Path, task: Task, *, acceleration: bool) -> LoadedModel:
     """The graph as it was written: what computes is onnxruntime's."""
-    from transformers import AutoConfig
-
     from tunesmith.inference.onnx import OnnxModel
 
     if importlib.util.find_spec("onnxruntime") is None:
@@ -100,15 +100,25 @@ def _with_onnxruntime(path: Path, task: Task, *, acceleration: bool) -> LoadedMo
         )
     files = ModelFiles(str(path), path, f"the folder {path}")
     try:
-        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        model = OnnxModel(path / GRAPH_FILE, config)
+        model = OnnxModel(path / GRAPH_FILE, PlainConfig(**read_json(path / "config.json")))
     except Exception as error:  # onnxruntime has many exception classes without a common base
         raise ModelError(
             f"the export cannot be loaded: {str(error).splitlines()[0]}",
             location=str(path),
             remedy="Export the run again.",
         ) from None
-    return LoadedModel(model, load_tokenizer(files), head_is_new=False)
+    facts = facts_of(path).get("tokenizer")  # exports of earlier versions do not have it
+    tokenizer = PlainTokenizer(path / "tokenizer.json", facts) if facts else load_tokenizer(files)
+    return LoadedModel(model, tokenizer, head_is_new=False)
+
+
+class PlainConfig(SimpleNamespace):
+    """The entries of config.json, as a config of transformers has them."""
+
+    def __init__(self, **entries: Any) -> None:
+        named = entries.get("id2label") or {0: "LABEL_0", 1: "LABEL_1"}  # which transformers leaves out
+        labels = {int(number): label for number, label in named.items()}
+        super().__init__(**{**entries, "id2label": labels, "num_labels": len(labels)})
 
 
 _RUNTIMES = {

@@ -1,20 +1,25 @@
 """An ONNX graph with the interface of a model, so that the other code can use it unchanged.
 
 onnxruntime computes. Inputs and outputs have the names that a task uses. The session uses as many threads as
-torch, whose threads are idle meanwhile.
+torch, whose threads are idle meanwhile; without torch, as many as `OMP_NUM_THREADS` says, or one a physical core.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tunesmith._telemetry import import_onnxruntime
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
     from tunesmith.types import Config
 
@@ -30,12 +35,10 @@ class OnnxModel:
     training = False
 
     def __init__(self, file: Path, config: Config) -> None:
-        import torch
-
         onnxruntime = import_onnxruntime()
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = _threads()
         options.log_severity_level = 3  # errors only; warnings of the optimizer do not concern the user
         self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         self.config = config
@@ -51,15 +54,15 @@ class OnnxModel:
         """
         import torch
 
-        ids = tensors["input_ids"]
-        absent = {"attention_mask": torch.ones_like, "token_type_ids": torch.zeros_like}
-        feeds = {
-            name: (tensors[name] if name in tensors else absent[name](ids)).numpy() for name in self.inputs
-        }
-        values = self._session.run(None, feeds)
-        return SimpleNamespace(
-            **{name: torch.from_numpy(value) for name, value in zip(self.outputs, values, strict=True)}
-        )
+        found = self.run({name: tensor.numpy() for name, tensor in tensors.items()})
+        return SimpleNamespace(**{name: torch.from_numpy(value) for name, value in found.items()})
+
+    def run(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        """The outputs of the graph for arrays [b, s], by name; see `__call__`."""
+        ids = batch["input_ids"]
+        absent = {"attention_mask": np.ones_like, "token_type_ids": np.zeros_like}
+        feeds = {name: batch[name] if name in batch else absent[name](ids) for name in self.inputs}
+        return dict(zip(self.outputs, self._session.run(None, feeds), strict=True))
 
     def parameters(self) -> Iterator[torch.Tensor]:
         """One empty tensor on the CPU, which gives the device of the model."""
@@ -74,3 +77,10 @@ class OnnxModel:
     def train(self, mode: bool = True) -> OnnxModel:
         """Returns itself, see `eval`."""
         return self
+
+
+def _threads() -> int:
+    if "torch" in sys.modules:
+        return int(sys.modules["torch"].get_num_threads())
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() else 0

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from tunesmith.encoded import Encoded
 from tunesmith.models.positions import position_limit
-from tunesmith.recipe import Recipe
 from tunesmith.tasks import IGNORED, Task
 
 if TYPE_CHECKING:
+    from tunesmith.recipe import Recipe
     from tunesmith.types import Model, Tokenizer
 
 _USUAL_NEW_TOKENS = 256

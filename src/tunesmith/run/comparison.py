@@ -11,12 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
-
 from tunesmith.masking import masked_values
-from tunesmith.recipe import Recipe
 
 if TYPE_CHECKING:
+    from tunesmith.recipe import Recipe
     from tunesmith.types import JsonObject
 
 _SOURCES = frozenset({"data.train", "data.validation", "data.test"})
@@ -52,6 +50,8 @@ def differing_keys(recipe: Recipe, manifest: JsonObject, *, has_same_data: bool)
 
 def _differences(then: JsonObject, now: JsonObject, keys: set[str], movable: frozenset[str]) -> list[str]:
     before, after = values_by_key(then), values_by_key(now)
+    from tunesmith.recipe import Recipe
+
     defaults = values_by_key(_dump(Recipe.model_validate({"data": {"train": ["-"]}})))
     pairs = {key: (before.get(key, defaults[key]), value) for key, value in after.items() if key in keys}
     return [key for key, (a, b) in pairs.items() if a != b and not (key in movable and _has_moved_only(a, b))]
@@ -91,7 +91,7 @@ def _set_keys(recipe: Recipe) -> Iterator[str]:
     """Dotted keys that somebody has set, but for those of a search, which change no run."""
     for name in recipe.model_fields_set - {_OF_A_SEARCH}:
         value = getattr(recipe, name)
-        if isinstance(value, BaseModel):
+        if hasattr(value, "model_fields_set"):
             yield from (f"{name}.{key}" for key in value.model_fields_set)
         else:
             yield name

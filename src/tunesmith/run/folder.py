@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Self
 
 from tunesmith.errors import RunError
 from tunesmith.masking import masked_values
-from tunesmith.recipe import Recipe
 from tunesmith.run import locking, replacing
 from tunesmith.run.comparison import differing_keys
 from tunesmith.run.files import write_atomically
@@ -30,6 +29,7 @@ from tunesmith.run.manifest import read_manifest, recipe_in, updated_manifest
 from tunesmith.run.migrations import FORMAT, format_of, migrate
 
 if TYPE_CHECKING:
+    from tunesmith.recipe import Recipe
     from tunesmith.types import JsonObject
 
 _WRITTEN_BY_A_RUN = (
@@ -192,6 +192,8 @@ class Run:
             recipe: Recipe with every value.
             comment: Line above the recipe; none when empty.
         """
+        from tunesmith.recipe import Recipe
+
         shown = Recipe.model_validate(masked_values(recipe.model_dump(mode="json")))
         write_atomically(self.recipe_file, (f"# {comment}\n" if comment else "") + shown.to_yaml())
 

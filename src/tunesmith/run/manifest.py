@@ -11,15 +11,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from tunesmith.errors import RunError
 from tunesmith.masking import masked_values
-from tunesmith.recipe import Recipe
 from tunesmith.run.json_files import read_json
 from tunesmith.run.migrations import FORMAT, format_of, migrate
 
 if TYPE_CHECKING:
+    from tunesmith.recipe import Recipe
     from tunesmith.types import JsonObject
 
 
@@ -62,6 +60,10 @@ def recipe_in(manifest: JsonObject, key: str, path: Path) -> Recipe:
     Raises:
         RunError: the recipe has a key or a value that this version does not know.
     """
+    from pydantic import ValidationError
+
+    from tunesmith.recipe import Recipe
+
     try:
         return Recipe.model_validate(manifest[key])
     except ValidationError as error:
