@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +22,13 @@ def exported(finished_run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def graph(exported, finished_run):
     return OnnxModel(f"{exported['path']}/model.onnx", tunesmith.load(finished_run.path).model.config)
+
+
+def test_the_graph_names_no_file_of_this_machine(exported):
+    """The trap: torch writes a stack trace into every node."""
+    content = Path(f"{exported['path']}/model.onnx").read_bytes()
+    for folder in (Path(tunesmith.__file__).parent, Path(torch.__file__).parents[1], Path.home()):
+        assert str(folder).encode() not in content
 
 
 def test_inputs_that_are_not_given_are_what_transformers_takes(graph):

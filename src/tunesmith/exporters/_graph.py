@@ -19,6 +19,7 @@ from tunesmith.inference.onnx import OnnxModel
 from tunesmith.models.positions import position_limit
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
     import torch
     from transformers.utils import ModelOutput
 
@@ -68,6 +69,7 @@ def write_graph(model: Model, tokenizer: Tokenizer, file: Path) -> JsonObject:
                 verbose=False,
             )
             assert program is not None  # with dynamo=True
+            _leave_out_traces(program.model)
             program.save(str(file), external_data=_weights_bytes(model) > LARGEST_MESSAGE_BYTES)
     except Exception as error:  # the exporter may raise any exception
         raise ModelError(
@@ -76,6 +78,17 @@ def write_graph(model: Model, tokenizer: Tokenizer, file: Path) -> JsonObject:
         ) from error
     _compare(model, names, file, longest=position_limit(model, tokenizer))
     return {"inputs": names, "outputs": outputs, "opset": program.model.opset_imports[""]}
+
+
+def _leave_out_traces(model: ir.Model) -> None:
+    """Removes the stack traces of the exporter, which name the files of this machine in every node."""
+    nodes = [*model.graph.all_nodes()]
+    for function in model.functions.values():
+        nodes += function.all_nodes()
+    for node in nodes:
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
 
 
 def _inputs_of(model: Model, tokenizer: Tokenizer) -> list[str]:
