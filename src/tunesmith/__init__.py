@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         export,
         load,
         predict,
+        pull,
+        push,
         suggest_models,
         train,
         tune,
@@ -51,8 +53,8 @@ __all__ = [
     "CheckBlockedError", "CheckResult", "Comparison", "DataError", "InterruptedRunError", "ModelError",
     "ModelSuggestions", "NonFiniteError", "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError",
     "RowError", "Run", "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "UserError", "__version__",
-    "check", "compare", "embed", "evaluate", "export", "load", "predict", "suggest_models", "train", "tune",
-    "tune_process",
+    "check", "compare", "embed", "evaluate", "export", "load", "predict", "pull", "push", "suggest_models",
+    "train", "tune", "tune_process",
 ]  # fmt: skip
 
 _HOMES = {
@@ -71,6 +73,8 @@ _HOMES = {
             "export",
             "load",
             "predict",
+            "pull",
+            "push",
             "suggest_models",
             "train",
             "tune",

@@ -34,6 +34,8 @@ _ORDER = (
     "predict",
     "embed",
     "export",
+    "push",
+    "pull",
     "list",
     "env",
     "help",
