@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith._telemetry import import_huggingface_hub
+from tunesmith.data.personal import find_personal
 from tunesmith.environment import versions
 from tunesmith.errors import ModelError, RecipeError, RunError, UserError, first_line
 from tunesmith.inference.exported import EXPORT_FILE, facts_of, is_export
 from tunesmith.inference.predictor import Predictor
+from tunesmith.masking import masked_text
 from tunesmith.models.plain_tokenizer import facts_of_tokenizer
 from tunesmith.process import is_offline
 from tunesmith.run import Run, read_json, sha256_of, write_json
@@ -43,14 +45,6 @@ _PATHS = re.compile(
     r"(?<![\w.:/~-])(?:/(?:home|root|Users|mnt|media|tmp|var|srv|opt|data|private|scratch|content|workspace|Volumes)/"
     r"[^\s\"'`<>)]+|[A-Za-z]:\\{1,2}[^\s\"'`<>)]+)"
 )
-_SECRETS = {
-    "a token of the Hub": re.compile(r"\bhf_[A-Za-z0-9]{20,}"),
-    "a key of a cloud": re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    "a key of an API": re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"),
-    "a token of GitHub": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{30,}"),
-    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    "a password in a URL": re.compile(r"://[^\s/:@]+:[^\s/@*]+@"),
-}
 _PLACEHOLDER = "PATH/TO/THIS/FOLDER"
 _LOGIN = "Log in with `hf auth login`, or set HF_TOKEN to a token that may write there."
 
@@ -252,9 +246,10 @@ def _private(name: str, content: Path | str, own_paths: Sequence[str]) -> Iterat
         yield from (("a path", f"`{path}`", number) for path in own_paths if _names(path).search(line))
         if name in _VOCABULARIES:
             continue
-        yield from (
-            (what, "its text is not shown", number) for what, form in _SECRETS.items() if form.search(line)
-        )
+        if any(it.kind == "secret" for it in find_personal(line)):
+            yield "a key or a token", "it is not shown here", number
+        if masked_text(line) != line:
+            yield "a password in a URL", "it is not shown here", number
         if found := _PATHS.search(line):
             yield "a path", f"`{found[0]}`", number
 
