@@ -7,10 +7,11 @@ the rows is short and begins again. When it ends, only its recipe and its result
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,13 +121,25 @@ def run_trial(shared: Shared, request: Request) -> Result:
     if (known := read_result(request.folder)) is not None:
         _leave_little(request.folder)
         return known
-    try:
+    with _freed_at_the_end():
         result = _run(shared, request, Run(request.folder))
-    finally:
-        gc.collect()  # a model and what trains it refer to each other
     write_json(request.folder / RESULT, asdict(result))
     _leave_little(request.folder)
     return result
+
+
+@contextlib.contextmanager
+def _freed_at_the_end() -> Iterator[None]:
+    """A context whose objects are freed, as a model and what trains it refer to each other.
+
+    Older objects are not looked at: those of torch alone would take as long as a small trial.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.collect()
+        gc.unfreeze()
 
 
 def _run(shared: Shared, request: Request, run: Run) -> Result:
