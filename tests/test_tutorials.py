@@ -1,6 +1,7 @@
 """The tutorials run: every command and every block of Python, in order, in one folder, with few steps on few rows.
 
-Where a recipe names a model of the Hub, a tiny model with random weights is in its place.
+A tiny model with random weights is in the place of a model of the Hub, and of the embedded one where
+tests/test_examples.py runs the same recipe with it.
 """
 
 import functools
@@ -16,8 +17,9 @@ from tunesmith.testing.tiny import write_tiny_model
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
-ROWS = 40
+ROWS = 28
 HUB_MODELS = {"chat": "llama", "tools": "llama", "summarization": "bart", "translation": "bart"}
+TINY_MODELS = {**HUB_MODELS, "question-answering": "bert", "token-classification": "bert"}
 SHORT = ["train.max_steps=2", "evaluate.bootstrap_samples=100"]
 SHORT_WRITING = ["data.max_length=128", "generate.max_new_tokens=8", "evaluate.baselines=false"]
 
@@ -26,7 +28,7 @@ SHORT_WRITING = ["data.max_length=128", "generate.max_new_tokens=8", "evaluate.b
 def tiny_models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     return {
-        family: str(write_tiny_model(folder / family, family=family)) for family in {*HUB_MODELS.values()}
+        family: str(write_tiny_model(folder / family, family=family)) for family in {*TINY_MODELS.values()}
     }
 
 
@@ -54,11 +56,11 @@ def blocks(page):
 
 
 def shortened(arguments, tiny_models):
-    """A training of few steps; with a tiny model where the recipe names one of the Hub."""
+    """A training of few steps, with a tiny model where there is one for the recipe."""
     if arguments[0] != "train":
         return arguments
     name = Path(arguments[1]).stem
-    tiny = [f"model={tiny_models[HUB_MODELS[name]]}"] if name in HUB_MODELS else []
+    tiny = [f"model={tiny_models[TINY_MODELS[name]]}"] if name in TINY_MODELS else []
     writes = name in {*HUB_MODELS, "preference"}
     return [*arguments, *SHORT, *tiny, *(SHORT_WRITING if writes else [])]
 

@@ -143,8 +143,8 @@ def test_version_and_help(tunesmith):
 
 
 def test_export_and_predict_from_it(tunesmith, finished_run, tmp_path):
-    target = tmp_path / "onnx"
-    done = tunesmith("export", finished_run.path, "--to", "onnx", "--output-dir", target)
+    target = tmp_path / "merged"
+    done = tunesmith("export", finished_run.path, "--to", "merged", "--output-dir", target)
     assert done.code == 0, done.err
     assert "100.00% of 40 answers are the run's" in done.out
     assert str(target) in done.out
@@ -153,7 +153,7 @@ def test_export_and_predict_from_it(tunesmith, finished_run, tmp_path):
         for location in (finished_run.path, target)
     )
     assert theirs["label"] == ours["label"]
-    again = tunesmith("export", finished_run.path, "--to", "onnx", "--output-dir", target)
+    again = tunesmith("export", finished_run.path, "--to", "merged", "--output-dir", target)
     assert again.code == 2
     assert "--force" in again.err
 
