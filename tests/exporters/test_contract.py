@@ -88,32 +88,38 @@ class TestOnnx(ExporterContract):
 
 class TestOnnxAdapter(ExporterContract):
     name = "onnx"
+    layers = 1  # half of the time to trace a graph
     train = LORA
 
 
 class TestOnnxMultiLabel(ExporterContract):
     name = "onnx"
+    layers = 1  # half of the time to trace a graph
     task = "multi-label-classification"
     family = "roberta"
 
 
 class TestOnnxRegression(ExporterContract):
     name = "onnx"
+    layers = 1  # half of the time to trace a graph
     task = "text-regression"
 
 
 class TestOnnxTokenClassification(ExporterContract):
     name = "onnx"
+    layers = 1  # half of the time to trace a graph
     task = "token-classification"
 
 
 class TestOnnxQuestionAnswering(ExporterContract):
     name = "onnx"
+    layers = 1  # half of the time to trace a graph
     task = "question-answering"
 
 
 class TestOnnxFillMask(ExporterContract):
     name = "onnx"
+    layers = 1  # half of the time to trace a graph
     task = "fill-mask"
 
     def questions(self):
@@ -138,6 +144,7 @@ class TestOnnxInt8(ExporterContract):
 
 class TestOnnxInt8TokenClassification(ExporterContract):
     name = "onnx-int8"
+    layers = 1  # half of the time to trace a graph
     task = "token-classification"
     allowed = INT8
     near = 0.1
@@ -164,6 +171,7 @@ class TestMergedTextSimilarity(ExporterContract):
 
 class TestOnnxTextSimilarity(ExporterContract):
     name = "onnx"
+    layers = 1  # half of the time to trace a graph
     task = "text-similarity"
 
     def test_it_gives_the_same_vectors(self, run, facts):

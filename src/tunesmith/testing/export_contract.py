@@ -36,6 +36,8 @@ class ExporterContract:
     task: ClassVar[str] = "text-classification"
     family: ClassVar[str] = "bert"
     """Family of the tiny model."""
+    layers: ClassVar[int] = 2
+    """Layers of the tiny model."""
     train: ClassVar[JsonObject] = {}
     """Changes to the recipe's section `train`."""
     allowed: ClassVar[dict[str, float]] = {}
@@ -72,7 +74,8 @@ class ExporterContract:
         from tunesmith import pipeline
         from tunesmith.recipe import Recipe
 
-        base = write_tiny_model(tmp_path_factory.mktemp("model") / cls.family, family=cls.family)
+        folder = tmp_path_factory.mktemp("model") / cls.family
+        base = write_tiny_model(folder, family=cls.family, layers=cls.layers)
         recipe = Recipe.model_validate({
             "task": cls.task,
             "model": str(base),
@@ -83,6 +86,7 @@ class ExporterContract:
         })  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TUNESMITH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+            patch.setattr(pipeline.training, "write_report", lambda run: None)
             yield pipeline.train(recipe)
 
     @pytest.fixture(scope="class")
