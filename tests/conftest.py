@@ -63,6 +63,7 @@ def tiny_recipe(tiny_model, tiny_files, tmp_path) -> Recipe:
 def finished_run(tiny_model, tiny_files, tmp_path_factory):
     """One finished training that many tests read."""
     from tunesmith import pipeline
+    from tunesmith.reports import write_report
 
     recipe = Recipe.model_validate({
         "model": str(tiny_model),
@@ -71,15 +72,19 @@ def finished_run(tiny_model, tiny_files, tmp_path_factory):
         "train": {"num_train_epochs": 3, "learning_rate": 5e-3, "per_device_train_batch_size": 16},
         "evaluate": {"bootstrap_samples": 200},
     })  # fmt: skip
-    return pipeline.train(recipe)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline.training, "write_report", write_report)  # also in files `without_report`
+        return pipeline.train(recipe)
 
 
-@pytest.fixture
-def without_report(monkeypatch):
-    """A fifth of a tiny training is the drawing of its report: for tests that do not look at it."""
+@pytest.fixture(scope="module")
+def without_report():
+    """A quarter of a tiny training is the drawing of its report: for files that do not look at it."""
     from tunesmith import pipeline
 
-    monkeypatch.setattr(pipeline.training, "write_report", lambda run: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline.training, "write_report", lambda run: None)
+        yield
 
 
 @pytest.fixture(scope="session")

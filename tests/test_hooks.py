@@ -12,6 +12,8 @@ from tunesmith.errors import InterruptedRunError, RunError
 from tunesmith.hooks import Hooks, differences, identity
 from tunesmith.testing.listeners import Recorder
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 def summed(outputs, batch):
     return torch.nn.functional.cross_entropy(outputs, batch["labels"], reduction="sum")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from multiprocessing.process import BaseProcess
@@ -21,10 +19,13 @@ from tunesmith import pipeline
 from tunesmith.errors import DataError, InterruptedRunError, ModelError, NonFiniteError, RunError
 from tunesmith.events import Failed, Finished
 from tunesmith.recipe import Recipe
+from tunesmith.reports import write_report
 from tunesmith.run import Run
 from tunesmith.testing import forked
 from tunesmith.testing.listeners import Recorder, at_step, raising
 from tunesmith.testing.tiny import as_probe, tiny_rows, write_rows
+
+pytestmark = pytest.mark.usefixtures("without_report")
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -119,22 +120,22 @@ def test_the_same_recipe_twice_gives_the_same_bits(tiny_recipe, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_in_mid_epoch_and_started_again_gives_the_same_bits(tiny_recipe, tmp_path):
+def test_killed_in_mid_epoch_and_started_again_gives_the_same_bits(tiny_recipe, tmp_path, tunesmith):
     """A real process, SIGKILL, in the middle of the second epoch, and again soon after going on."""
-    how = {"eval_steps": 10, "save_steps": 3, "num_train_epochs": 6, "per_device_train_batch_size": 8}
+    how = {"eval_steps": 10, "save_steps": 3, "num_train_epochs": 5, "per_device_train_batch_size": 8}
     calm = pipeline.train(with_train(tiny_recipe, tmp_path / "calm", **how))
     killed = with_train(tiny_recipe, tmp_path / "killed", **how)
     recipe_file = tmp_path / "recipe.yaml"
     recipe_file.write_text(killed.to_yaml())
     for step in (24, 63):
         _kill_after(forked.start(train_from, recipe_file), Path(killed.output_dir), step)
-    command = [sys.executable, "-m", "tunesmith", "train", str(recipe_file), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "resuming from step" in done.stderr
+    done = tunesmith("train", recipe_file, "--json")
+    assert done.code == 0
+    assert "resuming from step" in done.err
     assert_same_weights(calm, Run(killed.output_dir))
     steps = [event["step"] for event in Run(killed.output_dir).events() if event["kind"] == "step"]
     assert steps == sorted(set(steps))
-    ours, theirs = calm.metrics, json.loads(done.stdout)
+    ours, theirs = calm.metrics, json.loads(done.out)
     assert ours["splits"] == theirs["splits"]
     assert ours["baselines"] == theirs["baselines"]
 
@@ -327,6 +328,7 @@ def test_without_test_rows_the_validation_rows_are_scored(tiny_recipe, tmp_path)
     run = pipeline.train(recipe)
     assert run.metrics["primary"]["split"] == "validation"
     assert run.manifest()["data"]["rows"] == {"train": 128, "validation": 32}
+    write_report(run)
     assert "chosen on the validation rows" in run.report_file.read_text()
 
 
@@ -353,6 +355,7 @@ def test_rows_of_a_group_are_taken_together_in_intervals_and_a_file_without_grou
     run = pipeline.train(recipe.replace(data={**data, "group_by": "shop"}))
     primary = run.metrics["primary"]
     assert (primary["n"] + primary.get("left_out", 0), primary["groups"]) == (50, 5)
+    write_report(run)
     assert "rows in 5 groups" in " ".join((run.path / "report.html").read_text().split())
     assert "5 groups" in (run.model / "README.md").read_text()
     recorder = Recorder()

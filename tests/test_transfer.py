@@ -8,6 +8,8 @@ from tunesmith import pipeline
 from tunesmith.recipe import Recipe
 from tunesmith.testing.tiny import write_rows
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 ENTITIES = [
     {"text": f"the {word} is near", "entities": [{"start": 4, "end": 4 + len(word), "label": kind}]}
     for word, kind in (("cat", "animal"), ("red", "colour"), ("dog", "animal"), ("blue", "colour"))

@@ -18,6 +18,8 @@ from tunesmith.models.loading import load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.tasks import TASKS
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 @pytest.fixture(autouse=True)
 def _small_layers_too(monkeypatch):

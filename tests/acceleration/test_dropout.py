@@ -8,6 +8,8 @@ import torch
 from tunesmith.acceleration import dropout
 from tunesmith.acceleration.dropout import Masks
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("p", [0.1, 0.5])

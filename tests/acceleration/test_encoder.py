@@ -23,6 +23,8 @@ from tunesmith.acceleration.encoder import use_fast_encoder, use_stock_encoder
 from tunesmith.acceleration.packed_linear import can_pack
 from tunesmith.training.optimizer import make_optimizer, set_learning_rate
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 _SIZE = {
     "vocab_size": 50,
     "hidden_size": 24,

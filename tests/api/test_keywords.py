@@ -5,6 +5,8 @@ import pytest
 import tunesmith
 from tunesmith.api.keywords import suggesting
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 @pytest.mark.parametrize(
     ("name", "suggested"),

@@ -10,6 +10,8 @@ from tunesmith.encoded import Encoded, Ragged
 from tunesmith.inference.forward import _tokens_per_pass, forward
 from tunesmith.tasks import TASKS, Task
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 TASK = TASKS.get("text-classification")
 
 

@@ -13,6 +13,8 @@ from tunesmith.errors import ModelError, RunError, UserError
 from tunesmith.inference.onnx import OnnxModel
 from tunesmith.run import read_json, write_json
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 @pytest.fixture(scope="module")
 def exported(finished_run, tmp_path_factory):

@@ -12,6 +12,8 @@ from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
 from tunesmith.tasks import TASKS
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 @pytest.fixture
 def model(tiny_model):

@@ -8,6 +8,8 @@ import transformers
 
 from tunesmith.models.positions import UNLIMITED, position_limit, usable_positions
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 _SIZE = {
     "vocab_size": 60,
     "hidden_size": 24,

@@ -15,6 +15,8 @@ from tunesmith.pipeline.evaluating import evaluate
 from tunesmith.recipe import Recipe
 from tunesmith.testing.tiny import tiny_task_rows, write_tiny_model
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):

@@ -16,6 +16,8 @@ from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.testing.tiny import tiny_rows, write_rows
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -7,6 +7,8 @@ from tunesmith import pipeline
 from tunesmith.errors import RecipeError
 from tunesmith.testing.listeners import at_step, raising
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 def test_a_memory_that_runs_out_in_training(tiny_recipe):
     recipe = tiny_recipe.replace(train={"tokens_per_micro_batch": 128})

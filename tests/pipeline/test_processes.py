@@ -29,6 +29,8 @@ from tunesmith.testing import forked
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.training.processes import Processes
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 FAMILIES = {
     "text-classification": "bert",
     "token-classification": "bert",

@@ -24,6 +24,8 @@ from tunesmith.tasks import (
 )
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 TASK = TASKS.get("translation")
 LABELS = "decoder_labels"
 

@@ -16,6 +16,8 @@ from tunesmith.tasks import IGNORED, PLAIN_LOSS, TASKS, LossOptions
 from tunesmith.testing.tiny import write_tiny_model
 from tunesmith.training.objective import Objective, noisy_embeddings
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 TASK = TASKS.get("text-classification")
 ENCODED = Encoded.of(
     {"input_ids": [[2, 9, 8, 7, 3], [2, 11, 3], [2, 12, 13, 14, 15, 16, 3]]}, {"labels": np.array([0, 1, 2])}

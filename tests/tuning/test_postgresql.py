@@ -65,8 +65,8 @@ def trials(folder):
 
 
 def test_the_trials_are_on_the_server_and_the_search_is_that_of_a_journal(server, search_recipe, tmp_path):
-    kept = tuning.tune(search_recipe(tmp_path / "server", trials=6, seeds=1), Options(storage=server))
-    own = tuning.tune(search_recipe(tmp_path / "journal", trials=6, seeds=1))
+    kept = tuning.tune(search_recipe(tmp_path / "server", trials=4, seeds=1), Options(storage=server))
+    own = tuning.tune(search_recipe(tmp_path / "journal", trials=4, seeds=1))
     assert not kept.journal.exists()
     assert [it["values"] for it in trials(kept)] == [it["values"] for it in trials(own)]
     assert [it["value"] for it in trials(kept)] == [it["value"] for it in trials(own)]

@@ -21,6 +21,8 @@ from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe
 from tunesmith.tasks import TASKS
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 ROWS = [
     {"text": "a cat", "label": "animal"},
     {"text": "red", "label": "colour"},

@@ -7,6 +7,8 @@ import pytest
 from tunesmith.data.reading import fingerprint_of, read_rows, source_files, source_name
 from tunesmith.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 @pytest.fixture
 def train(tmp_path):
