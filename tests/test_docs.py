@@ -72,8 +72,8 @@ def commands():
 def shortened(tiny_model):
     """The command that is run for one of the docs.
 
-    A training has few steps; the demo, whose result is looked at, has one epoch. Recipes of the examples are
-    trained with a tiny model: tests/test_examples.py runs them with the embedded one.
+    A training has few steps; the demo, whose result is looked at, has one epoch. It and README's first training
+    have the embedded model, others a tiny one: tests/test_examples.py runs the recipes with the embedded one.
     """
 
     def shorten(line):
@@ -82,7 +82,7 @@ def shortened(tiny_model):
         if not line.startswith(("tunesmith train ", "tunesmith tune ")):
             return line
         seeds = " tune.seeds=1" if "tune examples" in line else ""
-        tiny = f" model={tiny_model}" if ".yaml" in line and "model=" not in line else ""
+        tiny = "" if line == example_output()[0] or "model=" in line else f" model={tiny_model}"
         return line + seeds + tiny + ("" if "probe" in line else " train.max_steps=3")
 
     return shorten

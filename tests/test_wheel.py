@@ -74,12 +74,18 @@ def test_the_metadata(metadata):
     assert "](docs/" not in metadata
 
 
-SHORT = ("train.max_steps=3", "train.head_start=false", "evaluate.baselines=false")
+SHORT = (
+    "data.check=off", "data.max_length=16", "train.max_steps=3", "train.head_start=false",
+    "evaluate.baselines=false", "evaluate.calibration=none",
+)  # fmt: skip
 
 
 @pytest.mark.slow
 def test_the_demo_of_an_installed_wheel_runs(program, tmp_path):
-    """A few steps, without baselines; tests/test_docs.py trains longer, and looks at its result."""
+    """A few steps on the beginnings of the texts, without baselines.
+
+    tests/test_docs.py trains longer, and looks at its result.
+    """
     location = call(
         program.parent / "python", "-c", "import tunesmith; print(tunesmith.__file__)", env=environment()
     )

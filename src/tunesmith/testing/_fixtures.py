@@ -129,6 +129,15 @@ class TaskFixtures:
         return Bench(make_recipe())
 
 
+def train_without_report(recipe: Recipe) -> Run:
+    """A training that draws no report, which is a quarter of a tiny one."""
+    from tunesmith import pipeline
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline.training, "write_report", lambda run: None)
+        return pipeline.train(recipe)
+
+
 def _samples(name: str) -> bool:
     """Whether a task generates texts for the report alone, so that `evaluate.samples` has an effect."""
     generation = TASKS.get(name).generation

@@ -18,6 +18,7 @@ import pytest
 
 from tunesmith.inference.exported import EXPORT_FILE
 from tunesmith.run import write_json
+from tunesmith.testing._fixtures import train_without_report
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.testing.tiny_tasks import Row
 
@@ -71,7 +72,6 @@ class ExporterContract:
     @classmethod
     def run(cls, files: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         """One finished training."""
-        from tunesmith import pipeline
         from tunesmith.recipe import Recipe
 
         folder = tmp_path_factory.mktemp("model") / cls.family
@@ -86,8 +86,7 @@ class ExporterContract:
         })  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TUNESMITH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-            patch.setattr(pipeline.training, "write_report", lambda run: None)
-            yield pipeline.train(recipe)
+            yield train_without_report(recipe)
 
     @pytest.fixture(scope="class")
     @classmethod

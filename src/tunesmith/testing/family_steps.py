@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunesmith.testing._fixtures import train_without_report
 from tunesmith.testing.family_cell import EQUAL_LENGTHS, NOT_PACKED, Cell
 from tunesmith.testing.family_measures import (
     ALONE_TOLERANCE,
@@ -26,7 +27,6 @@ from tunesmith.testing.tiny import question_of
 from tunesmith.testing.tiny_tasks import TINY_TASKS
 
 if TYPE_CHECKING:
-    from tunesmith.run import Run
     from tunesmith.types import Model
 
 NOISE = 50.0
@@ -58,7 +58,7 @@ def _fast_is_stock(cell: Cell) -> str:
 
 
 def _trains(cell: Cell) -> str:
-    run = _run(cell)
+    run = train_without_report(cell.recipe)
     metrics = run.metrics
     must(metrics["train"]["steps"] == 3, f"{metrics['train']['steps']} steps instead of 3")
     cell.__dict__["run"] = run
@@ -299,9 +299,3 @@ STEPS: dict[str, Callable[[Cell], str]] = {
     "predict": _predicts,
 }
 """The steps by name, in the order in which they are tried."""
-
-
-def _run(cell: Cell) -> Run:
-    from tunesmith import pipeline
-
-    return pipeline.train(cell.recipe)
