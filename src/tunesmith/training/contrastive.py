@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tunesmith.tasks import Batch, LossOptions
 
 CONTRASTIVE = "contrastive"
-TEMPERATURE = 0.1
-"""Divides the cosines, as in the paper."""
+TEMPERATURE = 0.3
+"""Divides the cosines. The paper takes 0.1; from eight rows a label, 0.3 was better on trec and tweet_emotion."""
 _SCHEDULE = Schedule(most_epochs=16, rows_per_batch=16)
 
 

@@ -1,0 +1,210 @@
+"""The prediction log keeps what was answered, after a kill too, and no text that nobody asked it to keep."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as parquet
+import pytest
+
+from tunesmith.errors import RecipeError
+from tunesmith.monitoring import log_storage, prediction_log
+from tunesmith.monitoring.prediction_log import Answer, PredictionLog, read_log
+
+DAY = log_storage.DAY_S
+ENTITY = {"entities": [{"entity_group": "PER", "word": "Ann Lee", "start": 0, "end": 7, "score": 0.9}]}
+
+
+def answer(number, *, at=None, row="the left crank", given=None):
+    given = {"label": "repair", "score": 0.9, "tokens": 5} if given is None else given
+    return Answer(f"r-{number}", time.time() if at is None else at, "reviews", row, given, 0.01)
+
+
+@pytest.fixture
+def log(tmp_path):
+    opened = PredictionLog(tmp_path / "log")
+    yield opened
+    opened.close()
+
+
+def test_answers_are_kept_in_their_order(log, tmp_path):
+    log.add(answer(i) for i in range(500))
+    log.flush()
+    rows = list(read_log(tmp_path / "log"))
+    assert [row["id"] for row in rows] == [f"r-{i}" for i in range(500)]
+    assert rows[0]["label"] == "repair"
+    assert rows[0]["answer"] == {"label": "repair", "score": 0.9, "tokens": 5}
+    assert (rows[0]["abstained"], rows[0]["truncated"]) == (None, False)
+
+
+def test_a_hash_tells_equal_inputs_and_no_text(log, tmp_path):
+    log.add([answer(0), answer(1), answer(2, row="another"), answer(3, row="Ann Lee", given=ENTITY)])
+    log.flush()
+    rows = list(read_log(tmp_path / "log"))
+    assert rows[0]["input"] == rows[1]["input"] != rows[2]["input"]
+    kept = b"".join(file.read_bytes() for file in (tmp_path / "log").iterdir())
+    assert b"crank" not in kept
+    assert b"Ann Lee" not in kept
+    assert rows[3]["answer"]["entities"][0]["entity_group"] == "PER"
+
+
+def test_the_same_text_has_another_hash_in_another_log(log, tmp_path):
+    other = PredictionLog(tmp_path / "other")
+    for it in (log, other):
+        it.add([answer(0)])
+        it.flush()
+    other.close()
+    first, second = (next(read_log(tmp_path / name))["input"] for name in ("log", "other"))
+    assert first != second
+
+
+def test_texts_are_kept_without_personal_data(tmp_path):
+    log = PredictionLog(tmp_path / "log", mode="text")
+    log.add(
+        [
+            answer(0, row="write to ann@example.org"),
+            answer(1, row={"question": "who?", "context": "bob@x.org"}),
+        ]
+    )
+    log.close()
+    rows = list(read_log(tmp_path / "log"))
+    assert rows[0]["text"] == "write to [EMAIL]"
+    assert rows[1]["text"] == {"question": "who?", "context": "[EMAIL]"}
+
+
+def test_feedback_belongs_to_an_answer(log, tmp_path):
+    log.add([answer(0)])
+    assert log.feedback("r-0", "warranty", by="ann")
+    assert log.feedback("r-0", ["sales"], by="bob")
+    assert not log.feedback("r-9", "warranty")
+    [row] = read_log(tmp_path / "log")
+    assert row["feedback"]["label"] == ["sales"]
+    assert row["feedback"]["by"] == "bob"
+
+
+def fill_three_days(log):
+    now = time.time()
+    log.add(answer(i, at=now - (2 - i // 100) * DAY) for i in range(300))
+    log.flush()
+    log.storage.rotate(now - now % DAY)
+
+
+def test_past_days_become_parquet(log, tmp_path):
+    fill_three_days(log)
+    files = log.storage.files()
+    assert [parquet.read_table(file).num_rows for file in files] == [100, 100]
+    assert [row["id"] for row in read_log(tmp_path / "log")] == [f"r-{i}" for i in range(300)]
+    assert log.feedback("r-5", "warranty")
+    assert (
+        next(row for row in read_log(tmp_path / "log") if row["id"] == "r-5")["feedback"]["label"]
+        == "warranty"
+    )
+
+
+def test_a_kill_between_file_and_database_leaves_no_row_twice(log, tmp_path, monkeypatch):
+    monkeypatch.setattr(log.storage, "_remove", lambda ids: (_ for _ in ()).throw(RuntimeError))
+    with pytest.raises(RuntimeError):
+        fill_three_days(log)
+    assert [row["id"] for row in read_log(tmp_path / "log")] == [f"r-{i}" for i in range(300)]
+
+
+def test_a_busy_day_becomes_several_files(log, monkeypatch):
+    monkeypatch.setattr(log_storage, "_MOST_ROWS", 40)
+    log.add(answer(i) for i in range(100))
+    log.flush()
+    log.storage.rotate(0.0)
+    assert [parquet.read_table(file).num_rows for file in log.storage.files()] == [40, 40]
+
+
+def test_answers_are_deleted_wherever_they_are(log, tmp_path):
+    fill_three_days(log)
+    log.feedback("r-5", "warranty")
+    assert log.delete(["r-5", "r-250", "r-none"]) == 2
+    left = [row["id"] for row in read_log(tmp_path / "log")]
+    assert len(left) == 298
+    assert not {"r-5", "r-250"} & set(left)
+    assert log.delete([f"r-{i}" for i in range(100)]) == 99
+    assert len(log.storage.files()) == 1
+
+
+def test_old_answers_are_deleted(tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction_log, "_ROTATE_S", 0.0)
+    log = PredictionLog(tmp_path / "log", days=1.5)
+    fill_three_days(log)
+    log.flush()
+    log.close()
+    assert [row["id"] for row in read_log(tmp_path / "log")] == [f"r-{i}" for i in range(100, 300)]
+
+
+def test_a_full_queue_is_counted_and_never_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction_log, "_MOST_WAITING", 10)
+    log = PredictionLog(tmp_path / "log")
+    monkeypatch.setattr(log, "_wrote", lambda rows: False)
+    log.add([answer(0)])
+    time.sleep(2 * prediction_log.FLUSH_S)
+    log.add(answer(i) for i in range(1, 31))
+    assert log.dropped == 20
+    monkeypatch.undo()
+    log.close()
+    assert len(list(read_log(tmp_path / "log"))) == 11
+
+
+def test_a_database_that_is_away_for_a_moment_loses_nothing(log, tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction_log, "_RETRY_S", 0.01)
+    add, tried = log.storage.add, []
+
+    def broken(rows):
+        tried.append(len(rows))
+        if len(tried) < 3:
+            raise OSError("no space left on device")
+        add(rows)
+
+    monkeypatch.setattr(log.storage, "add", broken)
+    log.add(answer(i) for i in range(5))
+    log.flush()
+    assert tried == [5, 5, 5]
+    assert len(list(read_log(tmp_path / "log"))) == 5
+
+
+WRITER = """import sys, time
+from tunesmith.monitoring.prediction_log import Answer, PredictionLog
+log = PredictionLog(sys.argv[1])
+for i in range(10**6):
+    log.add([Answer(f"r-{i}", time.time(), "reviews", "x", {"label": "a", "score": 0.5}, 0.1)])
+    print(i, time.time(), flush=True)
+    time.sleep(0.001)
+"""
+
+
+def test_a_kill_loses_only_the_last_moment(tmp_path):
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        lines = [writer.stdout.readline().split()]
+        while float(lines[-1][1]) < float(lines[0][1]) + 6 * prediction_log.FLUSH_S:
+            lines.append(writer.stdout.readline().split())
+        os.kill(writer.pid, signal.SIGKILL)
+    killed = float(lines[-1][1])
+    kept = {row["id"] for row in read_log(tmp_path / "log")}
+    older = {f"r-{number}" for number, at in lines if float(at) < killed - 3 * prediction_log.FLUSH_S}
+    assert older
+    assert older <= kept
+
+
+def test_an_unknown_mode(tmp_path):
+    with pytest.raises(RecipeError, match="`loud` is not a way to log"):
+        PredictionLog(tmp_path / "log", mode="loud")
+
+
+def test_a_database_that_cannot_be_reached():
+    with pytest.raises(RecipeError, match="cannot be used") as found:
+        PredictionLog("postgresql://me:secret@127.0.0.1:1/log")
+    assert "secret" not in str(found.value)
+
+
+def test_any_tool_reads_the_files(log):
+    fill_three_days(log)
+    table = parquet.read_table(log.storage.files()[0])
+    assert json.loads(table.column("answer")[0].as_py()) == {"label": "repair", "score": 0.9, "tokens": 5}
