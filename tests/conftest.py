@@ -88,6 +88,18 @@ def without_report():
 
 
 @pytest.fixture(scope="session")
+def postgresql():
+    """URL of a real server, where Debian's `postgresql` and the extra `postgresql` are installed."""
+    from tunesmith.testing.postgresql import running_postgresql, server_programs
+
+    if (programs := server_programs()) is None:
+        pytest.skip("needs a PostgreSQL server: `apt-get install postgresql`")
+    pytest.importorskip("psycopg", reason="needs `pip install 'tunesmith[postgresql]'`")
+    with running_postgresql(programs) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """Real data sets and models; only where they are."""
     if not SHARED.is_dir():

@@ -193,6 +193,21 @@ def test_a_kill_loses_only_the_last_moment(tmp_path):
     assert older <= kept
 
 
+def test_a_database_of_a_server_keeps_the_same(postgresql):
+    log = PredictionLog(postgresql, mode="text")
+    fill_three_days(log)
+    assert log.feedback("r-250", "warranty", by="ann")
+    assert log.delete(["r-251", "r-none"]) == 1
+    again = PredictionLog(postgresql)
+    assert again._key == log._key
+    again.close()
+    log.close()
+    rows = {row["id"]: row for row in read_log(postgresql)}
+    assert len(rows) == 299
+    assert rows["r-250"]["feedback"]["label"] == "warranty"
+    assert rows["r-0"]["text"] == "the left crank"
+
+
 def test_an_unknown_mode(tmp_path):
     with pytest.raises(RecipeError, match="`loud` is not a way to log"):
         PredictionLog(tmp_path / "log", mode="loud")

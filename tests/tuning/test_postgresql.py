@@ -1,15 +1,9 @@
 """A search whose trials a real PostgreSQL server keeps, and that two machines share.
 
-The server is Debian's `postgresql`; it is started in a folder of its own, and stopped.
+The server is that of `tunesmith.testing.postgresql`.
 """
 
-import getpass
-import os
-import shutil
 import socket
-import subprocess
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -24,48 +18,14 @@ from tunesmith.tuning.storage import open_server
 pytestmark = pytest.mark.usefixtures("without_report")
 
 
-def programs():
-    """The folder of `initdb` and `pg_ctl`; skips where they are not installed."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [shutil.which("initdb")]
-    if not found[-1]:
-        pytest.skip("needs a PostgreSQL server: `apt-get install postgresql`")
-    pytest.importorskip("psycopg", reason="needs `pip install 'tunesmith[postgresql]'`")
-    return Path(found[-1]).resolve().parent
-
-
-def run_as_owner(*command):
-    """Runs a command of the server, which refuses to run as root, as its own user."""
-    if os.geteuid() == 0:
-        command = ("runuser", "-u", "postgres", "--", *command)
-    subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=60, cwd="/")
-
-
-@pytest.fixture(scope="module")
-def server():
-    """URL of a running server with an empty database."""
-    bin_folder = programs()
-    owner = "postgres" if os.geteuid() == 0 else getpass.getuser()
-    folder = Path(tempfile.mkdtemp(prefix="tunesmith-postgresql-"))  # pytest's own is for its user alone
-    if os.geteuid() == 0:
-        shutil.chown(folder, owner)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    control = (bin_folder / "pg_ctl", "-D", folder / "data")
-    settings = f"-p {port} -h 127.0.0.1 -k {folder} -c fsync=off"
-    run_as_owner(bin_folder / "initdb", "-D", folder / "data", "-A", "trust", "-U", owner, "--no-sync")
-    run_as_owner(*control, "-l", folder / "log", "-o", settings, "-w", "start")
-    yield f"postgresql://{owner}@127.0.0.1:{port}/postgres"
-    run_as_owner(*control, "-m", "immediate", "stop")
-    shutil.rmtree(folder)
-
-
 def trials(folder):
     return [it for it in read_json(folder.result_file)["trials"] if it["stage"] in ("coarse", "fine")]
 
 
-def test_the_trials_are_on_the_server_and_the_search_is_that_of_a_journal(server, search_recipe, tmp_path):
-    kept = tuning.tune(search_recipe(tmp_path / "server", trials=4, seeds=1), Options(storage=server))
+def test_the_trials_are_on_the_server_and_the_search_is_that_of_a_journal(
+    postgresql, search_recipe, tmp_path
+):
+    kept = tuning.tune(search_recipe(tmp_path / "server", trials=4, seeds=1), Options(storage=postgresql))
     own = tuning.tune(search_recipe(tmp_path / "journal", trials=4, seeds=1))
     assert not kept.journal.exists()
     assert [it["values"] for it in trials(kept)] == [it["values"] for it in trials(own)]
@@ -79,14 +39,14 @@ def search_of_a_machine(tree, url, name):
 
 
 @pytest.mark.slow
-def test_two_machines_share_a_search(server, search_recipe, tmp_path):
+def test_two_machines_share_a_search(postgresql, search_recipe, tmp_path):
     """Two processes with a folder each and names of two machines: each trial is run once, and one leads."""
     folders, processes = [tmp_path / name for name in ("first", "second")], []
     for folder in folders:
         tree = search_recipe(folder, trials=10, seeds=1, train={"num_train_epochs": 5}).model_dump_json(
             exclude_unset=True
         )
-        processes.append(start(search_of_a_machine, tree, server, folder.name))
+        processes.append(start(search_of_a_machine, tree, postgresql, folder.name))
     for process in processes:
         process.join(150)
     assert [process.exitcode for process in processes] == [0, 0]
@@ -98,14 +58,14 @@ def test_two_machines_share_a_search(server, search_recipe, tmp_path):
     assert all(names), "both have run trials"
 
 
-def test_force_clears_the_server_too(server, search_recipe, tmp_path):
+def test_force_clears_the_server_too(postgresql, search_recipe, tmp_path):
     """Else the first trial would be that of another process, which leads the search."""
     recipe = search_recipe(tmp_path / "forced", trials=1, train={"num_train_epochs": 1})
-    tuning.tune(recipe, Options(storage=server))
-    folder = tuning.tune(recipe, Options(storage=server, force=True))
+    tuning.tune(recipe, Options(storage=postgresql))
+    folder = tuning.tune(recipe, Options(storage=postgresql, force=True))
     assert folder.result_file.is_file()
 
 
-def test_a_wrong_database_is_an_error(server):
+def test_a_wrong_database_is_an_error(postgresql):
     with pytest.raises(RunError, match="does not exist"):
-        open_server(server.removesuffix("postgres") + "nowhere")
+        open_server(postgresql.removesuffix("postgres") + "nowhere")

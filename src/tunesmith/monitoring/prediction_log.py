@@ -2,8 +2,8 @@
 
     answers → queue → one thread → SQLite, or PostgreSQL → a Parquet file a day
 
-A request never waits for the log. Answers are written within `FLUSH_S` seconds, in one transaction for all that have
-come; a process that is killed loses at most these. SQLite keeps a write-ahead log, so a file is whole after a
+A request never waits for the log. Answers are written within `FLUSH_S` seconds, in one transaction for all that
+have come; a process that is killed loses at most these. SQLite keeps a write-ahead log, so a file is whole after a
 kill. Rows of past days become Parquet, one file a day, which any tool reads.
 
 By default the input is kept as a keyed hash: equal inputs are equal, and nobody without the key, which is in the
