@@ -61,7 +61,7 @@ def forward(
     else:
         computing = _on_tensors(task, model, bf16=bf16)
     with computing as compute:
-        most = tokens_per_batch or _tokens_per_pass(model)
+        most = tokens_per_batch or tokens_per_pass(model)
         batches = plan_in_order(encoded.lengths, most, same_length=padding_matters(model))
         for sequences in batches:
             taken = encoded.take(sequences)
@@ -101,7 +101,7 @@ def _takes_logits(task: Task) -> bool:
     return all(getattr(type(task), name) is getattr(Task, name) for name in members)
 
 
-def _tokens_per_pass(model: Any) -> int:
+def tokens_per_pass(model: Any) -> int:
     if isinstance(model, OnnxModel) or device_of(model).type == "cpu":
         return TOKENS_PER_FORWARD_PASS
     output = model.get_output_embeddings()
