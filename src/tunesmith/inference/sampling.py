@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _KNOWN = frozenset(
     "max_new_tokens max_length min_length num_beams do_sample temperature top_p top_k repetition_penalty "
     "no_repeat_ngram_size pad_token_id bos_token_id eos_token_id use_cache transformers_version "
-    "_from_model_config return_dict_in_generate".split()
+    "_from_model_config return_dict_in_generate output_attentions output_hidden_states".split()
 )
 """Generation settings that `Choice` follows, or that change no text."""
 

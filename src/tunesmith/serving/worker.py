@@ -9,6 +9,7 @@ it cannot. It ends when the socket does, so that it never outlives the front. Si
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -137,6 +138,8 @@ def main() -> None:
     set_process_options()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     serve(socket.socket(fileno=int(sys.argv[1])))
+    logging.shutdown()
+    os._exit(0)  # nothing is left to be written, and the threads of the lanes wait for ever
 
 
 if __name__ == "__main__":

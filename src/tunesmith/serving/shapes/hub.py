@@ -14,6 +14,7 @@ from starlette.responses import Response
 from tunesmith.serving.call import Call, truncation_headers
 from tunesmith.serving.refused import Refused
 from tunesmith.serving.shapes import Route, Shape, Strict
+from tunesmith.serving.shapes.openai import WritingBody, settings_of, texts_of
 from tunesmith.serving.shapes.tei import doubt_headers, embed, refuse_cut, scores_of, similarities
 
 if TYPE_CHECKING:
@@ -38,6 +39,23 @@ class Parameters(Strict):
     )
     normalize: bool | None = None
     truncate: bool | None = None
+    max_new_tokens: int | None = Field(None, ge=1, le=1_000_000)
+    temperature: float | None = Field(None, ge=0, le=10)
+    top_p: float | None = Field(None, gt=0, le=1)
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    stop: list[str] | None = None
+    do_sample: bool | None = None
+    return_full_text: Literal[False] | None = None
+
+    def writing(self) -> WritingBody | None:
+        """What is said of how a text is written; None where nothing is."""
+        said = {name: getattr(self, name) for name in ("temperature", "top_p", "top_k", "seed", "stop")}
+        if self.do_sample is False:
+            said["temperature"] = 0.0
+        elif self.do_sample and self.temperature is None:
+            said["temperature"] = 1.0
+        said["max_tokens"] = self.max_new_tokens
+        return WritingBody(**said) if any(value is not None for value in said.values()) else None
 
 
 class HubBody(Strict):
@@ -80,6 +98,11 @@ async def _inferred(call: Call, body: HubBody, run: JsonObject, task: str = "") 
         call.refuse_unless(False, f"it does not do {task}")
     rows = inputs if isinstance(inputs, list) else [inputs]
     _refuse_odd(rows)
+    if (writing := parameters.writing()) is not None and run["generates"]:
+        call.refuse_many(rows)
+        written = await texts_of(call, run, rows, settings_of(run, writing, writing.max_tokens))
+        return call.json([{"generated_text": one["text"]} for one in written], headers=truncation_headers(written))
+    _refuse_without_effect(parameters, run)
     top_k = parameters.top_k or (None if run["alternatives"] else 1)
     answers = await call.answers(run, rows, top_k=top_k)
     refuse_cut(answers, body.truncate if parameters.truncate is None else parameters.truncate)
@@ -106,6 +129,15 @@ def _texts(inputs: Any) -> list[str]:
 def _refuse_odd(rows: list[Any]) -> None:
     if not all(isinstance(row, str | dict) for row in rows):
         raise Refused("validation", "inputs: each is a text, or an object with what the task needs")
+
+
+def _refuse_without_effect(parameters: Parameters, run: JsonObject) -> None:
+    """Raises Refused for parameters that have no effect on a run of this kind."""
+    if parameters.top_k is not None and not run["alternatives"] and not run["labels"]:
+        raise Refused("unsupported", f"top_k has no effect on a run for {run['task']}")
+    for name in ("max_new_tokens", "temperature", "top_p", "seed", "stop", "do_sample"):
+        if getattr(parameters, name) is not None:
+            raise Refused("unsupported", f"{name} has no effect on a run for {run['task']}")
 
 
 def _as_on_the_hub(answer: JsonObject, run: JsonObject, *, asked: int | None) -> Any:

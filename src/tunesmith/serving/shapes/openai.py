@@ -98,6 +98,8 @@ async def _complete(call: Call) -> Response:
 
 def _writer(call: Call, name: str, kind: str) -> JsonObject:
     """The run that is named, or the first one that fits."""
+    if (in_path := call.request.path_params.get("name")) is not None:
+        return call.run(in_path)
     if name in call.service.runs:
         return call.run(name)
     fitting = next((run["name"] for run in call.service.runs.values() if run[kind]), None)
@@ -148,12 +150,12 @@ class _Chat(_Completion):
 async def _written(
     call: Call, run: JsonObject, body: WritingBody, rows: list[Any], shape: _Completion
 ) -> Response:
-    message = _settings(run, body, shape.max_tokens)
+    message = settings_of(run, body, shape.max_tokens)
     head = {"id": f"{shape.prefix}-{call.request_id}", "created": int(time.time()), "model": run["name"]}
     if body.stream:
         usage = bool(body.stream_options and body.stream_options.include_usage)
         return await _streamed(call, run, rows, message, shape, head, with_usage=usage)
-    answers = await _texts(call, run, rows, message)
+    answers = await texts_of(call, run, rows, message)
     return call.json({
         **head, "object": shape.kind,
         "choices": [shape.choice(i, answer) for i, answer in enumerate(answers)],
@@ -161,7 +163,7 @@ async def _written(
     })  # fmt: skip
 
 
-async def _texts(call: Call, run: JsonObject, rows: list[Any], message: JsonObject) -> list[JsonObject]:
+async def texts_of(call: Call, run: JsonObject, rows: list[Any], message: JsonObject) -> list[JsonObject]:
     """What the run writes for each prompt."""
     if run["streams"]:
         return await call.answers(run, rows, "write", **message)
@@ -177,7 +179,7 @@ def _as_written(answer: JsonObject) -> JsonObject:
     return {"text": text, "finish_reason": "stop", "prompt_tokens": answer["tokens"], **known}
 
 
-def _settings(run: JsonObject, body: WritingBody, most: int | None) -> JsonObject:
+def settings_of(run: JsonObject, body: WritingBody, most: int | None) -> JsonObject:
     """What the worker is told: only what the request says."""
     stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
     if len(stops) > 16 or any(not stop or len(stop) > 256 for stop in stops):
@@ -273,7 +275,7 @@ async def _parts(
 ) -> AsyncIterator[tuple[str, JsonObject | None]]:
     """Parts of the text; with the last one, what is known of it. A run that does not stream has one part."""
     if not run["streams"]:
-        (answer,) = await _texts(call, run, rows, message)
+        (answer,) = await texts_of(call, run, rows, message)
         yield answer["text"], answer
         return
     async with call.service.stream(run, rows, **call.how(message)) as (parts, answered):
@@ -302,6 +304,10 @@ shape = Shape(
     "OpenAI",
     (
         Route("POST", "/v1/chat/completions", _chat, "the next reply of a conversation", ChatBody, "openai"),
+        Route(
+            "POST", "/models/{name}/v1/chat/completions", _chat, "the same of a run, as the Hub's client asks it",
+            ChatBody, "openai",
+        ),
         Route("POST", "/v1/completions", _complete, "how a text goes on", CompletionBody, "openai"),
         Route("GET", "/v1/models", _models, "the runs", errors="openai"),
         Route("GET", "/v1/models/{name}", _model, "a run", errors="openai"),
