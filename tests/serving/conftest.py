@@ -32,16 +32,26 @@ _MORE = {
 }
 
 
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory) -> dict[str, Path]:
-    """One finished training for each task."""
-    from tunesmith import pipeline
+class Runs(dict):
+    """One finished training for each task, made when it is asked for first."""
 
-    folder = tmp_path_factory.mktemp("served")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TUNESMITH_CACHE", str(folder / "cache"))
-        patch.setattr(pipeline.training, "write_report", lambda run: None)
-        return {task: _train(task, folder) for task in TASKS_SERVED}
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __missing__(self, task: str) -> Path:
+        from tunesmith import pipeline
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TUNESMITH_CACHE", str(self.folder / "cache"))
+            patch.setattr(pipeline.training, "write_report", lambda run: None)
+            self[task] = _train(task, self.folder)
+        return self[task]
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory) -> Runs:
+    return Runs(tmp_path_factory.mktemp("served"))
 
 
 def _train(name: str, folder: Path) -> Path:
@@ -97,7 +107,7 @@ class Served:
 
 
 @contextmanager
-def serving(*arguments):
+def _serving(*arguments):
     """A server in a process of its own, as the command line starts it."""
     command = [sys.executable, "-m", "tunesmith", "serve", *map(str, arguments), "--port", "0", "--json"]
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
@@ -129,8 +139,14 @@ def serving(*arguments):
 
 @pytest.fixture(scope="session")
 def server(runs) -> Served:
-    with serving(*runs.values(), "--max-body", 200_000, "--max-inputs", 100) as served:
+    with _serving(*[runs[task] for task in TASKS_SERVED], "--max-body", 200_000, "--max-inputs", 100) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def serving():
+    """Starts another server."""
+    return _serving
 
 
 @pytest.fixture
