@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         export,
         load,
         predict,
+        serve,
         suggest_models,
         train,
         tune,
@@ -51,7 +52,7 @@ __all__ = [
     "CheckBlockedError", "CheckResult", "Comparison", "DataError", "InterruptedRunError", "ModelError",
     "ModelSuggestions", "NonFiniteError", "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError",
     "RowError", "Run", "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "UserError", "__version__",
-    "check", "compare", "embed", "evaluate", "export", "load", "predict", "suggest_models", "train", "tune",
+    "check", "compare", "embed", "evaluate", "export", "load", "predict", "serve", "suggest_models", "train", "tune",
     "tune_process",
 ]  # fmt: skip
 
@@ -71,6 +72,7 @@ _HOMES = {
             "export",
             "load",
             "predict",
+            "serve",
             "suggest_models",
             "train",
             "tune",

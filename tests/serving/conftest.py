@@ -28,7 +28,10 @@ TASKS_SERVED = (
     "chat",
 )
 _MORE = {
-    "text-classification": {"evaluate": {"max_error": 0.3}, "train": {"max_steps": 40, "learning_rate": 5e-3}},
+    "text-classification": {
+        "evaluate": {"max_error": 0.3},
+        "train": {"max_steps": 40, "learning_rate": 5e-3},
+    },
 }
 
 
@@ -70,7 +73,9 @@ def _train(name: str, folder: Path) -> Path:
         "task": name,
         "model": str(base),
         "output_dir": str(folder / name),
-        "data": {split: [str(write_rows(folder / f"{name}-{split}.jsonl", part))] for split, part in parts.items()},
+        "data": {
+            split: [str(write_rows(folder / f"{name}-{split}.jsonl", part))] for split, part in parts.items()
+        },
         "train": {"max_steps": 8, "learning_rate": 2e-3, "per_device_train_batch_size": 8},
         "generate": {"max_new_tokens": 12} if generation else {},
         "evaluate": {"bootstrap_samples": 100},
@@ -139,7 +144,9 @@ def _serving(*arguments):
 
 @pytest.fixture(scope="session")
 def server(runs) -> Served:
-    with _serving(*[runs[task] for task in TASKS_SERVED], "--max-body", 200_000, "--max-inputs", 100) as served:
+    with _serving(
+        *[runs[task] for task in TASKS_SERVED], "--max-body", 200_000, "--max-inputs", 100
+    ) as served:
         yield served
 
 

@@ -1,4 +1,4 @@
-"""A server under load: too many requests, a worker that is killed, and its end. Nothing is lost or answered wrong."""
+"""A server under load: too many requests, a killed worker, its end. Nothing is lost or answered wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import time
 
 import httpx
 import pytest
-
 
 TEXTS = ["the cat", "a red dog is here", "old small blue " * 8, "green"]
 
@@ -85,7 +84,9 @@ def expected(predictors):
 
 @pytest.fixture(scope="module")
 def served(runs, serving):
-    with serving(runs["text-classification"], "--max-queue", 24, "--timeout", 120, "--max-connections", 60) as found:
+    with serving(
+        runs["text-classification"], "--max-queue", 24, "--timeout", 120, "--max-connections", 60
+    ) as found:
         yield found
 
 
@@ -93,7 +94,8 @@ def test_beyond_its_limit_it_refuses_and_forgets_nothing(served, expected):
     with Load(served, 12, expected, inputs=8) as load:
         load.wait_for(150)
     assert set(load.statuses) == {200, 429}
-    assert not load.lost and not load.wrong
+    assert not load.lost
+    assert not load.wrong
 
 
 def test_a_killed_worker_loses_nothing(served, expected):
@@ -102,7 +104,8 @@ def test_a_killed_worker_loses_nothing(served, expected):
         load.wait_for(20)
         os.kill(worker, signal.SIGKILL)
         load.wait_for(len(load.statuses) + 40)
-    assert not load.lost and not load.wrong
+    assert not load.lost
+    assert not load.wrong
     assert set(load.statuses) == {200}
     assert served.workers() != [worker]
     with served.client() as client:
@@ -143,6 +146,7 @@ def test_after_a_signal_it_answers_what_it_took_and_ends_with_0(served, expected
         served.process.send_signal(signal.SIGTERM)
         code = served.process.wait(30)
     assert code == 0
-    assert not load.lost and not load.wrong
+    assert not load.lost
+    assert not load.wrong
     assert set(load.statuses) == {200}
     assert not [line for line in served.errors if "Traceback" in line]

@@ -109,7 +109,8 @@ class TestTextEmbeddingsInference:
         ids = predictors("text-classification").tokenizer("the cat")["input_ids"]
         assert [token["id"] for token in tokens] == ids
         assert tokens[1] == {"id": ids[1], "text": "the", "special": False, "start": 0, "stop": 3}
-        assert tokens[0]["special"] and tokens[0]["start"] is None
+        assert tokens[0]["special"]
+        assert tokens[0]["start"] is None
 
     def test_info(self, client):
         info = client.get("/info").json()
@@ -120,14 +121,23 @@ class TestTextEmbeddingsInference:
 
 class TestOpenInference:
     def test_health_and_models(self, client):
-        for path in ("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/chat/ready", "/livez", "/readyz"):
+        for path in (
+            "/v2",
+            "/v2/health/live",
+            "/v2/health/ready",
+            "/v2/models/chat/ready",
+            "/livez",
+            "/readyz",
+        ):
             assert client.get(path).status_code == 200, path
         found = client.get("/v2/models/question-answering").json()
         assert [one["name"] for one in found["inputs"]] == ["question", "context"]
 
     def test_infer(self, client, predictors):
         tensor = {"name": "text", "shape": [2, 1], "datatype": "BYTES", "data": [["the cat"], ["red"]]}
-        said = client.post("/v2/models/text-classification/infer", json={"id": "7", "inputs": [tensor]}).json()
+        said = client.post(
+            "/v2/models/text-classification/infer", json={"id": "7", "inputs": [tensor]}
+        ).json()
         assert said["id"] == "7"
         outputs = {one["name"]: one["data"] for one in said["outputs"]}
         expected = predictors("text-classification")(["the cat", "red"])
@@ -160,7 +170,9 @@ WRONG = {
     "no vectors": ("/embed", b'{"inputs": "a", "model": "token-classification"}', 400),
     "another pipeline": ("/pipeline/translation", b'{"inputs": "a"}', 400),
     "a parameter without effect": ("/", b'{"inputs": "a", "parameters": {"temperature": 1}}', 400),
-    "a chat for a classifier": ("/v1/chat/completions", b'{"model": "text-classification", "messages": [{}]}', 400),
+    "a chat for a classifier": (
+        "/v1/chat/completions", b'{"model": "text-classification", "messages": [{}]}', 400
+    ),
     "a message without a role": ("/v1/chat/completions", b'{"model": "chat", "messages": [{}]}', 422),
     "several choices": ("/v1/completions", b'{"model": "chat", "prompt": "a", "n": 2}', 422),
     "settings of another kind of model": (
@@ -203,5 +215,10 @@ def test_a_request_keeps_its_id_and_its_deadline(client):
 def test_metrics_count(client):
     client.post("/predict", json={"inputs": "the cat"})
     text = client.get("/metrics").text
-    for name in ("te_request_count_total", "te_queue_size", "te_batch_next_tokens", "tunesmith_padding_tokens_total"):
+    for name in (
+        "te_request_count_total",
+        "te_queue_size",
+        "te_batch_next_tokens",
+        "tunesmith_padding_tokens_total",
+    ):
         assert name in text

@@ -7,6 +7,7 @@ comparing `compare`
 tuning    `tune`
 suggesting `suggest_models`
 using     `load`, `predict`, `embed`, `evaluate`, `export` of a run
+serving   `serve`
 run       `Run`, as `train` returns it: its metrics, its report, its predictions
 shown     how metrics and reports are shown in a terminal and in a notebook
 """
@@ -15,6 +16,7 @@ from tunesmith.api.checking import CheckResult, check
 from tunesmith.api.comparing import Comparison, compare
 from tunesmith.api.recipes import build_recipe
 from tunesmith.api.run import Run
+from tunesmith.api.serving import serve
 from tunesmith.api.suggesting import ModelSuggestions, suggest_models
 from tunesmith.api.training import train
 from tunesmith.api.tuning import TuneResult, tune
@@ -34,6 +36,7 @@ __all__ = [
     "export",
     "load",
     "predict",
+    "serve",
     "suggest_models",
     "train",
     "tune",

@@ -34,6 +34,7 @@ _ORDER = (
     "predict",
     "embed",
     "export",
+    "serve",
     "list",
     "env",
     "help",

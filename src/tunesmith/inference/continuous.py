@@ -51,7 +51,7 @@ class Text:
 
     prompt: Sequence[int]
     most_tokens: int
-    choice: Choice = Choice()
+    choice: Choice = field(default_factory=Choice)
     owner: Any = None
     written: list[int] = field(default_factory=list)
     ended: bool = False

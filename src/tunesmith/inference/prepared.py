@@ -58,7 +58,9 @@ class Prepared:
     @cached_property
     def costs(self) -> NDArray[np.int64]:
         """[rows], tokens that the model computes."""
-        return np.bincount(self.encoded.rows, weights=self.encoded.lengths, minlength=len(self)).astype(np.int64)
+        return np.bincount(self.encoded.rows, weights=self.encoded.lengths, minlength=len(self)).astype(
+            np.int64
+        )
 
     def size_of(self, row: int) -> tuple[int, int, int]:
         """Of a row: the tokens of its longest sequence, the number of its sequences, and all their tokens."""
@@ -81,7 +83,9 @@ class Prepared:
         """The rows of all parts, which are of one kind."""
         if len(parts) == 1:
             return parts[0]
-        columns = {name: [value for part in parts for value in part.columns[name]] for name in parts[0].columns}
+        columns = {
+            name: [value for part in parts for value in part.columns[name]] for name in parts[0].columns
+        }
         return cls(
             columns,
             Encoded.join([part.encoded for part in parts]),

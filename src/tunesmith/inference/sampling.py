@@ -10,11 +10,12 @@ if TYPE_CHECKING:
 
     from tunesmith.types import Config, JsonObject
 
-_KNOWN = frozenset(
-    "max_new_tokens max_length min_length num_beams do_sample temperature top_p top_k repetition_penalty "
-    "no_repeat_ngram_size pad_token_id bos_token_id eos_token_id use_cache transformers_version "
-    "_from_model_config return_dict_in_generate output_attentions output_hidden_states".split()
-)
+_KNOWN = frozenset({
+    "max_new_tokens", "max_length", "min_length", "num_beams", "do_sample", "temperature", "top_p", "top_k",
+    "repetition_penalty", "no_repeat_ngram_size", "pad_token_id", "bos_token_id", "eos_token_id", "use_cache",
+    "transformers_version", "_from_model_config", "return_dict_in_generate", "output_attentions",
+    "output_hidden_states",
+})  # fmt: skip
 """Generation settings that `Choice` follows, or that change no text."""
 
 
@@ -67,9 +68,7 @@ def follows(settings: Config) -> bool:
     return set(changed) <= _KNOWN and (settings.num_beams or 1) == 1 and not settings.min_length
 
 
-def next_token(
-    logits: torch.Tensor, tokens: torch.Tensor, choice: Choice, generator: torch.Generator
-) -> int:
+def next_token(logits: torch.Tensor, tokens: torch.Tensor, choice: Choice, generator: torch.Generator) -> int:
     """The next token of one sequence.
 
     Args:

@@ -34,7 +34,7 @@ class TextStream:
             tokens: all tokens so far.
             is_end: whether these are all.
         """
-        text = self._tokenizer.decode(list(tokens), skip_special_tokens=True)
+        text = str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
         stop = min((at for stop in self._stops if (at := text.find(stop)) >= 0), default=None)
         if stop is not None:
             text, self.is_stopped, is_end = text[:stop], True, True

@@ -200,6 +200,7 @@ def _unfit(error: ValidationError) -> Refused:
     if problems[0]["type"] == "json_invalid":
         return Refused("json", "the body is not JSON")
     said = "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}" for problem in problems[:_MOST_PROBLEMS]
+        f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}"
+        for problem in problems[:_MOST_PROBLEMS]
     )
     return Refused("validation", said)

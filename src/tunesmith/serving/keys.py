@@ -84,12 +84,13 @@ class Keys:
         self._keys = {key.name: key for key in read_keys(file)}
         if not self._keys:
             raise UserError(
-                f"`{file}` has no key.", remedy=f"Make one: `tunesmith serve --new-key NAME --api-keys {file}`."
+                f"`{file}` has no key.",
+                remedy=f"Make one: `tunesmith serve --new-key NAME --api-keys {file}`.",
             )
         self._stamp, self._checked = _stamp(file), time.monotonic()
 
     def find(self, given: str) -> Key | None:
-        """The key that a client gave; None where there is none like it. Every key is compared, in constant time."""
+        """The key that a client gave, or None; every key is compared, in constant time."""
         self._refresh()
         digest = hashlib.sha256(given.encode("utf-8", "replace")).hexdigest()
         found = None
@@ -140,11 +141,11 @@ def _key_of(line: str, location: str) -> Key:
     pairs = [limit.partition("=") for limit in limits]
     try:
         values = {limit: float(value) for limit, _, value in pairs}
-        if kind == "sha256" and len(bytes.fromhex(digest)) == 32 and set(values) <= set(_LIMITS):
-            if all(value > 0 for value in values.values()):
-                return Key(name, digest.lower(), values)
+        is_hash = kind == "sha256" and len(bytes.fromhex(digest)) == 32
     except ValueError:
-        pass
+        is_hash, values = False, {}
+    if is_hash and set(values) <= set(_LIMITS) and all(value > 0 for value in values.values()):
+        return Key(name, digest.lower(), values)
     raise UserError(
         "a line must be a name, `sha256:` with 64 hexadecimal digits, and limits such as "
         "`requests_per_minute=60` or `tokens_per_minute=100000`.",
@@ -169,7 +170,9 @@ def add_key(file: Path, name: str) -> str:
     line = f"{name} sha256:{hashlib.sha256(key.encode()).hexdigest()}\n"
     file.parent.mkdir(parents=True, exist_ok=True)
     begins = file.read_bytes()[-1:] if file.is_file() else b""
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8") as out:
+    with os.fdopen(
+        os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8"
+    ) as out:
         out.write(("" if begins in (b"", b"\n") else "\n") + line)
     return key
 

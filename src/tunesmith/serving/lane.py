@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -91,8 +91,7 @@ class Lane:
             return self._reader
         if self._embedder is None:
             self._embedder = Embedder(self._reader)
-        found: Any = self._embedder.predictor
-        return found
+        return cast("Predictor", self._embedder.predictor)
 
     def _encode(self, kind: tuple[object, ...], rows: list[tuple[Job, int, JsonObject]]) -> None:
         try:
@@ -164,7 +163,9 @@ class Lane:
         done = []
         for item, found in _each(batch, self._computed):
             if isinstance(found, RowError):
-                self.refuse(item.job, "row", f"input {item.position}: {found}" if item.job.size > 1 else str(found))
+                self.refuse(
+                    item.job, "row", f"input {item.position}: {found}" if item.job.size > 1 else str(found)
+                )
                 continue
             item.job.answers[item.position] = found
             item.job.missing -= 1

@@ -20,7 +20,9 @@ class Metrics:
 
         self.registry = own = CollectorRegistry()
         self.requests = Counter("te_request_count", "Requests.", ["method"], registry=own)
-        self.successes = Counter("te_request_success", "Requests that were answered.", ["method"], registry=own)
+        self.successes = Counter(
+            "te_request_success", "Requests that were answered.", ["method"], registry=own
+        )
         self.failures = Counter(
             "te_request_failure", "Requests that were not answered.", ["method", "err"], registry=own
         )
@@ -32,19 +34,24 @@ class Metrics:
             "te_request_queue_duration", "Seconds before the model began.", buckets=_SECONDS, registry=own
         )
         self.worked = Histogram(
-            "te_request_inference_duration", "Seconds from then to the answer.", buckets=_SECONDS, registry=own
+            "te_request_inference_duration",
+            "Seconds from then to the answer.",
+            buckets=_SECONDS,
+            registry=own,
         )
         self.queue = Gauge("te_queue_size", "Inputs that wait or are computed.", registry=own)
-        self.batch_items = Histogram(
-            "te_batch_next_size", "Inputs of a batch.", buckets=_ITEMS, registry=own
-        )
+        self.batch_items = Histogram("te_batch_next_size", "Inputs of a batch.", buckets=_ITEMS, registry=own)
         self.batch_tokens = Histogram(
             "te_batch_next_tokens", "Tokens of a batch, without padding.", buckets=_TOKENS, registry=own
         )
         self.tokens = Counter("tunesmith_tokens", "Tokens computed.", ["run"], registry=own)
-        self.padding = Counter("tunesmith_padding_tokens", "Padding that batches have.", ["run"], registry=own)
+        self.padding = Counter(
+            "tunesmith_padding_tokens", "Padding that batches have.", ["run"], registry=own
+        )
         self.busy = Counter("tunesmith_batch_seconds", "Seconds in which batches ran.", ["run"], registry=own)
-        self.rejected = Counter("tunesmith_rejected", "Requests refused with 429 for want of room.", registry=own)
+        self.rejected = Counter(
+            "tunesmith_rejected", "Requests refused with 429 for want of room.", registry=own
+        )
         self.cancelled = Counter("tunesmith_cancelled", "Requests whose client left.", registry=own)
         self.expired = Counter("tunesmith_expired", "Requests that took too long.", registry=own)
         self.abstained = Counter(
@@ -54,7 +61,9 @@ class Metrics:
             "tunesmith_out_of_scope", "Texts unlike the training texts.", ["run"], registry=own
         )
         self.truncated = Counter("tunesmith_truncated", "Texts that were cut.", ["run"], registry=own)
-        self.restarts = Counter("tunesmith_worker_restarts", "Workers started in place of others.", registry=own)
+        self.restarts = Counter(
+            "tunesmith_worker_restarts", "Workers started in place of others.", registry=own
+        )
 
     def batch(self, batch: JsonObject) -> None:
         """Counts a batch."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
 ENGINES = ("auto", "torch", "bf16", "onnx", "onnx-int8")
-"""What computes. `torch` is the run as it was trained, and `auto` what the folder holds; others are its exports."""
+"""What computes: `torch` is the run as it was trained, `auto` what the folder holds, and others its exports."""
 
 
 def open_runs(folders: Sequence[str | os.PathLike[str]], engine: str = "auto") -> list[JsonObject]:

@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,7 @@ async def _serve(
     listening: socket.socket,
     ready: Callable[[Service, str], None],
 ) -> None:
-    service = Service(settings, runs, keys)
+    service = Service(settings, runs, keys, metadata.version("tunesmith"))
     await service.start()
     scheme = "http" if settings.tls_cert is None else "https"
     host, port = settings.host, listening.getsockname()[1]
@@ -179,7 +180,8 @@ def _listen(host: str, port: int) -> socket.socket:
         bound.bind(found[4])
     except OSError as error:
         raise RecipeError(
-            f"`{host}:{port}` cannot be used: {error.strerror or error}.", remedy="Give another --host or --port."
+            f"`{host}:{port}` cannot be used: {error.strerror or error}.",
+            remedy="Give another --host or --port.",
         ) from None
     return bound
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tunesmith import __version__
 from tunesmith.serving.asks import Admission, Ask, Receive
 from tunesmith.serving.metrics import Metrics
 from tunesmith.serving.refused import Refused
@@ -54,10 +53,11 @@ class Service:
         settings: limits.
         runs: name, run and folder of each run.
         keys: who may ask; None for everybody.
+        version: version of tunesmith.
     """
 
-    def __init__(self, settings: Settings, runs: list[JsonObject], keys: Keys | None) -> None:
-        self.settings, self.keys, self.version = settings, keys, __version__
+    def __init__(self, settings: Settings, runs: list[JsonObject], keys: Keys | None, version: str) -> None:
+        self.settings, self.keys, self.version = settings, keys, version
         self.runs: dict[str, JsonObject] = {}
         self.metrics = Metrics()
         self.admission = Admission(settings)

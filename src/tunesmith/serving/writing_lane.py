@@ -166,7 +166,12 @@ class WritingLane(Lane):
             }
         prepared = item.chunk.take(np.array([item.row]))
         made: Any = EvalPredictions(
-            prepared.columns, prepared.encoded, None, [writing.stream.text], self.predictor.tokenizer, [text.ended]
+            prepared.columns,
+            prepared.encoded,
+            None,
+            [writing.stream.text],
+            self.predictor.tokenizer,
+            [text.ended],
         )
         prediction = self.predictor.answers_of(prepared, made)[0]
         return {**self.predictor.answer(prediction), **lengths(item.chunk, item.row)}
@@ -178,4 +183,3 @@ class WritingLane(Lane):
         self.reply({"batch": {"run": self.name, "items": self._done, "tokens": self._tokens,
                               "padded": self._tokens, "seconds": round(self._seconds, 6)}})  # fmt: skip
         self._reported, self._tokens, self._seconds, self._done = now, 0, 0.0, 0
-

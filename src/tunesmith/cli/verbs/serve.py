@@ -65,7 +65,9 @@ def verb(
         _show_key(make_key(api_keys, new_key), new_key, api_keys, as_json=as_json)
         return
     if not runs:
-        raise RecipeError("there is no run to serve.", remedy="Give its folder: `tunesmith serve runs/reviews`.")
+        raise RecipeError(
+            "there is no run to serve.", remedy="Give its folder: `tunesmith serve runs/reviews`."
+        )
     serve(
         runs, host=host, port=port, engine=engine, workers=workers, api_keys=api_keys,
         allowed_hosts=allowed_host, tls_cert=tls_cert, tls_key=tls_key, timeout=timeout, max_queue=max_queue,

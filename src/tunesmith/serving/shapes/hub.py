@@ -62,7 +62,7 @@ class HubBody(Strict):
     """Inputs and parameters of a task."""
 
     inputs: Any = Field(description="What the task needs: a text, texts, or an object.")
-    parameters: Parameters = Parameters()  # type: ignore[call-arg]
+    parameters: Parameters = Parameters()
     options: Options | None = None
     normalize: bool | None = None
     truncate: bool | None = None
@@ -101,7 +101,9 @@ async def _inferred(call: Call, body: HubBody, run: JsonObject, task: str = "") 
     if (writing := parameters.writing()) is not None and run["generates"]:
         call.refuse_many(rows)
         written = await texts_of(call, run, rows, settings_of(run, writing, writing.max_tokens))
-        return call.json([{"generated_text": one["text"]} for one in written], headers=truncation_headers(written))
+        return call.json(
+            [{"generated_text": one["text"]} for one in written], headers=truncation_headers(written)
+        )
     _refuse_without_effect(parameters, run)
     top_k = parameters.top_k or (None if run["alternatives"] else 1)
     answers = await call.answers(run, rows, top_k=top_k)
@@ -114,7 +116,11 @@ async def _inferred(call: Call, body: HubBody, run: JsonObject, task: str = "") 
 
 def _compared(inputs: dict[str, Any]) -> tuple[str, list[str]]:
     text, others = inputs.get("source_sentence"), inputs.get("sentences")
-    if not isinstance(text, str) or not isinstance(others, list) or not all(isinstance(t, str) for t in others):
+    if (
+        not isinstance(text, str)
+        or not isinstance(others, list)
+        or not all(isinstance(t, str) for t in others)
+    ):
         raise Refused("validation", "inputs: `source_sentence` is a text, and `sentences` a list of texts")
     return text, others
 
@@ -159,7 +165,9 @@ _OWN = ("tokens", "tokens_read", "truncated", "abstained", "out_of_scope", "set"
 
 def _for_one(found: Any, run: JsonObject) -> Any:
     """The answer to a single input: the Hub lists the labels of one text, and generated texts, once more."""
-    is_labels = isinstance(found, list) and not run["entries"] and not run["masks"] and "label" in (found or [{}])[0]
+    is_labels = (
+        isinstance(found, list) and not run["entries"] and not run["masks"] and "label" in (found or [{}])[0]
+    )
     return [found] if is_labels or (run["generates"]) else found
 
 
@@ -169,6 +177,8 @@ shape = Shape(
         Route("POST", "/", _first, "the first run, in the Hub's shape for its task", HubBody),
         Route("POST", "/models/{name}", _named, "a run, in the Hub's shape for its task", HubBody),
         Route("POST", "/pipeline/{task}", _pipeline, "the first run, for a task that it can do", HubBody),
-        Route("POST", "/models/{name}/pipeline/{task}", _pipeline, "a run, for a task that it can do", HubBody),
+        Route(
+            "POST", "/models/{name}/pipeline/{task}", _pipeline, "a run, for a task that it can do", HubBody
+        ),
     ),
 )

@@ -52,13 +52,17 @@ def _rows(body: InferBody, run: JsonObject) -> list[JsonObject]:
     columns = {}
     for tensor in body.inputs:
         if tensor.name not in run["inputs"]:
-            raise Refused("validation", f"inputs: the run has {', '.join(run['inputs'])}, not `{tensor.name}`")
+            raise Refused(
+                "validation", f"inputs: the run has {', '.join(run['inputs'])}, not `{tensor.name}`"
+            )
         flat = [text for part in tensor.data for text in ([part] if isinstance(part, str) else part)]
         size = 1
         for length in tensor.shape:
             size *= length
         if size != len(flat):
-            raise Refused("validation", f"inputs.{tensor.name}: the shape {tensor.shape} has not {len(flat)} texts")
+            raise Refused(
+                "validation", f"inputs.{tensor.name}: the shape {tensor.shape} has not {len(flat)} texts"
+            )
         columns[tensor.name] = flat
     if len({len(values) for values in columns.values()}) != 1:
         raise Refused("validation", "inputs: all must have the same number of texts")

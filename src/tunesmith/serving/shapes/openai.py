@@ -1,8 +1,8 @@
 """OpenAI's shape for runs that write: chat and completions, streamed or not, and the list of runs.
 
-What a request leaves open is what the run says: its length, and whether tokens are drawn. A prompt that is too long
-is shortened as `predict` does it, and the answer says so in `tunesmith.truncated`. Parameters that would change the
-text and are not supported are refused.
+What a request leaves open is what the run says: its length, and whether tokens are drawn. A prompt that is too
+long is shortened as `predict` does it, and the answer says so in `tunesmith.truncated`. Parameters that would
+change the text and are not supported are refused.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -115,7 +115,12 @@ class _Completion:
         self.max_tokens = most
 
     def choice(self, i: int, answer: JsonObject) -> JsonObject:
-        return {"index": i, "text": answer["text"], "logprobs": None, "finish_reason": answer["finish_reason"]}
+        return {
+            "index": i,
+            "text": answer["text"],
+            "logprobs": None,
+            "finish_reason": answer["finish_reason"],
+        }
 
     def part(self, text: str) -> JsonObject:
         return {"index": 0, "text": text, "logprobs": None, "finish_reason": None}
@@ -175,7 +180,9 @@ def _as_written(answer: JsonObject) -> JsonObject:
     """An answer of a model that does not write token by token here, such as one with an encoder or with beams."""
     text = next(value for value in answer.values() if isinstance(value, str | dict))
     text = text["content"] if isinstance(text, dict) else text
-    known = {name: answer[name] for name in ("tokens", "tokens_read", "truncated") if name in answer}
+    known: JsonObject = {
+        name: answer[name] for name in ("tokens", "tokens_read", "truncated") if name in answer
+    }
     return {"text": text, "finish_reason": "stop", "prompt_tokens": answer["tokens"], **known}
 
 
@@ -184,13 +191,17 @@ def settings_of(run: JsonObject, body: WritingBody, most: int | None) -> JsonObj
     stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
     if len(stops) > 16 or any(not stop or len(stop) > 256 for stop in stops):
         raise Refused("validation", "stop: at most 16 texts, each of 1 to 256 characters")
-    chosen = {name: value for name in ("temperature", "top_p", "top_k") if (value := getattr(body, name)) is not None}
+    chosen = {
+        name: value
+        for name in ("temperature", "top_p", "top_k")
+        if (value := getattr(body, name)) is not None
+    }
     if not run["streams"]:
         if chosen.keys() - {"temperature"} or chosen.get("temperature") or stops or most is not None:
             raise Refused(
-                "unsupported", "this run writes with its own settings: leave out max_tokens, temperature, top_p, top_k "
-                "and stop",
-            )  # fmt: skip
+                "unsupported",
+                "this run writes with its own settings: leave out max_tokens, temperature, top_p, top_k and stop",
+            )
         return {}
     seed = secrets.randbelow(_MOST_SEED) if body.seed is None else body.seed % _MOST_SEED
     return {"settings": {**chosen, "seed": seed}, "stops": stops, "max_tokens": most}
@@ -204,7 +215,10 @@ def _usage(answers: list[JsonObject]) -> JsonObject:
 
 def _told(call: Call, answers: list[JsonObject]) -> JsonObject:
     """What OpenAI's shape has no place for."""
-    told: JsonObject = {"request": call.request_id, "truncated": any(a.get("truncated", False) for a in answers)}
+    told: JsonObject = {
+        "request": call.request_id,
+        "truncated": any(a.get("truncated", False) for a in answers),
+    }
     if told["truncated"]:
         told["prompt_tokens_given"] = [answer["tokens"] for answer in answers]
     return told
@@ -244,7 +258,7 @@ async def _events(
     head: JsonObject,
     *,
     with_usage: bool,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     def event(choices: list[JsonObject], **more: Any) -> bytes:
         chunk = {**head, "object": shape.chunk_kind, "choices": choices, **more}
         return b"data: " + json.dumps(chunk, ensure_ascii=False).encode("utf-8", "replace") + b"\n\n"
@@ -305,8 +319,12 @@ shape = Shape(
     (
         Route("POST", "/v1/chat/completions", _chat, "the next reply of a conversation", ChatBody, "openai"),
         Route(
-            "POST", "/models/{name}/v1/chat/completions", _chat, "the same of a run, as the Hub's client asks it",
-            ChatBody, "openai",
+            "POST",
+            "/models/{name}/v1/chat/completions",
+            _chat,
+            "the same of a run, as the Hub's client asks it",
+            ChatBody,
+            "openai",
         ),
         Route("POST", "/v1/completions", _complete, "how a text goes on", CompletionBody, "openai"),
         Route("GET", "/v1/models", _models, "the runs", errors="openai"),

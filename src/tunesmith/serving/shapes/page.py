@@ -28,11 +28,13 @@ _FILES = {
     "icon.svg": "image/svg+xml",
 }
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_SHOWN = ("name", "task", "engine", "labels", "inputs", "text_column", "alternatives", "entries", "generates",
-          "streams", "chats", "masks", "compares", "max_length", "max_error", "examples", "takes_pairs")  # fmt: skip
+_SHOWN = (
+    "name", "task", "engine", "labels", "inputs", "text_column", "alternatives", "entries", "generates", "streams",
+    "chats", "masks", "compares", "max_length", "max_error", "examples", "takes_pairs",
+)  # fmt: skip
 
 
 @cache

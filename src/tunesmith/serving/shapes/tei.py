@@ -109,7 +109,8 @@ def refuse_cut(answers: list[JsonObject], truncate: bool | None) -> None:
     cut = next((answer for answer in answers if answer.get("truncated")), None)
     if truncate is False and cut is not None:
         raise Refused(
-            "too_large", f"a text has {cut['tokens']} tokens, and the model reads {cut['tokens_read']} of them"
+            "too_large",
+            f"a text has {cut['tokens']} tokens, and the model reads {cut['tokens_read']} of them",
         )
 
 
