@@ -52,8 +52,8 @@ __all__ = [
     "CheckBlockedError", "CheckResult", "Comparison", "DataError", "InterruptedRunError", "ModelError",
     "ModelSuggestions", "NonFiniteError", "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError",
     "RowError", "Run", "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "UserError", "__version__",
-    "check", "compare", "embed", "evaluate", "export", "load", "predict", "serve", "suggest_models", "train", "tune",
-    "tune_process",
+    "check", "compare", "embed", "evaluate", "export", "load", "predict", "serve", "suggest_models", "train",
+    "tune", "tune_process",
 ]  # fmt: skip
 
 _HOMES = {
