@@ -48,10 +48,9 @@ class TextStream:
 
     def _certain(self, text: str) -> int:
         """Length of the text that later tokens do not change."""
-        end = len(text.rstrip(_INCOMPLETE))
-        if self._strip:
-            end = min(end, len(text.rstrip()))
+        whole = text.rstrip(_INCOMPLETE)
+        end = len(whole.rstrip()) if self._strip else len(whole)
         for stop in self._stops:
-            part = next((n for n in range(len(stop) - 1, 0, -1) if text.endswith(stop[:n])), 0)
-            end = min(end, len(text) - part)
+            part = next((n for n in range(len(stop) - 1, 0, -1) if whole.endswith(stop[:n])), 0)
+            end = min(end, len(whole) - part)
         return end
