@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -44,20 +45,27 @@ class Runs(dict):
 
     def __missing__(self, task: str) -> Path:
         from tunesmith import pipeline
+        from tunesmith.run import Run
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("TUNESMITH_CACHE", str(self.folder / "cache"))
-            patch.setattr(pipeline.training, "write_report", lambda run: None)
-            self[task] = _train(task, self.folder)
+        with pytest.MonkeyPatch.context() as patch, (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # processes of pytest-xdist share the runs
+            if not Run(self.folder / task).is_finished:
+                patch.setenv("TUNESMITH_CACHE", str(self.folder / "cache"))
+                patch.setattr(pipeline.training, "write_report", lambda run: None)
+                _train(task, self.folder)
+        self[task] = self.folder / task
         return self[task]
 
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory) -> Runs:
-    return Runs(tmp_path_factory.mktemp("served"))
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "served"
+    folder.mkdir(exist_ok=True)
+    return Runs(folder)
 
 
-def _train(name: str, folder: Path) -> Path:
+def _train(name: str, folder: Path) -> None:
     from tunesmith import pipeline
     from tunesmith.recipe import Recipe
     from tunesmith.tasks import TASKS
@@ -84,7 +92,7 @@ def _train(name: str, folder: Path) -> Path:
         tree["evaluate"]["samples"] = 2
     for section, values in _MORE.get(name, {}).items():
         tree[section].update(values)
-    return Path(pipeline.train(Recipe.model_validate(tree)).path)
+    pipeline.train(Recipe.model_validate(tree))
 
 
 @dataclass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import resource
 import signal
@@ -141,6 +142,7 @@ async def _serve(
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     server = Server(_config(service, settings), service, lambda: ready(service, url))
     Protocol.most = settings.max_connections
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not what strangers send
     try:
         await server.serve(sockets=[listening])
     finally:
