@@ -102,6 +102,7 @@ def _takes_logits(task: Task) -> bool:
 
 
 def tokens_per_pass(model: Any) -> int:
+    """The best number of padded tokens of a forward pass on the model's device."""
     if isinstance(model, OnnxModel) or device_of(model).type == "cpu":
         return TOKENS_PER_FORWARD_PASS
     output = model.get_output_embeddings()

@@ -254,16 +254,12 @@ def _with_own_tokenizer(predictor: Predictor) -> Predictor:
 
 def _tokens(tokenizer: Any, text: str, *, specials: bool) -> list[JsonObject]:
     """Every token of a text, as text-embeddings-inference lists them."""
-    encoded = tokenizer(
-        text, add_special_tokens=specials, return_offsets_mapping=True, return_special_tokens_mask=True,
-        return_attention_mask=False, verbose=False,
-    )  # fmt: skip
-    names = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
-    rows = zip(
-        encoded["input_ids"], names, encoded["special_tokens_mask"], encoded["offset_mapping"], strict=True
-    )
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    found = backend.encode(text, add_special_tokens=specials)
+    rows = zip(found.ids, found.tokens, found.special_tokens_mask, found.offsets, strict=True)
     return [
-        {"id": int(i), "text": name, "special": bool(special), "start": None if special else start,
+        {"id": i, "text": name, "special": bool(special), "start": None if special else start,
          "stop": None if special else stop}
         for i, name, special, (start, stop) in rows
     ]  # fmt: skip

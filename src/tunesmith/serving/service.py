@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.serving.asks import Admission, Ask, Receive
 from tunesmith.serving.metrics import Metrics
 from tunesmith.serving.refused import Refused
-from tunesmith.serving.team import Team, threads_of
+from tunesmith.serving.team import Team
 
 if TYPE_CHECKING:
     from tunesmith.serving.keys import Keys
@@ -66,9 +66,7 @@ class Service:
         self._numbers = itertools.count(1)
         self._asks: dict[int, Ask] = {}
         self._sweeper: asyncio.Task[None] | None = None
-        self.team = Team(
-            runs, settings.workers, threads_of(settings.workers), self._measured, self.metrics.restarts.inc
-        )
+        self.team = Team(runs, settings.workers, self._measured, self.metrics.restarts.inc)
 
     @property
     def is_ready(self) -> bool:

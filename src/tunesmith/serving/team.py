@@ -51,7 +51,7 @@ class Worker(asyncio.Protocol):
         try:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tunesmith.serving.worker", str(theirs.fileno()),
-                pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL, env=self.team.environment,
             )  # fmt: skip
         finally:
             theirs.close()
@@ -130,7 +130,6 @@ class Team:
     Args:
         runs: name, run and folder of each run.
         n: number of workers.
-        threads: number of threads of each.
         on_batch: called with the facts of each batch.
         on_restart: called when a worker is started in place of another.
     """
@@ -139,11 +138,11 @@ class Team:
         self,
         runs: list[JsonObject],
         n: int,
-        threads: int,
         on_batch: Callable[[JsonObject], None],
         on_restart: Callable[[], None],
     ) -> None:
-        self.config: JsonObject = {"runs": runs, "threads": threads}
+        self.config: JsonObject = {"runs": runs}
+        self.environment = _environment(n)
         self.on_batch, self._on_restart, self._n = on_batch, on_restart, n
         self.workers: list[Worker] = []
         self.facts: asyncio.Future[list[JsonObject]] | None = None
@@ -266,9 +265,9 @@ class Team:
             await asyncio.sleep(0)
 
 
-def threads_of(workers: int) -> int:
-    """Threads of each worker: `OMP_NUM_THREADS`, or all cores that this process may use, divided."""
-    if (asked := os.environ.get("OMP_NUM_THREADS", "")).isdigit():
-        return max(int(asked), 1)
+def _environment(workers: int) -> dict[str, str]:
+    """Variables of a worker: several share the cores that this process may use, unless the user divides them."""
+    if workers == 1 or "OMP_NUM_THREADS" in os.environ:
+        return dict(os.environ)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(cores // workers, 1)
+    return {**os.environ, "OMP_NUM_THREADS": str(max(cores // workers, 1))}

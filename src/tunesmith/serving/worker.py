@@ -81,11 +81,8 @@ def serve(peer: socket.socket) -> None:
 
 
 def _load(config: JsonObject, connection: Connection) -> tuple[dict[str, Lane], list[JsonObject]]:
-    import torch
-
     from tunesmith.serving.loading import facts_of_run, open_lane
 
-    torch.set_num_threads(int(config["threads"]))
     lanes, facts = {}, []
     for run in config["runs"]:
         lane = lanes[run["name"]] = open_lane(run["name"], run["folder"], connection.send)
