@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         predict,
         pull,
         push,
+        serve,
         suggest_models,
         train,
         tune,
@@ -53,8 +54,8 @@ __all__ = [
     "CheckBlockedError", "CheckResult", "Comparison", "DataError", "InterruptedRunError", "ModelError",
     "ModelSuggestions", "NonFiniteError", "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError",
     "RowError", "Run", "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "UserError", "__version__",
-    "check", "compare", "embed", "evaluate", "export", "load", "predict", "pull", "push", "suggest_models",
-    "train", "tune", "tune_process",
+    "check", "compare", "embed", "evaluate", "export", "load", "predict", "pull", "push", "serve",
+    "suggest_models", "train", "tune", "tune_process",
 ]  # fmt: skip
 
 _HOMES = {
@@ -75,6 +76,7 @@ _HOMES = {
             "predict",
             "pull",
             "push",
+            "serve",
             "suggest_models",
             "train",
             "tune",

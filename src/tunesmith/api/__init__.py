@@ -8,6 +8,7 @@ tuning    `tune`
 suggesting `suggest_models`
 using     `load`, `predict`, `embed`, `evaluate`, `export` of a run
 sharing   `push`, `pull`
+serving   `serve`
 run       `Run`, as `train` returns it: its metrics, its report, its predictions
 shown     how metrics and reports are shown in a terminal and in a notebook
 """
@@ -16,6 +17,7 @@ from tunesmith.api.checking import CheckResult, check
 from tunesmith.api.comparing import Comparison, compare
 from tunesmith.api.recipes import build_recipe
 from tunesmith.api.run import Run
+from tunesmith.api.serving import serve
 from tunesmith.api.sharing import pull, push
 from tunesmith.api.suggesting import ModelSuggestions, suggest_models
 from tunesmith.api.training import train
@@ -38,6 +40,7 @@ __all__ = [
     "predict",
     "pull",
     "push",
+    "serve",
     "suggest_models",
     "train",
     "tune",

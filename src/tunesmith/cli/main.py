@@ -36,6 +36,7 @@ _ORDER = (
     "export",
     "push",
     "pull",
+    "serve",
     "list",
     "env",
     "help",

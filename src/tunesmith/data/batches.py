@@ -54,7 +54,11 @@ def plan_epoch(
 
 
 def plan_in_order(
-    lengths: NDArray[np.int64], tokens_per_batch: int, *, same_length: bool = False
+    lengths: NDArray[np.int64],
+    tokens_per_batch: int,
+    *,
+    same_length: bool = False,
+    most_padding: float = float("inf"),
 ) -> list[NDArray[np.int64]]:
     """Batches for scoring: longest first, so that memory runs out at once or never.
 
@@ -62,24 +66,29 @@ def plan_in_order(
         lengths: [sequences], tokens of each.
         tokens_per_batch: most tokens in a batch, padding included.
         same_length: whether a batch must need no padding.
+        most_padding: most tokens of padding in a batch.
     """
     order = np.argsort(-lengths, kind="stable")
     if not same_length:
-        return cut_by_tokens(lengths, order, tokens_per_batch)
+        return cut_by_tokens(lengths, order, tokens_per_batch, most_padding)
     groups = np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1)
     return [batch for group in groups for batch in cut_by_tokens(lengths, group, tokens_per_batch)]
 
 
 def cut_by_tokens(
-    lengths: NDArray[np.int64], order: NDArray[np.int64], tokens_per_batch: int
+    lengths: NDArray[np.int64],
+    order: NDArray[np.int64],
+    tokens_per_batch: int,
+    most_padding: float = float("inf"),
 ) -> list[NDArray[np.int64]]:
-    """Cuts an order of rows where the padded batch would exceed the budget."""
-    batches, start, longest = [], 0, 0
+    """Cuts an order of rows where the padded batch, or its padding alone, would exceed a number of tokens."""
+    batches, start, longest, real = [], 0, 0, 0
     for position, length in enumerate(lengths[order].tolist()):
-        longest = max(longest, length)
-        if longest * (position - start + 1) > tokens_per_batch and position > start:
+        longest, real = max(longest, length), real + length
+        padded = longest * (position - start + 1)
+        if (padded > tokens_per_batch or padded - real > most_padding) and position > start:
             batches.append(order[start:position])
-            start, longest = position, length
+            start, longest, real = position, length, length
     if len(order):
         batches.append(order[start:])
     return batches

@@ -88,6 +88,10 @@ class Embedder:
         """Vectors [rows, d] of rows that the task has read; `truncated` counts the texts that were cut."""
         encoded, is_cut = self.predictor.encode_rows(rows)
         self.truncated += int(is_cut.sum())
+        return self.vectors_of(encoded)
+
+    def vectors_of(self, encoded: Encoded) -> NDArray[np.float32]:
+        """Vectors [rows, d] of encoded rows."""
         vectors = self._compute(encoded)
         return np.asarray(unit_vectors(vectors) if self.normalize else vectors, dtype=np.float32)
 

@@ -25,6 +25,8 @@ _LOGITS = "logits"
 _TOKENS_ON_ACCELERATOR = 16_384
 """Of a pass on a GPU. One H200, float32: a BERT of 22 M parameters answers 15,100 texts per second with 2,048
 tokens, 36,400 with 8,192 and 48,300 with 32,768; one of 110 M answers 6,000, 7,600 and 8,100."""
+_PADDING_OF_A_GRAPH = 32
+"""Most tokens of padding in a pass of a graph, which computes them like others: a pass of its own costs less."""
 _MOST_OUTPUTS = 2**28
 """Numbers in the outputs of such a pass, 1 GB: with a large vocabulary, they take more memory than all else."""
 
@@ -61,8 +63,13 @@ def forward(
     else:
         computing = _on_tensors(task, model, bf16=bf16)
     with computing as compute:
-        most = tokens_per_batch or _tokens_per_pass(model)
-        batches = plan_in_order(encoded.lengths, most, same_length=padding_matters(model))
+        most = tokens_per_batch or tokens_per_pass(model)
+        batches = plan_in_order(
+            encoded.lengths,
+            most,
+            same_length=padding_matters(model),
+            most_padding=_PADDING_OF_A_GRAPH if isinstance(model, OnnxModel) else float("inf"),
+        )
         for sequences in batches:
             taken = encoded.take(sequences)
             kept = compute(taken, pad_token_id)
@@ -101,7 +108,8 @@ def _takes_logits(task: Task) -> bool:
     return all(getattr(type(task), name) is getattr(Task, name) for name in members)
 
 
-def _tokens_per_pass(model: Any) -> int:
+def tokens_per_pass(model: Any) -> int:
+    """The best number of padded tokens of a forward pass on the model's device."""
     if isinstance(model, OnnxModel) or device_of(model).type == "cpu":
         return TOKENS_PER_FORWARD_PASS
     output = model.get_output_embeddings()

@@ -66,7 +66,7 @@ def generate(
     written = int(model.generation_config.max_new_tokens or 0)
     done = 0
     draws = bool(model.generation_config.do_sample)
-    same_length = padding_matters(model) or not _reads_past_padding(model, tokenizer)
+    same_length = padding_matters(model) or not reads_past_padding(model, tokenizer)
     with (
         evaluating(model),
         without_plans(device_of(model)),
@@ -75,7 +75,7 @@ def generate(
     ):
         if draws:
             torch.manual_seed(_SAMPLING_SEED)
-        most = tokens_per_batch or _tokens_per_batch(model)
+        most = tokens_per_batch or cached_tokens(model)
         for sequences in plan_in_order(prompts.lengths + written, most, same_length=same_length):
             made = _texts(model, tokenizer, prompts, sequences)
             for sequence, text, ends in zip(sequences, *made, strict=True):
@@ -86,7 +86,7 @@ def generate(
     return Generated(texts, ended)
 
 
-def _tokens_per_batch(model: Model) -> int:
+def cached_tokens(model: Model) -> int:
     """As many tokens as have their keys and values in a gigabyte: each step reads all weights, for any number."""
     config = model.config.get_text_config(decoder=True)
     layers = getattr(config, "num_hidden_layers", 0) or 0
@@ -98,7 +98,7 @@ def _tokens_per_batch(model: Model) -> int:
     return int(np.clip(_CACHE_BYTES / (2 * layers * cached * 4), _FEWEST_TOKENS, _MOST_TOKENS))
 
 
-def _reads_past_padding(model: Model, tokenizer: Tokenizer) -> bool:
+def reads_past_padding(model: Model, tokenizer: Tokenizer) -> bool:
     """Whether a prompt that is padded on the left gives the same result as alone.
 
     Classes that count positions from the first token of a batch, or carry a state through the padding, give
@@ -145,13 +145,14 @@ def _texts(
     )
     tokens = model.generate(**to_device(batch, model), pad_token_id=tokenizer.pad_token_id)
     new = tokens[:, batch["input_ids"].shape[1] :] if is_decoder else tokens[:, 1:]
-    ends = _end_tokens(model)
+    ends = end_tokens(model)
     written = [_until_the_end(row, ends) for row in new.tolist()]
     ended = [len(row) < new.shape[1] for row in written]
     return list(tokenizer.batch_decode(written, skip_special_tokens=True)), ended
 
 
-def _end_tokens(model: Model) -> set[int]:
+def end_tokens(model: Model) -> set[int]:
+    """The tokens that end a text."""
     ends = model.generation_config.eos_token_id
     return set(ends) if isinstance(ends, list) else {ends}
 

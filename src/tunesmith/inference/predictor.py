@@ -29,6 +29,7 @@ from tunesmith.encoded import Encoded
 from tunesmith.inference.answering import answer, prompts_of, score
 from tunesmith.inference.exported import export_options, is_export, load_export
 from tunesmith.inference.forward import Advance
+from tunesmith.inference.prepared import Prepared
 from tunesmith.inference.rows import CHUNK_ROWS, inputs_of
 from tunesmith.inference.trust import Trust
 from tunesmith.models import heads
@@ -222,20 +223,34 @@ class Predictor:
 
     def predict_rows(self, rows: list[JsonObject], coverage: float | None = None) -> list[Prediction]:
         """Answers for rows that `task.read` made; `coverage` as in a call."""
+        return self.complete(self.prepare(rows), coverage)
+
+    def prepare(self, rows: list[JsonObject]) -> Prepared:
+        """The sequences of rows that `task.read` made; the model is not used."""
         examples = _as_examples(self.task, rows)
-        encoded, is_cut = self._encode_examples(examples)
+        encoded, is_cut, tokens = self._encode_examples(examples)
+        return Prepared(examples.columns, encoded, is_cut, tokens)
+
+    def complete(self, prepared: Prepared, coverage: float | None = None) -> list[Prediction]:
+        """Answers for rows from `prepare`; `coverage` as in a call."""
         evaluated = answer(
             self.task,
             self.model,
             self.tokenizer,
-            examples.columns,
-            encoded,
+            prepared.columns,
+            prepared.encoded,
             bf16=self.bf16,
             head=self._head,
         )
+        return self.answers_of(prepared, evaluated, coverage)
+
+    def answers_of(
+        self, prepared: Prepared, evaluated: EvalPredictions, coverage: float | None = None
+    ) -> list[Prediction]:
+        """Answers from what the model made of rows; `coverage` as in a call."""
         predictions = self.task.decode(evaluated, self.label_schema)
         self.trust.complete(self.task, predictions, evaluated, self.label_schema, coverage)
-        for row in np.flatnonzero(is_cut):
+        for row in np.flatnonzero(prepared.is_cut):
             predictions[row]["truncated"] = True
         return predictions
 
@@ -261,17 +276,21 @@ class Predictor:
 
     def encode_rows(self, rows: list[JsonObject]) -> tuple[Encoded, NDArray[np.bool_]]:
         """Sequences of rows that `task.read` made, and [rows], whether a row was truncated."""
-        return self._encode_examples(_as_examples(self.task, rows))
+        prepared = self.prepare(rows)
+        return prepared.encoded, prepared.is_cut
 
-    def _encode_examples(self, examples: Examples) -> tuple[Encoded, NDArray[np.bool_]]:
+    def _encode_examples(self, examples: Examples) -> tuple[Encoded, NDArray[np.bool_], NDArray[np.int64]]:
+        """Sequences; [rows], whether a row was truncated, and the tokens of its longest text."""
         full = self._encode(examples, None)
         lengths, is_cut = full.longest_read, np.zeros(full.n_rows, dtype=bool)
+        tokens = np.zeros(full.n_rows, dtype=np.int64)
+        np.maximum.at(tokens, full.rows, lengths)
         # A prompt must leave room for the answer, so the task sets its limit.
         is_long = bool((lengths > self.max_length).any())
         encoded = self._encode(examples, self.max_length) if is_long or self.task.generation else full
         if self.task.generation or not self.task.windows:
             is_cut[full.rows[lengths > encoded.longest_read]] = True
-        return encoded, is_cut
+        return encoded, is_cut, tokens
 
     def score(
         self, examples: Examples, encoded: Encoded | None = None, *, advance: Advance | None = None
@@ -343,9 +362,19 @@ class Predictor:
         )
 
     def _row(self, text: object) -> JsonObject:
+        if isinstance(text, str):
+            _refuse_file(text)
+        return self.read(text)
+
+    def read(self, text: object) -> JsonObject:
+        """A text or a row as the task reads it.
+
+        Raises:
+            RowError: it cannot be used.
+        """
         required = {c.name: None for c in self.task.columns if c.required and not c.target}
         if not isinstance(text, Mapping):
-            return self.task.read({**required, self._text_column(): _as_text(text)})
+            return self.task.read({**required, self._text_column(): plain(text)})
         row = self._own_names(text)
         if missing := [name for name in self.needed if row.get(name) is None]:
             raise RowError(f"this model needs `{missing[0]}`: give a row with {', '.join(self.needed)}.")
@@ -370,11 +399,10 @@ def _location(data: object, number: int) -> str:
     return f"row {number} of {name}"
 
 
-def _as_text(text: object) -> object:
-    """A text of a list; the name of a data file is more likely meant as the file."""
-    if isinstance(text, str) and Path(text).suffix in _DATA_FILES and os.path.isfile(text):
+def _refuse_file(text: str) -> None:
+    """Raises RowError for the name of a data file, which is more likely meant as the file than as a text."""
+    if Path(text).suffix in _DATA_FILES and os.path.isfile(text):
         raise RowError(f"`{text}` is a file; for its rows, give `Path({text!r})`.")
-    return plain(text)
 
 
 def _needed_inputs(task: Task, columns: Sequence[JsonObject]) -> tuple[str, ...]:

@@ -21,8 +21,19 @@ _WRITTEN = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, u
 
 def plain(value: object) -> object:
     """A value without types of other libraries; NaN, NaT and `pandas.NA` become None."""
-    if type(value) in _PLAIN or _is_missing(value):
-        return None if _is_missing(value) else value
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if (
+        isinstance(value, dict) and kind is dict
+    ):  # answers of a server are many of these, and of lists and floats
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, list) and kind is list:
+        return [plain(part) for part in value]
+    if _is_missing(value):
+        return None
+    if kind is float:
+        return value
     return next((convert(value) for kinds, convert in _CONVERSIONS if isinstance(value, kinds)), value)
 
 

@@ -1,0 +1,101 @@
+"""`serve` in Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunesmith.api.keywords import suggesting
+from tunesmith.extras import refuse_without
+
+if TYPE_CHECKING:
+    from tunesmith.serving.service import Service
+    from tunesmith.types import JsonObject
+
+_MODULES = ("fastapi", "uvicorn", "httptools", "prometheus_client")
+File = str | os.PathLike[str]
+
+
+@suggesting
+def serve(
+    runs: File | Sequence[File],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    engine: str = "auto",
+    workers: int = 1,
+    api_keys: File | None = None,
+    allowed_hosts: Sequence[str] = (),
+    tls_cert: File | None = None,
+    tls_key: File | None = None,
+    timeout: float = 60.0,
+    max_queue: int = 2048,
+    max_body: int = 4 << 20,
+    max_inputs: int = 1024,
+    max_connections: int = 1000,
+    drain_delay: float = 0.0,
+    ready: Callable[[JsonObject], None] | None = None,
+) -> None:
+    """Serves runs over HTTP until SIGTERM or Ctrl-C; call it in the main thread.
+
+    Args:
+        runs: runs or exports, or their folders; `NAME=FOLDER` gives a name. The first answers where none is named.
+        host: address to listen on; another one than this machine's own needs `api_keys`.
+        port: port to listen on; 0 for any that is free.
+        engine: `auto` or `torch` for the run itself; `bf16`, `onnx`, `onnx-int8` for its export.
+        workers: number of processes with the models.
+        api_keys: file of hashed keys, see `tunesmith serve --new-key`.
+        allowed_hosts: names under which clients may ask, besides the address.
+        tls_cert: file of a certificate, for HTTPS.
+        tls_key: file of its key.
+        timeout: most seconds from a request to its answer.
+        max_queue: most inputs that wait; others are refused with 429.
+        max_body: most bytes of a request.
+        max_inputs: most inputs of a request.
+        max_connections: most connections at a time.
+        drain_delay: seconds for which a server that was told to stop still takes requests.
+        ready: called when it listens, with `url`, `runs` and `notes`.
+
+    Raises:
+        UserError: a run or the address cannot be used, or a setting is unsafe.
+    """
+    refuse_without(_MODULES, "serve", "`tunesmith serve`")
+    from tunesmith.api.using import open_door
+    from tunesmith.serving.opening import open_runs
+    from tunesmith.serving.server import run_server
+    from tunesmith.serving.settings import Settings
+
+    open_door()
+    folders = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
+    settings = Settings(
+        host=host, port=port, workers=workers, api_keys=_path(api_keys), timeout_s=timeout, max_queue=max_queue,
+        max_body_bytes=max_body, max_inputs=max_inputs, max_connections=max_connections,
+        drain_delay_s=drain_delay, tls_cert=_path(tls_cert), tls_key=_path(tls_key), hosts=tuple(allowed_hosts),
+    )  # fmt: skip
+    run_server(open_runs(folders, engine), settings, lambda service, url: _tell(ready, service, url))
+
+
+def make_key(file: File, name: str) -> str:
+    """A new API key, whose hash is added to a file.
+
+    Raises:
+        UserError: the name is taken, or the file cannot be used.
+    """
+    from tunesmith.serving.keys import add_key
+
+    return add_key(Path(file), name)
+
+
+def _path(file: File | None) -> Path | None:
+    return None if file is None else Path(file)
+
+
+def _tell(ready: Callable[[JsonObject], None] | None, service: Service, url: str) -> None:
+    if ready is None:
+        return
+    runs = list(service.runs.values())
+    notes = [f"{run['name']}: {note}" for run in runs for note in run["notes"]]
+    shown = [{name: run[name] for name in ("name", "task", "engine", "run")} for run in runs]
+    ready({"url": url, "runs": shown, "notes": notes})

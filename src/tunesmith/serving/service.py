@@ -1,0 +1,206 @@
+"""What the routes ask: the runs, and their answers. Bounds, deadlines and clients that leave are seen to here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.serving.asks import Admission, Ask, Receive
+from tunesmith.serving.metrics import Metrics
+from tunesmith.serving.refused import Refused
+from tunesmith.serving.team import Team
+
+if TYPE_CHECKING:
+    from tunesmith.serving.keys import Keys
+    from tunesmith.serving.settings import Settings
+    from tunesmith.types import JsonObject
+
+_SWEEP_S = 0.05
+_WATCHED_AFTER_S = 0.1
+"""Most requests are answered sooner; only for others it is worth watching whether the client left."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A request that was answered, for whoever keeps a log.
+
+    Args:
+        request: its id, which the client got, too.
+        run: facts of the run.
+        operation: `answer`, `embed` or `write`.
+        rows: inputs.
+        answers: one for each input.
+        seconds: time from the request to the answer.
+    """
+
+    request: str
+    run: Mapping[str, Any]
+    operation: str
+    rows: list[Any]
+    answers: list[JsonObject]
+    seconds: float
+
+
+class Service:
+    """Answers requests with the workers of a team.
+
+    Args:
+        settings: limits.
+        runs: name, run and folder of each run.
+        keys: who may ask; None for everybody.
+        version: version of tunesmith.
+    """
+
+    def __init__(self, settings: Settings, runs: list[JsonObject], keys: Keys | None, version: str) -> None:
+        self.settings, self.keys, self.version = settings, keys, version
+        self.runs: dict[str, JsonObject] = {}
+        self.metrics = Metrics()
+        self.admission = Admission(settings)
+        self.listeners: list[Callable[[Answered], None]] = []
+        self.is_draining = False
+        self._numbers = itertools.count(1)
+        self._asks: dict[int, Ask] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+        self.team = Team(runs, settings.workers, self._measured, self.metrics.restarts.inc)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests are taken and can be computed."""
+        return bool(self.team.n_ready) and not self.is_draining
+
+    @property
+    def first_run(self) -> JsonObject:
+        """The run that answers where none is named."""
+        return next(iter(self.runs.values()))
+
+    async def start(self) -> None:
+        """Starts the workers.
+
+        Raises:
+            UserError: a run cannot be loaded.
+        """
+        try:
+            self.runs = {facts["name"]: facts for facts in await self.team.start()}
+        except BaseException:
+            await self.team.stop()
+            raise
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    async def stop(self) -> None:
+        """Ends the workers."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await self.team.stop()
+
+    # ---- one request ----
+
+    async def ask(self, run: JsonObject, operation: str, rows: list[Any], **how: Any) -> JsonObject:
+        """What a worker says to a request: `answers`, `queued_s`, `worked_s`.
+
+        Args:
+            run: facts of the run.
+            operation: `answer`, `embed`, `tokenize` or `write`.
+            rows: inputs.
+            **how: see `_enter`.
+
+        Raises:
+            Refused: there is no answer.
+        """
+        ask = self._enter(run, operation, rows, **how)
+        try:
+            return await ask.answered
+        finally:
+            self._leave(ask)
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, run: JsonObject, rows: list[Any], **how: Any
+    ) -> AsyncIterator[tuple[AsyncIterator[str], asyncio.Future[JsonObject]]]:
+        """The parts of a text as they are written, and what the worker says at the end.
+
+        Raises:
+            Refused: the request is not taken.
+        """
+        how["message"] = {**how.get("message", {}), "streams": True}
+        ask = self._enter(run, "write", rows, **how)
+        ask.deltas = asyncio.Queue()
+        try:
+            yield _parts(ask), ask.answered
+        finally:
+            self._leave(ask)
+
+    def _enter(
+        self,
+        run: JsonObject,
+        operation: str,
+        rows: list[Any],
+        *,
+        n_bytes: int,
+        timeout_s: float | None = None,
+        receive: Receive | None = None,
+        message: Mapping[str, Any] | None = None,
+    ) -> Ask:
+        now, most = time.monotonic(), self.settings.timeout_s
+        ask = Ask(
+            next(self._numbers),
+            {**(message or {}), "op": operation, "run": run["name"], "rows": rows},
+            n_bytes,
+            now + (most if timeout_s is None else min(timeout_s, most)),
+            asyncio.get_running_loop().create_future(),
+            receive,
+        )
+        try:
+            self.admission.enter(ask, max(self.team.n_ready, 1))
+        except Refused:
+            self.metrics.rejected.inc()
+            raise
+        self._asks[ask.number] = ask
+        self.team.submit(ask)
+        return ask
+
+    def _leave(self, ask: Ask) -> None:
+        if self._asks.pop(ask.number, None) is None:
+            return
+        if not ask.answered.done():  # the handler was cancelled
+            self.metrics.cancelled.inc()
+            ask.refuse(Refused("gone", "the client left"))
+        self.team.withdraw(ask)
+        self.admission.leave(ask)
+
+    def _measured(self, batch: JsonObject) -> None:
+        self.admission.measured(batch)
+        self.metrics.batch(batch)
+
+    # ---- all requests ----
+
+    async def _sweep(self) -> None:
+        """Ends requests whose time is over, and watches whether the clients of slow ones are there."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            now = time.monotonic()
+            self.metrics.queue.set(self.admission.n_inputs)
+            for ask in list(self._asks.values()):
+                if now > ask.deadline:
+                    self.metrics.expired.inc()
+                    ask.refuse(Refused("timeout", "the answer took too long"))
+                elif ask.receive is not None and ask.watcher is None and now - ask.began > _WATCHED_AFTER_S:
+                    ask.watcher = loop.create_task(self._watch(ask, ask.receive))
+
+    async def _watch(self, ask: Ask, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.metrics.cancelled.inc()
+        ask.watcher = None
+        ask.refuse(Refused("gone", "the client left"))
+
+
+async def _parts(ask: Ask) -> AsyncIterator[str]:
+    assert ask.deltas is not None
+    while (part := await ask.deltas.get()) is not None:
+        yield part
