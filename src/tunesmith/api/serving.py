@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.api.keywords import suggesting
+from tunesmith.errors import RecipeError
 from tunesmith.extras import refuse_without
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def serve(
     max_inputs: int = 1024,
     max_connections: int = 1000,
     drain_delay: float = 0.0,
+    log: str = "hashed",
+    log_to: File | None = None,
+    log_days: float | None = None,
     ready: Callable[[JsonObject], None] | None = None,
 ) -> None:
     """Serves runs over HTTP until SIGTERM or Ctrl-C; call it in the main thread.
@@ -56,6 +60,9 @@ def serve(
         max_inputs: most inputs of a request.
         max_connections: most connections at a time.
         drain_delay: seconds for which a server that was told to stop still takes requests.
+        log: what is kept of answers: `off`, `hashed` (no text), or `text` (without personal data).
+        log_to: folder of the log, or URL of a PostgreSQL database; by default `RUN-log`, beside the first run.
+        log_days: days after which answers are deleted; by default they are kept.
         ready: called when it listens, with `url`, `runs` and `notes`.
 
     Raises:
@@ -67,14 +74,19 @@ def serve(
     from tunesmith.serving.server import run_server
     from tunesmith.serving.settings import Settings
 
+    if log == "off" and (log_to is not None or log_days is not None):
+        raise RecipeError("`log_to` and `log_days` have no effect without a log.", remedy="Leave them out.")
     open_door()
     folders = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
+    opened = open_runs(folders, engine)
     settings = Settings(
         host=host, port=port, workers=workers, api_keys=_path(api_keys), timeout_s=timeout, max_queue=max_queue,
         max_body_bytes=max_body, max_inputs=max_inputs, max_connections=max_connections,
         drain_delay_s=drain_delay, tls_cert=_path(tls_cert), tls_key=_path(tls_key), hosts=tuple(allowed_hosts),
+        log=log, log_days=log_days,
+        log_to=f"{opened[0]['run']}-log" if log_to is None else os.fspath(log_to),
     )  # fmt: skip
-    run_server(open_runs(folders, engine), settings, lambda service, url: _tell(ready, service, url))
+    run_server(opened, settings, lambda service, url: _tell(ready, service, url))
 
 
 def make_key(file: File, name: str) -> str:

@@ -118,10 +118,12 @@ class LogStorage:
 
     def add(self, rows: Sequence[JsonObject]) -> None:
         """Writes answers, in one transaction."""
-        from sqlalchemy import insert
+        import importlib
 
+        # A row whose id is there already was written before a connection broke.
+        dialect = importlib.import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}")
         with self.engine.begin() as connection:
-            connection.execute(insert(self.predictions), list(rows))
+            connection.execute(dialect.insert(self.predictions).on_conflict_do_nothing(), list(rows))
 
     def add_feedback(self, answer: str, label: str, by: str, at: float) -> bool:
         """Keeps the right label of an answer, in place of an earlier one; False if there is no such answer."""

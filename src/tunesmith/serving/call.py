@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,6 +39,7 @@ class Call:
     def __init__(self, service: Service, request: Request) -> None:
         self.service, self.request = service, request
         self.began = time.monotonic()
+        self.log_id = "" if service.log is None else uuid.uuid4().hex
         self._n_bytes = 0
         self._run: JsonObject | None = None
 
@@ -163,7 +165,7 @@ class Call:
         if key is not None:
             key.tokens.take(sum(a.get("tokens", 0) + a.get("completion_tokens", 0) for a in answers))
         if self.service.listeners:
-            told = Answered(self.request_id, run, operation, rows, answers, self.seconds)
+            told = Answered(self.log_id, run, operation, rows, answers, self.seconds)
             for listener in self.service.listeners:
                 listener(told)
 
@@ -180,8 +182,11 @@ class Call:
         )
 
     def headers(self) -> dict[str, str]:
-        """The header that names the run."""
-        return {} if self._run is None else {"x-tunesmith-run": header_text(self._run["name"])}
+        """Headers that name the run, and the answer in the log."""
+        if self._run is None:
+            return {}
+        logged = {"x-tunesmith-log-id": self.log_id} if self.log_id else {}
+        return {"x-tunesmith-run": header_text(self._run["name"]), **logged}
 
 
 def header_text(text: str) -> str:

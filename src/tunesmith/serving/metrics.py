@@ -54,6 +54,9 @@ class Metrics:
         )
         self.cancelled = Counter("tunesmith_cancelled", "Requests whose client left.", registry=own)
         self.expired = Counter("tunesmith_expired", "Requests that took too long.", registry=own)
+        self.unlogged = Gauge(
+            "tunesmith_unlogged", "Answers that found no room in the prediction log.", registry=own
+        )
         self.abstained = Counter(
             "tunesmith_abstained", "Answers from which the model abstained.", ["run"], registry=own
         )

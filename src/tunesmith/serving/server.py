@@ -24,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tunesmith.errors import RecipeError, UserError
 from tunesmith.serving.app import make_app
 from tunesmith.serving.guard import is_loopback
+from tunesmith.serving.keeping import keep_log
 from tunesmith.serving.keys import Keys
 from tunesmith.serving.service import Service
 
@@ -136,6 +137,8 @@ async def _serve(
     ready: Callable[[Service, str], None],
 ) -> None:
     service = Service(settings, runs, keys, metadata.version("tunesmith"))
+    if settings.log != "off":
+        keep_log(service)
     await service.start()
     scheme = "http" if settings.tls_cert is None else "https"
     host, port = settings.host, listening.getsockname()[1]
@@ -147,6 +150,8 @@ async def _serve(
         await server.serve(sockets=[listening])
     finally:
         await service.stop()
+        if service.log is not None:
+            service.log.close()
 
 
 def _config(service: Service, settings: Settings) -> uvicorn.Config:

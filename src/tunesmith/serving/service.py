@@ -16,6 +16,7 @@ from tunesmith.serving.refused import Refused
 from tunesmith.serving.team import Team
 
 if TYPE_CHECKING:
+    from tunesmith.monitoring.prediction_log import PredictionLog
     from tunesmith.serving.keys import Keys
     from tunesmith.serving.settings import Settings
     from tunesmith.types import JsonObject
@@ -30,7 +31,7 @@ class Answered:
     """A request that was answered, for whoever keeps a log.
 
     Args:
-        request: its id, which the client got, too.
+        request: its id in the log, which the client got, too.
         run: facts of the run.
         operation: `answer`, `embed` or `write`.
         rows: inputs.
@@ -62,6 +63,7 @@ class Service:
         self.metrics = Metrics()
         self.admission = Admission(settings)
         self.listeners: list[Callable[[Answered], None]] = []
+        self.log: PredictionLog | None = None
         self.is_draining = False
         self._numbers = itertools.count(1)
         self._asks: dict[int, Ask] = {}

@@ -27,6 +27,9 @@ class Settings:
         drain_timeout_s: most seconds in which it finishes what it has taken.
         tls_cert: file of the certificate; None for HTTP.
         tls_key: file of its key.
+        log: what is kept of answers: `off`, `hashed` or `text`.
+        log_to: folder or database of the log.
+        log_days: days after which it is deleted; None keeps it.
         hosts: names under which clients may ask, besides the address.
     """
 
@@ -45,4 +48,7 @@ class Settings:
     drain_timeout_s: float = 60.0
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    log: str = "off"
+    log_to: str = ""
+    log_days: float | None = None
     hosts: tuple[str, ...] = ()

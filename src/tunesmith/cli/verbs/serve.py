@@ -18,7 +18,7 @@ EXAMPLES = (
     "tunesmith serve --new-key alice --api-keys keys.txt",
     "tunesmith serve runs/reviews --host 0.0.0.0 --api-keys keys.txt --tls-cert cert.pem --tls-key key.pem",
 )
-_WHO, _LIMITS = "Who may ask", "Limits"
+_WHO, _LIMITS, _LOG = "Who may ask", "Limits", "Log"
 
 
 def _limit(default: Any, text: str, **how: Any) -> Any:
@@ -50,6 +50,20 @@ def verb(
     max_inputs: int = _limit(1024, "Most inputs of a request.", min=1),
     max_connections: int = _limit(1000, "Most connections at a time.", min=1),
     drain_delay: float = _limit(0.0, "Seconds for which a stopping server still takes requests.", min=0),
+    log: Literal["off", "hashed", "text"] = typer.Option(
+        "hashed",
+        help="What is kept of answers: no text, or texts without personal data.",
+        rich_help_panel=_LOG,
+    ),
+    log_to: Optional[str] = typer.Option(
+        None, help="A folder, or the URL of a PostgreSQL database. By default RUN-log.", rich_help_panel=_LOG
+    ),
+    log_days: Optional[float] = typer.Option(
+        None,
+        min=0.01,
+        help="Days after which answers are deleted. By default they are kept.",
+        rich_help_panel=_LOG,
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Serve runs over HTTP.
@@ -72,7 +86,7 @@ def verb(
         runs, host=host, port=port, engine=engine, workers=workers, api_keys=api_keys,
         allowed_hosts=allowed_host, tls_cert=tls_cert, tls_key=tls_key, timeout=timeout, max_queue=max_queue,
         max_body=max_body, max_inputs=max_inputs, max_connections=max_connections, drain_delay=drain_delay,
-        ready=lambda facts: _show(facts, as_json=as_json),
+        log=log, log_to=log_to, log_days=log_days, ready=lambda facts: _show(facts, as_json=as_json),
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ class Route:
     """One route.
 
     Args:
-        method: `GET` or `POST`.
+        method: `GET`, `POST` or `DELETE`.
         path: path, with names in braces.
         answer: gives the response to a call.
         summary: one line for the docs.
@@ -37,7 +37,7 @@ class Route:
         is_measured: whether it asks a model, so that its time is measured.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     answer: Callable[[Call], Awaitable[Response]]
     summary: str
