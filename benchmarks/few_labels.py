@@ -5,8 +5,8 @@
 
 A draw is some rows of each label from the training file; all methods learn from the same ones, and answer the same
 test rows. tunesmith gets the drawn rows as validation rows too, so that none is held out: they choose nothing but
-how strongly the head is regularised. SetFit has its own defaults, with `num_iterations=20`. Times are seconds of the
-processor, from the texts to the model. Adds to a dated JSON record in benchmarks/results/ and writes the page
+how strongly the head is regularised. SetFit has its own defaults, with `num_iterations=20`. Times are seconds of
+the processor, from the texts to the model. Adds to a dated JSON record in benchmarks/results/ and writes the page
 benchmarks/few-labels.md. Needs the data sets' folder (`../shared` beside the checkout); nothing of it is kept.
 """
 
@@ -139,14 +139,16 @@ def page(records: dict[str, Any]) -> str:
         lines += [f"## {rows} rows of each label", "", f"| set | draws | {' | '.join(METHODS)} |"]
         lines += ["|---|---|" + "---|" * len(METHODS)]
         for name in SETS:
-            cells = [_cell([it for it in records.values() if (it["set"], it["rows"], it["method"]) == (name, rows, m)])
-                     for m in METHODS]  # fmt: skip
-            n = max(len([it for it in records.values() if (it["set"], it["rows"], it["method"]) == (name, rows, m)])
-                    for m in METHODS)  # fmt: skip
-            if n:
-                lines.append(f"| {name} | {n} | {' | '.join(cells)} |")
+            of = {m: _found(records, name, rows, m) for m in METHODS}
+            if n := max(map(len, of.values())):
+                lines.append(f"| {name} | {n} | {' | '.join(map(_cell, of.values()))} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _found(records: dict[str, Any], name: str, rows: int, method: str) -> list[dict[str, Any]]:
+    wanted = (name, rows, method)
+    return [it for it in records.values() if (it["set"], it["rows"], it["method"]) == wanted]
 
 
 def _cell(found: list[dict[str, Any]]) -> str:
