@@ -38,6 +38,7 @@ from tunesmith.models.resolve import resolve_model
 from tunesmith.models.task_of_model import task_of_model
 from tunesmith.run import Run
 from tunesmith.tasks import (
+    LABEL_SCORES,
     TASKS,
     EncodeOptions,
     EvalPredictions,
@@ -214,12 +215,13 @@ class Predictor:
 
     def answer(self, prediction: Prediction, top_k: int | None = 1) -> Prediction:
         """A prediction as plain JSON: the best answer, and the alternatives only as far as they are asked for."""
-        found = best_answer(self.task, prediction)
+        found = cast("Prediction", plain(best_answer(self.task, prediction)))
         others = self.task.alternatives
         if top_k != 1 and others is not None and others.key in prediction:
             most = len(prediction[others.key]) if top_k is None else top_k
-            found["top"] = others.best(prediction[others.key], self.label_schema, most)
-        return cast("Prediction", plain(found))
+            best = others.best(prediction[others.key], self.label_schema, most)
+            found["top"] = best if others is LABEL_SCORES else plain(best)  # those are plain, and may be many
+        return found
 
     def predict_rows(self, rows: list[JsonObject], coverage: float | None = None) -> list[Prediction]:
         """Answers for rows that `task.read` made; `coverage` as in a call."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from starlette.responses import Response
 
 from tunesmith.serving.refused import Refused
 from tunesmith.serving.service import Answered, Service
+from tunesmith.serving.wire import encoded
 
 if TYPE_CHECKING:
     from tunesmith.serving.keys import Key
@@ -173,13 +173,7 @@ class Call:
 
     def json(self, content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
         """A JSON answer, which names the run that gave it."""
-        data = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return Response(
-            data.encode("utf-8", "replace"),
-            status,
-            {**self.headers(), **(headers or {})},
-            "application/json",
-        )
+        return Response(encoded(content), status, {**self.headers(), **(headers or {})}, "application/json")
 
     def headers(self) -> dict[str, str]:
         """Headers that name the run, and the answer in the log."""

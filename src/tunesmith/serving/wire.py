@@ -1,10 +1,16 @@
-"""Messages between the front and a worker: JSON behind its length in bytes. Nothing is unpickled."""
+"""JSON, and messages between the front and a worker: JSON behind its length in bytes. Nothing is unpickled.
+
+pydantic's encoder takes a fifth of the time of the standard library's, and its decoder half. Neither knows half of
+a surrogate pair, which some text may hold; then the standard library escapes it.
+"""
 
 from __future__ import annotations
 
 import json
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -12,9 +18,25 @@ if TYPE_CHECKING:
 _LENGTH = struct.Struct("!I")
 
 
+def encoded(value: Any) -> bytes:
+    """A value as JSON; what is not a number becomes null."""
+    try:
+        return to_json(value, inf_nan_mode="null")
+    except PydanticSerializationError:
+        return json.dumps(value).encode("ascii")
+
+
+def decoded(data: bytes) -> Any:
+    """The value of JSON from `encoded`."""
+    try:
+        return from_json(data)
+    except ValueError:
+        return json.loads(data)
+
+
 def pack(message: JsonObject) -> bytes:
     """The bytes of a message."""
-    text = json.dumps(message, separators=(",", ":")).encode("ascii")
+    text = encoded(message)
     return _LENGTH.pack(len(text)) + text
 
 
@@ -33,7 +55,7 @@ class Frames:
             end = at + _LENGTH.size + length
             if len(left) < end:
                 break
-            found.append(json.loads(left[at + _LENGTH.size : end]))
+            found.append(decoded(bytes(left[at + _LENGTH.size : end])))
             at = end
         del left[:at]
         return found

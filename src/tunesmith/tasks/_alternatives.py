@@ -29,7 +29,9 @@ class Alternatives:
 def best_label_scores(scores: NDArray[np.floating], label_schema: LabelSchema, k: int) -> list[Prediction]:
     """The k most probable labels, from the probabilities [labels] in the label schema's order."""
     labels = label_schema["labels"]
-    return [{"label": labels[i], "score": float(scores[i])} for i in scores.argsort()[::-1][:k]]
+    best = scores.argsort()[::-1][:k]
+    chosen = zip(best.tolist(), scores[best].tolist(), strict=True)
+    return [{"label": labels[i], "score": score} for i, score in chosen]
 
 
 def first_of_list(answers: Sequence[Prediction], label_schema: LabelSchema, k: int) -> list[Prediction]:

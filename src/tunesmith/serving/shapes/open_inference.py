@@ -6,7 +6,6 @@ where an answer is one label, and always `answer`: the whole answer of each inpu
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +14,7 @@ from starlette.responses import Response
 from tunesmith.serving.call import Call
 from tunesmith.serving.refused import Refused
 from tunesmith.serving.shapes import Route, Shape, Strict
+from tunesmith.serving.wire import encoded
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -89,7 +89,7 @@ def _outputs(answers: list[JsonObject], run: JsonObject) -> Any:
         columns["label"] = ("BYTES", [answer["label"] for answer in answers])
     if answers and all(isinstance(answer.get("score"), float) for answer in answers):
         columns["score"] = ("FP64", [answer["score"] for answer in answers])
-    columns["answer"] = ("BYTES", [json.dumps(answer, ensure_ascii=False) for answer in answers])
+    columns["answer"] = ("BYTES", [encoded(answer).decode() for answer in answers])
     return {
         name: {"name": name, "shape": [len(values)], "datatype": kind, "data": values}
         for name, (kind, values) in columns.items()

@@ -7,7 +7,6 @@ change the text and are not supported are refused.
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -19,6 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from tunesmith.serving.call import Call
 from tunesmith.serving.refused import Refused
 from tunesmith.serving.shapes import Route, Shape, Strict
+from tunesmith.serving.wire import encoded
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -261,7 +261,7 @@ async def _events(
 ) -> AsyncGenerator[bytes, None]:
     def event(choices: list[JsonObject], **more: Any) -> bytes:
         chunk = {**head, "object": shape.chunk_kind, "choices": choices, **more}
-        return b"data: " + json.dumps(chunk, ensure_ascii=False).encode("utf-8", "replace") + b"\n\n"
+        return b"data: " + encoded(chunk) + b"\n\n"
 
     has_begun = False
     try:
@@ -279,7 +279,7 @@ async def _events(
     except Refused as error:
         if not has_begun:
             raise
-        yield b"data: " + json.dumps(error.as_openai()).encode() + b"\n\n"
+        yield b"data: " + encoded(error.as_openai()) + b"\n\n"
         return
     yield b"data: [DONE]\n\n"
 
