@@ -1,4 +1,4 @@
-"""Servers that people write today, with the same model folder: a process each, told by their port when they listen.
+"""Servers that people write today, with the same model folder, each in a process of its own.
 
 python _serving_peers.py fastapi MODEL PORT     a FastAPI handler around transformers.pipeline
 python _serving_peers.py litserve MODEL PORT    LitServe with its batching, where it is installed

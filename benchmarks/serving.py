@@ -4,11 +4,12 @@
     python benchmarks/serving.py load --seconds 15       requests/s and p99 for each server and number of clients
     python benchmarks/serving.py ratio --seconds 15      texts/s as a share of `predict`, in float32 and int8
     python benchmarks/serving.py overload                ten times more clients than the queue has room for
+    python benchmarks/serving.py labels                  answers over HTTP, as shares that are those of `predict`
     python benchmarks/serving.py soak --minutes 30       memory over time under load
     python benchmarks/serving.py page                    writes benchmarks/serving.md from the latest results
 
-Alone on the machine. `load` interleaves the servers in rounds, and each has the whole machine in its turn; the client
-shares the cores with it. Needs the data sets' folder (`../shared` beside the checkout).
+Alone on the machine. `load` interleaves the servers in rounds, and each has the whole machine in its turn; the
+client shares the cores with it. Needs the data sets' folder (`../shared` beside the checkout).
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from _serving_page import Record, at_equal_p99, page
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 CLIENTS = (1, 2, 4, 8, 16, 32, 64)
 _WARM_S = 3.0
-Record = dict[str, Any]
 
 
 # ---- what is served, and what is asked ----
@@ -149,36 +151,7 @@ def load(home: Path, data: Path, seconds: float, rounds: int) -> Record:
                 for clients in CLIENTS:
                     found[name].append(ask(port, path, bodies, clients, seconds))
                     say(f"{name}, {clients} clients: {found[name][-1]}")
-    return {"servers": found, "gains": at_equal_p99(found)}
-
-
-def at_equal_p99(found: dict[str, list[Record]]) -> Record:
-    """Of each peer: its best rate, and ours among the measurements whose p99 is not above its p99 there."""
-    gains = {}
-    ours = best_by_clients(found["tunesmith"])
-    for name, records in found.items():
-        if name.startswith("tunesmith"):
-            continue
-        peer = max(best_by_clients(records), key=lambda one: one["requests_per_s"])
-        fitting = [one for one in ours if one["p99_ms"] <= peer["p99_ms"]]
-        best = max(fitting, key=lambda one: one["requests_per_s"], default=None)
-        rate = best["requests_per_s"] if best else 0.0
-        gains[name] = {"peer": peer, "ours": best, "ratio": round(rate / peer["requests_per_s"], 2)}
-    return gains
-
-
-def best_by_clients(records: list[Record]) -> list[Record]:
-    """The median of the rounds for each number of clients."""
-    found = []
-    for clients in sorted({one["connections"] for one in records}):
-        same = [one for one in records if one["connections"] == clients and one["p99_ms"] is not None]
-        if same:
-            medians = {
-                key: statistics.median(one[key] for one in same)
-                for key in ("requests_per_s", "p50_ms", "p99_ms")
-            }
-            found.append({"connections": clients, **medians})
-    return found
+    return {"servers": found, "gains": at_equal_p99(found, "tunesmith")}
 
 
 _PREDICT = """
@@ -206,7 +179,7 @@ def predict_rate(folder: Path, texts: list[str], seconds: float) -> float:
 
 
 def ratio(home: Path, data: Path, seconds: float, rounds: int) -> Record:
-    """Texts per second over HTTP, as a share of `predict` on the same texts, with 32 texts a request and with one."""
+    """Texts per second over HTTP, as a share of `predict` on the same texts; 32 texts a request, and one."""
     texts = short_texts(data)
     bodies = {1: [{"inputs": [text]} for text in texts],
               32: [{"inputs": texts[i : i + 32]} for i in range(0, len(texts), 32)]}  # fmt: skip
@@ -217,7 +190,7 @@ def ratio(home: Path, data: Path, seconds: float, rounds: int) -> Record:
             rates.append(predict_rate(folder, texts, seconds))
             with tunesmith_server(str(home / "bank"), "--engine", engine) as (port, _pid):
                 for size, clients in ((1, 8), (32, 4)):
-                    served[size].append(ask(port, "/predict", bodies[size], clients, seconds))
+                    served[size].append(ask(port, "/answer", bodies[size], clients, seconds))
             say(f"{engine}: predict {rates[-1]:.0f} texts/s; {served}")
         base = statistics.median(rates)
         found[engine] = {"predict_texts_per_s": round(base, 1)}
@@ -231,7 +204,7 @@ def ratio(home: Path, data: Path, seconds: float, rounds: int) -> Record:
 
 
 def overload(home: Path, data: Path, seconds: float) -> Record:
-    """Ten times more clients than the queue has room for: what is accepted is right and in time, the rest gets 429."""
+    """Ten times more clients than the queue has room for; what is accepted must be right and in time."""
     import tunesmith
 
     texts, queue = short_texts(data), 64
@@ -244,6 +217,84 @@ def overload(home: Path, data: Path, seconds: float) -> Record:
         )
         after = ask(port, "/answer", bodies, queue // 2, seconds, expected=expected)
     return {"queue": queue, "calm": calm, "crowd": crowd, "after": after}
+
+
+ENCODER_TASKS = (
+    "text-classification", "multi-label-classification", "text-regression", "token-classification",
+    "question-answering", "text-similarity", "fill-mask",
+)  # fmt: skip
+_ENGINES = {"http": "auto", "onnx": "onnx", "onnx-int8": "onnx-int8"}
+
+
+def labels(home: Path) -> Record:
+    """Shares of answers over HTTP that are those of `predict`, for a short training of every task of encoders."""
+    import tunesmith
+
+    support, found = HERE.parent / "examples" / "support", {}
+    for task in ENCODER_TASKS:
+        run = home / f"support-{task}"
+        if not (run / "metrics.json").is_file():
+            tunesmith.train(recipe=support / f"{task}.yaml", output_dir=run, overrides={"train.max_steps": 30},
+                            progress=False, force=True)  # fmt: skip
+        rows = _questions(run)
+        expected = tunesmith.load(run)(rows)
+        found[task] = {"rows": len(rows), **{way: _share(run, engine, rows, expected)
+                                             for way, engine in _ENGINES.items()}}  # fmt: skip
+        say(f"{task}: {found[task]}")
+    return {"tasks": found}
+
+
+def _questions(run: Path) -> list[Any]:
+    """The inputs of the run's test rows."""
+    import tunesmith
+
+    predictor, lines = tunesmith.load(run), (run / "predictions" / "test.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in lines.splitlines()]
+    if predictor.task.masking:
+        return [
+            {"text": row["text"].replace(row["text"].split()[0], "[MASK]", 1)}
+            for row in rows
+            if "text" in row
+        ]
+    return [{name: row[name] for name in predictor.task.shown if name in row} for row in rows]
+
+
+def _share(run: Path, engine: str, rows: list[Any], expected: list[Record]) -> float | None:
+    """The share of equal answers; None where the format does not hold the task."""
+    import httpx
+
+    import tunesmith
+
+    if engine != "auto" and not run.with_name(f"{run.name}-{engine}").is_dir():
+        try:
+            limits = {"export.min_agreement": 0.0, "export.max_metric_drop": 1.0}
+            tunesmith.export(run, engine, overrides=limits, progress=False)
+        except tunesmith.UserError as error:
+            say(f"{run.name}, {engine}: {error.rule}")
+            return None
+    with tunesmith_server(str(run), "--engine", engine) as (port, _pid):
+        answers = [
+            answer
+            for start in range(0, len(rows), 100)
+            for answer in httpx.post(
+                f"http://127.0.0.1:{port}/answer", json={"inputs": rows[start : start + 100]}, timeout=300
+            ).json()["answers"]
+        ]
+    same = sum(_key(one) == _key(other) for one, other in zip(answers, expected, strict=True))
+    return same / len(rows)
+
+
+def _key(answer: Record) -> object:
+    """What must be equal: labels, spans and texts; numbers to two digits where they are the answer."""
+    if "entities" in answer:
+        return [(one["start"], one["end"], one["entity_group"]) for one in answer["entities"]]
+    if "labels" in answer:
+        return sorted(one["label"] for one in answer["labels"])
+    if "answer" in answer:
+        return answer["answer"], answer["start"]
+    if answer.get("label", "score") != "score":
+        return answer["label"]
+    return answer.get("token") or round(answer["score"], 2)
 
 
 def soak(home: Path, data: Path, minutes: float) -> Record:
@@ -269,63 +320,6 @@ def soak(home: Path, data: Path, minutes: float) -> Record:
     return {"minutes": minutes, "growth_mib_of_front_and_worker": growth, "samples": memory}
 
 
-# ---- the page ----
-
-
-def latest(name: str) -> Record | None:
-    """The newest record of a measurement."""
-    files = sorted(RESULTS.glob(f"serving-{name}-*.json"))
-    found: Record | None = json.loads(files[-1].read_text(encoding="utf-8")) if files else None
-    return found
-
-
-def page() -> str:
-    """benchmarks/serving.md."""
-    parts = [
-        "# Serving\n\nMade by `python benchmarks/serving.py`. The run is MiniLM on banking77. The client shares the cores "
-        "with\nthe servers, and every server has them to itself in its turn.\n"
-    ]
-    if found := latest("load"):
-        rows = [
-            f"| {name} | {one['connections']} | {one['requests_per_s']:.0f} | {one['p50_ms']:.1f} | {one['p99_ms']:.1f} |"
-            for name, records in found["servers"].items()
-            for one in best_by_clients(records)
-        ]
-        gains = [
-            f"At the p99 of {name} ({gain['peer']['p99_ms']:.0f} ms, where it answers most), tunesmith answers "
-            f"{gain['ratio']:.1f} times as many requests."
-            for name, gain in found["gains"].items()
-        ]
-        parts.append(_about(found) + "## Mixed lengths, one text a request\n\n| server | clients | requests/s | p50, ms | "
-                     "p99, ms |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n" + "\n".join(gains) + "\n")  # fmt: skip
-    if found := latest("ratio"):
-        rows = [
-            f"| {engine} | {size} | {one['texts_per_s']:.0f} | {one['ratio']:.2f} | {one['p99_ms']:.1f} |"
-            for engine in ("torch", "onnx-int8")
-            for size, one in found[engine].items()
-            if isinstance(one, dict)
-        ]
-        parts.append(_about(found) + "## Short texts, as a share of `predict`\n\n| engine | texts | texts/s | share of "
-                     "`predict` | p99, ms |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n")  # fmt: skip
-    if found := latest("overload"):
-        rows = [
-            f"| {name} | {found[name]['connections']} | {found[name]['requests_per_s']:.0f} | {found[name]['p99_ms']:.0f} "
-            f"| {found[name]['statuses'].get('429', 0):,} | {found[name]['wrong']} | {found[name]['lost']} |"
-            for name in ("calm", "crowd", "after")
-        ]
-        parts.append(_about(found) + f"## Overload, with room for {found['queue']} texts\n\n| | clients | answers/s | p99, ms"
-                     " | refused (429) | wrong | lost |\n|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n")  # fmt: skip
-    if found := latest("soak"):
-        front, worker = found["growth_mib_of_front_and_worker"][:2]
-        parts.append(_about(found) + f"## {found['minutes']:.0f} minutes under load\n\nFrom the second third to the last, the "
-                     f"front grew by {front} MiB and the worker by {worker} MiB.\n")  # fmt: skip
-    return "\n".join(parts)
-
-
-def _about(found: Record) -> str:
-    return f"<!-- {found['date']}, {found['machine'].get('cpu', found['machine'])} -->\n\n"
-
-
 def say(text: str) -> None:
     """One line of what is going on."""
     print(text, file=sys.stderr, flush=True)
@@ -335,7 +329,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["prepare", "load", "ratio", "overload", "soak", "page"])
+    parser.add_argument("what", choices=["prepare", "load", "ratio", "overload", "labels", "soak", "page"])
     parser.add_argument("--home", type=Path, default=Path(tempfile.gettempdir()) / "tunesmith-serving")
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
     parser.add_argument("--seconds", type=float, default=15.0)
@@ -345,7 +339,7 @@ def main() -> None:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
     if asked.what == "page":
-        (HERE / "serving.md").write_text(page(), encoding="utf-8")
+        (HERE / "serving.md").write_text(page(RESULTS), encoding="utf-8")
         return
     prepare(asked.home, asked.data)
     if asked.what == "prepare":
@@ -356,6 +350,7 @@ def main() -> None:
         "load": lambda: load(asked.home, asked.data, asked.seconds, asked.rounds),
         "ratio": lambda: ratio(asked.home, asked.data, asked.seconds, asked.rounds),
         "overload": lambda: overload(asked.home, asked.data, asked.seconds),
+        "labels": lambda: labels(asked.home),
         "soak": lambda: soak(asked.home, asked.data, asked.minutes),
     }[asked.what]()
     record = {"date": date.today().isoformat(), "machine": machine(), "versions": versions(), **measured}

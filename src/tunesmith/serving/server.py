@@ -180,12 +180,15 @@ def refuse_open_door(settings: Settings) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     """A socket that is bound, before models are loaded for nothing."""
+    bound = None
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(found[0], found[1])
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(found[4])
+        bound.bind(address)
     except OSError as error:
+        if bound is not None:
+            bound.close()
         raise RecipeError(
             f"`{host}:{port}` cannot be used: {error.strerror or error}.",
             remedy="Give another --host or --port.",

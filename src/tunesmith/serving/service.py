@@ -162,7 +162,11 @@ class Service:
             self.metrics.rejected.inc()
             raise
         self._asks[ask.number] = ask
-        self.team.submit(ask)
+        try:
+            self.team.submit(ask)
+        except BaseException:
+            self._leave(ask)
+            raise
         return ask
 
     def _leave(self, ask: Ask) -> None:
