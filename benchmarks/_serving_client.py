@@ -3,7 +3,8 @@
     python _serving_client.py SPEC.json
 
 Reads a specification and prints one JSON object: requests per second, quantiles of the time of a request,
-statuses, and wrong answers. A request is written once, before the clock runs. It does what `wrk` does, and checks answers.
+statuses, and wrong answers. A request is written once, before the clock runs. It does what `wrk` does, and checks
+answers.
 """
 
 from __future__ import annotations

@@ -99,6 +99,11 @@ class Admission:
         """Seconds until all that waits for a run is answered, as far as is known."""
         return self._waiting.get(run, 0) * self._seconds_per_input.get(run, 0.0) / max(workers, 1)
 
+    def refuse_when_full(self, workers: int) -> None:
+        """Raises Refused where no request has room, however small: its body need not be read."""
+        if self.n_inputs >= self._settings.max_queue:
+            raise self._refusal(max(self.wait_s(run, workers) for run in self._waiting))
+
     def enter(self, ask: Ask, workers: int) -> None:
         """Takes a request.
 
@@ -112,13 +117,16 @@ class Admission:
             or self.n_bytes + ask.n_bytes > limits.max_queue_bytes
             or time.monotonic() + wait > ask.deadline
         ):
-            seconds = min(max(math.ceil(wait), 1), _LONGEST_WAIT_S)
-            raise Refused(
-                "overloaded", f"too many inputs wait; try again in {seconds} s", {"retry-after": str(seconds)}
-            )
+            raise self._refusal(wait)
         self.n_inputs += ask.size
         self.n_bytes += ask.n_bytes
         self._waiting[run] = self._waiting.get(run, 0) + ask.size
+
+    def _refusal(self, wait_s: float) -> Refused:
+        seconds = str(min(max(math.ceil(wait_s), 1), _LONGEST_WAIT_S))
+        return Refused(
+            "overloaded", f"too many inputs wait; try again in {seconds} s", {"retry-after": seconds}
+        )
 
     def leave(self, ask: Ask) -> None:
         """Lets a request go."""

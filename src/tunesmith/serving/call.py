@@ -61,6 +61,7 @@ class Call:
         Raises:
             Refused: it is too large, comes too slowly, or is not what the route takes.
         """
+        self.service.refuse_when_full()
         data = await self._data()
         self._n_bytes = len(data)
         try:

@@ -101,6 +101,14 @@ class Service:
 
     # ---- one request ----
 
+    def refuse_when_full(self) -> None:
+        """Raises Refused where no request has room."""
+        try:
+            self.admission.refuse_when_full(self.team.n_ready)
+        except Refused:
+            self.metrics.rejected.inc()
+            raise
+
     async def ask(self, run: JsonObject, operation: str, rows: list[Any], **how: Any) -> JsonObject:
         """What a worker says to a request: `answers`, `queued_s`, `worked_s`.
 
