@@ -136,3 +136,10 @@ def test_batches_of_one_length_need_no_padding():
     batches = plan_in_order(lengths, 9, same_length=True)
     assert [sorted(lengths[batch].tolist()) for batch in batches] == [[5], [5], [4], [3, 3, 3], [3]]
     assert sorted(np.concatenate(batches).tolist()) == list(range(7))
+
+
+def test_a_batch_has_no_more_padding_than_is_said():
+    lengths = np.array([50, 49, 48, 20, 19, 5, 5, 5, 900])
+    batches = plan_in_order(lengths, 1000, most_padding=10)
+    assert [lengths[batch].tolist() for batch in batches] == [[900], [50, 49, 48], [20, 19], [5, 5, 5]]
+    assert [len(batch) for batch in plan_in_order(lengths, 1000)] == [1, 8]

@@ -7,7 +7,7 @@ import torch
 from tunesmith.acceleration.bf16 import has_bf16
 from tunesmith.acceleration.evaluating import evaluating
 from tunesmith.encoded import Encoded, Ragged
-from tunesmith.inference.forward import _tokens_per_pass, forward
+from tunesmith.inference.forward import forward, tokens_per_pass
 from tunesmith.tasks import TASKS, Task
 
 pytestmark = pytest.mark.usefixtures("without_report")
@@ -93,9 +93,9 @@ def test_a_pass_on_an_accelerator_has_more_tokens_unless_its_outputs_are_large(v
     shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     with torch.device("meta"):  # any device but a CPU
         model = LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, **shape))
-    assert _tokens_per_pass(model) == tokens
+    assert tokens_per_pass(model) == tokens
 
 
 def test_a_pass_of_a_classifier(model):
-    assert _tokens_per_pass(model) == 2048
-    assert _tokens_per_pass(model.to("meta")) == 16_384
+    assert tokens_per_pass(model) == 2048
+    assert tokens_per_pass(model.to("meta")) == 16_384

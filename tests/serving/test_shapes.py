@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -222,3 +224,21 @@ def test_metrics_count(client):
         "tunesmith_padding_tokens_total",
     ):
         assert name in text
+
+
+def test_a_client_that_leaves_is_not_computed_for(server, client):
+    def cancelled():
+        text = client.get("/metrics").text
+        return float(text.split("\ntunesmith_cancelled_total ")[1].split()[0])
+
+    before = cancelled()
+    body = json.dumps({"run": "summarization", "inputs": texts(100)}).encode()
+    head = f"POST /answer HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    for _ in range(4):
+        with socket.create_connection(("127.0.0.1", server.port)) as peer:
+            peer.sendall(head + body)
+            time.sleep(0.05)
+    began = time.monotonic()
+    while cancelled() == before:
+        assert time.monotonic() - began < 20
+        time.sleep(0.05)

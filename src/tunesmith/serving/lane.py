@@ -135,12 +135,7 @@ class Lane:
             if not batch:
                 continue
             began = time.monotonic()
-            try:
-                self._answer(batch)
-            except Exception:
-                _log.exception("a batch of `%s` failed", self.name)
-                for item in batch:
-                    self.refuse(item.job, "failed", "the model failed on this input")
+            self._answer(batch)
             self._report(batch, time.monotonic() - began)
 
     def _next(self) -> list[Item]:
@@ -162,10 +157,8 @@ class Lane:
     def _answer(self, batch: list[Item]) -> None:
         done = []
         for item, found in _each(batch, self._computed):
-            if isinstance(found, RowError):
-                self.refuse(
-                    item.job, "row", f"input {item.position}: {found}" if item.job.size > 1 else str(found)
-                )
+            if isinstance(found, Exception):
+                self._refuse_item(item, found)
                 continue
             item.job.answers[item.position] = found
             item.job.missing -= 1
@@ -173,6 +166,15 @@ class Lane:
                 done.append(item.job)
         if done:
             self.reply(*map(self._finished, done))
+
+    def _refuse_item(self, item: Item, error: Exception) -> None:
+        if isinstance(error, RowError):
+            self.refuse(
+                item.job, "row", f"input {item.position}: {error}" if item.job.size > 1 else str(error)
+            )
+            return
+        _log.error("an input for `%s` failed", self.name, exc_info=error)
+        self.refuse(item.job, "failed", "the model failed on this input")
 
     def _finished(self, job: Job) -> JsonObject:
         job.is_over = True
@@ -231,11 +233,11 @@ def _joined(batch: list[Item]) -> tuple[list[int], Prepared]:
 
 def _each(
     batch: list[Item], compute: Callable[[list[Item]], list[JsonObject]]
-) -> Iterator[tuple[Item, JsonObject | RowError]]:
-    """The answer of each item, or why there is none: one row that cannot be answered spoils no other."""
+) -> Iterator[tuple[Item, JsonObject | Exception]]:
+    """The answer of each item, or why there is none: one that cannot be answered spoils no other."""
     try:
         yield from zip(batch, compute(batch), strict=True)
-    except RowError as error:
+    except Exception as error:  # whatever a model raises for an input
         if len(batch) == 1:
             yield batch[0], error
             return
