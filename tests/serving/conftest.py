@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -100,12 +100,14 @@ class Served:
     url: str
     process: subprocess.Popen
     errors: list[str]
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
     def client(self, **how) -> httpx.Client:
+        how.setdefault("headers", self.headers)
         return httpx.Client(base_url=self.url, trust_env=False, timeout=60, verify=False, **how)
 
     def workers(self) -> list[int]:

@@ -124,6 +124,9 @@ class TestOpenAI:
         said = client.completions.create(model="summarization", prompt=[CAT, "a red dog"])
         expected = [one["summary_text"] for one in predictors("summarization")([CAT, "a red dog"])]
         assert [choice.text for choice in said.choices] == expected
+        tokenizer = predictors("summarization").tokenizer
+        ids = tokenizer(expected, add_special_tokens=False)["input_ids"]
+        assert said.usage.completion_tokens == sum(map(len, ids)) > 0
 
     def test_a_long_conversation_says_that_it_was_cut(self, client):
         said = client.chat.completions.create(model="chat", messages=[{"role": "user", "content": CAT * 60}])

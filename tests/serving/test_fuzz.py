@@ -120,6 +120,8 @@ def test_a_body_in_drops_is_refused_or_answered(server):
         status = connection.getresponse().status
     except (BrokenPipeError, ConnectionResetError):
         status = 413  # it hung up while the rest was still on its way
+    finally:
+        connection.close()
     assert status == 413
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
+import ssl
+import subprocess
 import threading
 import time
 
 import httpx
 import pytest
+
+from tunesmith.serving.keys import add_key
 
 TEXTS = ["the cat", "a red dog is here", "old small blue " * 8, "green"]
 
@@ -83,11 +88,30 @@ def expected(predictors):
 
 
 @pytest.fixture(scope="module")
-def served(runs, serving):
-    with serving(
-        runs["text-classification"], "--max-queue", 24, "--timeout", 120, "--max-connections", 60
-    ) as found:
+def served(runs, serving, tmp_path_factory):
+    """One with all its locks: keys, and TLS where there is a program that makes a certificate."""
+    folder = tmp_path_factory.mktemp("locks")
+    options = ["--max-queue", 24, "--timeout", 120, "--max-connections", 60, "--api-keys", folder / "keys"]
+    key = add_key(folder / "keys", "alice")
+    if shutil.which("openssl"):
+        options += ["--tls-cert", folder / "cert.pem", "--tls-key", folder / "key.pem"]
+        command = (
+            f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -out {folder}/cert.pem"
+        )
+        subprocess.run(
+            [*command.split(), "-keyout", str(folder / "key.pem")], check=True, capture_output=True
+        )
+    with serving(runs["text-classification"], *options) as found:
+        found.headers = {"authorization": f"Bearer {key}"}
         yield found
+
+
+def test_the_door_is_locked(served):
+    assert served.url.startswith("https" if shutil.which("openssl") else "http")
+    with served.client() as client:
+        assert client.get("/runs").status_code == 200
+        assert client.get("/runs", headers={"authorization": "Bearer other"}).status_code == 401
+        assert client.get("/livez", headers={"authorization": ""}).status_code == 200
 
 
 def test_beyond_its_limit_it_refuses_and_forgets_nothing(served, expected):
@@ -117,7 +141,7 @@ def test_connections_beyond_the_limit_are_refused(served):
     try:
         for _ in range(90):
             one = socket.create_connection(("127.0.0.1", served.port), timeout=5)
-            sockets.append(one)
+            sockets.append(_with_tls(one) if served.url.startswith("https") else one)
         time.sleep(0.3)
         for one in sockets:
             one.settimeout(0.01)
@@ -129,6 +153,15 @@ def test_connections_beyond_the_limit_are_refused(served):
     time.sleep(0.2)
     with served.client() as client:
         assert client.get("/livez").status_code == 200
+
+
+def _with_tls(one):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        return context.wrap_socket(one)
+    except OSError:  # it hung up
+        return one
 
 
 def _is_closed(one):

@@ -1,4 +1,4 @@
-"""What becomes of requests when workers die: tried once more, then refused; a text that has begun is not repeated."""
+"""What becomes of requests when workers die: they are tried once more, and then refused."""
 
 from __future__ import annotations
 

@@ -201,7 +201,16 @@ class Lane:
         answers: list[JsonObject] = [{}] * len(batch)
         for at, i in enumerate(order):
             answers[i] = {**found[at], **lengths(prepared, at)}
+        if self.predictor.task.generation is not None:
+            self._count_written(answers)
         return answers
+
+    def _count_written(self, answers: list[JsonObject]) -> None:
+        """Adds how many tokens the texts have that were written as `predict` writes them."""
+        texts = [text_of_answer(answer) for answer in answers]
+        ids = self.predictor.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        for answer, tokens in zip(answers, ids, strict=True):
+            answer["completion_tokens"] = len(tokens)
 
     def _report(self, batch: list[Item], seconds: float) -> None:
         self.reply({
@@ -216,6 +225,12 @@ def lengths(prepared: Prepared, row: int) -> JsonObject:
     if not prepared.is_cut[row]:
         return {"tokens": tokens}
     return {"tokens": tokens, "truncated": True, "tokens_read": int(prepared.read[row])}
+
+
+def text_of_answer(answer: JsonObject) -> str:
+    """The text of an answer of a run that writes."""
+    found = next(value for value in answer.values() if isinstance(value, str | dict))
+    return str(found["content"] if isinstance(found, dict) else found)
 
 
 def _joined(batch: list[Item]) -> tuple[list[int], Prepared]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _IDLE_S = 15
 """Seconds after which a connection is closed on which nothing is asked."""
+_HANDSHAKE_S = 10
 _LAST_REQUESTS_S = 0.5
 """Seconds in which clients with an open connection learn, with an answer, that it is closed."""
 
@@ -94,8 +95,20 @@ class Server(uvicorn.Server):
         self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn."""
-        await super().startup(sockets)
+        """See uvicorn, which lets a client take a minute for a handshake."""
+        loop, config = asyncio.get_running_loop(), self.config
+        seconds = None if config.ssl is None else _HANDSHAKE_S
+
+        def make() -> asyncio.Protocol:
+            return Protocol(config, self.server_state, self.lifespan.state, loop)
+
+        self.servers = [
+            await loop.create_server(
+                make, sock=one, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=seconds
+            )
+            for one in sockets or ()
+        ]
+        self.started = True
         self._ready()
 
     async def _drain(self) -> None:

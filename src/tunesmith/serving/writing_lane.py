@@ -174,7 +174,8 @@ class WritingLane(Lane):
             [text.ended],
         )
         prediction = self.predictor.answers_of(prepared, made)[0]
-        return {**self.predictor.answer(prediction), **lengths(item.chunk, item.row)}
+        written = {"completion_tokens": len(text.written)}
+        return {**self.predictor.answer(prediction), **lengths(item.chunk, item.row), **written}
 
     def _report_writing(self) -> None:
         now = time.monotonic()

@@ -160,7 +160,16 @@ def _as_on_the_hub(answer: JsonObject, run: JsonObject, *, asked: int | None) ->
     return {name: value for name, value in answer.items() if name not in _OWN}
 
 
-_OWN = ("tokens", "tokens_read", "truncated", "abstained", "out_of_scope", "set", "interval")
+_OWN = (
+    "tokens",
+    "tokens_read",
+    "completion_tokens",
+    "truncated",
+    "abstained",
+    "out_of_scope",
+    "set",
+    "interval",
+)
 
 
 def _for_one(found: Any, run: JsonObject) -> Any:

@@ -180,9 +180,8 @@ def _as_written(answer: JsonObject) -> JsonObject:
     """An answer of a model that does not write token by token here, such as one with an encoder or with beams."""
     text = next(value for value in answer.values() if isinstance(value, str | dict))
     text = text["content"] if isinstance(text, dict) else text
-    known: JsonObject = {
-        name: answer[name] for name in ("tokens", "tokens_read", "truncated") if name in answer
-    }
+    names = ("tokens", "tokens_read", "truncated", "completion_tokens")
+    known: JsonObject = {name: answer[name] for name in names if name in answer}
     return {"text": text, "finish_reason": "stop", "prompt_tokens": answer["tokens"], **known}
 
 
