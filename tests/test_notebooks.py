@@ -60,7 +60,7 @@ def test_it_runs_from_a_frame_to_a_report_and_predictions(notebook, tmp_path):
     streams = [output for cell in code(short) for output in cell.outputs if output.output_type == "stream"]
     assert streams == [], "nothing but results and one display"
     assert len(train.outputs) == 2
-    assert "── Training: full" in train.outputs[0].data["text/html"]
+    assert "── Training: contrastive" in train.outputs[0].data["text/html"]
     assert "<progress" not in train.outputs[0].data["text/html"], "the bar is taken away at the end"
     assert "%" in train.outputs[1].data["text/html"]
     assert report.outputs[0].data["text/html"].startswith("<iframe srcdoc=")

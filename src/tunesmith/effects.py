@@ -90,8 +90,12 @@ def not_for_task(task: Task) -> list[str]:
 
 def not_for_method(method: str) -> list[str]:
     """The keys of `train` that have no effect with a method."""
-    named = "full" if method == "auto" else method  # `auto` is another method only where no such key is set
-    return [f"train.{key}" for key, methods in METHODS_OF.items() if named not in methods]
+    return [f"train.{key}" for key, methods in METHODS_OF.items() if _named(method) not in methods]
+
+
+def _named(method: str) -> str:
+    """`full` for `auto`, which is another method only if no key is set that belongs to `full`."""
+    return "full" if method == "auto" else method
 
 
 def is_set(recipe: Recipe, key: str) -> bool:
@@ -108,4 +112,4 @@ def default_of(key: str) -> object:
 
 
 def _method_in_words(method: str) -> str:
-    return {"probe": "a probe, which fits the head alone"}.get(method, f"method `{method}`")
+    return {"probe": "a probe, which fits the head alone"}.get(method, f"method `{_named(method)}`")

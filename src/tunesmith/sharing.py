@@ -321,20 +321,20 @@ def _checked(folder: Path, repo: str) -> JsonObject:
 def _explained(repo: str) -> Iterator[None]:
     """A context in which what the Hub says becomes an error with a remedy."""
     import_huggingface_hub()
-    from huggingface_hub import errors
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
 
     try:
         yield
-    except errors.RepositoryNotFoundError:
+    except RepositoryNotFoundError:
         raise ModelError(f"the Hub has no `{repo}`, or does not show it to you.", remedy=_LOGIN) from None
-    except errors.HfHubHTTPError as error:
+    except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status in (401, 403):
             raise UserError(f"the Hub refuses `{repo}` (HTTP {status}).", remedy=_LOGIN) from None
         raise UserError(
             f"the Hub has refused `{repo}`: {first_line(error)}", remedy="Try again later."
         ) from None
-    except errors.LocalTokenNotFoundError:
+    except LocalTokenNotFoundError:
         raise UserError("the Hub needs a token, and there is none.", remedy=_LOGIN) from None
     except _unreachable() as error:
         raise UserError(

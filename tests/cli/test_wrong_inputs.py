@@ -124,7 +124,7 @@ def unknown_task(tmp, model):
 
 
 def unknown_method(tmp, model):
-    rule = "train.method must be `probe` or `full` or `lora`"
+    rule = "train.method must be `auto` or `probe` or `contrastive` or `full` or `lora`"
     return ["train", "--data", csv(tmp), "train.method=lorra"], rule, "got lorra"
 
 

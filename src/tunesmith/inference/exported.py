@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.acceleration import accelerated
 from tunesmith.acceleration.bf16 import bf16_is_faster
 from tunesmith.errors import ModelError, UserError
+from tunesmith.inference.forward import takes_logits
 from tunesmith.models.loading import LoadedModel, load_trained
 from tunesmith.models.plain_tokenizer import PlainTokenizer
 from tunesmith.models.resolve import ModelFiles, resolve_model
@@ -108,7 +109,10 @@ def _with_onnxruntime(path: Path, task: Task, *, acceleration: bool) -> LoadedMo
             remedy="Export the run again.",
         ) from None
     facts = facts_of(path).get("tokenizer")  # exports of earlier versions do not have it
-    tokenizer = PlainTokenizer(path / "tokenizer.json", facts) if facts else load_tokenizer(files)
+    # Other tasks need torch anyway, and tokens as text.
+    if facts is None or not takes_logits(task):
+        return LoadedModel(model, load_tokenizer(files), head_is_new=False)
+    tokenizer = PlainTokenizer(path / "tokenizer.json", facts)
     return LoadedModel(model, tokenizer, head_is_new=False)
 
 

@@ -59,7 +59,7 @@ def forward(
     parts: list[NDArray[np.float32]] = []
     order: list[NDArray[np.int64]] = []
     done = 0
-    if isinstance(model, OnnxModel) and _takes_logits(task):
+    if isinstance(model, OnnxModel) and takes_logits(task):
         computing = _on_arrays(model)
     else:
         computing = _on_tensors(task, model, bf16=bf16)
@@ -103,7 +103,7 @@ def _on_arrays(model: OnnxModel) -> Iterator[_Compute]:
     yield lambda taken, pad_token_id: model.run(collate_arrays(taken, pad_token_id=pad_token_id))[_LOGITS]
 
 
-def _takes_logits(task: Task) -> bool:
+def takes_logits(task: Task) -> bool:
     """Whether the task takes all logits as they are."""
     members = ("forward", "forward_items", "select_outputs")
     return all(getattr(type(task), name) is getattr(Task, name) for name in members)

@@ -156,7 +156,7 @@ def ways_to_save_memory(recipe: Recipe) -> list[str]:
     ways = []
     if not recipe.train.gradient_checkpointing:
         ways.append("`train.gradient_checkpointing=true`")
-    if recipe.train.method == "full":
+    if recipe.train.method in ("auto", "full"):
         ways.append("`train.method=lora`")
     return [*ways, f"a `data.max_length` below {recipe.data.max_length}", "a smaller model"]
 

@@ -108,7 +108,7 @@ def resolve_training(
     """The recipe with every value filled in, and the plan and settings of the loop.
 
     Args:
-        recipe: recipe as given.
+        recipe: recipe as given; a method that `choose_method` has not chosen is `full`.
         lengths: [sequences], tokens of each training sequence.
         model: model to train.
         task: task of the training.
@@ -117,6 +117,8 @@ def resolve_training(
         world: number of training processes.
         class_weights: weights of the labels in the loss.
     """
+    if recipe.train.method == "auto":
+        recipe = recipe.replace(train={"method": "full"})
     train = recipe.train
     epochs = _epochs(len(lengths), task) if train.num_train_epochs == "auto" else train.num_train_epochs
     size, batch = _batch_size(recipe, task, lengths, world)
