@@ -31,6 +31,19 @@ def test_right_labels_are_no_warning(topics):
     assert all(finding.severity == "note" for finding in CHECK.find(data))
 
 
+def test_few_rows_of_each_label_say_nothing(checked_columns, one_label):
+    """The trap: a probe that knows little contradicts right labels."""
+    names = [f"l{i}" for i in range(6)]
+    labels = names * 10
+    data = checked_columns(
+        "text-classification",
+        {"train": {"text": [f"row {i}" for i in range(60)], "label": labels}},
+        features={"train": np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)},
+        encoded={"train": one_label(labels, names)},
+    )
+    assert list(CHECK.find(data)) == []
+
+
 def test_copies_do_not_vouch_for_each_other(checked_columns, one_label):
     # Every row is there twice, with the same wrong label: a probe that saw the copy would agree with it.
     rng = np.random.default_rng(0)
