@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tunesmith.encoded import Encoded
-from tunesmith.inference.continuous import Continuous, Text, write
+from tunesmith.inference.continuous import Continuous, Text, texts_at_once, write
 from tunesmith.inference.generation import generate
 from tunesmith.inference.sampling import Choice, follows, next_token
 from tunesmith.testing.tiny import write_tiny_model
@@ -126,3 +126,25 @@ def test_the_room_is_counted(decoder):
     assert continuous.has_room_for(Text([1] * 500, 10))  # alone, it always has
     assert continuous.has_room_for(Text([1] * 20, 10), [Text([1] * 30, 20)])
     assert not continuous.has_room_for(Text([1] * 20, 10), [Text([1] * 31, 20)])
+
+
+@pytest.mark.parametrize(
+    ("family", "at_once"), [("gpt2", 64), ("gpt_neox", 64), ("bloom", 64), ("gemma2", 1), ("mamba2", 0)]
+)
+def test_families_are_tried(tmp_path, family, at_once):
+    """Tables of positions, rotated ones, none; windows, one text at a time; and states that are no cache."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from tunesmith.testing.families import write_family
+
+    write_family(tmp_path / family, family, auto_class="AutoModelForCausalLM")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / family, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / family)
+    tokenizer.pad_token_id = 0
+    assert texts_at_once(model, tokenizer) == at_once
+    if not at_once:
+        return
+    model.generation_config.max_new_tokens, model.generation_config.eos_token_id = 8, 2
+    texts = [Text(prompt, 8) for prompt in ([11, 12, 13], [20], [31, 32, 33, 34, 35, 36, 37])]
+    list(write(Continuous(model, tokenizer, most_texts=min(at_once, 2)), texts))
+    assert [text.written for text in texts] == [alone(model, tokenizer, text.prompt) for text in texts]

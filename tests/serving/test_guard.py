@@ -118,6 +118,17 @@ def test_a_slow_body_is_not_waited_for():
     assert time.monotonic() - began < 2
 
 
+def test_bodies_that_are_being_sent_count_together():
+    def crowd(service):
+        service.n_bytes_read = 1000
+
+    settings = Settings(max_queue_bytes=1010, max_body_bytes=900)
+    small, large = ("POST", "/answer", {"content": b"{}"}), ("POST", "/answer", {"content": b"x" * 500})
+    found, service = asking([small, large, small], settings=settings, prepare=crowd)
+    assert [said.status_code for said in found] == [422, 429, 422]
+    assert service.n_bytes_read == 1000
+
+
 def test_a_deadline_is_kept_and_the_worker_is_told():
     team = Canned(wait_s=5)
     (said,), service = asking([ASK], settings=Settings(timeout_s=0.2), team=team)

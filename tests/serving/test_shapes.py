@@ -7,6 +7,7 @@ import random
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -248,3 +249,10 @@ def test_a_client_that_leaves_is_not_computed_for(server, client):
     while cancelled() == before:
         assert time.monotonic() - began < 20
         time.sleep(0.05)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
+def test_the_process_that_listens_has_no_torch(server):
+    assert "libtorch" not in Path(f"/proc/{server.process.pid}/maps").read_text()
+    (worker,) = server.workers()
+    assert "libtorch" in Path(f"/proc/{worker}/maps").read_text()

@@ -2,13 +2,17 @@
 
 Each step computes one token of every text. New prompts are read together, and their keys and values join those of
 the others, padded on the left. The columns that are padding for all texts go. So a batch never waits for its
-longest text (Yu et al. 2022, "Orca"). A class that gives other scores in a batch than alone, which is tried once
-(`generation`), writes one text at a time.
+longest text (Yu et al. 2022, "Orca").
+
+Whether a class of model can do so is tried with two short texts before it is relied on: each score must be that
+of a pass over the whole text. Classes that keep a window or a state for each layer write one text at a time, and
+those with a cache of another kind are left to transformers.
 """
 
 from __future__ import annotations
 
 import inspect
+import weakref
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,10 +21,13 @@ from tunesmith.acceleration.evaluating import evaluating
 from tunesmith.inference.generation import cached_tokens, end_tokens, reads_past_padding
 from tunesmith.inference.sampling import Choice, follows, next_token
 from tunesmith.models.device import autocast, device_of, without_plans
+from tunesmith.models.out_of_memory import is_out_of_memory
 from tunesmith.models.padding import padding_matters
+from tunesmith.models.quiet import quiet
+from tunesmith.models.trial import is_close, two_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
@@ -28,6 +35,11 @@ if TYPE_CHECKING:
     from tunesmith.types import Model, Tokenizer
 
 _MOST_TEXTS = 64
+_TRIED_TOKENS = 4
+_TOLERANCE = 1e-3
+"""Share of the largest score; rounding changes 1e-5, a wrong position or a lost state 1e-2 and more."""
+
+_AT_ONCE: weakref.WeakKeyDictionary[Model, int] = weakref.WeakKeyDictionary()
 
 
 def writes_by_tokens(predictor: Predictor) -> bool:
@@ -35,7 +47,7 @@ def writes_by_tokens(predictor: Predictor) -> bool:
     model = predictor.model
     if predictor.task.generation is None or model.config.is_encoder_decoder:
         return False
-    return follows(model.generation_config)
+    return follows(model.generation_config) and bool(texts_at_once(model, predictor.tokenizer))
 
 
 @dataclass(eq=False)
@@ -79,9 +91,12 @@ class Continuous:
         model: a decoder.
         tokenizer: tokenizer of the model.
         bf16: whether to compute in bfloat16.
+        most_texts: number of texts at once; None for what `texts_at_once` says.
     """
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, *, bf16: bool = False) -> None:
+    def __init__(
+        self, model: Model, tokenizer: Tokenizer, *, bf16: bool = False, most_texts: int | None = None
+    ) -> None:
         self.model, self.bf16 = model, bf16
         self.texts: list[Text] = []
         self._pad = tokenizer.pad_token_id
@@ -91,13 +106,9 @@ class Continuous:
         self._most_tokens = cached_tokens(model)
         taken = inspect.signature(model.forward).parameters
         self._takes = {name for name in ("position_ids", "logits_to_keep") if name in taken}
-        alone = (
-            padding_matters(model)
-            or not reads_past_padding(model, tokenizer)
-            # Other layers keep a window or a state, which cannot be padded on the left.
-            or any(type(layer).__name__ != "DynamicLayer" for layer in self._new_cache().layers)
-        )
-        self._most_texts = 1 if alone else _MOST_TEXTS
+        self._most_texts = texts_at_once(model, tokenizer) if most_texts is None else most_texts
+        self.on_scores: Callable[[Text, torch.Tensor], None] | None = None
+        """Called with each text and the scores [v] of its next token, before it is chosen; for the trial."""
 
     def has_room_for(self, text: Text, besides: Sequence[Text] = ()) -> bool:
         """Whether a text can join those that are being written, and others that will join with it."""
@@ -169,6 +180,8 @@ class Continuous:
 
         likeliest = logits.argmax(-1).tolist()
         for row, text in enumerate(texts):
+            if self.on_scores is not None:
+                self.on_scores(text, logits[row])
             token = likeliest[row]
             if not text.choice.is_plain:
                 before = torch.tensor([[*text.prompt, *text.written]])
@@ -247,3 +260,50 @@ def write(continuous: Continuous, texts: Sequence[Text]) -> Iterator[Text]:
         else:
             continuous.step()
         yield from (text for text in before if text.is_over)
+
+
+def texts_at_once(model: Model, tokenizer: Tokenizer) -> int:
+    """The most texts that a model can write at once; 0 for a class that `Continuous` cannot use."""
+    if model not in _AT_ONCE:
+        together = not padding_matters(model) and reads_past_padding(model, tokenizer)
+        ways = [_MOST_TEXTS, 1] if together and _has_plain_cache(model) else [1]
+        _AT_ONCE[model] = next((most for most in ways if _is_right(model, tokenizer, most)), 0)
+    return _AT_ONCE[model]
+
+
+def _has_plain_cache(model: Model) -> bool:
+    """Whether no layer keeps a window or a state, which cannot be padded on the left."""
+    from transformers import DynamicCache
+
+    return all(type(layer).__name__ == "DynamicLayer" for layer in DynamicCache(config=model.config).layers)
+
+
+def _is_right(model: Model, tokenizer: Tokenizer, most_texts: int) -> bool:
+    """Whether the scores of two texts, of which one comes later, are those of passes over the whole texts."""
+    import torch
+
+    rows = two_texts(model)
+    prompts = [ids[mask.bool()].tolist() for ids, mask in zip(*rows.values(), strict=True)]
+    first, second = (Text(prompt, _TRIED_TOKENS) for prompt in prompts)
+    wrong = []
+
+    def check(text: Text, scores: torch.Tensor) -> None:
+        ids = torch.tensor([[*text.prompt, *text.written]], device=device_of(model))
+        whole = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -1].float().cpu()
+        wrong.extend([] if is_close(scores, whole, _TOLERANCE) else [text])
+
+    try:
+        with quiet():
+            continuous = Continuous(model, tokenizer, most_texts=most_texts)
+            continuous.on_scores = check
+            continuous.start([first])
+            while continuous.texts and (most_texts == 1 or len(first.written) < 2):
+                continuous.step()
+            continuous.start([second])
+            while continuous.texts:
+                continuous.step()
+    except Exception as error:  # whatever a class raises that has another cache
+        if is_out_of_memory(error):
+            raise
+        return False
+    return not wrong

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from tunesmith.acceleration import accelerated
-from tunesmith.data.columns import has_alternatives, recognised
+from tunesmith.data.columns import recognised
 from tunesmith.data.encoding import encode, options_of
 from tunesmith.data.examples import Examples
 from tunesmith.data.formats._plain import plain
@@ -29,8 +29,8 @@ from tunesmith.encoded import Encoded
 from tunesmith.inference.answering import answer, prompts_of, score
 from tunesmith.inference.exported import export_options, is_export, load_export
 from tunesmith.inference.forward import Advance
-from tunesmith.inference.prepared import Prepared
-from tunesmith.inference.rows import CHUNK_ROWS, inputs_of
+from tunesmith.inference.prepared import Prepared, as_examples
+from tunesmith.inference.rows import CHUNK_ROWS, inputs_of, needed_inputs, refuse_file
 from tunesmith.inference.trust import Trust
 from tunesmith.models import heads
 from tunesmith.models.loading import LoadedModel, load_trained
@@ -57,18 +57,6 @@ if TYPE_CHECKING:
 
 _SHOWN_LABELS = 12
 _PLAIN = EncodeOptions(None)
-_DATA_FILES = (
-    ".csv",
-    ".tsv",
-    ".json",
-    ".jsonl",
-    ".ndjson",
-    ".parquet",
-    ".arrow",
-    ".feather",
-    ".xlsx",
-    ".txt",
-)
 
 
 class Predictor:
@@ -97,7 +85,7 @@ class Predictor:
         self.task, self.model, self.tokenizer = task, loaded.model, loaded.tokenizer
         self.bf16, self.notes = loaded.bf16, loaded.notes
         self.columns, self.path, self.how = tuple(columns), os.fspath(path), how
-        self.needed = _needed_inputs(task, self.columns)
+        self.needed = needed_inputs(task, self.columns)
         self.label_schema = task.label_schema_of(loaded.model.config)
         self.trust = Trust() if trust is None else trust
         self._head = self._find_head()
@@ -229,7 +217,7 @@ class Predictor:
 
     def prepare(self, rows: list[JsonObject]) -> Prepared:
         """The sequences of rows that `task.read` made; the model is not used."""
-        examples = _as_examples(self.task, rows)
+        examples = as_examples(self.task, rows)
         encoded, is_cut, tokens = self._encode_examples(examples)
         return Prepared(examples.columns, encoded, is_cut, tokens)
 
@@ -365,7 +353,7 @@ class Predictor:
 
     def _row(self, text: object) -> JsonObject:
         if isinstance(text, str):
-            _refuse_file(text)
+            refuse_file(text)
         return self.read(text)
 
     def read(self, text: object) -> JsonObject:
@@ -399,27 +387,3 @@ class Predictor:
 def _location(data: object, number: int) -> str:
     name = f"`{os.fspath(data)}`" if isinstance(data, os.PathLike) else f"the {type(data).__name__}"
     return f"row {number} of {name}"
-
-
-def _refuse_file(text: str) -> None:
-    """Raises RowError for the name of a data file, which is more likely meant as the file than as a text."""
-    if Path(text).suffix in _DATA_FILES and os.path.isfile(text):
-        raise RowError(f"`{text}` is a file; for its rows, give `Path({text!r})`.")
-
-
-def _needed_inputs(task: Task, columns: Sequence[JsonObject]) -> tuple[str, ...]:
-    """The inputs that every row must have: the required ones, and the optional ones used in training."""
-    trained = set(columns[0]) if columns and not has_alternatives(task) else set()
-    inputs = [c for c in task.columns if not c.target and (not c.together or c.required)]
-    return tuple(c.name for c in inputs if c.required or c.name in trained)
-
-
-def _as_examples(task: Task, rows: list[JsonObject]) -> Examples:
-    names = [name for name in task.inputs if any(name in row for row in rows)]
-    n = len(rows)
-    return Examples(
-        {name: [row.get(name) for row in rows] for name in names},
-        ("",),
-        np.zeros(n, dtype=np.int32),
-        np.arange(1, n + 1, dtype=np.int64),
-    )

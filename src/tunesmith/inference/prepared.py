@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunesmith.data.examples import Examples
 from tunesmith.encoded import Encoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from tunesmith.tasks import Task
+    from tunesmith.types import JsonObject
 
 
 @dataclass(frozen=True)
@@ -92,3 +96,15 @@ class Prepared:
             np.concatenate([part.is_cut for part in parts]),
             np.concatenate([part.tokens for part in parts]),
         )
+
+
+def as_examples(task: Task, rows: list[JsonObject]) -> Examples:
+    """Rows that a task has read, as the columns that are encoded."""
+    names = [name for name in task.inputs if any(name in row for row in rows)]
+    n = len(rows)
+    return Examples(
+        {name: [row.get(name) for row in rows] for name in names},
+        ("",),
+        np.zeros(n, dtype=np.int32),
+        np.arange(1, n + 1, dtype=np.int64),
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.data.columns import View, choose_view
+from tunesmith.data.columns import View, choose_view, has_alternatives
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.reading import Row, read_rows, read_sample
 from tunesmith.errors import DataError
@@ -19,6 +21,18 @@ CHUNK_ROWS = 2048
 """Rows that are read ahead, and computed in an order of their own."""
 
 _SAMPLE_ROWS = 500
+_DATA_FILES = (
+    ".csv",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".ndjson",
+    ".parquet",
+    ".arrow",
+    ".feather",
+    ".xlsx",
+    ".txt",
+)
 _NOTHING = View({}, dict)
 
 
@@ -78,3 +92,16 @@ def inputs_of(
                 location=row.location(file),
                 remedy="Fix it, or leave it out.",
             ) from None
+
+
+def needed_inputs(task: Task, columns: Sequence[JsonObject]) -> tuple[str, ...]:
+    """The inputs that every row must have: the required ones, and the optional ones used in training."""
+    trained = set(columns[0]) if columns and not has_alternatives(task) else set()
+    inputs = [c for c in task.columns if not c.target and (not c.together or c.required)]
+    return tuple(c.name for c in inputs if c.required or c.name in trained)
+
+
+def refuse_file(text: str) -> None:
+    """Raises RowError for the name of a data file, which is more likely meant as the file than as a text."""
+    if Path(text).suffix in _DATA_FILES and os.path.isfile(text):
+        raise RowError(f"`{text}` is a file; for its rows, give `Path({text!r})`.")

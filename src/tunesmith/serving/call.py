@@ -63,29 +63,42 @@ class Call:
         """
         self.service.refuse_when_full()
         data = await self._data()
-        self._n_bytes = len(data)
         try:
             return kind.model_validate_json(data)
         except ValidationError as error:
             raise _unfit(error) from None
 
     async def _data(self) -> bytes:
-        settings, parts, size = self.service.settings, [], 0
+        """The bytes of the body; what all clients together are sending is bounded, too."""
+        service, parts = self.service, []
         try:
-            async with asyncio.timeout(settings.body_timeout_s):
+            async with asyncio.timeout(service.settings.body_timeout_s):
                 async for part in self.request.stream():
                     parts.append(part)
-                    size += len(part)
-                    if size > settings.max_body_bytes:
-                        raise Refused(
-                            "too_large", f"a body may have {settings.max_body_bytes:,} bytes",
-                            {"connection": "close"},
-                        )  # fmt: skip
+                    self._n_bytes += len(part)
+                    service.n_bytes_read += len(part)
+                    self._refuse_large()
         except TimeoutError:
             raise Refused("slow", "the body came too slowly", {"connection": "close"}) from None
         except ClientDisconnect:
             raise Refused("gone", "the client left") from None
+        finally:
+            service.n_bytes_read -= self._n_bytes
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _refuse_large(self) -> None:
+        settings = self.service.settings
+        if self._n_bytes > settings.max_body_bytes:
+            raise Refused(
+                "too_large", f"a body may have {settings.max_body_bytes:,} bytes", {"connection": "close"}
+            )
+        if self.service.n_bytes_read > max(settings.max_queue_bytes, settings.max_body_bytes):
+            self.service.metrics.rejected.inc()
+            raise Refused(
+                "overloaded",
+                "too much is being sent; try again in 1 s",
+                {"retry-after": "1", "connection": "close"},
+            )
 
     def run(self, name: str | None = None) -> JsonObject:
         """The run that the request names, or the first one.

@@ -44,6 +44,12 @@ class Metrics:
         self.batch_tokens = Histogram(
             "te_batch_next_tokens", "Tokens of a batch, without padding.", buckets=_TOKENS, registry=own
         )
+        self._add_our_own()
+
+    def _add_our_own(self) -> None:
+        from prometheus_client import Counter, Gauge
+
+        own = self.registry
         self.tokens = Counter("tunesmith_tokens", "Tokens computed.", ["run"], registry=own)
         self.padding = Counter(
             "tunesmith_padding_tokens", "Padding that batches have.", ["run"], registry=own

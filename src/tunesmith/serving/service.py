@@ -65,6 +65,8 @@ class Service:
         self.listeners: list[Callable[[Answered], None]] = []
         self.log: PredictionLog | None = None
         self.is_draining = False
+        self.n_bytes_read = 0
+        """Bytes of bodies that are not whole yet."""
         self._numbers = itertools.count(1)
         self._asks: dict[int, Ask] = {}
         self._sweeper: asyncio.Task[None] | None = None
