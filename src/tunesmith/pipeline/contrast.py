@@ -19,6 +19,9 @@ from tunesmith.training.probe import ProbeHead, fit_probe, probe_answers, put_he
 if TYPE_CHECKING:
     pass
 
+STRENGTH = 0.01
+"""Of the head, as in scikit-learn (C). The training rows lie apart by then, and the few validation rows cannot choose.
+From 54 rows of trec: 83 % of 500 answers right, at a mean probability of 80 %; with 0.0001, 83 % at 22 %."""
 Loop = Callable[[Work, TrainingPlan, Callable[[], dict[str, float]]], State]
 
 
@@ -62,5 +65,6 @@ def _fitted(work: Work, plan: TrainingPlan) -> tuple[ProbeHead, FeaturesOf]:
         plan.data.label_schema,
         (features["train"], plan.splits["train"]),
         (features["validation"], rows),
+        strength=STRENGTH,
     )
     return head, features

@@ -150,22 +150,26 @@ def fit_probe(
     label_schema: LabelSchema,
     train: tuple[Features, Encoded],
     validation: tuple[Features, EvalPredictions],
+    strength: float | None = None,
 ) -> ProbeHead:
-    """The linear head with the best validation metric.
+    """The linear head with the best validation metric, or with a given strength.
 
     Args:
         task: task with the metric and the loss.
         label_schema: the task's label schema.
         train: features of the training sequences, and the sequences.
         validation: features of the validation rows, and their predictions.
+        strength: inverse regularisation strength C; None chooses it.
     """
     features, labels = _items(train[0], train[1])
     mean, deviation = standardisation(features)
     scaled = ((features - mean) / deviation).astype(np.float32)
     solve = solver(task, label_schema, scaled, labels)
+    if strength is not None:
+        return _unscaled(*solve(strength), mean, deviation, strength)
 
-    def fit(strength: float) -> tuple[float, ProbeHead]:
-        head = _unscaled(*solve(strength), mean, deviation, strength)
+    def fit(tried: float) -> tuple[float, ProbeHead]:
+        head = _unscaled(*solve(tried), mean, deviation, tried)
         answered = probe_answers(head, *validation)
         value = point_scores(task, answered, label_schema)[task.primary_metric]
         return value if METRICS.get(task.primary_metric).greater_is_better else -value, head
