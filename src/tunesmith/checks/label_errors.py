@@ -35,8 +35,8 @@ _FEWEST_LISTED, _LISTED_TIMES = 50, 2
 """Most rows that the probe contradicts are merely hard: twice as many are listed as may be wrong, at least 50."""
 _MOST_NOTES = 3
 _FEWEST_OF_A_LABEL = 16
-"""Rows a label, in the mean. From 10 of each kind of question (trec), the probe is right about half of the time, and
-22 of 54 labels seemed wrong that are right."""
+"""Rows a label, in the mean. From 10 of each kind of question (trec), the probe is right about half of the time,
+and 22 of 54 labels seemed wrong that are right."""
 _FAR = 4.0
 """Robust standard deviations from which a number is listed: 1 of 16,000 normal errors."""
 

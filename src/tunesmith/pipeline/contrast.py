@@ -1,6 +1,8 @@
 """`train.method: contrastive`: the loop draws rows of one label together; then a head is fitted to the result.
 
-The head is no part of the loop: a new one is fitted each time that validation rows are scored, and at the end.
+The head is no part of the loop: a new one is fitted each time that validation rows are scored, and at the end. Its
+strength is the one with the least validation loss. On six validation rows, most strengths have the same accuracy,
+and the strongest made probabilities of 22 % for answers of which 83 % were right (54 rows of trec).
 """
 
 from __future__ import annotations
@@ -19,9 +21,6 @@ from tunesmith.training.probe import ProbeHead, fit_probe, probe_answers, put_he
 if TYPE_CHECKING:
     pass
 
-STRENGTH = 0.01
-"""Of the head, as in scikit-learn (C). The training rows lie apart by then, and the few validation rows cannot choose.
-From 54 rows of trec: 83 % of 500 answers right, at a mean probability of 80 %; with 0.0001, 83 % at 22 %."""
 Loop = Callable[[Work, TrainingPlan, Callable[[], dict[str, float]]], State]
 
 
@@ -65,6 +64,6 @@ def _fitted(work: Work, plan: TrainingPlan) -> tuple[ProbeHead, FeaturesOf]:
         plan.data.label_schema,
         (features["train"], plan.splits["train"]),
         (features["validation"], rows),
-        strength=STRENGTH,
+        by_loss=True,
     )
     return head, features

@@ -150,31 +150,40 @@ def fit_probe(
     label_schema: LabelSchema,
     train: tuple[Features, Encoded],
     validation: tuple[Features, EvalPredictions],
-    strength: float | None = None,
+    *,
+    by_loss: bool = False,
 ) -> ProbeHead:
-    """The linear head with the best validation metric, or with a given strength.
+    """The linear head with the best validation metric, or the least validation loss.
 
     Args:
         task: task with the metric and the loss.
         label_schema: the task's label schema.
         train: features of the training sequences, and the sequences.
         validation: features of the validation rows, and their predictions.
-        strength: inverse regularisation strength C; None chooses it.
+        by_loss: choose by the loss, where there are too few validation rows for the metric.
     """
     features, labels = _items(train[0], train[1])
     mean, deviation = standardisation(features)
     scaled = ((features - mean) / deviation).astype(np.float32)
     solve = solver(task, label_schema, scaled, labels)
-    if strength is not None:
-        return _unscaled(*solve(strength), mean, deviation, strength)
 
     def fit(tried: float) -> tuple[float, ProbeHead]:
         head = _unscaled(*solve(tried), mean, deviation, tried)
+        if by_loss:
+            return -_loss(task, head, *_items(validation[0], validation[1].encoded)), head
         answered = probe_answers(head, *validation)
         value = point_scores(task, answered, label_schema)[task.primary_metric]
         return value if METRICS.get(task.primary_metric).greater_is_better else -value, head
 
     return _climb(fit)
+
+
+def _loss(task: Task, head: ProbeHead, features: NDArray[np.float32], labels: Array) -> float:
+    """The loss of a head, summed over items."""
+    import torch
+
+    logits = torch.from_numpy(head.logits(features))
+    return float(task.loss(logits, {"labels": torch.from_numpy(np.array(labels))}, PLAIN_LOSS))
 
 
 def _items(features: Features, encoded: Encoded) -> tuple[NDArray[np.float32], Array]:
