@@ -223,3 +223,30 @@ def test_any_tool_reads_the_files(log):
     fill_three_days(log)
     table = parquet.read_table(log.storage.files()[0])
     assert json.loads(table.column("answer")[0].as_py()) == {"label": "repair", "score": 0.9, "tokens": 5}
+
+
+def test_what_is_doubtful_is_kept_for_every_kind_of_answer(log, tmp_path):
+    doubtful = {"label": "a", "score": 0.5, "abstained": True, "out_of_scope": {"score": 1.2, "is_out": True}}
+    sure = {**doubtful, "abstained": False, "out_of_scope": {"score": 0.2, "is_out": False}}
+    entities = {"entities": [], "abstained": ENTITY["entities"]}
+    log.add(
+        answer(i, given=given)
+        for i, given in enumerate((doubtful, sure, entities, {**entities, "abstained": []}))
+    )
+    log.flush()
+    rows = list(read_log(tmp_path / "log"))
+    assert [row["abstained"] for row in rows] == [True, False, True, False]
+    assert [row["out_of_scope"] for row in rows] == [True, False, None, None]
+
+
+def test_a_log_that_cannot_be_written_holds_up_no_end(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(prediction_log, "_RETRY_S", 0.01)
+    monkeypatch.setattr(prediction_log, "_LAST_TRIES_S", 0.1)
+    broken = PredictionLog(tmp_path / "log")
+    monkeypatch.setattr(broken.storage, "add", lambda rows: 1 / 0)
+    broken.add([answer(0)])
+    time.sleep(0.4)
+    began = time.monotonic()
+    broken.close()
+    assert time.monotonic() - began < 5
+    assert "cannot be written" in caplog.text

@@ -37,6 +37,7 @@ FLUSH_S = 0.25
 """Most seconds between an answer and its transaction."""
 _MOST_WAITING = 100_000
 _RETRY_S = 1.0
+_LAST_TRIES_S = 5.0
 _KEY_FILE = "log.key"
 _ROTATE_S = 60.0
 _STOP = object()
@@ -87,7 +88,7 @@ class PredictionLog:
         self.dropped = 0
         self._key = self.storage.secret(_KEY_FILE, lambda: secrets.token_bytes(32))
         self._waiting: queue.Queue[Any] = queue.Queue(_MOST_WAITING)
-        self._rotated = 0.0
+        self._rotated, self._give_up_at = 0.0, float("inf")
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
 
@@ -122,7 +123,8 @@ class PredictionLog:
         done.wait()
 
     def close(self) -> None:
-        """Writes what is left, and ends."""
+        """Writes what is left, and ends; what cannot be written for some seconds is given up, and said."""
+        self._give_up_at = time.monotonic() + _LAST_TRIES_S
         self._waiting.put(_STOP)
         self._thread.join()
         self.storage.close()
@@ -133,7 +135,7 @@ class PredictionLog:
         while True:
             taken = self._take()
             rows = [self._row(it) for it in taken if isinstance(it, Answer)]
-            while rows and not self._wrote(rows):
+            while rows and not self._wrote(rows) and time.monotonic() < self._give_up_at:
                 time.sleep(_RETRY_S)
             for it in taken:
                 if isinstance(it, threading.Event):
@@ -178,8 +180,8 @@ class PredictionLog:
             "answer": json.dumps(_answer_of(given, self.mode), ensure_ascii=False),
             "label": _label(given),
             "score": _number(given.get("score")),
-            "abstained": given.get("abstained"),
-            "out_of_scope": given.get("out_of_scope"),
+            "abstained": _flag(given.get("abstained")),
+            "out_of_scope": _flag((given.get("out_of_scope") or {}).get("is_out")),
             "truncated": bool(given.get("truncated", False)),
             "tokens": given.get("tokens"),
             "seconds": answer.seconds,
@@ -253,6 +255,11 @@ def _label(given: JsonObject) -> str | None:
     if label is None or isinstance(label, str):
         return label
     return json.dumps(label, ensure_ascii=False)
+
+
+def _flag(value: Any) -> bool | None:
+    """Whether something is so; of a list, such as that of withheld entities, whether it has some."""
+    return None if value is None else bool(value)
 
 
 def _number(value: Any) -> float | None:
