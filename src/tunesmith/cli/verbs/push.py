@@ -47,7 +47,7 @@ def verb(
 def _print(upload: Upload) -> None:
     from tunesmith.cli.output import print_line, print_table
 
-    rows = [[name, f"{size / 1e6:,.2f} MB"] for name, size in upload.sizes().items()]
+    rows = [[name, _in_words(size)] for name, size in upload.sizes().items()]
     print_table(["file", "size"], rows)
     if upload.url:
         print_line(f"\npushed  {upload.url}")
@@ -55,3 +55,7 @@ def _print(upload: Upload) -> None:
         return
     print_line(f"\n{upload.card}")
     print_line(f"nothing was uploaded; without --dry-run, this would be {upload.repo}")
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
