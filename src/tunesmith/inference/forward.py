@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.acceleration.evaluating import evaluating
-from tunesmith.data.batches import TOKENS_PER_FORWARD_PASS, collate, collate_arrays, plan_in_order
+from tunesmith.data.batches import (
+    MOST_PADDING,
+    TOKENS_PER_FORWARD_PASS,
+    collate,
+    collate_arrays,
+    plan_in_order,
+)
 from tunesmith.encoded import Encoded, Ragged
 from tunesmith.inference.onnx import OnnxModel
 from tunesmith.models.device import autocast, device_of, to_device, without_plans
@@ -25,9 +31,8 @@ _LOGITS = "logits"
 _TOKENS_ON_ACCELERATOR = 16_384
 """Of a pass on a GPU. One H200, float32: a BERT of 22 M parameters answers 15,100 texts per second with 2,048
 tokens, 36,400 with 8,192 and 48,300 with 32,768; one of 110 M answers 6,000, 7,600 and 8,100."""
-_MOST_PADDING, _PADDING_OF_A_GRAPH = 128, 32
-"""Most tokens of padding in a pass on a CPU, and in one of a graph: another pass costs less than to compute more.
-MiniLM, 8 texts of mixed lengths: 14 ms a text with 128, 15 with 512, 24 without a limit (one busy core)."""
+_PADDING_OF_A_GRAPH = 32
+"""Most tokens of padding in a pass of a graph, which costs less to begin."""
 _MOST_OUTPUTS = 2**28
 """Numbers in the outputs of such a pass, 1 GB: with a large vocabulary, they take more memory than all else."""
 
@@ -112,7 +117,7 @@ def takes_logits(task: Task) -> bool:
 def _most_padding(model: Any) -> float:
     if isinstance(model, OnnxModel):
         return _PADDING_OF_A_GRAPH
-    return _MOST_PADDING if device_of(model).type == "cpu" else float("inf")
+    return MOST_PADDING if device_of(model).type == "cpu" else float("inf")
 
 
 def tokens_per_pass(model: Any) -> int:
