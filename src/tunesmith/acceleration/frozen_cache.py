@@ -26,7 +26,7 @@ from tunesmith.acceleration.evaluating import evaluating
 from tunesmith.acceleration.hidden_states import States, bytes_of, load_states, new_states
 from tunesmith.acceleration.switches import is_on
 from tunesmith.cache import remove_old
-from tunesmith.data.batches import MOST_PADDING, TOKENS_PER_FORWARD_PASS, collate, plan_in_order
+from tunesmith.data.batches import TOKENS_PER_FORWARD_PASS, collate, most_padding, plan_in_order
 from tunesmith.encoded import Encoded, Ragged
 from tunesmith.models.device import autocast, device_of, to_device, without_plans
 from tunesmith.models.freezing import keep_frozen_parts_still
@@ -193,7 +193,9 @@ class FrozenCache:
                 autocast(self.model, bf16=bf16),
             ):
                 for sequences in plan_in_order(
-                    placed.lengths, TOKENS_PER_FORWARD_PASS, most_padding=MOST_PADDING
+                    placed.lengths,
+                    TOKENS_PER_FORWARD_PASS,
+                    most_padding=most_padding(device_of(self.model).type),
                 ):
                     states.put(*self._below(encoded, placed.take(sequences)))
                     done += len(sequences)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from tunesmith.acceleration.evaluating import evaluating
 from tunesmith.data.batches import (
-    MOST_PADDING,
     TOKENS_PER_FORWARD_PASS,
     collate,
     collate_arrays,
+    most_padding,
     plan_in_order,
 )
 from tunesmith.encoded import Encoded, Ragged
@@ -117,7 +117,7 @@ def takes_logits(task: Task) -> bool:
 def _most_padding(model: Any) -> float:
     if isinstance(model, OnnxModel):
         return _PADDING_OF_A_GRAPH
-    return MOST_PADDING if device_of(model).type == "cpu" else float("inf")
+    return most_padding(device_of(model).type)
 
 
 def tokens_per_pass(model: Any) -> int:
