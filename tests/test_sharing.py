@@ -69,6 +69,24 @@ def test_what_was_changed_on_the_hub_is_not_taken(hub, finished_run, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_was_added_on_the_hub_is_not_taken(hub, finished_run, tmp_path):
+    tunesmith.push(finished_run.path, "me/pets")
+    hub.repositories["me/pets"].files["chat_template.jinja"] = b"{{ messages }}"
+    with pytest.raises(ModelError, match=r"`chat_template\.jinja` of `me/pets` was not pushed"):
+        tunesmith.pull("me/pets", output_dir=tmp_path / "pets")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_earlier_pull_is_replaced_with_force_alone(hub, finished_run, tmp_path):
+    tunesmith.push(finished_run.path, "me/pets")
+    for force in (False, True):
+        facts = tunesmith.pull("me/pets", output_dir=tmp_path / "pets", force=force)
+    assert tunesmith.load(facts["path"])(TEXTS)
+    with pytest.raises(RunError, match="already exists"):
+        tunesmith.pull("me/pets", output_dir=tmp_path / "pets")
+    assert [it.name for it in tmp_path.iterdir()] == ["pets"]
+
+
 def test_code_is_not_downloaded(hub, finished_run, tmp_path):
     tunesmith.push(finished_run.path, "me/pets")
     hub.repositories["me/pets"].files["evil.py"] = b"print('run me')"
@@ -80,6 +98,7 @@ def test_code_is_not_downloaded(hub, finished_run, tmp_path):
     ("call", "message"),
     [
         (lambda run, to: tunesmith.pull("me/none", output_dir=to), "the Hub has no `me/none`"),
+        (lambda run, to: tunesmith.pull("no name", output_dir=to), "a name on the Hub is `USER/NAME`"),
         (lambda run, to: tunesmith.push(run, "pets"), "a name on the Hub is `USER/NAME`"),
     ],
 )

@@ -12,8 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -41,7 +40,7 @@ from tunesmith.inference.trust import TRUST_FILE, Trust
 from tunesmith.models.plain_tokenizer import facts_of_tokenizer
 from tunesmith.recipe import ExportRecipe, Recipe, RecipeDraft
 from tunesmith.run import Run, sha256_of, write_json
-from tunesmith.run.files import give_usual_rights, new_folder
+from tunesmith.run.files import published_as
 from tunesmith.run.locking import refuse_several_processes
 from tunesmith.training.reference import load_reference, with_reference
 
@@ -95,7 +94,7 @@ def export(
     refuse_unfit(to, exporter, predictor.task)
     events.stage("read", "Reading the data")
     rows = _Rows(run, predictor, data, columns, events)
-    with _published_as(target) as folder:
+    with published_as(target) as folder:
         facts = _write(run, to, exporter, rows, folder, events)
         facts["check"] = _check(rows, folder, limits, events)
         write_json(folder / EXPORT_FILE, facts)
@@ -128,34 +127,6 @@ def _refuse_taken(target: Path, *, force: bool) -> None:
         raise RunError(
             f"`{target}` already holds an export.", remedy="Choose another `--output-dir`, or give `--force`."
         )
-
-
-@contextmanager
-def _published_as(target: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the path of the target when it is filled; after an error, nothing is kept."""
-    aside = _folder_beside(target)
-    try:
-        yield aside
-        _publish(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _folder_beside(target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return new_folder(target.parent, f".{target.name}.")
-
-
-def _publish(aside: Path, target: Path) -> None:
-    """Moves the folder to its path, and an earlier one away, in two renames."""
-    give_usual_rights(aside)
-    if not target.exists():
-        aside.rename(target)
-        return
-    old = _folder_beside(target)
-    target.rename(old / target.name)
-    aside.rename(target)
-    shutil.rmtree(old)
 
 
 @dataclass

@@ -28,7 +28,7 @@ from tunesmith.masking import masked_text
 from tunesmith.models.plain_tokenizer import facts_of_tokenizer
 from tunesmith.process import is_offline
 from tunesmith.run import Run, read_json, sha256_of, write_json
-from tunesmith.run.files import give_usual_rights, new_folder
+from tunesmith.run.files import published_as
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -99,8 +99,7 @@ def push(
     Raises:
         UserError: there is no such run, something must not leave this machine, or the Hub refuses.
     """
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
-        raise RecipeError(f"a name on the Hub is `USER/NAME`, got `{repo}`.", remedy="Give it in this form.")
+    _refuse_name(repo)
     files, own_paths = _collect(Path(path), repo, license)
     upload = Upload(repo, files, str(files[CARD]))
     _refuse_private(upload.files, own_paths)
@@ -131,6 +130,7 @@ def pull(
     Raises:
         UserError: the Hub has no such model, it was not pushed by tunesmith, or a file is damaged.
     """
+    _refuse_name(repo)
     target = Path(output_dir) if output_dir else Path("runs") / repo.rpartition("/")[2]
     if target.exists() and any(target.iterdir()) and not (force and is_export(target)):
         raise RunError(
@@ -140,19 +140,16 @@ def pull(
         )
     if is_offline():
         raise RecipeError("pull needs the Hub, and HF_HUB_OFFLINE forbids the network.", remedy="Unset it.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = new_folder(target.parent, f".{target.name}.")
-    try:
-        _download(repo, revision, aside)
-        facts = _checked(aside, repo)
-        shutil.rmtree(aside / ".cache", ignore_errors=True)
-        give_usual_rights(aside)
-        if target.exists():
-            shutil.rmtree(target)
-        aside.rename(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with published_as(target) as folder:
+        _download(repo, revision, folder)
+        shutil.rmtree(folder / ".cache", ignore_errors=True)
+        facts = _checked(folder, repo)
     return {"path": str(target), **facts}
+
+
+def _refuse_name(repo: str) -> None:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise RecipeError(f"a name on the Hub is `USER/NAME`, got `{repo}`.", remedy="Give it in this form.")
 
 
 def _collect(path: Path, repo: str, license_name: str) -> tuple[dict[str, Path | str], list[str]]:
@@ -307,7 +304,16 @@ def _checked(folder: Path, repo: str) -> JsonObject:
             remedy=f"A base model needs no pull: `model: {repo}` in a recipe loads it.",
         )
     facts = read_json(folder / EXPORT_FILE)
-    for name, expected in facts.get("files", {}).items():
+    pushed, there = (
+        facts.get("files", {}),
+        {it.relative_to(folder).as_posix() for it in folder.rglob("*") if it.is_file()},
+    )
+    if added := sorted(there - pushed.keys() - {EXPORT_FILE}):
+        raise ModelError(
+            f"`{added[0]}` of `{repo}` was not pushed with the model.",
+            remedy="Somebody has changed the repository; `--revision` names a commit before.",
+        )
+    for name, expected in pushed.items():
         if not (folder / name).is_file() or sha256_of(folder / name) != expected:
             raise ModelError(
                 f"`{name}` of `{repo}` is missing or not the file that was pushed.",

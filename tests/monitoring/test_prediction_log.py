@@ -75,6 +75,30 @@ def test_texts_are_kept_without_personal_data(tmp_path):
     assert rows[1]["text"] == {"question": "who?", "context": "[EMAIL]"}
 
 
+def test_odd_characters_block_no_other_answer(tmp_path, postgresql):
+    """The trap: a row that the database refuses is tried again for ever, and all others behind it."""
+    for place in (tmp_path / "log", postgresql):
+        log = PredictionLog(place, mode="text")
+        log.add([answer("odd", row="half \ud800 and \x00"), answer("odder", row={"text": "\udfff"})])
+        log.add([answer("even")])
+        log.flush()
+        rows = {row["id"]: row for row in read_log(place)}
+        log.delete(list(rows))
+        log.close()
+        assert rows["r-odd"]["text"] == "half ? and \x00"
+        assert "r-even" in rows
+
+
+def test_a_log_that_cannot_be_written_does_not_hang_its_callers(log, monkeypatch):
+    monkeypatch.setattr(prediction_log, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(prediction_log, "_LAST_TRIES_S", 0.1)
+    monkeypatch.setattr(prediction_log, "_RETRY_S", 0.05)
+    monkeypatch.setattr(log, "_wrote", lambda rows: False)
+    log.add([answer(0)])
+    with pytest.raises(TimeoutError, match="cannot be written"):
+        log.feedback("r-0", "warranty")
+
+
 def test_feedback_belongs_to_an_answer(log, tmp_path):
     log.add([answer(0)])
     assert log.feedback("r-0", "warranty", by="ann")

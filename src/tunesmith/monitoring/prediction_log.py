@@ -12,6 +12,7 @@ same database, can find out which text it was by trying. With `text`, it is kept
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -37,6 +38,7 @@ FLUSH_S = 0.25
 """Most seconds between an answer and its transaction."""
 _MOST_WAITING = 100_000
 _RETRY_S = 1.0
+_PATIENCE_S = 10.0
 _LAST_TRIES_S = 5.0
 _KEY_FILE = "log.key"
 _ROTATE_S = 60.0
@@ -109,7 +111,7 @@ class PredictionLog:
             by: who says so.
         """
         self.flush()
-        return self.storage.add_feedback(answer, json.dumps(label, ensure_ascii=False), by, time.time())
+        return self.storage.add_feedback(answer, _as_json(label), by, time.time())
 
     def delete(self, answers: Sequence[str]) -> int:
         """Deletes answers and their feedback, wherever they are kept; the number of deleted rows."""
@@ -117,10 +119,16 @@ class PredictionLog:
         return self.storage.delete(answers)
 
     def flush(self) -> None:
-        """Waits until what was added is written."""
+        """Waits until what was added is written.
+
+        Raises:
+            TimeoutError: it cannot be written for now.
+        """
         done = threading.Event()
-        self._waiting.put(done)
-        done.wait()
+        with contextlib.suppress(queue.Full):
+            self._waiting.put(done, timeout=_PATIENCE_S)
+        if not done.wait(_PATIENCE_S):
+            raise TimeoutError("the prediction log cannot be written for now")
 
     def close(self) -> None:
         """Writes what is left, and ends; what cannot be written for some seconds is given up, and said."""
@@ -170,14 +178,14 @@ class PredictionLog:
     def _row(self, answer: Answer) -> JsonObject:
         given = answer.answer
         text = answer.row if isinstance(answer.row, str) else json.dumps(answer.row, sort_keys=True)
-        kept = None if self.mode == "hashed" else json.dumps(_redacted(answer.row), ensure_ascii=False)
+        kept = None if self.mode == "hashed" else _as_json(_redacted(answer.row))
         return {
             "id": answer.id,
             "at": answer.at,
             "run": answer.run,
             "input": hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest(),
             "text": kept,
-            "answer": json.dumps(_answer_of(given, self.mode), ensure_ascii=False),
+            "answer": _as_json(_answer_of(given, self.mode)),
             "label": _label(given),
             "score": _number(given.get("score")),
             "abstained": _flag(given.get("abstained")),
@@ -213,6 +221,11 @@ def read_log(place: str | os.PathLike[str], since: float = 0.0) -> Iterator[Json
         yield from storage.rows(since)
     finally:
         storage.close()
+
+
+def _as_json(value: Any) -> str:
+    """JSON that every database takes: half of a character that JSON has escaped becomes a question mark."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
 
 
 def _redacted(row: Any) -> Any:

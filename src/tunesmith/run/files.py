@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _ATTEMPTS = 100
@@ -55,6 +57,28 @@ def give_usual_rights(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             path.chmod(rights)
+
+
+@contextmanager
+def published_as(target: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the path of the target when it is filled; after an error, nothing is kept.
+
+    An earlier folder there is moved away and the new one into its place, in two renames.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = new_folder(target.parent, f".{target.name}.")
+    try:
+        yield aside
+        give_usual_rights(aside)
+        if not target.exists():
+            aside.rename(target)
+            return
+        old = new_folder(target.parent, f".{target.name}.")
+        target.rename(old / target.name)
+        aside.rename(target)
+        shutil.rmtree(old)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -28,7 +29,7 @@ async def _feedback(call: Call) -> Response:
     body, log = await call.body(FeedbackBody), _log(call)
     key = call.request.scope["api_key"]
     answer = f"{body.id}-{body.input}"
-    if not await asyncio.to_thread(log.feedback, answer, body.label, "" if key is None else key.name):
+    if not await _in_thread(log.feedback, answer, body.label, "" if key is None else key.name):
         raise Refused("not_found", "there is no such answer in the log")
     return call.json({"id": body.id, "input": body.input})
 
@@ -36,10 +37,17 @@ async def _feedback(call: Call) -> Response:
 async def _forget(call: Call) -> Response:
     log, asked = _log(call), call.request.path_params["id"]
     n_inputs = call.service.settings.max_inputs
-    gone = await asyncio.to_thread(log.delete, [f"{asked}-{i}" for i in range(n_inputs)])
+    gone = await _in_thread(log.delete, [f"{asked}-{i}" for i in range(n_inputs)])
     if not gone:
         raise Refused("not_found", "there is no such answer in the log")
     return call.json({"deleted": gone})
+
+
+async def _in_thread(function: Callable[..., Any], *given: Any) -> Any:
+    try:
+        return await asyncio.to_thread(function, *given)
+    except TimeoutError as error:
+        raise Refused("unavailable", str(error), {"retry-after": "10"}) from None
 
 
 def _log(call: Call) -> PredictionLog:
