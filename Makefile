@@ -17,7 +17,7 @@ DEVELOPED := $(VENV)/.developed
 # Compiled files: without them, each process that pytest starts compiles the sources, and pytest the tests, again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-chat test check coverage site pictures families stress bench bench-speed bench-quality bench-gpu bench-coverage \
+.PHONY: demo demo-chat test tests check coverage site pictures families stress bench bench-speed bench-quality bench-gpu bench-coverage \
 	lock docs clean
 
 demo: $(INSTALLED)
@@ -27,9 +27,13 @@ demo: $(INSTALLED)
 demo-chat: $(DECODER)
 	$(BIN)/tunesmith demo chat
 
+# The gate and the tests at the same time: tests wait for servers and signals, and the gate has one thread.
+test: $(DEVELOPED)
+	$(MAKE) --jobs 2 check tests
+
 # Two processes, each with one thread. The tests of a file or class stay together, as they share fixtures; the files
 # with slow tests come first (tests/conftest.py).
-test: check
+tests: $(DEVELOPED)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 check: $(DEVELOPED)

@@ -2,8 +2,9 @@
 
 Features are the inputs of the head, computed in one pass over the texts. If training starts from the probe's head
 instead of a random one, the first steps do not distort the pretrained features (Kumar et al. 2022, arXiv
-2202.10054). The strength of the regularisation is the one with the best validation metric; at a tie, the stronger
-one wins.
+2202.10054). The strength of the regularisation is the one with the best validation metric. Few rows often give
+several strengths the same metric; then the one with the least validation loss wins, since the strongest would give
+flat probabilities to right answers.
 
 Features are standardised for the fit, and a constant feature is left out: one had a standard deviation of 8e-33,
 and dividing by it gave weights of 1e31.
@@ -47,6 +48,9 @@ _MIN_RELATIVE_DEVIATION = 1e-6
 
 Features = NDArray[np.float32] | Ragged
 """Inputs of the head: [rows, d], or one row per token."""
+
+Quality = tuple[float, float]
+"""The validation metric and minus the validation loss; greater is better."""
 
 
 @dataclass(frozen=True)
@@ -167,13 +171,14 @@ def fit_probe(
     scaled = ((features - mean) / deviation).astype(np.float32)
     solve = solver(task, label_schema, scaled, labels)
 
-    def fit(tried: float) -> tuple[float, ProbeHead]:
+    def fit(tried: float) -> tuple[Quality, ProbeHead]:
         head = _unscaled(*solve(tried), mean, deviation, tried)
+        loss = _loss(task, head, *_items(validation[0], validation[1].encoded))
         if by_loss:
-            return -_loss(task, head, *_items(validation[0], validation[1].encoded)), head
+            return (0.0, -loss), head
         answered = probe_answers(head, *validation)
         value = point_scores(task, answered, label_schema)[task.primary_metric]
-        return value if METRICS.get(task.primary_metric).greater_is_better else -value, head
+        return (value if METRICS.get(task.primary_metric).greater_is_better else -value, -loss), head
 
     return _climb(fit)
 
@@ -251,8 +256,8 @@ def solver(
     return solve
 
 
-def _climb(fit: Callable[[float], tuple[float, ProbeHead]]) -> ProbeHead:
-    """The best strength, searched from the middle pair towards the better side while the metric improves."""
+def _climb(fit: Callable[[float], tuple[Quality, ProbeHead]]) -> ProbeHead:
+    """The best strength, searched from the middle pair towards the better side while the quality improves."""
     middle = len(STRENGTHS) // 2
     low, high = fit(STRENGTHS[middle - 1]), fit(STRENGTHS[middle])
     if high[0] > low[0]:
