@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ from tunesmith.recipe import Recipe
 from tunesmith.testing.tiny import tiny_rows, write_rows, write_tiny_model
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_configure() -> None:
+    """As the command line does: with Python's threshold, all objects of torch are looked at again and again."""
+    gc.set_threshold(10_000, 10, 10)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -84,6 +84,18 @@ def test_what_the_user_has_chosen_stays(given):
     assert "GOMP_SPINCOUNT" not in changed
 
 
+def test_garbage_is_collected_rarely_unless_the_program_chose_otherwise():
+    program = "import gc, tunesmith; gc.set_threshold({}); tunesmith.tune_process(); "
+    program += "os.environ['FOUND'] = str(gc.get_threshold())"
+    for given, found in (
+        ("700, 10, 10", (10_000, 10, 10)),
+        ("0", (0, 10, 10)),
+        ("50_000, 5, 5", (50_000, 5, 5)),
+    ):
+        changed, _, _ = run(program.format(given))
+        assert changed["FOUND"] == str(found)
+
+
 def test_too_late_is_said():
     _, _, said = run("import torch, tunesmith; tunesmith.tune_process()")
     assert "torch is imported already, so GOMP_SPINCOUNT has no effect" in said
