@@ -17,7 +17,7 @@ _LOOP = ("contrastive", *_HEAD)
 _ADAPTER = ("lora",)
 
 METHODS_OF: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("method", "pooling", "bf16", "acceleration", "report_to"), _ALL),
+    **dict.fromkeys(("method", "folds", "pooling", "bf16", "acceleration", "report_to"), _ALL),
     # Only here is the head trained in the loop, with a loss over labels.
     **dict.fromkeys((
         "head_start", "class_weights", "focal_gamma", "label_smoothing_factor", "r_drop_alpha", "mlm_probability",

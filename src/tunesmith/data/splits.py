@@ -52,7 +52,7 @@ def hold_out(
         DataError: a side would be empty.
     """
     of_rows = units(examples, group_by, together)
-    labels = _strata(examples, strata)
+    labels = label_numbers(examples, strata)
     held = _deal(of_rows, labels, share, seed, purpose)
     kept = np.setdiff1d(np.arange(len(examples)), held)
     if not len(held) or not len(kept):
@@ -142,7 +142,8 @@ def _firsts(keys: Array) -> NDArray[np.int64]:
     return np.asarray(first[number], dtype=np.int64)
 
 
-def _strata(examples: Examples, names: Sequence[str]) -> NDArray[np.int64]:
+def label_numbers(examples: Examples, names: Sequence[str]) -> NDArray[np.int64]:
+    """[rows], a number for each combination of values in the columns; zeros without columns."""
     if not names:
         return np.zeros(len(examples), dtype=np.int64)
 
@@ -162,7 +163,7 @@ def _deal(
     left = np.bincount(labels)
     wanted = _quotas(left, share)
     is_held = np.zeros(len(units), dtype=bool)
-    for unit in _order(names, seed, purpose):
+    for unit in order_of(names, seed, purpose):
         rows = members[starts[unit] : ends[unit]]
         # A unit is taken when it brings the held side closer to its quotas than it overshoots them.
         # The last row of a label is never taken.
@@ -197,7 +198,7 @@ def _quotas(counts: NDArray[np.int64], share: float) -> NDArray[np.int64]:
     return np.asarray(np.minimum(quotas, np.maximum(counts - 1, 0)))
 
 
-def _order(names: NDArray[np.int64], seed: int, purpose: str) -> NDArray[np.int64]:
+def order_of(names: NDArray[np.int64], seed: int, purpose: str) -> NDArray[np.int64]:
     """[units], their positions in the order of distribution: by the SHA-256 of their names."""
     ranks = np.empty((len(names), 2), dtype=">u8")
     for position, name in enumerate(names):

@@ -66,9 +66,11 @@ def build_metrics(
 
 
 def remarks(metrics: JsonObject) -> list[str]:
-    """What people must read beside the score: the verdict, what makes it doubtful, and what came of a promise."""
-    verdict, promise = (metrics.get(key, {}).get("text", "") for key in ("verdict", "abstention"))
-    return [sentence for sentence in (verdict, *warnings(metrics), promise) if sentence]
+    """What people must read beside the score: the verdict, what makes it doubtful, a promise, folds."""
+    verdict, promise, folds = (
+        metrics.get(key, {}).get("text", "") for key in ("verdict", "abstention", "folds")
+    )
+    return [sentence for sentence in (verdict, *warnings(metrics), promise, folds) if sentence]
 
 
 def warnings(metrics: JsonObject) -> list[str]:

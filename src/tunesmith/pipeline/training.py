@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 from tunesmith.checks import Finding
 from tunesmith.data.examples import fingerprint
@@ -27,6 +28,7 @@ from tunesmith.pipeline.checking import check_features, check_texts
 from tunesmith.pipeline.encode import encode
 from tunesmith.pipeline.event_log import EventLog
 from tunesmith.pipeline.fit import fit
+from tunesmith.pipeline.folds import score_folds, train_folds
 from tunesmith.pipeline.hooked import comment_of, refuse_hooks_without_effect, refuse_other_hooks
 from tunesmith.pipeline.open_model import OpenedModel, open_model
 from tunesmith.pipeline.options import refuse_options_without_effect
@@ -72,7 +74,10 @@ def train(
         InterruptedRunError: a signal or `should_stop` stopped the training; the same call resumes it.
     """
     refuse_other_launchers()
-    processes, run, log = Processes(), Run(recipe.output_dir), EventLog()
+    processes, run, log, listeners = Processes(), Run(recipe.output_dir), EventLog(), tuple(listeners)
+    if recipe.train.folds and (force or not run.is_finished):
+        how: Any = {"force": force, "should_stop": should_stop, "hooks": hooks}
+        train_folds(recipe, listeners, lambda fold, shown: train(fold, listeners=shown, **how))
     tracking = Tracking(recipe.train.report_to, run, lambda text: events.warn(text))
     events = Events((*listeners, log, tracking) if processes.is_first else ())
     with _held(run, processes):
@@ -197,6 +202,8 @@ def _learn(work: Work, opened: OpenedModel, findings: Sequence[Finding], begun: 
     with work.stage("evaluate", "Evaluating the saved model"):
         metrics = score_saved(work, plan, saved, {**baselines, **probe.scores})
     metrics = {**metrics, "train": fitted.summary(), "energy": estimate_energy(work.run.manifest())}
+    if plan.recipe.train.folds:
+        metrics["folds"] = score_folds(work.run, plan.recipe)
     steps = choose_next_steps(work.run.manifest(), metrics, read_json(work.run.data / "supervision.json"))
     write_json(work.run.metrics_file, {**metrics, "next_steps": steps})
     with work.stage("report", "Writing the report"):

@@ -62,6 +62,11 @@ class DataRecipe(Section):
     group_by: str | None = Field(
         None, description="rows with the same value in this column stay in one split"
     )
+    fold: str | None = Field(
+        None,
+        description="the test rows are one part of the training rows, such as `2/5`: the second of five; "
+        "`train.folds` trains all of them",
+    )
     align_answers: Literal["exact", "nearby", "normalized"] = Field(
         "exact",
         description="answers that are not at the location that their row gives; exact: refuse; nearby: search "
@@ -214,6 +219,13 @@ class TrainRecipe(Section):
     whole_word_masking: bool = Field(False, description="mask whole words (fill-mask)")
     dpo_beta: float = Field(
         0.1, gt=0, description="strength that keeps the model near the reference (preference)"
+    )
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=50,
+        description="cross-validation: number of parts of the training rows; for each, a model learns from the "
+        "others and is scored on it, before the model learns from all",
     )
     average_last: float = Field(
         0.0,
