@@ -10,6 +10,7 @@ import torch
 
 import tunesmith
 from tunesmith.errors import ModelError, RunError, UserError
+from tunesmith.exporters import _graph
 from tunesmith.inference.onnx import OnnxModel
 from tunesmith.run import read_json, write_json
 
@@ -18,7 +19,11 @@ pytestmark = pytest.mark.usefixtures("without_report")
 
 @pytest.fixture(scope="module")
 def exported(finished_run, tmp_path_factory):
-    return tunesmith.export(finished_run.path, "onnx", output_dir=tmp_path_factory.mktemp("exports") / "onnx")
+    """With the weights in a file of their own, as those of larger models are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_graph, "WEIGHTS_APART_BYTES", 0)
+        folder = tmp_path_factory.mktemp("exports") / "onnx"
+        return tunesmith.export(finished_run.path, "onnx", output_dir=folder)
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +99,11 @@ def test_a_damaged_export_says_so(exported, tmp_path):
 
     broken = tmp_path / "broken"
     shutil.copytree(exported["path"], broken)
-    (broken / "model.onnx").write_bytes((broken / "model.onnx").read_bytes()[:1000])
-    with pytest.raises(ModelError, match="cannot be loaded"):
-        tunesmith.load(broken)
+    for name in ("model.onnx.data", "model.onnx"):
+        (broken / name).write_bytes((broken / name).read_bytes()[:1000])
+        with pytest.raises(ModelError, match="cannot be loaded"):
+            tunesmith.load(broken)
+        shutil.copy(f"{exported['path']}/{name}", broken / name)
     (broken / "export.json").write_text("{")
     with pytest.raises(RunError, match="cannot be read"):
         tunesmith.load(broken)

@@ -31,8 +31,9 @@ _EXAMPLE = (3, 11)
 # Another number of texts, a single one, a single token, a long batch without padding.
 _OTHER_SHAPES = ((5, 7), (1, 9), (4, 1), (1, 1), (2, 48))
 _TOLERANCE = 1e-4
-LARGEST_MESSAGE_BYTES = 1_800_000_000
-"""Above this, weights go into a file beside model.onnx: a protobuf message ends at 2 GB."""
+WEIGHTS_APART_BYTES = 16 << 20
+"""From here on, weights go into a file beside model.onnx, which is mapped and not read: onnxruntime opens the
+default model in a third of the time, and processes share its pages. A protobuf message ends at 2 GB anyway."""
 
 
 def write_graph(model: Model, tokenizer: Tokenizer, file: Path) -> JsonObject:
@@ -70,7 +71,7 @@ def write_graph(model: Model, tokenizer: Tokenizer, file: Path) -> JsonObject:
             )
             assert program is not None  # with dynamo=True
             _leave_out_traces(program.model)
-            program.save(str(file), external_data=_weights_bytes(model) > LARGEST_MESSAGE_BYTES)
+            program.save(str(file), external_data=_weights_bytes(model) >= WEIGHTS_APART_BYTES)
     except Exception as error:  # the exporter may raise any exception
         raise ModelError(
             f"this kind of {model.config.model_type} model cannot be written as ONNX: {_first_line(error)}",

@@ -17,7 +17,7 @@ from tunesmith._telemetry import import_onnxruntime
 from tunesmith.data.batches import collate, plan_in_order
 from tunesmith.encoded import Encoded
 from tunesmith.exporters import Exporter, Source
-from tunesmith.exporters._graph import LARGEST_MESSAGE_BYTES, quietly
+from tunesmith.exporters._graph import WEIGHTS_APART_BYTES, quietly
 from tunesmith.exporters._smoothing import find_peaks, products, smooth
 from tunesmith.exporters.onnx import write_onnx
 from tunesmith.inference.exported import GRAPH_FILE
@@ -61,7 +61,7 @@ def _quantize(graph: ModelProto, scratch: Path, file: Path) -> int:
     chosen = [node.name for node in products(graph.graph)]
     # The exporter's shapes contradict those that the quantizer infers for transposed weights.
     del graph.graph.value_info[:]
-    is_large = graph.ByteSize() > LARGEST_MESSAGE_BYTES
+    is_large = graph.ByteSize() >= WEIGHTS_APART_BYTES
     smoothed = scratch / "smoothed.onnx"
     onnx.save(graph, str(smoothed), save_as_external_data=is_large, location="smoothed.weights")
     with quietly():
