@@ -11,6 +11,7 @@ import pytest
 from tunesmith.errors import RecipeError
 from tunesmith.serving.app import make_app
 from tunesmith.serving.asks import Admission, Ask
+from tunesmith.serving.deployment import Deployment
 from tunesmith.serving.guard import is_loopback
 from tunesmith.serving.keys import Keys, add_key
 from tunesmith.serving.refused import Refused
@@ -18,7 +19,8 @@ from tunesmith.serving.server import refuse_open_door
 from tunesmith.serving.service import Service
 from tunesmith.serving.settings import Settings
 
-RUN = {"name": "a", "task": "text-classification", "generates": False, "embeds": False, "streams": False}
+RUN = {"name": "a", "version": "a", "promotion": None, "deployment": 1, "task": "text-classification",
+       "generates": False, "embeds": False, "streams": False}  # fmt: skip
 
 
 class Canned:
@@ -43,14 +45,15 @@ def asking(requests, *, settings=None, keys=None, team=None, prepare=None):
 
     async def run():
         service = Service(settings or Settings(), [], keys, "0")
-        service.runs, service.team = {"a": RUN}, team or Canned()
+        service.deployments.answering["a"] = RUN
+        service.deployments._all[1] = Deployment(1, team or Canned())
         if prepare is not None:
             prepare(service)
-        service._sweeper = asyncio.get_running_loop().create_task(service._sweep())
+        sweeper = asyncio.get_running_loop().create_task(service._sweep())
         transport = httpx.ASGITransport(make_app(service))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             found = [await client.request(method, path, **how) for method, path, how in requests]
-        service._sweeper.cancel()
+        sweeper.cancel()
         return found, service
 
     return asyncio.run(run())
@@ -164,7 +167,7 @@ def ask_of(run, n, n_bytes=10, wait_s=60.0):
     loop = asyncio.new_event_loop()
     try:
         message = {"run": run, "rows": ["x"] * n}
-        return Ask(1, message, n_bytes, time.monotonic() + wait_s, loop.create_future())
+        return Ask(1, message, n_bytes, time.monotonic() + wait_s, loop.create_future(), None)
     finally:
         loop.close()
 

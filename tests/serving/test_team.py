@@ -43,7 +43,7 @@ def team_of(n):
 
 def ask(number, n=1, **how):
     future = asyncio.get_running_loop().create_future()
-    return Ask(number, {"run": "a", "rows": ["x"] * n}, 1, time.monotonic() + 9, future, **how)
+    return Ask(number, {"run": "a", "rows": ["x"] * n}, 1, time.monotonic() + 9, future, None, **how)
 
 
 def in_loop(function):

@@ -40,12 +40,17 @@ def serve(
     log: str = "hashed",
     log_to: File | None = None,
     log_days: float | None = None,
+    shadow: File | None = None,
+    canary: File | None = None,
+    canary_share: float = 0.05,
+    canary_slower: float = 1.5,
     ready: Callable[[JsonObject], None] | None = None,
 ) -> None:
     """Serves runs over HTTP until SIGTERM or Ctrl-C; call it in the main thread.
 
     Args:
-        runs: runs or exports, or their folders; `NAME=FOLDER` gives a name. The first answers where none is named.
+        runs: runs, exports or registries, or their folders; `NAME=FOLDER` gives a name. The first answers where
+            none is named. The champion of a registry is followed: a new one answers as soon as it is loaded.
         host: address to listen on; another one than this machine's own needs `api_keys`.
         port: port to listen on; 0 for any that is free.
         engine: `auto` or `torch` for the run itself; `bf16`, `onnx`, `onnx-int8` for its export.
@@ -63,6 +68,11 @@ def serve(
         log: what is kept of answers: `off`, `hashed` (no text), or `text` (without personal data).
         log_to: folder of the log, or URL of a PostgreSQL database; by default `RUN-log`, beside the first run.
         log_days: days after which answers are deleted; by default they are kept.
+        shadow: a challenger of the first run, which answers what that has answered; nobody gets its answers, and
+            differences are kept in the log.
+        canary: a challenger that gets a share of the requests for the first run, until it is worse.
+        canary_share: that share.
+        canary_slower: how many times longer than the slowest 5 % of the champion's requests a canary may take.
         ready: called when it listens, with `url`, `runs` and `notes`.
 
     Raises:
@@ -70,7 +80,7 @@ def serve(
     """
     refuse_without(_MODULES, "serve", "`tunesmith serve`")
     from tunesmith.api.using import open_door
-    from tunesmith.serving.opening import open_runs
+    from tunesmith.serving.opening import open_challenger, open_runs
     from tunesmith.serving.server import run_server
     from tunesmith.serving.settings import Settings
 
@@ -79,12 +89,15 @@ def serve(
     open_door()
     folders = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
     opened = open_runs(folders, engine)
+    _refuse_wrong_canary(canary, canary_share, canary_slower)
     settings = Settings(
         host=host, port=port, workers=workers, api_keys=_path(api_keys), timeout_s=timeout, max_queue=max_queue,
         max_body_bytes=max_body, max_inputs=max_inputs, max_connections=max_connections,
         drain_delay_s=drain_delay, tls_cert=_path(tls_cert), tls_key=_path(tls_key), hosts=tuple(allowed_hosts),
-        log=log, log_days=log_days,
-        log_to=f"{opened[0]['run']}-log" if log_to is None else os.fspath(log_to),
+        log=log, log_days=log_days, engine=engine, canary_share=canary_share, canary_slower=canary_slower,
+        log_to=f"{opened[0]['registry'] or opened[0]['run']}-log" if log_to is None else os.fspath(log_to),
+        shadow=None if shadow is None else open_challenger(shadow, opened[0], engine),
+        canary=None if canary is None else open_challenger(canary, opened[0], engine),
     )  # fmt: skip
     run_server(opened, settings, lambda service, url: _tell(ready, service, url))
 
@@ -100,6 +113,17 @@ def make_key(file: File, name: str) -> str:
     return add_key(Path(file), name)
 
 
+def _refuse_wrong_canary(canary: File | None, share: float, slower: float) -> None:
+    if not 0 < share <= 1:
+        raise RecipeError(
+            f"`canary_share` must be above 0 and at most 1, got {share}.", remedy="Example: 0.05."
+        )
+    if slower < 1:
+        raise RecipeError(f"`canary_slower` must be at least 1, got {slower}.", remedy="Example: 1.5.")
+    if canary is None and (share, slower) != (0.05, 1.5):
+        raise RecipeError("`canary_share` and `canary_slower` need a `canary`.", remedy="Leave them out.")
+
+
 def _path(file: File | None) -> Path | None:
     return None if file is None else Path(file)
 
@@ -109,5 +133,6 @@ def _tell(ready: Callable[[JsonObject], None] | None, service: Service, url: str
         return
     runs = list(service.runs.values())
     notes = [f"{run['name']}: {note}" for run in runs for note in run["notes"]]
-    shown = [{name: run[name] for name in ("name", "task", "engine", "run")} for run in runs]
+    told = ("name", "task", "engine", "run", "promotion")
+    shown = [{name: run[name] for name in told} for run in runs]
     ready({"url": url, "runs": shown, "notes": notes})

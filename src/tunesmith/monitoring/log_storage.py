@@ -1,6 +1,6 @@
 """Where a prediction log is kept: a folder with SQLite and a Parquet file a day, or a PostgreSQL database.
 
-Both have the same two tables, through SQLAlchemy. In a folder, the rows of past days become Parquet: the file is
+Both have the same tables, through SQLAlchemy. In a folder, the rows of past days become Parquet: the file is
 written whole and gets its name last, and only then its rows leave the database. A kill between the two leaves rows
 twice, and the second copy is deleted when the log is opened.
 """
@@ -80,6 +80,13 @@ def _tables() -> MetaData:
         Column("answer", String, primary_key=True), Column("label", String, nullable=False),
         Column("given_by", String), Column("at", Float(53), nullable=False),
     )  # fmt: skip
+    Table(
+        "differences", tables,
+        Column("answer", String, primary_key=True), Column("run", String, primary_key=True),
+        Column("at", Float(53), nullable=False, index=True), Column("given", String, nullable=False),
+        *(Column(name, kinds[kind]) for name, kind in (("label", "string"), ("score", "double"),
+                                                       ("seconds", "double"))),
+    )  # fmt: skip
     Table("secrets", tables, Column("name", String, primary_key=True), Column("value", String))
     return tables
 
@@ -96,6 +103,7 @@ class LogStorage:
         tables = _tables()
         tables.create_all(engine)
         self.predictions, self.feedbacks = tables.tables["predictions"], tables.tables["feedback"]
+        self.others = tables.tables["differences"]
         self._secrets = tables.tables["secrets"]
 
     def secret(self, name: str, make: Callable[[], bytes]) -> bytes:
@@ -117,13 +125,17 @@ class LogStorage:
         return bytes.fromhex(str(value))
 
     def add(self, rows: Sequence[JsonObject]) -> None:
-        """Writes answers, in one transaction."""
+        """Writes answers, and what challengers have `given` otherwise, in one transaction."""
         import importlib
 
         # A row whose id is there already was written before a connection broke.
         dialect = importlib.import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}")
+        others = [row for row in rows if "given" in row]
+        answers = [row for row in rows if "given" not in row]
         with self.engine.begin() as connection:
-            connection.execute(dialect.insert(self.predictions).on_conflict_do_nothing(), list(rows))
+            for table, part in ((self.predictions, answers), (self.others, others)):
+                if part:
+                    connection.execute(dialect.insert(table).on_conflict_do_nothing(), part)
 
     def add_feedback(self, answer: str, label: str, by: str, at: float) -> bool:
         """Keeps the right label of an answer, in place of an earlier one; False if there is no such answer."""
@@ -153,7 +165,8 @@ class LogStorage:
         with self.engine.begin() as connection:
             for at in range(0, len(answers), _CHUNK):
                 part = list(answers[at : at + _CHUNK])
-                connection.execute(delete(self.feedbacks).where(self.feedbacks.c.answer.in_(part)))
+                for table in (self.feedbacks, self.others):
+                    connection.execute(delete(table).where(table.c.answer.in_(part)))
                 done = connection.execute(delete(self.predictions).where(self.predictions.c.id.in_(part)))
                 gone += done.rowcount
         return gone
@@ -166,6 +179,7 @@ class LogStorage:
         with self.engine.begin() as connection:
             connection.execute(delete(self.feedbacks).where(self.feedbacks.c.answer.in_(old)))
             connection.execute(delete(self.predictions).where(self.predictions.c.at < at))
+            connection.execute(delete(self.others).where(self.others.c.at < at))
 
     def rotate(self, before: float) -> None:
         """Moves past days elsewhere; a database keeps them."""
@@ -180,6 +194,17 @@ class LogStorage:
             streamed = connection.execution_options(yield_per=_CHUNK)
             for row in streamed.execute(found.order_by(self.predictions.c.number)).mappings():
                 yield _with_feedback(dict(row), said)
+
+    def differences(self) -> Iterator[JsonObject]:
+        """What challengers have answered otherwise, the oldest first, with the feedback."""
+        from sqlalchemy import select
+
+        said = self._said()
+        with self.engine.connect() as connection:
+            streamed = connection.execution_options(yield_per=_CHUNK)
+            for row in streamed.execute(select(self.others).order_by(self.others.c.at)).mappings():
+                found = {**row, "given": json.loads(row["given"])}
+                yield {**found, "feedback": said[row["answer"]]} if row["answer"] in said else found
 
     def close(self) -> None:
         """Closes the connections."""

@@ -68,6 +68,25 @@ class Answer:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Difference:
+    """What a challenger has answered to an input, where the champion has answered something else.
+
+    Args:
+        answer: id of the champion's answer.
+        at: `time.time()` of the challenger's answer.
+        run: name of the challenger.
+        given: what it answered.
+        seconds: time that it took.
+    """
+
+    answer: str
+    at: float
+    run: str
+    given: JsonObject
+    seconds: float
+
+
 class PredictionLog:
     """Keeps answers and feedback.
 
@@ -94,7 +113,7 @@ class PredictionLog:
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
 
-    def add(self, answers: Iterable[Answer]) -> None:
+    def add(self, answers: Iterable[Answer | Difference]) -> None:
         """Takes answers, without waiting; those that find no place are counted in `dropped`."""
         for answer in answers:
             try:
@@ -143,6 +162,7 @@ class PredictionLog:
         while True:
             taken = self._take()
             rows = [self._row(it) for it in taken if isinstance(it, Answer)]
+            rows += [self._other(it) for it in taken if isinstance(it, Difference)]
             while rows and not self._wrote(rows) and time.monotonic() < self._give_up_at:
                 time.sleep(_RETRY_S)
             for it in taken:
@@ -159,7 +179,7 @@ class PredictionLog:
         except queue.Empty:
             return []
         until = time.monotonic() + FLUSH_S
-        while isinstance(found[-1], Answer) and (left := until - time.monotonic()) > 0:
+        while isinstance(found[-1], Answer | Difference) and (left := until - time.monotonic()) > 0:
             try:
                 found.append(self._waiting.get(timeout=left))
             except queue.Empty:
@@ -195,6 +215,17 @@ class PredictionLog:
             "seconds": answer.seconds,
         }
 
+    def _other(self, other: Difference) -> JsonObject:
+        return {
+            "answer": other.answer,
+            "run": other.run,
+            "at": other.at,
+            "given": _as_json(_answer_of(other.given, self.mode)),
+            "label": _label(other.given),
+            "score": _number(other.given.get("score")),
+            "seconds": other.seconds,
+        }
+
     def _clean_up(self) -> None:
         """Rotates past days, and deletes what is too old, now and then."""
         now = time.time()
@@ -219,6 +250,23 @@ def read_log(place: str | os.PathLike[str], since: float = 0.0) -> Iterator[Json
     storage = open_storage(place)
     try:
         yield from storage.rows(since)
+    finally:
+        storage.close()
+
+
+def read_differences(place: str | os.PathLike[str]) -> Iterator[JsonObject]:
+    """What challengers answered where the champion answered something else, the oldest first.
+
+    Args:
+        place: folder or URL of the log.
+
+    Yields:
+        `answer` (id of the champion's answer), `run`, `at`, `given`, `label`, `score`, `seconds`, and the
+        `feedback` to that answer if there is one.
+    """
+    storage = open_storage(place)
+    try:
+        yield from storage.differences()
     finally:
         storage.close()
 

@@ -3,18 +3,21 @@
     REGISTRY/
       champion.json            the pointer: number of the promotion that holds, and its run
       history/000001.json, …   every promotion and roll-back: who, when, why, evidence, SHA-256 of each file
+      canaries/….json          canaries that a server has rolled back, and why
 
-An entry of the history is written first, and then the pointer moves, in one rename. A process that is killed leaves
-the old pointer or the new one. An entry above the pointer never held: it is not listed, and the next promotion takes
-its number. One process at a time writes; others wait for it. Readers need no lock.
+An entry of the history is written first, and then the pointer moves, in one rename. A process that is killed
+leaves the old pointer or the new one. An entry above the pointer never held: it is not listed, and the next
+promotion takes its number. One process at a time writes; others wait for it. Readers need no lock.
 
-The registry holds no copy of a model. What the pointer names is checked when it moves, and again by whoever loads it.
+The registry holds no copy of a model. What the pointer names is checked when it moves, and again by whoever
+loads it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import json
 import os
 import time
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 POINTER = "champion.json"
 FORMAT = 1
 _HISTORY = "history"
+_CANARIES = "canaries"
 _LOCK = ".lock"
 _WAIT_S = 60.0
 _POLL_S = 0.02
@@ -165,7 +169,17 @@ class Registry:
             where = found.path.resolve()
             return self._move(
                 Promotion(
-                    (number or 0) + 1, "promote", where, found.run_id, task, _now(), by, reason, kept, files, number
+                    (number or 0) + 1,
+                    "promote",
+                    where,
+                    found.run_id,
+                    task,
+                    _now(),
+                    by,
+                    reason,
+                    kept,
+                    files,
+                    number,
                 )
             )
 
@@ -204,6 +218,42 @@ class Registry:
                 )
             )
 
+    # ---- canaries ----
+
+    def remember_canary(
+        self, run: str | os.PathLike[str], *, rule: str, evidence: Mapping[str, object]
+    ) -> Path:
+        """Keeps that a canary was rolled back, and why.
+
+        Args:
+            run: folder of the run that was the canary.
+            rule: what it has broken.
+            evidence: what that rests on, as plain JSON.
+
+        Returns:
+            The file.
+        """
+        found = Run(run)
+        files = answering_files(found)
+        file = self._canary_file(files)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        known = {"format": FORMAT, "run": self._named(found.path.resolve()), "run_id": found.run_id}
+        write_json(
+            file, {**known, "at": _now(), "rule": rule, "evidence": _as_json(evidence), "files": files}
+        )
+        return file
+
+    def remembered_canary(self, run: str | os.PathLike[str]) -> JsonObject | None:
+        """What is kept of a canary that was rolled back, with its `file`; None for others, or other weights."""
+        file = self._canary_file(answering_files(Run(run)))
+        return self._read(file) | {"file": str(file)} if file.is_file() else None
+
+    def _canary_file(self, files: Mapping[str, str]) -> Path:
+        together = hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()
+        return self.folder / _CANARIES / f"{together[:16]}.json"
+
+    # ---- the pointer ----
+
     def _move(self, promotion: Promotion) -> Promotion:
         """Writes an entry, and then the pointer to it."""
         named = {**promotion.to_json(), "run": self._named(promotion.run)}
@@ -230,7 +280,7 @@ class Registry:
 
     def _refuse_foreign(self) -> None:
         """Raises RunError for a folder that holds something else."""
-        known = {POINTER, _HISTORY, _LOCK}
+        known = {POINTER, _HISTORY, _CANARIES, _LOCK}
         others = [name for name in os.listdir(self.folder) if name not in known and name[:1] != "."]
         if others and not self.pointer_file.exists():
             raise RunError(
@@ -282,7 +332,9 @@ class Registry:
         try:
             found = read_json(file)
         except RunError as error:
-            raise RunError(error.rule, remedy="The registry is damaged; put the file back from a copy.") from None
+            raise RunError(
+                error.rule, remedy="The registry is damaged; put the file back from a copy."
+            ) from None
         if found.get("format") != FORMAT:
             raise RunError(
                 f"the format of a registry must be {FORMAT}, got `{found.get('format')}`.",
@@ -327,7 +379,8 @@ def _as_json(evidence: Mapping[str, object]) -> JsonObject:
         found: JsonObject = json.loads(json.dumps(evidence, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise RecipeError(
-            f"the evidence of a promotion must be plain JSON: {error}.", remedy="Give finite numbers and texts."
+            f"the evidence of a promotion must be plain JSON: {error}.",
+            remedy="Give finite numbers and texts.",
         ) from None
     return found
 

@@ -1,7 +1,8 @@
 """What a run must have to be served, and the checksums of the files that answer.
 
-A run that came to its end may have lost files since: a copy that broke off, a full disk, a clean-up. So each file is
-looked at. Of weights, the head of the file says how long it must be, and no library is needed to read it.
+A run that came to its end may have lost files since: a copy that broke off, a full disk, a clean-up. So each
+file is looked at. Of weights, the head of the file says how long it must be, and no library is needed to read
+it.
 """
 
 from __future__ import annotations
@@ -94,7 +95,9 @@ def is_whole(file: Path) -> bool:
             return False
         try:
             head = json.loads(handle.read(length))
-            end = max((tensor["data_offsets"][1] for name, tensor in head.items() if name[:2] != "__"), default=0)
+            end = max(
+                (tensor["data_offsets"][1] for name, tensor in head.items() if name[:2] != "__"), default=0
+            )
         except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             return False
     return bool(_LENGTH.size + length + end == size)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _COMPONENTS = "#/components/schemas/{model}"
+_NOT_THE_CANARY = frozenset({"gone", "timeout", "overloaded", "rate_limited", "slow", "json"})
+"""Refusals that say nothing about the run that was asked."""
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
 _log = logging.getLogger("tunesmith.serving")
@@ -78,31 +80,47 @@ def _endpoint(service: Service, route: Route) -> Endpoint:
 
     async def answer(request: Request) -> Response:
         call = Call(service, request)
-        if not route.is_measured:
-            return await _or_refusal(call, route)
-        metrics.requests.labels(path).inc()
-        response = await _or_refusal(call, route)
-        if response.status_code < 400:
-            metrics.successes.labels(path).inc()
-            metrics.duration.labels(path).observe(call.seconds)
-        return response
+        try:
+            if not route.is_measured:
+                return await _or_refusal(call, route)
+            metrics.requests.labels(path).inc()
+            response = await _or_refusal(call, route)
+            if response.status_code < 400:
+                metrics.successes.labels(path).inc()
+                metrics.duration.labels(path).observe(call.seconds)
+            return response
+        finally:
+            call.close()
 
     return answer
 
 
 async def _or_refusal(call: Call, route: Route) -> Response:
     """The answer of a route, or its error in the route's shape."""
-    try:
-        return await route.answer(call)
-    except Refused as error:
-        refused = error
-    except Exception:
-        _log.exception("a request failed")
-        refused = Refused("failed", "the server failed on this request")
+    response, refused = await _tried(call, route)
+    if call.is_canary and (refused is None or refused.kind not in _NOT_THE_CANARY):
+        if refused is not None:
+            call.go_to_champion()
+            response, refused = await _tried(call, route)
+        call.service.challengers.canary_said(is_error=call.went_to_champion and refused is None)
+    if response is not None:
+        return response
+    assert refused is not None
     if route.is_measured:
         call.service.metrics.failures.labels(route.path, refused.kind).inc()
     body = refused.as_openai() if route.errors == "openai" else refused.as_tei()
     return call.json(body, refused.status, refused.headers)
+
+
+async def _tried(call: Call, route: Route) -> tuple[Response | None, Refused | None]:
+    """The answer of a route, or why there is none."""
+    try:
+        return await route.answer(call), None
+    except Refused as error:
+        return None, error
+    except Exception:
+        _log.exception("a request failed")
+        return None, Refused("failed", "the server failed on this request")
 
 
 async def _unknown(request: Request, error: Any) -> Response:

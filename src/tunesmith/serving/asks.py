@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.serving.refused import Refused
 
 if TYPE_CHECKING:
+    from tunesmith.serving.deployment import Deployment
     from tunesmith.serving.settings import Settings
     from tunesmith.types import JsonObject
 
@@ -32,6 +33,7 @@ class Ask:
         n_bytes: bytes of its body.
         deadline: when nobody waits for it any more, as `time.monotonic` counts.
         answered: becomes the worker's message, or the error.
+        deployment: whose workers have it.
         receive: tells that the client left; None where another part watches.
     """
 
@@ -40,6 +42,7 @@ class Ask:
     n_bytes: int
     deadline: float
     answered: asyncio.Future[JsonObject]
+    deployment: Deployment
     receive: Receive | None = None
     deltas: asyncio.Queue[str | None] | None = None
     """Parts of a text that is streamed; None at its end."""

@@ -17,6 +17,7 @@ from tunesmith.serving.service import Answered, Service
 from tunesmith.serving.wire import encoded
 
 if TYPE_CHECKING:
+    from tunesmith.serving.deployment import Deployment
     from tunesmith.serving.keys import Key
     from tunesmith.types import JsonObject
 
@@ -41,7 +42,10 @@ class Call:
         self.began = time.monotonic()
         self.log_id = "" if service.log is None else uuid.uuid4().hex
         self._n_bytes = 0
+        self._data_read: bytes | None = None
         self._run: JsonObject | None = None
+        self._held: list[Deployment] = []
+        self.went_to_champion = False
 
     @property
     def request_id(self) -> str:
@@ -62,7 +66,9 @@ class Call:
             Refused: it is too large, comes too slowly, or is not what the route takes.
         """
         self.service.refuse_when_full()
-        data = await self._data()
+        if self._data_read is None:
+            self._data_read = await self._data()
+        data = self._data_read
         try:
             return kind.model_validate_json(data)
         except ValidationError as error:
@@ -113,8 +119,31 @@ class Call:
             found = runs[name]
         if found is None:
             raise Refused("not_found", f"no run has that name; there are: {', '.join(runs)}")
+        if self.request.method == "POST" and not self.went_to_champion:
+            found = self.service.challengers.choose(found, self.request_id)
+        self._hold(found)
         self._run = found
         return found
+
+    def _hold(self, run: JsonObject) -> None:
+        """Keeps the run until the request is over, whoever is the champion then."""
+        deployment = self.service.deployments.of(run)
+        deployment.hold()
+        self._held.append(deployment)
+
+    def close(self) -> None:
+        """Ends the request: what it held may end."""
+        while self._held:
+            self._held.pop().release()
+
+    @property
+    def is_canary(self) -> bool:
+        """Whether a canary has it."""
+        return self._run is not None and self.service.challengers.is_canary(self._run)
+
+    def go_to_champion(self) -> None:
+        """Begins again, with the champion."""
+        self.went_to_champion = True
 
     def refuse_unless(self, fits: bool, what: str) -> None:
         """Raises Refused where the run cannot do what the route is for."""
@@ -147,7 +176,7 @@ class Call:
         if operation != "tokenize":
             self.service.metrics.queued.observe(said["queued_s"])
             self.service.metrics.worked.observe(said["worked_s"])
-            self.count(run, rows, answers, operation)
+            self.count(run, rows, answers, operation, message)
         return answers
 
     def refuse_many(self, rows: Sequence[Any]) -> None:
@@ -172,14 +201,21 @@ class Call:
             raise Refused("validation", "x-request-timeout must be a number of seconds above 0")
         return seconds
 
-    def count(self, run: JsonObject, rows: list[Any], answers: list[JsonObject], operation: str) -> None:
-        """Counts answers, and tells those who keep a log."""
+    def count(
+        self,
+        run: JsonObject,
+        rows: list[Any],
+        answers: list[JsonObject],
+        operation: str,
+        how: Mapping[str, Any],
+    ) -> None:
+        """Counts answers, and tells those who keep a log or compare."""
         self.service.metrics.answers(run["name"], answers)
         key: Key | None = self.request.scope["api_key"]
         if key is not None:
             key.tokens.take(sum(a.get("tokens", 0) + a.get("completion_tokens", 0) for a in answers))
         if self.service.listeners:
-            told = Answered(self.log_id, run, operation, rows, answers, self.seconds)
+            told = Answered(self.log_id, run, operation, rows, answers, self.seconds, how)
             for listener in self.service.listeners:
                 listener(told)
 
@@ -193,8 +229,12 @@ class Call:
         """Headers that name the run, and the answer in the log."""
         if self._run is None:
             return {}
-        logged = {"x-tunesmith-log-id": self.log_id} if self.log_id else {}
-        return {"x-tunesmith-run": header_text(self._run["name"]), **logged}
+        found = {"x-tunesmith-run": header_text(self._run["version"])}
+        if self._run["promotion"] is not None:
+            found["x-tunesmith-promotion"] = str(self._run["promotion"])
+        if self.log_id:
+            found["x-tunesmith-log-id"] = self.log_id
+        return found
 
 
 def header_text(text: str) -> str:

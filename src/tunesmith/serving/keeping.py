@@ -26,7 +26,7 @@ def keep_log(service: Service) -> None:
     def keep(told: Answered) -> None:
         if told.operation not in _KEPT:
             return
-        now, run = time.time(), str(told.run["name"])
+        now, run = time.time(), str(told.run["version"])
         answered = zip(told.rows, told.answers, strict=True)
         log.add(
             Answer(f"{told.request}-{i}", now, run, row, answer, told.seconds)

@@ -41,7 +41,7 @@ def facts_of_run(run: JsonObject, predictor: Predictor) -> JsonObject:
     """What the front has to know of a run: plain JSON."""
     task, trust = predictor.task, predictor.trust
     return {
-        **run,
+        **{name: value for name, value in run.items() if name != "files"},
         "task": task.name,
         "labels": predictor.labels,
         "max_length": predictor.max_length,

@@ -73,6 +73,39 @@ class Metrics:
         self.restarts = Counter(
             "tunesmith_worker_restarts", "Workers started in place of others.", registry=own
         )
+        self._add_champions()
+
+    def _add_champions(self) -> None:
+        from prometheus_client import Counter, Gauge
+
+        own = self.registry
+        self.promotion = Gauge(
+            "tunesmith_promotion", "Number of the promotion whose run answers.", ["run"], registry=own
+        )
+        self.switches = Counter("tunesmith_switches", "Switches to a new champion.", ["run"], registry=own)
+        self.switch_failures = Counter(
+            "tunesmith_switch_failures", "New champions that could not be served.", ["run"], registry=own
+        )
+        self.shadow_answers = Counter(
+            "tunesmith_shadow_answers", "Answers of the challenger, same as the champion's or other.",
+            ["run", "kind"], registry=own,
+        )  # fmt: skip
+        self.shadow_failures = Counter(
+            "tunesmith_shadow_failures", "Inputs that the challenger did not answer.", ["run"], registry=own
+        )
+        self.shadow_dropped = Counter(
+            "tunesmith_shadow_dropped", "Inputs that the challenger had no time for.", ["run"], registry=own
+        )
+        self.canary = Gauge(
+            "tunesmith_canary_share", "Share of requests of the canary.", ["run"], registry=own
+        )
+        self.canary_requests = Counter(
+            "tunesmith_canary_requests", "Requests of the canary, answered or failed.", ["run", "kind"],
+            registry=own,
+        )  # fmt: skip
+        self.canary_stops = Counter(
+            "tunesmith_canary_stops", "Canaries that were rolled back.", ["run", "rule"], registry=own
+        )
 
     def batch(self, batch: JsonObject) -> None:
         """Counts a batch."""

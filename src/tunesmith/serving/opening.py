@@ -1,4 +1,7 @@
-"""Which folder answers for a run: the run itself, or an export of it that was checked against it."""
+"""Which folder answers for a run: the run itself, or an export of it that was checked against it.
+
+A registry stands for the run that is its champion. Clients ask by the name of the registry, which stays.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from typing import TYPE_CHECKING
 from tunesmith.errors import RecipeError, RunError
 from tunesmith.inference.exported import facts_of, is_export
 from tunesmith.run import Run, sha256_of
+from tunesmith.run.champion import Registry, is_registry
+from tunesmith.run.completeness import complete_run
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -19,21 +24,23 @@ ENGINES = ("auto", "torch", "bf16", "onnx", "onnx-int8")
 
 
 def open_runs(folders: Sequence[str | os.PathLike[str]], engine: str = "auto") -> list[JsonObject]:
-    """Name, run, folder and engine of each run, as workers need them.
+    """What workers need of each run: its name, folder and engine, and the promotion if a registry named it.
 
     Args:
-        folders: runs or exports, or `NAME=FOLDER` to give a name; the first answers where none is named.
+        folders: runs, exports or registries, or `NAME=FOLDER` to give a name. The first answers where none is
+            named.
         engine: one of `ENGINES`.
 
     Raises:
-        RunError: a folder holds neither, or a run has no export for the engine.
+        RunError: a folder holds none of these, or a run has no export for the engine.
         RecipeError: the engine is unknown, or two runs have one name.
     """
     if engine not in ENGINES:
         raise RecipeError(f"`{engine}` is not an engine.", remedy=f"Known: {', '.join(ENGINES)}.")
     found: dict[str, JsonObject] = {}
     for folder in folders:
-        one = _open(os.fspath(folder), engine)
+        name, home = _named(folder)
+        one = open_champion(home, name, engine) if is_registry(home) else _open(home, name, engine)
         if one["name"] in found:
             raise RecipeError(
                 f"two runs would be called `{one['name']}`.", remedy="Give another name: `NAME=FOLDER`."
@@ -42,15 +49,67 @@ def open_runs(folders: Sequence[str | os.PathLike[str]], engine: str = "auto") -
     return list(found.values())
 
 
-def _open(given: str, engine: str) -> JsonObject:
-    name, equals, path = given.partition("=")
-    if not equals or os.path.exists(given):
-        name, path = "", given
+def open_champion(registry: str | os.PathLike[str], name: str, engine: str) -> JsonObject:
+    """The champion of a registry, as `open_runs` gives it.
+
+    Args:
+        registry: folder of the registry.
+        name: name under which clients ask for it.
+        engine: one of `ENGINES`.
+
+    Raises:
+        RunError: there is none, its run is incomplete, or it has no export for the engine.
+    """
+    promotion = Registry(registry).current()
+    run = complete_run(promotion.run)
+    return {
+        **_open(run.path, name, engine),
+        "version": run.path.name,
+        "promotion": promotion.number,
+        "files": dict(promotion.files),
+        "registry": str(Path(registry).resolve()),
+    }
+
+
+def open_challenger(given: str | os.PathLike[str], beside: JsonObject, engine: str) -> JsonObject:
+    """A run that is compared with another one while that is served, as `open_runs` gives it.
+
+    Args:
+        given: its folder, or `NAME=FOLDER`.
+        beside: the run that is served.
+        engine: one of `ENGINES`.
+
+    Raises:
+        RunError: the folder holds no run, or it is that of the other run.
+    """
+    name, home = _named(given)
+    found = {**_open(home, beside["name"], engine), "version": name}
+    if found["run"] == beside["run"]:
+        raise RunError(
+            f"`{home}` is the run that is served already.", remedy="Give another run as challenger."
+        )
+    if name == beside["version"]:
+        raise RecipeError(
+            f"the run and its challenger would both be called `{name}`.", remedy="Give a name: `NAME=FOLDER`."
+        )
+    return found
+
+
+def _named(given: str | os.PathLike[str]) -> tuple[str, Path]:
+    """The name and the folder in `NAME=FOLDER`; without a name, that of the folder."""
+    text = os.fspath(given)
+    name, equals, path = text.partition("=")
+    if not equals or os.path.exists(text):
+        name, path = "", text
     home = Path(path)
-    name = name or home.resolve().name
+    return name or home.resolve().name, home
+
+
+def _open(home: Path, name: str, engine: str) -> JsonObject:
     folder, used = _folder(home, engine)
     return {"name": name, "run": str(home.resolve()), "folder": str(folder.resolve()), "engine": used,
-            "created": int(folder.stat().st_mtime)}  # fmt: skip
+            "created": int(folder.stat().st_mtime), "version": name, "promotion": None, "files": {},
+            "registry": ""}  # fmt: skip
 
 
 def _folder(home: Path, engine: str) -> tuple[Path, str]:

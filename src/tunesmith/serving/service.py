@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.serving.asks import Admission, Ask, Receive
+from tunesmith.serving.challengers import Challengers
+from tunesmith.serving.deployment import Deployments
+from tunesmith.serving.following import Follower
 from tunesmith.serving.metrics import Metrics
 from tunesmith.serving.refused import Refused
-from tunesmith.serving.team import Team
 
 if TYPE_CHECKING:
     from tunesmith.monitoring.prediction_log import PredictionLog
@@ -37,6 +39,7 @@ class Answered:
         rows: inputs.
         answers: one for each input.
         seconds: time from the request to the answer.
+        how: what else the worker was told: `top_k`, `coverage`, ….
     """
 
     request: str
@@ -45,21 +48,21 @@ class Answered:
     rows: list[Any]
     answers: list[JsonObject]
     seconds: float
+    how: Mapping[str, Any]
 
 
 class Service:
-    """Answers requests with the workers of a team.
+    """Answers requests with worker processes.
 
     Args:
         settings: limits.
-        runs: name, run and folder of each run.
+        runs: each run, from `open_runs`.
         keys: who may ask; None for everybody.
         version: version of tunesmith.
     """
 
     def __init__(self, settings: Settings, runs: list[JsonObject], keys: Keys | None, version: str) -> None:
         self.settings, self.keys, self.version = settings, keys, version
-        self.runs: dict[str, JsonObject] = {}
         self.metrics = Metrics()
         self.admission = Admission(settings)
         self.listeners: list[Callable[[Answered], None]] = []
@@ -69,13 +72,20 @@ class Service:
         """Bytes of bodies that are not whole yet."""
         self._numbers = itertools.count(1)
         self._asks: dict[int, Ask] = {}
-        self._sweeper: asyncio.Task[None] | None = None
-        self.team = Team(runs, settings.workers, self._measured, self.metrics.restarts.inc)
+        self._opened = runs
+        self._tasks: list[asyncio.Task[None]] = []
+        self.deployments = Deployments(settings.workers, self._measured, self.metrics.restarts.inc)
+        self.challengers = Challengers(self)
 
     @property
     def is_ready(self) -> bool:
         """Whether requests are taken and can be computed."""
-        return bool(self.team.n_ready) and not self.is_draining
+        return bool(self.deployments.n_ready) and not self.is_draining
+
+    @property
+    def runs(self) -> dict[str, JsonObject]:
+        """The facts of each run, by the name under which it answers."""
+        return self.deployments.answering
 
     @property
     def first_run(self) -> JsonObject:
@@ -83,30 +93,39 @@ class Service:
         return next(iter(self.runs.values()))
 
     async def start(self) -> None:
-        """Starts the workers.
+        """Starts the workers, and follows the registries.
 
         Raises:
-            UserError: a run cannot be loaded.
+            UserError: a run cannot be loaded, or a challenger is for another task.
         """
         try:
-            self.runs = {facts["name"]: facts for facts in await self.team.start()}
+            await self.deployments.start(self._opened)
+            await self.challengers.start()
         except BaseException:
-            await self.team.stop()
+            await self.deployments.stop()
             raise
-        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        followers = [
+            Follower(self, name, self.settings.engine, self.challengers.champion_is).follow()
+            for name, run in self.runs.items()
+            if run["registry"]
+        ]
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(work) for work in (self._sweep(), *followers)]
 
     async def stop(self) -> None:
         """Ends the workers."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        await self.team.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.challengers.stop()
+        await self.deployments.stop()
 
     # ---- one request ----
 
     def refuse_when_full(self) -> None:
         """Raises Refused where no request has room."""
         try:
-            self.admission.refuse_when_full(self.team.n_ready)
+            self.admission.refuse_when_full(self.deployments.n_ready)
         except Refused:
             self.metrics.rejected.inc()
             raise
@@ -158,22 +177,25 @@ class Service:
         message: Mapping[str, Any] | None = None,
     ) -> Ask:
         now, most = time.monotonic(), self.settings.timeout_s
+        deployment = self.deployments.of(run)
         ask = Ask(
             next(self._numbers),
             {**(message or {}), "op": operation, "run": run["name"], "rows": rows},
             n_bytes,
             now + (most if timeout_s is None else min(timeout_s, most)),
             asyncio.get_running_loop().create_future(),
+            deployment,
             receive,
         )
         try:
-            self.admission.enter(ask, max(self.team.n_ready, 1))
+            self.admission.enter(ask, max(deployment.team.n_ready, 1))
         except Refused:
             self.metrics.rejected.inc()
             raise
         self._asks[ask.number] = ask
+        deployment.hold()
         try:
-            self.team.submit(ask)
+            deployment.team.submit(ask)
         except BaseException:
             self._leave(ask)
             raise
@@ -185,8 +207,10 @@ class Service:
         if not ask.answered.done():  # the handler was cancelled
             self.metrics.cancelled.inc()
             ask.refuse(Refused("gone", "the client left"))
-        self.team.withdraw(ask)
+        ask.deployment.team.withdraw(ask)
+        ask.deployment.release()
         self.admission.leave(ask)
+        self.challengers.left(ask)
 
     def _measured(self, batch: JsonObject) -> None:
         self.admission.measured(batch)

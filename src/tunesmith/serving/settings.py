@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tunesmith.types import JsonObject
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,11 @@ class Settings:
         log_to: folder or database of the log.
         log_days: days after which it is deleted; None keeps it.
         hosts: names under which clients may ask, besides the address.
+        engine: engine that was asked for, for champions to come.
+        shadow: a challenger whose answers nobody gets, from `open_challenger`; None for none.
+        canary: a challenger that gets a share of the requests for the first run.
+        canary_share: that share.
+        canary_slower: how many times longer than the champion's slowest 5 % it may take.
     """
 
     host: str = "127.0.0.1"
@@ -52,3 +61,8 @@ class Settings:
     log_to: str = ""
     log_days: float | None = None
     hosts: tuple[str, ...] = ()
+    engine: str = "auto"
+    shadow: JsonObject | None = None
+    canary: JsonObject | None = None
+    canary_share: float = 0.05
+    canary_slower: float = 1.5

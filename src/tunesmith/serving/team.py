@@ -132,6 +132,7 @@ class Team:
         n: number of workers.
         on_batch: called with the facts of each batch.
         on_restart: called when a worker is started in place of another.
+        is_background: whether the workers leave the cores to other processes.
     """
 
     def __init__(
@@ -140,12 +141,16 @@ class Team:
         n: int,
         on_batch: Callable[[JsonObject], None],
         on_restart: Callable[[], None],
+        *,
+        is_background: bool = False,
     ) -> None:
-        self.config: JsonObject = {"runs": runs}
+        self.config: JsonObject = {"runs": runs, "is_background": is_background}
         self.environment = _environment(n)
         self.on_batch, self._on_restart, self._n = on_batch, on_restart, n
         self.workers: list[Worker] = []
         self.facts: asyncio.Future[list[JsonObject]] | None = None
+        self.is_complete = asyncio.Event()
+        """Whether all workers were ready at one moment."""
         self._parked: list[Ask] = []
         self._failures = 0
         self._is_stopping = False
@@ -191,6 +196,8 @@ class Team:
         self._failures = 0
         if self.facts is not None and not self.facts.done():
             self.facts.set_result(facts)
+        if self.n_ready >= self._n:
+            self.is_complete.set()
         parked, self._parked = self._parked, []
         for ask in parked:
             self.submit(ask)

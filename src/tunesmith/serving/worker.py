@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
 _READ_BYTES = 1 << 20
+_NICENESS = 10
+"""Of a worker whose answers nobody waits for."""
 
 
 class Connection:
@@ -81,10 +83,16 @@ def serve(peer: socket.socket) -> None:
 
 
 def _load(config: JsonObject, connection: Connection) -> tuple[dict[str, Lane], list[JsonObject]]:
+    from tunesmith.run import Run
+    from tunesmith.run.completeness import refuse_changed
     from tunesmith.serving.loading import facts_of_run, open_lane
 
     lanes, facts = {}, []
+    if config["is_background"]:
+        os.nice(_NICENESS)
     for run in config["runs"]:
+        if run["files"]:  # a registry has said which
+            refuse_changed(Run.open(run["run"]), run["files"])
         lane = lanes[run["name"]] = open_lane(run["name"], run["folder"], connection.send)
         facts.append(facts_of_run(run, lane.predictor))
     return lanes, facts

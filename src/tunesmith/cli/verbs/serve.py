@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "tunesmith serve runs/reviews",
     "tunesmith serve runs/reviews runs/entities --engine onnx-int8 --workers 2",
+    "tunesmith serve registry --canary runs/new --canary-share 0.05",
     "tunesmith serve --new-key alice --api-keys keys.txt",
     "tunesmith serve runs/reviews --host 0.0.0.0 --api-keys keys.txt --tls-cert cert.pem --tls-key key.pem",
 )
-_WHO, _LIMITS, _LOG = "Who may ask", "Limits", "Log"
+_WHO, _LIMITS, _LOG, _CHALLENGERS = "Who may ask", "Limits", "Log", "Challengers of the first run"
 
 
 def _limit(default: Any, text: str, **how: Any) -> Any:
@@ -27,7 +28,10 @@ def _limit(default: Any, text: str, **how: Any) -> Any:
 
 def verb(
     runs: list[str] = typer.Argument(
-        None, metavar="RUN", help="Run folders or exports. NAME=FOLDER gives a name; else it is the folder's."
+        None,
+        metavar="RUN",
+        help="Run folders, exports, or registries, whose champion is followed. NAME=FOLDER gives a name; else it "
+        "is the folder's.",
     ),
     host: str = typer.Option("127.0.0.1", help="The address to listen on. Another one needs --api-keys."),
     port: int = typer.Option(8080, min=0, max=65535, help="The port; 0 for any that is free."),
@@ -64,6 +68,22 @@ def verb(
         help="Days after which answers are deleted. By default they are kept.",
         rich_help_panel=_LOG,
     ),
+    shadow: Optional[str] = typer.Option(
+        None,
+        metavar="RUN",
+        help="A challenger that answers silently; differences are kept in the log.",
+        rich_help_panel=_CHALLENGERS,
+    ),
+    canary: Optional[str] = typer.Option(
+        None,
+        metavar="RUN",
+        help="A challenger that gets a share of the requests, until it fails more or is slower.",
+        rich_help_panel=_CHALLENGERS,
+    ),
+    canary_share: float = typer.Option(0.05, help="That share.", rich_help_panel=_CHALLENGERS),
+    canary_slower: float = typer.Option(
+        1.5, help="How many times longer it may take.", rich_help_panel=_CHALLENGERS
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Serve runs over HTTP.
@@ -86,7 +106,8 @@ def verb(
         runs, host=host, port=port, engine=engine, workers=workers, api_keys=api_keys,
         allowed_hosts=allowed_host, tls_cert=tls_cert, tls_key=tls_key, timeout=timeout, max_queue=max_queue,
         max_body=max_body, max_inputs=max_inputs, max_connections=max_connections, drain_delay=drain_delay,
-        log=log, log_to=log_to, log_days=log_days, ready=lambda facts: _show(facts, as_json=as_json),
+        log=log, log_to=log_to, log_days=log_days, shadow=shadow, canary=canary, canary_share=canary_share,
+        canary_slower=canary_slower, ready=lambda facts: _show(facts, as_json=as_json),
     )  # fmt: skip
 
 

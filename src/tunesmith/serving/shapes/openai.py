@@ -295,7 +295,7 @@ async def _parts(
         async for part in parts:
             yield part, None
         said = await answered
-    call.count(run, rows, said["answers"], "write")
+    call.count(run, rows, said["answers"], "write", message)
     yield "", said["answers"][0]
 
 

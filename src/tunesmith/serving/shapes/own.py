@@ -29,7 +29,7 @@ async def _answer(call: Call) -> Response:
     run = call.run(body.run)
     rows = body.inputs if isinstance(body.inputs, list) else [body.inputs]
     answers = await call.answers(run, rows, top_k=body.top_k, coverage=body.coverage)
-    return call.json({"run": run["name"], "request": call.request_id, "answers": answers})
+    return call.json({"run": run["version"], "request": call.request_id, "answers": answers})
 
 
 shape = Shape(

@@ -34,6 +34,7 @@ _POLICY = (
 _SHOWN = (
     "name", "task", "engine", "labels", "inputs", "text_column", "alternatives", "entries", "generates", "streams",
     "chats", "masks", "compares", "max_length", "max_error", "examples", "takes_pairs",
+    "version", "promotion",
 )  # fmt: skip
 
 

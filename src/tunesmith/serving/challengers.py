@@ -1,0 +1,169 @@
+"""The challengers of the first run: a shadow, which answers silently, and a canary, which gets some requests.
+
+Each has processes of its own, so a challenger that fails, or takes all memory, takes no request of the champion
+with it. A canary that was rolled back does not come again: its registry remembers the files that it had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from tunesmith.errors import RecipeError
+from tunesmith.run.champion import Registry
+from tunesmith.serving.canary import Canary
+from tunesmith.serving.refused import Refused
+from tunesmith.serving.shadow import Shadow
+
+if TYPE_CHECKING:
+    from tunesmith.serving.asks import Ask
+    from tunesmith.serving.deployment import Deployment
+    from tunesmith.serving.service import Service
+    from tunesmith.types import JsonObject
+
+_log = logging.getLogger("tunesmith.serving")
+
+
+class Challengers:
+    """The shadow and the canary of a service.
+
+    Args:
+        service: what answers.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._shadow: Shadow | None = None
+        self._canary: Canary | None = None
+        self._canary_run: JsonObject = {}
+
+    async def start(self) -> None:
+        """Starts those of the settings.
+
+        Raises:
+            UserError: one cannot be loaded, is for another task, or was rolled back before.
+        """
+        settings = self._service.settings
+        if settings.canary is not None:
+            await asyncio.to_thread(_refuse_stopped, self._service.first_run, settings.canary)
+            self._canary_run = await self._start(settings.canary)
+            self._canary = Canary(settings.canary_share, settings.canary_slower)
+            self._service.metrics.canary.labels(self._canary_run["name"]).set(settings.canary_share)
+        if settings.shadow is not None:
+            named = settings.shadow | {"name": settings.shadow["version"]}
+            facts = await self._start(named, is_background=True)
+            deployment = self._service.deployments.of(facts)
+            self._shadow = Shadow(self._service, deployment, facts, self._service.first_run["name"])
+            self._service.listeners.append(self._shadow.heard)
+
+    async def _start(self, run: JsonObject, *, is_background: bool = False) -> JsonObject:
+        """The facts of a challenger, when all its processes have answered."""
+        champion, deployments = self._service.first_run, self._service.deployments
+        deployment = await deployments.deploy([run], is_background=is_background, is_warm=True)
+        facts = deployment.runs[run["name"]]
+        if facts["task"] != champion["task"]:
+            raise RecipeError(
+                f"the run is for {champion['task']}, and its challenger `{run['run']}` for {facts['task']}.",
+                remedy="Give a challenger for the same task.",
+            )
+        return facts
+
+    # ---- the canary ----
+
+    def choose(self, run: JsonObject, request: str) -> JsonObject:
+        """The canary, if it gets this request for a run, else the run.
+
+        Args:
+            run: facts of the run that was asked for.
+            request: id of the request.
+        """
+        if self._canary is None or run["name"] != self._canary_run["name"] or not self._canary.takes(request):
+            return run
+        return self._canary_run
+
+    def is_canary(self, run: JsonObject) -> bool:
+        """Whether a run is the canary, which may have ended while the request was with it."""
+        return bool(self._canary_run) and run["deployment"] == self._canary_run["deployment"]
+
+    def canary_said(self, *, is_error: bool) -> None:
+        """Counts a request of the canary, which is an error if only the champion answered it."""
+        kind = "failed" if is_error else "answered"
+        self._service.metrics.canary_requests.labels(self._canary_run["name"], kind).inc()
+        if self._canary is not None:
+            self._canary.errors.add(is_error)
+            self._end_if_worse()
+
+    def left(self, ask: Ask) -> None:
+        """Learns from a request of either how long it took."""
+        if self._canary is None:
+            return
+        refusal = ask.answered.exception() if not ask.answered.cancelled() else None
+        kind = refusal.kind if isinstance(refusal, Refused) else ""
+        seconds = time.monotonic() - ask.began
+        if ask.deployment is self._deployment_of(self._canary_run):
+            if kind in ("", "timeout"):
+                self._canary.took(seconds)
+            elif kind != "gone" and ask.is_streaming:  # its client has seen the error
+                self.canary_said(is_error=True)
+            self._end_if_worse()
+        elif kind in ("", "timeout") and ask.message["run"] == self._canary_run["name"]:
+            self._canary.champion_took(seconds)
+
+    def _deployment_of(self, run: JsonObject) -> Deployment:
+        return self._service.deployments.of(run)
+
+    def _end_if_worse(self) -> None:
+        """Rolls the canary back where it has broken a rule."""
+        if self._canary is None or not (rule := self._canary.broken_rule):
+            return
+        run, evidence = self._canary_run, self._canary.to_json()
+        self._end_canary()
+        self._service.metrics.canary_stops.labels(run["name"], rule).inc()
+        _log.error("the canary `%s` is rolled back for its %s: %s", run["version"], rule, evidence[rule])
+        if registry := self._service.first_run["registry"]:
+            try:
+                Registry(registry).remember_canary(run["run"], rule=rule, evidence=evidence)
+            except Exception:
+                _log.exception("the roll-back of the canary cannot be written to `%s`", registry)
+
+    def _end_canary(self) -> None:
+        self._canary = None
+        self._service.metrics.canary.labels(self._canary_run["name"]).set(0)
+        self._service.deployments.retire(self._deployment_of(self._canary_run))
+
+    # ---- both ----
+
+    def champion_is(self, champion: JsonObject) -> None:
+        """Ends a challenger that has become the champion.
+
+        Args:
+            champion: facts of the new champion.
+        """
+        if champion["name"] != self._service.first_run["name"]:
+            return
+        if self._canary is not None and self._canary_run["run"] == champion["run"]:
+            self._end_canary()
+        if self._shadow is not None and self._shadow.run["run"] == champion["run"]:
+            self._service.listeners.remove(self._shadow.heard)
+            self._service.deployments.retire(self._shadow.deployment)
+            self._shadow = None
+
+    async def stop(self) -> None:
+        """Forgets what the shadow has not answered."""
+        if self._shadow is not None:
+            await self._shadow.stop()
+
+
+def _refuse_stopped(champion: JsonObject, canary: JsonObject) -> None:
+    """Raises RecipeError for a canary that was rolled back before."""
+    if not champion["registry"]:
+        return
+    known = Registry(champion["registry"]).remembered_canary(canary["run"])
+    if known is not None:
+        raise RecipeError(
+            f"the canary `{canary['run']}` was rolled back on {known['at']} for its {known['rule']}.",
+            location=known["file"],
+            remedy="Remove this file to try it again, or give another run.",
+        )
