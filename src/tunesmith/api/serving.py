@@ -80,7 +80,7 @@ def serve(
     """
     refuse_without(_MODULES, "serve", "`tunesmith serve`")
     from tunesmith.api.using import open_door
-    from tunesmith.serving.opening import open_challenger, open_runs
+    from tunesmith.serving.opening import open_canary, open_challenger, open_runs
     from tunesmith.serving.server import run_server
     from tunesmith.serving.settings import Settings
 
@@ -97,7 +97,7 @@ def serve(
         log=log, log_days=log_days, engine=engine, canary_share=canary_share, canary_slower=canary_slower,
         log_to=f"{opened[0]['registry'] or opened[0]['run']}-log" if log_to is None else os.fspath(log_to),
         shadow=None if shadow is None else open_challenger(shadow, opened[0], engine),
-        canary=None if canary is None else open_challenger(canary, opened[0], engine),
+        canary=None if canary is None else open_canary(canary, opened[0], engine),
     )  # fmt: skip
     run_server(opened, settings, lambda service, url: _tell(ready, service, url))
 

@@ -6,7 +6,6 @@ with it. A canary that was rolled back does not come again: its registry remembe
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -43,11 +42,10 @@ class Challengers:
         """Starts those of the settings.
 
         Raises:
-            UserError: one cannot be loaded, is for another task, or was rolled back before.
+            UserError: one cannot be loaded, or is for another task.
         """
         settings = self._service.settings
         if settings.canary is not None:
-            await asyncio.to_thread(_refuse_stopped, self._service.first_run, settings.canary)
             self._canary_run = await self._start(settings.canary)
             self._canary = Canary(settings.canary_share, settings.canary_slower)
             self._service.metrics.canary.labels(self._canary_run["name"]).set(settings.canary_share)
@@ -154,16 +152,3 @@ class Challengers:
         """Forgets what the shadow has not answered."""
         if self._shadow is not None:
             await self._shadow.stop()
-
-
-def _refuse_stopped(champion: JsonObject, canary: JsonObject) -> None:
-    """Raises RecipeError for a canary that was rolled back before."""
-    if not champion["registry"]:
-        return
-    known = Registry(champion["registry"]).remembered_canary(canary["run"])
-    if known is not None:
-        raise RecipeError(
-            f"the canary `{canary['run']}` was rolled back on {known['at']} for its {known['rule']}.",
-            location=known["file"],
-            remedy="Remove this file to try it again, or give another run.",
-        )

@@ -95,6 +95,23 @@ def open_challenger(given: str | os.PathLike[str], beside: JsonObject, engine: s
     return found
 
 
+def open_canary(given: str | os.PathLike[str], beside: JsonObject, engine: str) -> JsonObject:
+    """A challenger that gets requests, as `open_challenger` gives it.
+
+    Raises:
+        RunError: it was rolled back before, or the folder holds no run.
+    """
+    found = open_challenger(given, beside, engine)
+    known = Registry(beside["registry"]).remembered_canary(found["run"]) if beside["registry"] else None
+    if known is not None:
+        raise RunError(
+            f"the canary `{found['run']}` was rolled back on {known['at']} for its {known['rule']}.",
+            location=known["file"],
+            remedy="Give another run, or remove this file to try it again.",
+        )
+    return found
+
+
 def _named(given: str | os.PathLike[str]) -> tuple[str, Path]:
     """The name and the folder in `NAME=FOLDER`; without a name, that of the folder."""
     text = os.fspath(given)
