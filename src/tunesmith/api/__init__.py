@@ -9,12 +9,14 @@ suggesting `suggest_models`
 using     `load`, `predict`, `embed`, `evaluate`, `export` of a run
 sharing   `push`, `pull`
 serving   `serve`
+promoting `promote`, `rollback`, `promotions`
 run       `Run`, as `train` returns it: its metrics, its report, its predictions
 shown     how metrics and reports are shown in a terminal and in a notebook
 """
 
 from tunesmith.api.checking import CheckResult, check
 from tunesmith.api.comparing import Comparison, compare
+from tunesmith.api.promoting import promote, promotions, rollback
 from tunesmith.api.recipes import build_recipe
 from tunesmith.api.run import Run
 from tunesmith.api.serving import serve
@@ -38,8 +40,11 @@ __all__ = [
     "export",
     "load",
     "predict",
+    "promote",
+    "promotions",
     "pull",
     "push",
+    "rollback",
     "serve",
     "suggest_models",
     "train",

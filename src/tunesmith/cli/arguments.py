@@ -56,6 +56,9 @@ VALIDATION, TEST = (
     for split in ("validation", "test")
 )
 RUN = typer.Argument(..., help="The run folder.")
+REGISTRY = typer.Option(..., "--registry", metavar="DIR", help="The folder of the registry.")
+REASON = typer.Option(None, "--reason", help="Why, for the history.")
+BY = typer.Option(None, "--by", help="Who, for the history. By default the user and the machine.")
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 _RECIPE_ENDINGS = (".yaml", ".yml")

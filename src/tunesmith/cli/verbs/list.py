@@ -20,23 +20,25 @@ if TYPE_CHECKING:
 
 EXAMPLES = ("tunesmith list", "tunesmith list tasks", "tunesmith list runs")
 
-_RUNS = "runs"
+_RUNS, _PROMOTIONS = "runs", "promotions"
 
 
 def _complete_kinds(incomplete: str) -> list[str]:
     """Names of what can be listed that begin so."""
-    return [kind for kind in (_RUNS, *_fixed(), *_registries()) if kind.startswith(incomplete)]
+    return [kind for kind in (_RUNS, _PROMOTIONS, *_fixed(), *_registries()) if kind.startswith(incomplete)]
 
 
 def verb(
     kind: Optional[str] = typer.Argument(
         None,
-        help="What to list: runs, tasks, methods, metrics, baselines, exporters, formats, trackers, "
-        "packaged-models or verbs. Everything but the runs, if it is left out.",
+        help="What to list: runs, promotions, tasks, methods, metrics, baselines, exporters, formats, trackers, "
+        "packaged-models or verbs. Everything but runs and promotions, if it is left out.",
         autocompletion=_complete_kinds,
     ),
     folder: Optional[Path] = typer.Argument(
-        None, metavar="[DIR]", help="For runs: the folder that holds them.  [default: runs]"
+        None,
+        metavar="[DIR]",
+        help="For runs: the folder that holds them.  [default: runs]  For promotions: the registry.",
     ),
     as_json: bool = JSON,
 ) -> None:
@@ -53,6 +55,8 @@ def verb(
     _refuse_unknown(kind, folder)
     if kind == _RUNS:
         _list_runs(folder or Path("runs"), as_json)
+    elif kind == _PROMOTIONS:
+        _list_promotions(folder, as_json)
     elif as_json:
         print_json(_as_json(kind))
     elif kind:
@@ -66,10 +70,10 @@ def verb(
 
 
 def _refuse_unknown(kind: str | None, folder: Path | None) -> None:
-    kinds = (_RUNS, *_fixed(), *_registries())
+    kinds = (_RUNS, _PROMOTIONS, *_fixed(), *_registries())
     if kind is not None and kind not in kinds:
         raise UnknownNameError(f"`{kind}` is nothing that can be listed.", remedy=did_you_mean(kind, kinds))
-    if folder is not None and kind != _RUNS:
+    if folder is not None and kind not in (_RUNS, _PROMOTIONS):
         raise RecipeError(f"a folder has no effect on `list {kind}`.", remedy=f"Leave `{folder}` out.")
 
 
@@ -85,6 +89,22 @@ def _list_runs(folder: Path, as_json: bool) -> None:
     else:
         rows = [_cells(entry) for entry in entries]
         print_table(["run", "state", "task", "score", "interval", "parent", "changed"], rows)
+
+
+def _list_promotions(registry: Path | None, as_json: bool) -> None:
+    from tunesmith.api.promoting import promotions
+    from tunesmith.cli.output import print_json, print_table
+
+    if registry is None:
+        raise RecipeError(
+            "the registry is missing.", remedy="Give its folder: `tunesmith list promotions registry`."
+        )
+    found = promotions(registry)
+    if as_json:
+        print_json({"promotions": [one.to_json() for one in found]})
+        return
+    rows = [[str(one.number), one.action, str(one.run), one.at[:19], one.by, one.reason] for one in found]
+    print_table(["number", "action", "run", "at (UTC)", "by", "reason"], rows)
 
 
 def _cells(entry: Entry) -> list[str]:
