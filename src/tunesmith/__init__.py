@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         embed,
         evaluate,
         export,
+        forget,
         load,
         predict,
         promote,
@@ -57,7 +58,7 @@ __all__ = [
     "CheckBlockedError", "CheckResult", "Comparison", "DataError", "InterruptedRunError", "ModelError",
     "ModelSuggestions", "NonFiniteError", "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError",
     "RowError", "Run", "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "UserError", "__version__",
-    "check", "compare", "embed", "evaluate", "export", "load", "predict", "promote",
+    "check", "compare", "embed", "evaluate", "export", "forget", "load", "predict", "promote",
     "promotions", "pull", "push", "rollback", "serve", "suggest_models", "train", "tune", "tune_process",
 ]  # fmt: skip
 
@@ -75,6 +76,7 @@ _HOMES = {
             "embed",
             "evaluate",
             "export",
+            "forget",
             "load",
             "predict",
             "promote",

@@ -10,9 +10,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from tunesmith.data.examples import fingerprint
 from tunesmith.data.guessing import columns_of_roles, guess_task
-from tunesmith.data.preparing import all_sources, find_splits
+from tunesmith.data.preparing import data_fingerprint_of, find_splits
 from tunesmith.data.recipe_template import run_name
 from tunesmith.errors import RecipeError, RunError, UnknownNameError
 from tunesmith.recipe import METHODS, Recipe, RecipeDraft
@@ -161,7 +160,7 @@ def _first_free(recipe: Recipe, name: str) -> str:
         if not run.path.exists():
             return folder
         if "data" not in known:
-            known["data"] = fingerprint(all_sources(split.data))
+            known["data"] = data_fingerprint_of(split.data)
         try:
             run.begin(recipe, fingerprint=known["data"])
         except (RunError, NotADirectoryError):

@@ -10,12 +10,14 @@ using     `load`, `predict`, `embed`, `evaluate`, `export` of a run
 sharing   `push`, `pull`
 serving   `serve`
 promoting `promote`, `rollback`, `promotions`
+erasing   `forget`
 run       `Run`, as `train` returns it: its metrics, its report, its predictions
 shown     how metrics and reports are shown in a terminal and in a notebook
 """
 
 from tunesmith.api.checking import CheckResult, check
 from tunesmith.api.comparing import Comparison, compare
+from tunesmith.api.erasing import forget
 from tunesmith.api.promoting import promote, promotions, rollback
 from tunesmith.api.recipes import build_recipe
 from tunesmith.api.run import Run
@@ -38,6 +40,7 @@ __all__ = [
     "embed",
     "evaluate",
     "export",
+    "forget",
     "load",
     "predict",
     "promote",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.examples import Examples, Moved, Reading, distinct_names, read_examples
+from tunesmith.data.examples import Examples, Moved, Reading, distinct_names, fingerprint, read_examples
+from tunesmith.data.excluding import without_excluded
 from tunesmith.data.folds import deal_into_folds, read_fold
 from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.invalid_rows import InvalidRow, refuse_invalid_rows
@@ -104,6 +105,11 @@ def all_sources(data: DataRecipe) -> list[str]:
     return [source for sources in sources_of(data).values() for source in sources]
 
 
+def data_fingerprint_of(data: DataRecipe) -> str:
+    """SHA-256 over the content of all sources, and of the file of rows that are left out."""
+    return fingerprint([*all_sources(data), *([] if data.exclude is None else [data.exclude])])
+
+
 def sources_of(data: DataRecipe) -> dict[str, list[str]]:
     """The sources of each split that has sources of its own."""
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
@@ -123,6 +129,8 @@ def prepare(task: Task, recipe: Recipe) -> PreparedData:
     data = recipe.data
     readings, label_schema = _read_splits(task, recipe)
     _refuse_unless_usable(readings, data)
+    if data.exclude is not None:
+        readings = {split: without_excluded(one, data.exclude) for split, one in readings.items()}
     usable = {split: reading.examples for split, reading in readings.items()}
     splits, notices, missing = _held_out(task, usable, data, recipe.seed, label_schema)
     if data.fold is not None:

@@ -171,6 +171,12 @@ class LogStorage:
                 gone += done.rowcount
         return gone
 
+    def overwrite_deleted(self) -> None:
+        """Gives the space of deleted rows back, so that no file of the database holds them."""
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for table in (self.predictions, self.feedbacks, self.others):
+                connection.exec_driver_sql(f"VACUUM {table.name}")
+
     def delete_before(self, at: float) -> None:
         """Deletes what is older."""
         from sqlalchemy import delete, select
@@ -293,6 +299,12 @@ class FolderStorage(LogStorage):
             else:
                 file.unlink()
         return gone
+
+    def overwrite_deleted(self) -> None:
+        """See LogStorage; SQLite writes its file anew, and the log of what was written is emptied."""
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def delete_before(self, at: float) -> None:
         """See LogStorage; of a file, all rows or none are too old but for the first day."""

@@ -107,7 +107,7 @@ class PredictionLog:
         self.mode, self.days = mode, days
         self.storage: LogStorage = open_storage(place)
         self.dropped = 0
-        self._key = self.storage.secret(_KEY_FILE, lambda: secrets.token_bytes(32))
+        self._key = key_of(self.storage)
         self._waiting: queue.Queue[Any] = queue.Queue(_MOST_WAITING)
         self._rotated, self._give_up_at = 0.0, float("inf")
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
@@ -197,13 +197,12 @@ class PredictionLog:
 
     def _row(self, answer: Answer) -> JsonObject:
         given = answer.answer
-        text = answer.row if isinstance(answer.row, str) else json.dumps(answer.row, sort_keys=True)
         kept = None if self.mode == "hashed" else _as_json(_redacted(answer.row))
         return {
             "id": answer.id,
             "at": answer.at,
             "run": answer.run,
-            "input": hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest(),
+            "input": hashed_input(self._key, answer.row),
             "text": kept,
             "answer": _as_json(_answer_of(given, self.mode)),
             "label": _label(given),
@@ -238,6 +237,17 @@ class PredictionLog:
                 self.storage.delete_before(now - self.days * DAY_S)
         except Exception:
             _log.exception("the prediction log cannot be rotated")
+
+
+def key_of(storage: LogStorage) -> bytes:
+    """The key of a log, with which its inputs are hashed."""
+    return storage.secret(_KEY_FILE, lambda: secrets.token_bytes(32))
+
+
+def hashed_input(key: bytes, row: Any) -> str:
+    """The hash of an input: a text, or a mapping of columns."""
+    text = row if isinstance(row, str) else json.dumps(row, sort_keys=True)
+    return hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
 
 def read_log(place: str | os.PathLike[str], since: float = 0.0) -> Iterator[JsonObject]:

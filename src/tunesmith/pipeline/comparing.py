@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.encoding import options_of
-from tunesmith.data.examples import fingerprint
-from tunesmith.data.preparing import all_sources, prepare
+from tunesmith.data.preparing import data_fingerprint_of, prepare
 from tunesmith.data.train_texts import read_train_texts
 from tunesmith.errors import DataError, RunError, UserError
 from tunesmith.evaluation.answered_rows import AnsweredRows, read_answered_rows
@@ -159,7 +158,7 @@ def _lines_of(path: Path) -> Iterator[JsonObject]:
 def _answer_again(run: Run, split: str, events: Events) -> Scored:
     recipe, predictor = run.recipe(), Predictor.from_run(run)
     try:
-        is_same = fingerprint(all_sources(recipe.data)) == run.manifest()["data"]["fingerprint"]
+        is_same = data_fingerprint_of(recipe.data) == run.manifest()["data"]["fingerprint"]
     except (UserError, OSError):
         is_same = False
     if not is_same:

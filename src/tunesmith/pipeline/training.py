@@ -13,8 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from tunesmith.checks import Finding
-from tunesmith.data.examples import fingerprint
-from tunesmith.data.preparing import all_sources, find_splits
+from tunesmith.data.preparing import data_fingerprint_of, find_splits
 from tunesmith.errors import InterruptedRunError, RunError
 from tunesmith.evaluation.result import refuse_undeclared
 from tunesmith.events import Events, Failed, Finished, Listener
@@ -131,7 +130,7 @@ def _begin(
 ) -> tuple[Work, str]:
     """What is to be done, and the fingerprint of the data; nothing is written."""
     recipe = find_splits(requested)
-    data_fingerprint = fingerprint(all_sources(recipe.data))
+    data_fingerprint = data_fingerprint_of(recipe.data)
     task = TASKS.get(recipe.task)
 
     def find_earlier() -> bool:

@@ -108,6 +108,9 @@ class DataRecipe(Section):
     bad_rows: Literal["stop", "set_aside"] = Field(
         "stop", description="rows that cannot be used: stop, or set them aside in data/bad_rows.jsonl"
     )
+    exclude: str | None = Field(
+        None, description="a file of fingerprints from `tunesmith forget`; rows with these texts are left out"
+    )
 
 
 class TrainRecipe(Section):

@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunesmith import pipeline
-from tunesmith.data.examples import fingerprint
-from tunesmith.data.preparing import all_sources, find_splits
+from tunesmith.data.preparing import all_sources, data_fingerprint_of, find_splits
 from tunesmith.data.reading import is_in_memory
 from tunesmith.errors import RecipeError, RunError
 from tunesmith.events import Events, Listener
@@ -54,7 +53,7 @@ def tune(recipe: Recipe, options: Options = ONE_PROCESS, listeners: Iterable[Lis
     events, folder = Events(listeners), SearchFolder(recipe.output_dir)
     cores = cores_of(options.workers)
     with folder.locked():
-        asked, found = find_splits(recipe), fingerprint(all_sources(recipe.data))
+        asked, found = find_splits(recipe), data_fingerprint_of(recipe.data)
         if _is_finished(folder, recipe, found, options, events):
             events.note(f"the search in {folder.path} is finished; nothing to do")
             return folder
