@@ -45,7 +45,9 @@ class RateTest:
         self.n = self.k = 0
         odds = most / (1 - most)
         steps = [odds * 1.5 * (1000 / odds) ** (i / (_ALTERNATIVES - 1)) for i in range(_ALTERNATIVES)]
-        self._shares = [step / (1 + step) for step in steps]
+        shares = [step / (1 + step) for step in steps]
+        self._gains = [(math.log(share / most), math.log((1 - share) / (1 - most))) for share in shares]
+        """What the logarithm of each bet gains when it happens, and when it does not."""
 
     def add(self, happened: bool) -> None:
         """Counts one more."""
@@ -55,11 +57,9 @@ class RateTest:
     @property
     def evidence(self) -> float:
         """By how much a bet that the rule is broken has grown; above `1 / FALSE_ALARM`, it is broken."""
-        logs = [
-            self.k * math.log(share / self.most) + (self.n - self.k) * math.log((1 - share) / (1 - self.most))
-            for share in self._shares
-        ]
-        return sum(math.exp(min(value, 700.0)) for value in logs) / len(logs)
+        k, rest = self.k, self.n - self.k
+        bets = (math.exp(min(k * yes + rest * no, 700.0)) for yes, no in self._gains)
+        return sum(bets) / len(self._gains)
 
     @property
     def is_broken(self) -> bool:
