@@ -45,7 +45,8 @@ class Cleaner:
     """
 
     def __init__(self, wanted: Wanted, labels: Sequence[str]) -> None:
-        self._rows, self._labels = wanted.rows, frozenset(labels)
+        self._rows = wanted.rows
+        self._labels = frozenset([*labels, *(label[2:] for label in labels if label[1:2] == "-")])
         self._texts = {_plain(text) for text in wanted.texts} - {""}
         self._long = [text for text in self._texts if len(text) >= LEAST_PIECE]
         self.n = 0
@@ -63,8 +64,10 @@ class Cleaner:
     def is_said(self, text: str) -> bool:
         """Whether a text is one of those, holds one, or is a part of one."""
         plain = _plain(text)
+        if plain in self._labels:
+            return False
         if plain in self._texts:
-            return plain not in self._labels
+            return True
         core = plain.strip(_ELLIPSIS)
         return any(long in plain or (len(core) >= LEAST_PIECE and core in long) for long in self._long)
 
@@ -103,7 +106,7 @@ def clean_run(run: Run, wanted: Wanted, *, dry_run: bool) -> dict[str, int]:
         wanted: what is looked for.
         dry_run: only look.
     """
-    labels = run.manifest().get("label_schema", {}).get("labels", ())
+    labels = tuple(map(str, run.manifest().get("label_schema", {}).get("labels", ())))
     found: dict[str, int] = {}
     for folder in (run.path, *_exports(run)):
         for file in _files(folder):

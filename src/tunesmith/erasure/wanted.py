@@ -123,7 +123,7 @@ def rows_of(run: Run, asked: Asked) -> RunRows:
     return RunRows(run, ids, hashes, texts, Wanted(
         frozenset([*(ids[i] for i in here), *(str(line["row"]) for line in scored)]),
         frozenset([*asked.texts, *(text for i in here for text in texts[i]),
-                   *(text for line in scored for text in _strings({n: line.get(n) for n in task.shown}))]),
+                   *(text for line in scored for text in texts_in({n: line.get(n) for n in task.shown}))]),
         frozenset([*(hashes[i] for i in here), *_hashes_of_texts(task, asked.texts)]),
         tuple(unread),
     ))  # fmt: skip
@@ -161,29 +161,32 @@ def _is_chosen(examples: Examples, row: int, row_id: str, asked: Asked) -> bool:
 
 def _texts_of(task: Task, examples: Examples, row: int) -> list[str]:
     """What a row says: its inputs, and what is to be written; labels are nobody's."""
-    kinds = {column.name: column for column in task.columns}
-    values = {
-        name: value
-        for name, value in examples.row(row).items()
-        if name not in kinds or not kinds[name].target or kinds[name].kind in _TARGETS_WITH_TEXT
+    labels = {
+        column.name for column in task.columns if column.target and column.kind not in _TARGETS_WITH_TEXT
     }
-    return [text for text in _strings(values) if text.strip()]
+    return texts_in({name: value for name, value in examples.row(row).items() if name not in labels})
+
+
+def texts_in(values: Mapping[str, Any]) -> list[str]:
+    """The texts in the values of columns; of what is within a value, only long ones: a role is no text."""
+    found = [value for value in values.values() if isinstance(value, str)]
+    nested = [value for value in values.values() if not isinstance(value, str)]
+    found += [text for value in nested for text in _strings(value) if len(text) >= LEAST_PIECE]
+    return [text for text in found if text.strip()]
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Every text in a value; a list of words is one text."""
+    """Every text in a value; a list of words is one text, too."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _strings(item)
     elif isinstance(value, list | tuple):
-        if all(isinstance(item, str) for item in value):
+        if value and all(isinstance(item, str) for item in value):
             yield " ".join(value)
-            yield from (item for item in value if len(item) >= LEAST_PIECE)
-        else:
-            for item in value:
-                yield from _strings(item)
+        for item in value:
+            yield from _strings(item)
 
 
 def _scored_rows(run: Run, asked: Asked, known: set[str]) -> Iterator[JsonObject]:
