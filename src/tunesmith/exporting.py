@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.examples import Examples, fingerprint
+from tunesmith.data.examples import Examples
 from tunesmith.data.grouping import group_columns
 from tunesmith.data.invalid_rows import refuse_invalid_rows
-from tunesmith.data.preparing import all_sources, prepare, read_checked
+from tunesmith.data.preparing import data_fingerprint_of, prepare, read_checked
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.encoded import Encoded
 from tunesmith.environment import versions
@@ -196,7 +196,7 @@ class _Rows:
     def _of_the_run(self) -> dict[str, Examples]:
         """The splits that the run was trained with, read again."""
         try:
-            now = fingerprint(all_sources(self.recipe.data))
+            now = data_fingerprint_of(self.recipe.data)
         except (UserError, OSError) as error:
             raise DataError(
                 f"an export is checked on the run's validation rows, and they cannot be read: {_rule(error)}",
