@@ -124,7 +124,7 @@ class Clients:
             if answer["label"] != right["label"] or abs(answer["score"] - right["score"]) > 1e-3:
                 self.problems.append((run, answer, right))
 
-    def wait_for(self, run, most_s=100):
+    def wait_for(self, run, most_s=150):
         """Until some requests more were answered by a run."""
         before, until = self.n_by_run.get(run, 0), time.monotonic() + most_s
         while self.n_by_run.get(run, 0) < before + 5:
@@ -153,7 +153,7 @@ def counted(client, name):
     return {"".join(re.findall(r'(?:kind|rule)="(.+?)"', labels)): float(value) for labels, value in found}
 
 
-def wait_until(holds, most_s=30):
+def wait_until(holds, most_s=120):
     until = time.monotonic() + most_s
     while not holds():
         assert time.monotonic() < until

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
@@ -21,29 +21,16 @@ EXAMPLES = (
 _WHOM, _WHERE = "Whom", "Where"
 
 
+def _whom(name: str, text: str, **how: Any) -> Any:
+    return typer.Option([], name, help=f"{text} Repeatable.", rich_help_panel=_WHOM, **how)
+
+
 def verb(
     runs: list[str] = typer.Argument(None, metavar="RUN", help="Runs, or folders of runs."),
-    row_id: list[str] = typer.Option(
-        [],
-        "--row-id",
-        metavar="FILE:LINE",
-        help="A row, as the files of a run name it. Repeatable.",
-        rich_help_panel=_WHOM,
-    ),
-    where: list[str] = typer.Option(
-        [],
-        "--where",
-        metavar="COLUMN=VALUE",
-        help="Rows with this value in a column. Repeatable.",
-        rich_help_panel=_WHOM,
-    ),
-    text: list[str] = typer.Option([], "--text", help="A text itself. Repeatable.", rich_help_panel=_WHOM),
-    answer: list[str] = typer.Option(
-        [],
-        "--id",
-        help="An answer in a log, or a request: the header x-tunesmith-log-id. Repeatable.",
-        rich_help_panel=_WHOM,
-    ),
+    row_id: list[str] = _whom("--row-id", "A row, as the files of a run name it.", metavar="FILE:LINE"),
+    where: list[str] = _whom("--where", "Rows with this value in a column.", metavar="COLUMN=VALUE"),
+    text: list[str] = _whom("--text", "A text itself."),
+    answer: list[str] = _whom("--id", "An answer in a log, or a request: the header x-tunesmith-log-id."),
     log: list[str] = typer.Option(
         [], "--log", help="The folder or URL of a prediction log. Repeatable.", rich_help_panel=_WHERE
     ),
