@@ -25,12 +25,18 @@ def _whom(name: str, text: str, **how: Any) -> Any:
     return typer.Option([], name, help=f"{text} Repeatable.", rich_help_panel=_WHOM, **how)
 
 
+_ROW = _whom("--row-id", "A row, as the files of a run name it.", metavar="FILE:LINE")
+_COLUMN = _whom("--where", "Rows with this value in a column.", metavar="COLUMN=VALUE")
+_TEXT = _whom("--text", "A text itself.")
+_ANSWER = _whom("--id", "An answer in a log, or a request: the header x-tunesmith-log-id.")
+
+
 def verb(
     runs: list[str] = typer.Argument(None, metavar="RUN", help="Runs, or folders of runs."),
-    row_id: list[str] = _whom("--row-id", "A row, as the files of a run name it.", metavar="FILE:LINE"),
-    where: list[str] = _whom("--where", "Rows with this value in a column.", metavar="COLUMN=VALUE"),
-    text: list[str] = _whom("--text", "A text itself."),
-    answer: list[str] = _whom("--id", "An answer in a log, or a request: the header x-tunesmith-log-id."),
+    row_id: list[str] = _ROW,
+    where: list[str] = _COLUMN,
+    text: list[str] = _TEXT,
+    answer: list[str] = _ANSWER,
     log: list[str] = typer.Option(
         [], "--log", help="The folder or URL of a prediction log. Repeatable.", rich_help_panel=_WHERE
     ),
