@@ -93,7 +93,20 @@ class CheckBlockedError(TunesmithError):
 
 
 class NonFiniteError(TunesmithError):
-    """A loss, a gradient norm or a feature is infinite or not a number; nothing was updated with it."""
+    """A loss, a gradient norm, a weight or a feature is infinite or not a number; no checkpoint holds it.
+
+    Args:
+        rule: what must hold, and the value that broke it, as one sentence.
+        remedy: what the user can do.
+        location: where it was found.
+        is_after_update: whether the last update has made the number.
+    """
+
+    def __init__(
+        self, rule: str, *, remedy: str = "", location: str = "", is_after_update: bool = False
+    ) -> None:
+        self.is_after_update = is_after_update
+        super().__init__(rule, remedy=remedy, location=location)
 
 
 class InterruptedRunError(TunesmithError):

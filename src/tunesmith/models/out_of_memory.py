@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import ModelError
 from tunesmith.models.resolve import ModelFiles
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # torch raises a plain RuntimeError if the memory of the machine is too small.
 _SAYS_SO = re.compile(
@@ -18,6 +22,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     import torch
 
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _SAYS_SO.search(str(error)) is not None
+
+
+def free_cached_memory(model: nn.Module) -> None:
+    """Gives memory that torch keeps for later tensors back to the device."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if next(model.parameters()).device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def refuse_too_large(error: BaseException, files: ModelFiles) -> None:

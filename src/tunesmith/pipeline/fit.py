@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 from tunesmith.encoded import Encoded
 from tunesmith.models.freezing import freeze_body
 from tunesmith.pipeline.contrast import fit_contrastive
-from tunesmith.pipeline.memory import explained_if_too_small
+from tunesmith.pipeline.memory import explained_if_too_small, remember_smaller_passes
 from tunesmith.pipeline.predict_split import predict_split, reading
 from tunesmith.pipeline.probe import Probe
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.tasks import best_metric, head_scale
+from tunesmith.training.averaging import AVERAGED
 from tunesmith.training.callback_arguments import CallbackArguments, callback_arguments
 from tunesmith.training.checkpoints import Checkpoints, State
 from tunesmith.training.contrastive import CONTRASTIVE, task_to_learn
 from tunesmith.training.job import Job
-from tunesmith.training.loop import AVERAGED, run_loop
+from tunesmith.training.loop import run_loop
 from tunesmith.training.micro_batches import token_ids
 from tunesmith.training.probe import Features
 
@@ -116,6 +117,7 @@ def _loop_over(work: Work, plan: TrainingPlan, train: Encoded, evaluate: Evaluat
         head_scale=head_scale(task, label_schema)[1],
         hooks=work.hooks,
         arguments=_arguments(work, plan),
+        passes_became_smaller=lambda before, now: remember_smaller_passes(work, plan, before, now),
     )
     # A program's own batches may hold tokens that are in no row.
     knows_ids = plan.recipe.train.acceleration and work.hooks.collate is None

@@ -9,6 +9,7 @@ from dataclasses import replace
 from tunesmith.errors import RecipeError
 from tunesmith.models.memory import use_checkpointing
 from tunesmith.models.out_of_memory import is_out_of_memory
+from tunesmith.pipeline.hooked import comment_of
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.training.contrastive import task_to_learn
@@ -56,6 +57,24 @@ def within_memory(work: Work, plan: TrainingPlan) -> TrainingPlan:
         recipe=plan.recipe.replace(train={"tokens_per_micro_batch": tokens}),
         settings=replace(settings, tokens_per_micro_batch=tokens),
     )
+
+
+def remember_smaller_passes(work: Work, plan: TrainingPlan, before: int, now: int) -> None:
+    """Writes into the run that its forward passes became smaller, so that it resumes with them.
+
+    Args:
+        work: what is to be done.
+        plan: plan of the training, with the recipe as it began.
+        before: most tokens of a pass until the memory ran out.
+        now: most tokens of a pass from now on.
+    """
+    work.events.warn(
+        f"the memory ran out with forward passes of up to {before:,} tokens; the step is repeated with up to "
+        f"{now:,}, with the same gradient"
+    )
+    recipe = plan.recipe.replace(train={"tokens_per_micro_batch": now})
+    work.run.write_recipe(recipe, comment_of(work.hooks))
+    work.run.update_manifest(used=recipe.model_dump(mode="json"))
 
 
 @contextlib.contextmanager
