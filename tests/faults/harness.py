@@ -54,6 +54,7 @@ class Place:
         path = re.sub(r"\.(new-|old-|gone-)?step-\d+", r"\1step", self.path)
         path = re.sub(r"step-\d+", "step", path)
         path = re.sub(r"\b[0-9a-f]{64}\b", "ENTRY", path)
+        path = re.sub(r"\.tmp\w{6}|\.(new|old)-[^/]*-\d+(?=-)", ".tmp", path)
         return f"{self.call} {re.sub(r'[.-][0-9a-f]{8}(?=/|$)', '', path)}"
 
 

@@ -52,7 +52,7 @@ class Trial:
 
 def subject(parent: Parent, base: Path, name: str) -> Subject:
     """Runs a recipe to its end, and notes every place."""
-    file, folder = write_recipe(name, base), _fresh(base / "calm" / name.replace(" ", "-"))
+    file, folder = write_recipe(name, base), fresh(base / "calm" / name.replace(" ", "-"))
     outcome = parent.run(folder, ["train", str(file), "--json"], Fault())
     if outcome.code:
         raise SystemExit(f"{name}: {outcome.err[-2000:]}")
@@ -74,7 +74,7 @@ def kill(parent: Parent, subject: Subject, place: Place, folder: Path) -> Trial:
     """Kills a run at a place, resumes it, and compares it with the run that was left alone."""
     began, command = time.perf_counter(), ["train", str(subject.file), "--json"]
     action = "kill" if place.number % 2 else "kill_halfway"
-    killed = parent.run(_fresh(folder), command, Fault(place.number, action))
+    killed = parent.run(fresh(folder), command, Fault(place.number, action))
     again = parent.run(folder, command)
     problem = _problem(subject, killed.code, again.code, again.err, folder)
     at = killed.places[0] if killed.places else place
@@ -89,7 +89,7 @@ def _problem(subject: Subject, killed: int, again: int, err: str, folder: Path) 
     return "; ".join(differences(subject.calm, folder / "run"))
 
 
-def _fresh(folder: Path) -> Path:
+def fresh(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
@@ -148,10 +148,8 @@ def main() -> None:
     for trial in trials(base.resolve(), given.recipe or list(RECIPES), given.places, given.seed):
         found.append(trial)
         mark = "ok " if not trial.problem else "BAD"
-        print(
-            f"{len(found):4} {mark} {trial.seconds:5.2f} s  {trial.recipe}: {trial.place.number} {trial.place.kind}",
-            flush=True,
-        )
+        where = f"{trial.recipe}: {trial.place.number} {trial.place.kind}"
+        print(f"{len(found):4} {mark} {trial.seconds:5.2f} s  {where}", flush=True)
         if trial.problem:
             print(f"         {trial.problem}", flush=True)
     print(table(found))

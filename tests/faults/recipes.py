@@ -9,14 +9,16 @@ import yaml
 
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 
-_FAST = {"bootstrap_samples": 100, "baselines": False, "calibration": "none"}
+_FAST = {"bootstrap_samples": 100, "baselines": False}
 
 RECIPES: dict[str, dict[str, Any]] = {
     "full": {"train": {"head_start": False}},
-    "probe + full": {"train": {"head_start": True, "early_stopping_patience": 2}, "evaluate": {"baselines": True, "calibration": "auto"}},
+    "probe + full": {"train": {"early_stopping_patience": 2}, "evaluate": {"baselines": True}},
     "LoRA": {"train": {"method": "lora", "lora_dropout": 0.1}},
     "frozen layers": {"train": {"freeze_layers": 1, "cache_frozen_layers": True}},
-    "accumulation": {"train": {"gradient_accumulation_steps": 3, "per_device_train_batch_size": 4, "max_steps": 10, "head_start": False}},
+    "accumulation": {
+        "train": {"gradient_accumulation_steps": 3, "per_device_train_batch_size": 4, "head_start": False}
+    },
     "average": {"train": {"average_last": 0.5, "r_drop_alpha": 1.0, "head_start": False}},
     "masked LM": {"task": "fill-mask"},
     "packed LM": {"task": "language-modeling", "data": {"packing": True}},
@@ -24,7 +26,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "contrastive": {"train": {"method": "contrastive"}},
     "entities": {"task": "token-classification"},
     "translation": {"task": "translation", "evaluate": {"samples": 2}},
-}  # fmt: skip
+}
 """By name, what a recipe has beyond the usual."""
 
 _FAMILIES = {"language-modeling": "llama", "preference": "llama", "chat": "llama", "translation": "bart"}

@@ -65,7 +65,7 @@ def with_sum(manifest: JsonObject) -> JsonObject:
 
 def has_wrong_sum(manifest: JsonObject) -> bool:
     """Whether a manifest has a checksum that is not that of its content."""
-    return isinstance(manifest, dict) and _SUM in manifest and manifest != with_sum(manifest)
+    return isinstance(manifest, dict) and _SUM in manifest and bool(manifest != with_sum(manifest))
 
 
 def _files(run: Path) -> Iterator[Path]:

@@ -29,12 +29,12 @@ def read_manifest(path: Path) -> JsonObject:
         RunError: the file is damaged, or a newer version wrote it.
     """
     document = read_json(path)
+    found = _known_format(document, path)
     if has_wrong_sum(document):
         raise RunError(
             f"`{path}` was changed after it was written, by hand or by damage: its checksum is wrong.",
             remedy="Put the file back as it was, or train the run again with `--force`.",
         )
-    found = _known_format(document, path)
     if found == FORMAT:
         return document
     migrated = migrate("manifest", document, found)

@@ -247,12 +247,9 @@ class _Loop:
         callbacks.call("on_step_end")
         if callbacks.ask_to_stop or self._begins_epoch(self.state.step):
             callbacks.call("on_epoch_end")
-        self._note_spike(loss)
-        self._report(loss, norm, rate)
-
-    def _note_spike(self, loss: float) -> None:
         if usual := note_spike(self.state, loss):
             self.events.note(f"step {self.state.step}: the loss rose to {loss:.3f} from about {usual:.3f}")
+        self._report(loss, norm, rate)
 
     def _keep_a_way_back(self) -> None:
         """Saves the first weights where the recipe lets the loop go back to them."""
@@ -289,9 +286,8 @@ class _Loop:
     def _clip(self, loss: float, batch: NDArray[np.int64], rate: float) -> float:
         """The norm of the gradient, which is scaled down where it is too large; it and the loss are finite."""
         in_update = self.job.hooks.optimizer is None and not self.callbacks.read_gradients
-        norm = clip_gradient(
-            self.optimizer, [*self.trained.values()], self.settings.max_grad_norm, in_update=in_update
-        )
+        parameters, most = [*self.trained.values()], self.settings.max_grad_norm
+        norm = clip_gradient(self.optimizer, parameters, most, in_update=in_update)
         require_finite(
             {"loss": loss, "gradient norm": norm},
             step=self.state.step + 1,
@@ -347,7 +343,7 @@ class _Loop:
             return
         require_finite_weights(self.trained, step=state.step)
         with self.signals.raising() if self._can_discard else nullcontext():
-            scores = self.processes.share(self.job.evaluate())
+            scores = self._scores()
         self._evaluated_step = state.step
         name, greater_is_better = self._metric
         require_finite_score(name, scores[name], step=state.step)
@@ -365,13 +361,15 @@ class _Loop:
         self.callbacks.found_best(state)
         self._enter_training_mode()
 
+    def _scores(self) -> dict[str, float]:
+        return self.processes.share(self.job.evaluate())
+
     def _try_average(self) -> None:
         """After the last step: the average of the last weights, if it is better than the best step."""
         state = self.state
-        if self.average.count and state.step == self.job.plan.total_steps:
-            evaluate = lambda: self.processes.share(self.job.evaluate())  # noqa: E731
-            if try_average(self.average, state, evaluate, self._metric, self.events):
-                self._save()
+        is_last = self.average.count and state.step == self.job.plan.total_steps
+        if is_last and try_average(self.average, state, self._scores, self._metric, self.events):
+            self._save()
 
     def _save(self, *, again: bool = False) -> None:
         if self._saved_step == self.state.step and not again:
@@ -397,6 +395,5 @@ class _Loop:
         )
 
     def _resume(self) -> None:
-        state = self.files.resume()
-        if state is not None:
+        if (state := self.files.resume()) is not None:
             self.state, self._saved_step = state, state.step
