@@ -4,8 +4,8 @@
         parent.run(["train", "recipe.yaml"], Fault(at=17))
 
 A trial is a process forked from a parent that has the libraries (`server.py`). What it does to its files passes
-through `shim.c`, which counts calls of the C library, so that a place is a number, and the same number is nearly the
-same place in every run of one recipe.
+through `shim.c`, which counts calls of the C library, so that a place is a number, and the same number is nearly
+the same place in every run of one recipe.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Fault:
 
     Args:
         at: number of the call from 0; negative: every call is only written down.
-        action: `kill` (before the call), `kill_halfway` (after it, or after half of a write), `fail` (`value` is the
-            error number), `fail_from_now_on`, `delay` (milliseconds), `corrupt` (one bit of a write), `signal`.
+        action: `kill` (before the call), `kill_halfway` (after it, or after half of a write), `fail` (`value` is
+            the error number), `fail_from_now_on`, `delay` (milliseconds), `corrupt` (a bit of a write), `signal`.
         value: number that the action takes.
     """
 
@@ -83,13 +83,11 @@ class Parent:
             check=True,
         )
         environment = {
-            **os.environ,
-            "LD_PRELOAD": str(self.shim),
-            "OMP_NUM_THREADS": "1",
-            "HF_HUB_OFFLINE": "1",
-        }
+            **os.environ, "LD_PRELOAD": str(self.shim), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        }  # fmt: skip
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "server.py")],
+            [sys.executable, str(HERE / "server.py"), str(folder)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
 

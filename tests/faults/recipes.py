@@ -21,15 +21,15 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "average": {"train": {"average_last": 0.5, "r_drop_alpha": 1.0, "head_start": False}},
     "masked LM": {"task": "fill-mask"},
-    "packed LM": {"task": "language-modeling", "data": {"packing": True}},
+    "packed LM": {"task": "text-generation", "data": {"packing": True}},
     "DPO": {"task": "preference"},
     "contrastive": {"train": {"method": "contrastive"}},
     "entities": {"task": "token-classification"},
-    "translation": {"task": "translation", "evaluate": {"samples": 2}},
+    "translation": {"task": "translation"},
 }
 """By name, what a recipe has beyond the usual."""
 
-_FAMILIES = {"language-modeling": "llama", "preference": "llama", "chat": "llama", "translation": "bart"}
+_FAMILIES = {"text-generation": "llama", "preference": "llama", "chat": "llama", "translation": "bart"}
 _N_ROWS = {"train": 48, "validation": 12, "test": 12}
 
 
@@ -41,6 +41,7 @@ def write_recipe(name: str, base: Path) -> Path:
         base: folder for models and data, which several recipes share.
     """
     own = RECIPES[name]
+    base.mkdir(parents=True, exist_ok=True)
     task = own.get("task", "text-classification")
     family = _FAMILIES.get(task, "bert")
     if not (base / family).is_dir():

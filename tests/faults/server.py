@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import sys
+from pathlib import Path
 
 _PRELOADED = (
     "torch", "torch._dynamo", "transformers.models.bert.modeling_bert", "transformers.models.llama.modeling_llama",
@@ -43,6 +44,7 @@ def main() -> None:
     """Answers until the input ends."""
     for name in _PRELOADED:
         importlib.import_module(name)
+    _warm_up(Path(sys.argv[1]))
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:
@@ -52,6 +54,21 @@ def main() -> None:
             answer = {"pid": _fork(order["start"])}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+
+
+def _warm_up(folder: Path) -> None:
+    """Trains here once: what libraries import and compile at their first use, no trial has to do again."""
+    from recipes import write_recipe
+
+    from tunesmith import pipeline
+    from tunesmith.recipe import RecipeDraft
+
+    os.environ["TUNESMITH_CACHE"] = str(folder / "warm-cache")
+    for name in ("probe + full", "LoRA"):
+        draft = RecipeDraft.read(write_recipe(name, folder / "warm"))
+        draft.override("train.max_steps=1")
+        draft.override(f"output_dir={folder / 'warm' / name}")
+        pipeline.train(draft.validate(), force=True)
 
 
 def _fork(how: dict) -> int:

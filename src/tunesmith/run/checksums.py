@@ -65,7 +65,8 @@ def with_sum(manifest: JsonObject) -> JsonObject:
 
 def has_wrong_sum(manifest: JsonObject) -> bool:
     """Whether a manifest has a checksum that is not that of its content."""
-    return isinstance(manifest, dict) and _SUM in manifest and bool(manifest != with_sum(manifest))
+    has_sum = isinstance(manifest, dict) and _SUM in manifest
+    return has_sum and bool(manifest != with_sum(manifest))
 
 
 def _files(run: Path) -> Iterator[Path]:
@@ -85,7 +86,7 @@ def _agrees(path: Path, checksum: str | JsonObject) -> bool:
         return sha256_of(path) == checksum
     with path.open("rb") as file:
         content = file.read(int(checksum["bytes"]))
-    return hashlib.sha256(content).hexdigest() == checksum["sha256"]
+    return bool(hashlib.sha256(content).hexdigest() == checksum["sha256"])
 
 
 def _sum_of(content: JsonObject) -> str:

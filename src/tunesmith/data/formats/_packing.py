@@ -95,7 +95,7 @@ class _Unpacked(io.RawIOBase):
         packed = self._packed.count if isinstance(self._packed, Counted) else 0
         if packed and self._unpacked > _FREE_BYTES + _MOST_RATIO * packed:
             raise DataError(
-                f"`{self._name}` has more than {_MOST_RATIO} bytes for each compressed byte, as no usual text has.",
+                f"`{self._name}` has more than {_MOST_RATIO} bytes for each compressed byte; no usual text has.",
                 remedy="Unpack it yourself, if you trust it, and name the unpacked file.",
             )
 
