@@ -17,30 +17,32 @@ _DRAWN_FROM_THE_OTHERS = ("report.html", "README.md")
 """Pages with the times of a run."""
 
 
-def differences(calm: Path, other: Path) -> list[str]:
+def differences(calm: Path, other: Path, *, with_checkpoint_lines: bool = True) -> list[str]:
     """What is not the same in two run folders; empty when a run is exactly what it would have been.
 
     Args:
         calm: run that nothing happened to.
         other: run that was stopped and resumed.
+        with_checkpoint_lines: whether the log must say the same of checkpoints; one more is saved at a signal.
     """
-    one, two = _files(calm), _files(other)
+    kinds = _LOOP if with_checkpoint_lines else _LOOP[:-1]
+    one, two = _files(calm, kinds), _files(other, kinds)
     found = [f"{name} is missing" for name in sorted(one.keys() - two.keys())]
     found += [f"{name} is left over" for name in sorted(two.keys() - one.keys())]
     return found + [f"{name} differs" for name in sorted(one.keys() & two.keys()) if one[name] != two[name]]
 
 
-def _files(run: Path) -> dict[str, str]:
+def _files(run: Path, kinds: tuple[str, ...]) -> dict[str, str]:
     return {
-        str(path.relative_to(run)): _digest(path)
+        str(path.relative_to(run)): _digest(path, kinds)
         for path in sorted(run.rglob("*"))
         if path.is_file() and path.name not in _DRAWN_FROM_THE_OTHERS
     }
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, kinds: tuple[str, ...]) -> str:
     if path.name == "events.jsonl":
-        content: object = list(_loop_events(path))
+        content: object = list(_loop_events(path, kinds))
     elif path.suffix == ".json" and "model" not in path.parts[-2:]:
         content = _without_times(json.loads(path.read_text(encoding="utf-8")))
     else:
@@ -48,11 +50,11 @@ def _digest(path: Path) -> str:
     return json.dumps(content, sort_keys=True)
 
 
-def _loop_events(path: Path) -> Iterator[object]:
+def _loop_events(path: Path, kinds: tuple[str, ...]) -> Iterator[object]:
     """The lines of the training loop: stages and notes of every start are there too."""
     for line in path.read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
-        if event["kind"] in _LOOP:
+        if event["kind"] in kinds:
             yield _without_times(event)
 
 

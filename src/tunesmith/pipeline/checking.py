@@ -233,7 +233,8 @@ def check_features(work: Work, plan: TrainingPlan, features: FeaturesOf, finding
 
 def _is_due(work: Work) -> bool:
     """Whether the data are checked here: the first process does, once for each run."""
-    is_done = work.resumes and (work.run.data / "check.json").is_file()
+    written = [work.run.data / f"check.{kind}" for kind in ("json", "html")]
+    is_done = work.resumes and all(path.is_file() for path in written)
     return work.recipe.data.check != "off" and work.processes.is_first and not is_done
 
 
