@@ -33,8 +33,6 @@ from sameness import differences
 BEGIN, END = "<!-- disk: begin -->", "<!-- disk: end -->"
 _ERRORS = (1, 2)
 _LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
-# Root may write everywhere: a user of no account takes its place.
-_NOBODY = "import os; os.setgid(65534); os.setuid(65534)"
 
 
 @dataclass(frozen=True)
@@ -82,10 +80,10 @@ def may_mount() -> bool:
 
 
 def full_disks(parent: Parent, found: Subject, base: Path, levels: int = 10) -> Iterator[Case]:
-    """The run folder on disks from one page to a little more than what a run takes; then on one with space."""
+    """The run folder on disks from a third of what a run takes to more than it needs; then on one with space."""
     whole = sum(p.stat().st_size for p in found.calm.rglob("*") if p.is_file())
     for level in range(1, levels + 1):
-        size = max(int(whole * 1.5 * level / levels), 8192)
+        size = int(whole * 6 * level / levels)
         with tmpfs(base / "small" / "run", size) as run:
             small = base / "small"
             failed = parent.run(small, ["train", str(found.file), "--json"])
@@ -116,12 +114,9 @@ def limits(parent: Parent, found: Subject, base: Path) -> Iterator[Case]:
         failed = parent.run(fresh(base / "trial"), command, patches=patches)
         again = parent.run(base / "trial", command)
         yield _judged("a limit of file size", f"{size:,} bytes", failed, again, found, base / "trial" / "run")
-    trial = fresh(base / "trial")
-    (trial / "cache").mkdir(mode=0o777)
-    (trial / "cache").chmod(0o777)
-    failed = parent.run(trial, command, patches=[_NOBODY])
-    again = parent.run(trial, command)
-    yield _judged("a read-only folder", "", failed, again, found, trial / "run")
+    if may_mount():
+        yield _read_only(parent, found, base)
+    trial = base / "trial"
     steps = [place for place in found.places if place.kind == "point step begins"]
     pid = parent.start(fresh(trial), command, Fault(steps[len(steps) // 2].number, "delay", 1500))
     _wait_for(trial / "run" / "checkpoints")
@@ -129,6 +124,17 @@ def limits(parent: Parent, found: Subject, base: Path) -> Iterator[Case]:
     failed = parent.wait(trial, pid)
     again = parent.run(trial, command)
     yield _judged("a folder deleted in mid-run", "", failed, again, found, trial / "run")
+
+
+def _read_only(parent: Parent, found: Subject, base: Path) -> Case:
+    """On a read-only file system, which also stops root; then it becomes writable."""
+    command, small = ["train", str(found.file), "--json"], base / "small"
+    with tmpfs(small / "run", 10_000_000) as run:
+        subprocess.run(["mount", "-o", "remount,ro", str(run)], check=True)
+        failed = parent.run(small, command)
+        subprocess.run(["mount", "-o", "remount,rw", str(run)], check=True)
+        again = parent.run(small, command)
+        return _judged("a read-only folder", "", failed, again, found, run)
 
 
 def _wait_for(folder: Path) -> None:

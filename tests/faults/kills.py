@@ -50,10 +50,10 @@ class Trial:
     seconds: float = 0.0
 
 
-def subject(parent: Parent, base: Path, name: str) -> Subject:
+def subject(parent: Parent, base: Path, name: str, patches: Sequence[str] = ()) -> Subject:
     """Runs a recipe to its end, and notes every place."""
     file, folder = write_recipe(name, base), fresh(base / "calm" / name.replace(" ", "-"))
-    outcome = parent.run(folder, ["train", str(file), "--json"], Fault())
+    outcome = parent.run(folder, ["train", str(file), "--json"], Fault(), patches)
     if outcome.code:
         raise SystemExit(f"{name}: {outcome.err[-2000:]}")
     return Subject(name, file, folder / "run", tuple(outcome.places))

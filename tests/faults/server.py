@@ -64,11 +64,9 @@ def _warm_up(folder: Path) -> None:
     from tunesmith.recipe import RecipeDraft
 
     os.environ["TUNESMITH_CACHE"] = str(folder / "warm-cache")
-    for name in ("probe + full", "LoRA"):
-        draft = RecipeDraft.read(write_recipe(name, folder / "warm"))
-        draft.override("train.max_steps=1")
-        draft.override(f"output_dir={folder / 'warm' / name}")
-        pipeline.train(draft.validate(), force=True)
+    draft = RecipeDraft.read(write_recipe("probe + full", folder / "warm"))
+    draft.override_all(["train.max_steps=1", f"output_dir={folder / 'warm' / 'run'}"])
+    pipeline.train(draft.validate(), force=True)
 
 
 def _fork(how: dict) -> int:

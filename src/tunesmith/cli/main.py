@@ -153,11 +153,14 @@ def _from_system(error: OSError) -> TunesmithError:
             f"{error.strerror}: `{error.filename}`.", remedy="Check the path and its permissions."
         )
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        free = f"; {free_bytes(Path(error.filename)) / 1e6:.1f} MB are free there" if error.filename else ""
+        is_named = bool(error.filename) and error.errno != errno.EFBIG
+        free = f"; {free_bytes(Path(error.filename)) / 1e6:.1f} MB are free there" if is_named else ""
         return TunesmithError(
             f"a file cannot be written: {error.strerror}{free}.",
             location=str(error.filename or ""),
-            remedy="What was written before is whole. Free space; the same command resumes from there.",
+            remedy="What was written before is whole. "
+            f"{'Raise the limit (`ulimit -f`)' if error.errno == errno.EFBIG else 'Free space'}; the same command "
+            "resumes from there.",
         )
     return TunesmithError(
         f"the operating system reports: {error}.",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith import events
+from tunesmith.errors import RunError
 from tunesmith.run import finite, write_atomically
 
 if TYPE_CHECKING:
@@ -98,8 +99,14 @@ class EventLog:
         if line["kind"] == _CHECKPOINT:
             line = {**line, "sum": self._sum}
         self._sum = _next_sum(self._sum, line)
-        with self._path.open("a", encoding="utf-8") as handle:
-            handle.write(_text(line))
+        try:
+            with self._path.open("a", encoding="utf-8") as handle:
+                handle.write(_text(line))
+        except FileNotFoundError:
+            raise RunError(
+                f"the run folder `{self._path.parent}` was removed or moved while it was written to.",
+                remedy="Put it back where it was, and give the same command; without it, the run starts anew.",
+            ) from None
 
 
 def _record(event: events.Event) -> tuple[str, JsonObject] | None:
