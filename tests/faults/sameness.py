@@ -9,7 +9,7 @@ from pathlib import Path
 
 _TIMES = frozenset({
     "time", "seconds", "stages_s", "processor_s", "started", "continued", "energy", "run_id", "memory",
-    "versions", "machine", "created", "sha256", "sum", "files",
+    "versions", "machine", "created", "sha256", "sum", "files", "in_loop",
 })  # fmt: skip
 """Keys of JSON files that hold times, what depends on them, or what a resumed run has more of."""
 _LOOP = ("step", "validation", "logged", "checkpoint")

@@ -37,12 +37,12 @@ def test_where_nothing_can_be_lost_a_signal_is_raised_and_one_that_came_before_t
 
 def test_code_that_goes_on_after_errors_does_not_go_on_after_a_signal():
     request = StopRequest(at_once=True)
-    with pytest.raises(InterruptedRunError, match=r"stopped by SIGTERM; what was ready is saved") as caught:
-        with stopped_by(request):
-            try:
-                os.kill(os.getpid(), signal.SIGTERM)
-            except Exception:
-                pytest.fail("a signal is no Exception")
+    said = r"stopped by SIGTERM; what was ready is saved"
+    with pytest.raises(InterruptedRunError, match=said) as caught, stopped_by(request):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except Exception:
+            pytest.fail("a signal is no Exception")
     assert caught.value.exit_code == 75
     assert not request
 

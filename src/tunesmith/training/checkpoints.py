@@ -140,6 +140,8 @@ class Checkpoints:
         self.folder = folder
         self.run_id, self.accepts_unnamed = run_id, accepts_unnamed
         self.notices: list[str] = []
+        self.logged = 0
+        """The last step that was saved, by the log of the run."""
 
     @classmethod
     def of(cls, run: Run) -> Checkpoints:
@@ -159,8 +161,12 @@ class Checkpoints:
             problem = checkpoint.problem()
             if not problem:
                 self._refuse_of_another_run(checkpoint)
+                if checkpoint.step < self.logged and not self.notices:
+                    self.notices.append(f"{self.at(self.logged).path.name} was saved, and is missing now")
                 return checkpoint
             self.notices.append(f"{checkpoint.path.name} is passed over: {problem}")
+        if self.logged:
+            self.notices.append("no whole checkpoint is left: training starts again from step 1")
         return None
 
     def steps(self) -> list[int]:
