@@ -142,6 +142,11 @@ def _spelling(known_name: str, asked: str) -> str:
     return known_name.removeprefix(section + dot).lower().replace("-", "_")
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether a library of Rust gave up; the class of such errors has no module, and is no `Exception`."""
+    return type(error).__name__ == "PanicException"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type, as a sentence."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]

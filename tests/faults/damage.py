@@ -27,6 +27,7 @@ from sameness import differences
 
 BEGIN, END = "<!-- damage: begin -->", "<!-- damage: end -->"
 REFUSED, REPAIRED, UNUSED, FAULT = "refused with a message", "found, same end", "not read, same end", "fault"
+CACHES = "the caches"
 _WORDS = (
     "damaged",
     "missing",
@@ -102,7 +103,11 @@ def _cases_of(parent: Parent, file: Path, base: Path) -> Iterator[Case]:
     parent.run(finished_other, [*command, "seed=7"])
 
     def tried(where: str, origin: Path, below: str, foreign: Path, arguments: list[str]) -> Iterator[Case]:
-        for path in sorted(p for p in (origin / below).rglob("*") if p.is_file() and p.name != ".lock"):
+        files = sorted(p for p in (origin / below).rglob("*") if p.is_file() and p.name != ".lock")
+        if where == CACHES:
+            first = {kind.name: min(kind.iterdir()) for kind in (origin / "cache").iterdir()}
+            files = [path for path in files if path.parent == first[path.parent.parent.name]]
+        for path in files:
             for damage, act in DAMAGES.items():
                 shutil.rmtree(base / "trial", ignore_errors=True)
                 shutil.copytree(origin, base / "trial")
@@ -115,9 +120,17 @@ def _cases_of(parent: Parent, file: Path, base: Path) -> Iterator[Case]:
     yield from tried("a run that was stopped", stopped, "run", other, command)
     predicting = ["predict", "run", "the old cat", "--json"]
     yield from tried("a finished run, `predict`", calm, "run", finished_other, predicting)
+    _keep_one_entry_of_each_kind(calm / "cache")
     only_cache = fresh(base / "only-cache")
     shutil.copytree(calm / "cache", only_cache / "cache")
-    yield from tried("the caches", only_cache, "cache", only_cache, command)
+    yield from tried(CACHES, only_cache, "cache", only_cache, command)
+
+
+def _keep_one_entry_of_each_kind(cache: Path) -> None:
+    """Leaves the first two entries of each kind: one to damage, and another to put in its place."""
+    for kind in cache.iterdir():
+        for entry in sorted(kind.iterdir())[2:]:
+            shutil.rmtree(entry)
 
 
 def _counterpart(path: Path, origin: Path, foreign: Path) -> Path:

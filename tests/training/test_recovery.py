@@ -128,7 +128,7 @@ def test_a_validation_score_that_is_not_a_number_is_never_the_best(recipe, monke
 
     really = _Loop._scores
     monkeypatch.setattr(_Loop, "_scores", lambda self: dict.fromkeys(really(self), math.nan))
-    with pytest.raises(NonFiniteError, match="the validation .* is nan; this step was not saved"):
+    with pytest.raises(NonFiniteError, match=r"the validation .* is nan; this step was not saved"):
         pipeline.train(recipe("scores"))
     assert Checkpoints.of(Run(recipe("scores").output_dir)).newest().step == 2
 

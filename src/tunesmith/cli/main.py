@@ -20,7 +20,14 @@ from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.cli import VERBS
 from tunesmith.cli.help import GroupedCommand
 from tunesmith.cli.usage import USAGE_ERRORS, explained
-from tunesmith.errors import InterruptedRunError, OtherProcessError, TunesmithError, UserError
+from tunesmith.errors import (
+    InterruptedRunError,
+    OtherProcessError,
+    TunesmithError,
+    UserError,
+    first_line,
+    is_panic,
+)
 from tunesmith.process import set_process_options
 from tunesmith.run.files import free_bytes
 
@@ -118,6 +125,11 @@ def main() -> None:
         sys.exit(_report(InterruptedRunError("stopped.", remedy=remedy)))
     except OSError as error:
         sys.exit(_report(_from_system(error)))
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        remedy = "The tokenizer or a file of the model was made to do harm, or is damaged: use another copy."
+        sys.exit(_report(TunesmithError(f"a library gave up: {first_line(error)}", remedy=remedy)))
 
 
 def _stop_on_signals() -> None:
