@@ -61,6 +61,8 @@ def refuse_impossible_sizes(config_file: Path, weights: list[Path]) -> None:
         config = json.loads(config_file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         raise _problem(config_file, "it is not JSON") from None
+    if not isinstance(config, dict):
+        raise _problem(config_file, "it is not a JSON object")
     shapes = [shape for path in weights for shape in tensor_shapes(path).values()]
     widest = max((max(shape, default=1) for shape in shapes), default=1)
     for name, value in _numbers(config):

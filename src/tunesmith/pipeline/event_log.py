@@ -44,7 +44,7 @@ class EventLog:
             path: `RUN/events.jsonl`.
             resumes: whether the lines that are there stay.
             run_id: id of the run.
-            saved: the last step but one that is in a checkpoint; the line of the last one may not be written.
+            saved: the last step whose line must be there, by the checkpoints; 0 for none.
 
         Returns:
             What is wrong with the lines that are there; empty when nothing is.
@@ -154,7 +154,7 @@ def _checked(path: Path, run_id: str, saved: int) -> tuple[list[JsonObject], str
             continue
         lost |= line.get("sum", so_far) != so_far
         so_far = _next_sum(so_far, line)
-        last = max(last, line.get("step", 0) if line["kind"] == _CHECKPOINT else 0)
+        last = max(last, line.get("step", 0) if line["kind"] in _LOOP else 0)
         found.append(line)
     if lost or last < saved:
         return (

@@ -102,13 +102,7 @@ def train(
             if said := comment_of(work.hooks):
                 events.note(said)
             if processes.is_first:
-                saved = Checkpoints.of(run).steps()
-                run_id = str(run.manifest()["run_id"])
-                problem = log.open(
-                    run.events_file, resumes=work.resumes, run_id=run_id, saved=max(saved[:-1], default=0)
-                )
-                if problem:
-                    events.warn(problem)
+                _open_log(log, work)
             _learn(work, opened, findings, begun)
     return run
 
@@ -118,6 +112,16 @@ def _report_damage(run: Run, events: Events) -> None:
     run.refuse_damaged()
     for problem in run.problems(decisive=False):
         events.warn(f"{problem}; `--force` trains the run again")
+
+
+def _open_log(log: EventLog, work: Work) -> None:
+    """Begins to write the log; what is missing in that of an earlier start is reported."""
+    run, every = work.run, work.recipe.train.logging_steps
+    newest = max(Checkpoints.of(run).steps(), default=0)
+    logged = max(newest // every * every, min(newest, 1))  # the first step is logged, and every so many
+    run_id = str(run.manifest()["run_id"])
+    if problem := log.open(run.events_file, resumes=work.resumes, run_id=run_id, saved=logged):
+        work.events.warn(problem)
 
 
 @contextmanager
