@@ -117,6 +117,10 @@ class RecipeDraft:
         loader = Loader("")
         if not isinstance(node, yaml.MappingNode):
             return loader.construct_object(node, deep=True)
+        if node.tag != loader.DEFAULT_MAPPING_TAG:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"`{node.tag}` is no tag that a recipe may have", node.start_mark
+            )
         tree: JsonObject = {}
         for key_node, value_node in node.value:
             key = str(loader.construct_object(key_node))
