@@ -25,6 +25,7 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tunesmith.recipe import recipe_keys
 from tunesmith.testing.tiny import tiny_rows, write_rows, write_tiny_model
 
 CODES = (0, 2, 3)
@@ -44,7 +45,26 @@ _trees = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_names, inner, max_size=5)),
     max_leaves=20,
 )
+_KEYS = sorted(recipe_keys())
+
+
+def _nearly_right(values: dict[str, Any]) -> bytes:
+    """A recipe that can be read, but for some of its values."""
+    tree: dict[str, Any] = {"data": {"train": ["train.csv"]}}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        if name:
+            tree.setdefault(section, {})[name] = value
+        elif section not in ("data", "model"):
+            tree[section] = value
+    return yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass")
+
+
+_usual = st.one_of(
+    st.integers(0, 100), st.floats(0, 1), st.booleans(), st.just("auto"), st.just([]), st.just({}), _trees
+)
 recipes = st.one_of(
+    st.dictionaries(st.sampled_from(_KEYS), _usual, max_size=2).map(_nearly_right),
     st.dictionaries(_names, _trees, max_size=8).map(
         lambda tree: yaml.safe_dump(tree, allow_unicode=True).encode()
     ),
