@@ -17,7 +17,8 @@ DEVELOPED := $(VENV)/.developed
 # Compiled files: without them, each process that pytest starts compiles the sources, and pytest the tests, again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-chat test tests check coverage site pictures families stress bench bench-speed bench-quality bench-gpu bench-coverage \
+.PHONY: demo demo-chat test tests check coverage site pictures families stress faults fuzz audit bench bench-speed bench-quality bench-gpu \
+	bench-coverage \
 	lock docs clean
 
 demo: $(INSTALLED)
@@ -51,6 +52,25 @@ families: $(DEVELOPED)
 # Three trainings start in one folder at the same moment, 100 times: about a quarter of an hour.
 stress: $(DEVELOPED)
 	$(BIN)/python tests/run/stress_locking.py
+
+# Kills, signals, failing disks and damaged files on real trainings, and the same against transformers.Trainer; needs
+# a C compiler, and takes about 40 minutes on one core. Writes the tables of docs/reliability.md. `make faults PLACES=1000`
+# kills at more places.
+PLACES ?= 200
+faults: $(DEVELOPED)
+	$(BIN)/python tests/faults/kills.py --places $(PLACES) --page docs/reliability.md
+	$(BIN)/python tests/faults/signals.py --page docs/reliability.md
+	$(BIN)/python tests/faults/disk.py --page docs/reliability.md
+	$(BIN)/python tests/faults/damage.py --page docs/reliability.md
+	$(BIN)/python tests/faults/trainer.py --page docs/reliability.md
+
+# 2,000 recipes, data files, configs and model folders that hypothesis makes; about 20 minutes.
+fuzz: $(DEVELOPED)
+	$(BIN)/python tests/faults/fuzz.py
+
+# Known vulnerabilities of the pinned packages (where the network reaches their list), their licences, and sbom.json.
+audit: $(DEVELOPED)
+	$(BIN)/python docs/audit.py
 
 bench: bench-speed
 

@@ -48,7 +48,7 @@ def open_entry(entry: Path) -> JsonObject | None:
     try:
         content = json.loads((entry / _FACTS).read_text(encoding="utf-8"))
         facts, sums = content["facts"], content["sha256"]
-        if content["sum"] != _sum_of_facts(facts, sums):
+        if content["sum"] != _sum_of_facts(entry.name, facts, sums):
             return None
         if any(sha256_of(entry / name) != expected for name, expected in sums.items()):
             return None
@@ -76,7 +76,7 @@ def new_entry(entry: Path) -> Iterator[tuple[Path, JsonObject]]:
     try:
         yield aside, facts
         sums = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
-        content = {"facts": facts, "sha256": sums, "sum": _sum_of_facts(facts, sums)}
+        content = {"facts": facts, "sha256": sums, "sum": _sum_of_facts(entry.name, facts, sums)}
         (aside / _FACTS).write_text(json.dumps(content), encoding="utf-8")
         _remove(entry)
         with contextlib.suppress(OSError):  # another process was faster, and its entry is the same
@@ -160,8 +160,9 @@ def _is_left_behind(path: Path) -> bool:
     return max(map(_used, (path, *path.glob("*")))) < time.time() - _ABANDONED_S
 
 
-def _sum_of_facts(facts: object, sums: object) -> str:
-    return hashlib.sha256(json.dumps([facts, sums], sort_keys=True).encode()).hexdigest()
+def _sum_of_facts(name: str, facts: object, sums: object) -> str:
+    """The checksum of an entry, with its name, so that one entry in the place of another is found."""
+    return hashlib.sha256(json.dumps([name, facts, sums], sort_keys=True).encode()).hexdigest()
 
 
 def _size(path: Path) -> int:

@@ -30,7 +30,7 @@ METHODS_OF: Mapping[str, tuple[str, ...]] = {
         "max_grad_norm", "tokens_per_batch", "per_device_train_batch_size", "gradient_accumulation_steps",
         "tokens_per_micro_batch", "gradient_checkpointing", "neftune_noise_alpha", "augment", "average_last",
         "eval_steps", "save_steps", "logging_steps",
-        "early_stopping_patience",
+        "early_stopping_patience", "max_skipped_batches",
     ), _LOOP),
     **dict.fromkeys((
         "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_dora", "use_rslora",

@@ -93,7 +93,20 @@ class CheckBlockedError(TunesmithError):
 
 
 class NonFiniteError(TunesmithError):
-    """A loss, a gradient norm or a feature is infinite or not a number; nothing was updated with it."""
+    """A loss, a gradient norm, a weight or a feature is infinite or not a number; no checkpoint holds it.
+
+    Args:
+        rule: what must hold, and the value that broke it, as one sentence.
+        remedy: what the user can do.
+        location: where it was found.
+        is_after_update: whether the last update has made the number.
+    """
+
+    def __init__(
+        self, rule: str, *, remedy: str = "", location: str = "", is_after_update: bool = False
+    ) -> None:
+        self.is_after_update = is_after_update
+        super().__init__(rule, remedy=remedy, location=location)
 
 
 class InterruptedRunError(TunesmithError):
@@ -127,6 +140,11 @@ def _spelling(known_name: str, asked: str) -> str:
     """A name as it is compared: without the section that it shares with what was asked for."""
     section, dot, _ = asked.rpartition(".")
     return known_name.removeprefix(section + dot).lower().replace("-", "_")
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether a library of Rust gave up; the class of such errors has no module, and is no `Exception`."""
+    return type(error).__name__ == "PanicException"
 
 
 def first_line(error: BaseException) -> str:

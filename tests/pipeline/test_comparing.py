@@ -192,6 +192,7 @@ def test_other_tasks_are_refused(short, long, tmp_path):
     other = Run(shutil.copytree(long.path, tmp_path / "other"))
     manifest = json.loads(other.manifest_file.read_text())
     manifest["used"]["task"] = "multi-label-classification"
+    del manifest["sum"]
     other.manifest_file.write_text(json.dumps(manifest))
     with pytest.raises(RunError, match="different tasks"):
         pipeline.compare([short, other])

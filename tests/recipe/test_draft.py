@@ -159,3 +159,22 @@ def test_turns_that_are_learned_may_not_be_chosen_twice(tmp_path):
     assert "`mask_history: true` and `data.train_on: all` contradict each other" in message
     text = "data: {train: a.jsonl}\ntrain_on_prompt: false\n"
     assert validated(text, tmp_path, "mask_history=true")[1].data.train_on == "last"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a: &x [1]\ndata: *x\n", "`*x` is an alias"),
+        ("a: &a [z]\nb: &b [*a, *a]\nc: &c [*b, *b]\n", "is an alias"),
+        ("x: " + "[" * 3000, "not YAML"),
+        (f"seed: {'9' * 5000}\n", "not YAML"),
+        ("data: !!python/object:os.system {}\n", "not YAML"),
+        ("x" * 1_000_001, "at most 1,000,000 bytes"),
+    ],
+)
+def test_a_recipe_that_was_made_to_do_harm_is_refused_readably(tmp_path, content, said):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(content)
+    with pytest.raises(RecipeError) as caught:
+        RecipeDraft.read(file)
+    assert said in str(caught.value)

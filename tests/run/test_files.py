@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from tunesmith.run import files
 from tunesmith.run.files import give_usual_rights, new_folder, write_atomically
 
 
@@ -51,3 +52,22 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path):
         write_atomically(file, pieces())
     assert file.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    for name in (".model.0123abcd", "model", ".hidden"):
+        (tmp_path / name).mkdir()
+    for name in (".metrics.json.89abcdef", "metrics.json", ".notes.txt.0123abcd", ".metrics.json.swp"):
+        (tmp_path / name).touch()
+    files.remove_unfinished(tmp_path, ["model", "metrics.json"])
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".hidden", ".metrics.json.swp", ".notes.txt.0123abcd", "metrics.json", "model"]
+    files.remove_unfinished(tmp_path / "none")
+
+
+def test_an_error_of_the_system_within_a_library_is_that_error(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, files.system_errors(tmp_path):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+    assert (caught.value.errno, caught.value.filename) == (28, str(tmp_path))
+    with pytest.raises(RuntimeError, match="another"), files.system_errors(tmp_path):
+        raise RuntimeError("another")

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tunesmith.errors import RunError
+from tunesmith.run.checksums import with_sum
 from tunesmith.run.history import runs_in
 from tunesmith.run.locking import locked
 from tunesmith.run.manifest import updated_manifest
@@ -22,7 +23,7 @@ def write_run(folder, *, started, finished=True, found_in="folder", fingerprint=
         "requested": recipe, "requested_keys": ["task", "output_dir", *keys], "started": started,
         "data": {"fingerprint": fingerprint}, "model": {"found_in": found_in},
     })  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "finished": finished}))
+    (folder / "manifest.json").write_text(json.dumps(with_sum({**manifest, "finished": finished})))
     if finished:
         (folder / "metrics.json").write_text(json.dumps(METRICS))
     return folder

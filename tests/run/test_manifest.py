@@ -8,6 +8,7 @@ import pytest
 from tunesmith.errors import RunError
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run, request_entries
+from tunesmith.run.checksums import with_sum
 from tunesmith.run.migrations import FORMAT
 
 
@@ -24,7 +25,7 @@ def run(tmp_path) -> Run:
 
 def rewrite(run: Run, **entries) -> None:
     content = json.loads(run.manifest_file.read_text())
-    run.manifest_file.write_text(json.dumps({**content, **entries}))
+    run.manifest_file.write_text(json.dumps(with_sum({**content, **entries})))
 
 
 def test_a_new_run_has_todays_format_and_an_id_of_its_own(run, tmp_path):

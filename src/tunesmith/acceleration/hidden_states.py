@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,12 +106,6 @@ def new_states(entry: Path, n: int, d: int, *, first: int, bf16: bool) -> Iterat
         for start in range(0, n, _BLOCK):
             places[start : start + _BLOCK] = first + np.arange(start, min(start + _BLOCK, n))
         yield States(values, places)
-
-
-def free_bytes(folder: Path) -> int:
-    """Free bytes on the disk of a folder, which need not exist yet."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    return shutil.disk_usage(there).free
 
 
 def _array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Array:

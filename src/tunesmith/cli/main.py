@@ -5,10 +5,13 @@ Nothing heavy is imported here or at the top of a verb's file, so that `--help` 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import sys
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,8 +20,16 @@ from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.cli import VERBS
 from tunesmith.cli.help import GroupedCommand
 from tunesmith.cli.usage import USAGE_ERRORS, explained
-from tunesmith.errors import InterruptedRunError, OtherProcessError, TunesmithError, UserError
+from tunesmith.errors import (
+    InterruptedRunError,
+    OtherProcessError,
+    TunesmithError,
+    UserError,
+    first_line,
+    is_panic,
+)
 from tunesmith.process import set_process_options
+from tunesmith.run.files import free_bytes
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -102,6 +113,7 @@ def main() -> None:
     """The command `tunesmith`."""
     switch_off_telemetry()
     set_process_options()
+    _stop_on_signals()
     # Threads of the tokenizer and of torch would fight over the same cores in forked workers.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
@@ -116,6 +128,18 @@ def main() -> None:
         sys.exit(_report(InterruptedRunError("stopped.", remedy=remedy)))
     except OSError as error:
         sys.exit(_report(_from_system(error)))
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        remedy = "The tokenizer or a file of the model was made to do harm, or is damaged: use another copy."
+        sys.exit(_report(TunesmithError(f"a library gave up: {first_line(error)}", remedy=remedy)))
+
+
+def _stop_on_signals() -> None:
+    """SIGTERM and SIGUSR1 end a verb as Ctrl-C does: with what it was writing removed, and with 75."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.default_int_handler)
 
 
 def _run(app: typer.Typer, **arguments: Any) -> int:
@@ -142,6 +166,16 @@ def _from_system(error: OSError) -> TunesmithError:
     if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
         return UserError(
             f"{error.strerror}: `{error.filename}`.", remedy="Check the path and its permissions."
+        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        is_named = bool(error.filename) and error.errno != errno.EFBIG
+        free = f"; {free_bytes(Path(error.filename)) / 1e6:.1f} MB are free there" if is_named else ""
+        return TunesmithError(
+            f"a file cannot be written: {error.strerror}{free}.",
+            location=str(error.filename or ""),
+            remedy="What was written before is whole. "
+            f"{'Raise the limit (`ulimit -f`)' if error.errno == errno.EFBIG else 'Free space'}; the same command "
+            "resumes from there.",
         )
     return TunesmithError(
         f"the operating system reports: {error}.",

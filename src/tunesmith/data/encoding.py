@@ -26,7 +26,7 @@ from tunesmith.data.examples import Examples
 from tunesmith.data.npy_writer import GrowingArray
 from tunesmith.data.truncation import TruncationReport, refuse_nothing_left, refuse_nothing_to_learn, survey
 from tunesmith.encoded import Encoded, Lost, Ragged, add_losses
-from tunesmith.errors import DataError, RecipeError
+from tunesmith.errors import DataError, ModelError, RecipeError, first_line, is_panic
 from tunesmith.tasks import EncodeOptions, LabelSchema, RowError, Task
 
 if TYPE_CHECKING:
@@ -188,6 +188,13 @@ def _encoded(
             f"the row cannot be used: {error}",
             location=_place_of_fault(task, examples, tokenizer, options, label_schema),
             remedy=error.hint or "Fix it, or take it out of the file.",
+        ) from None
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise ModelError(
+            f"the tokenizer gives up on a text of these rows: {first_line(error)}",
+            remedy="Its tokenizer.json has a pattern that takes too long; use another copy of the model.",
         ) from None
 
 

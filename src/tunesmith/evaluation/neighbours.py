@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FILE = "train_vectors.safetensors"
 """Name of the file in the `data` folder of a run."""
 
+_NAMED = "named"
 _MOST_BYTES = 8 * 2**20
 _BLOCK = 1000
 
@@ -61,7 +62,8 @@ class TrainingVectors:
         most = max(_MOST_BYTES // (2 * self.vectors.shape[1]), 1)
         kept = np.unique(np.linspace(0, len(self.rows) - 1, min(most, len(self.rows))).astype(int))
         named = {"rows": [self.rows[i] for i in kept], "gold": [self.gold[i] for i in kept]}
-        metadata = {name: json.dumps(values, ensure_ascii=False) for name, values in named.items()}
+        # One entry, because the library writes several in an order that changes from process to process.
+        metadata = {_NAMED: json.dumps(named, ensure_ascii=False)}
         unit = np.ascontiguousarray(self.unit[kept], dtype=np.float16)
         write_atomically(folder / FILE, save({"vectors": unit}, metadata=metadata))
 
@@ -73,7 +75,11 @@ class TrainingVectors:
         if not (folder / FILE).is_file():
             return None
         with safe_open(folder / FILE, framework="np") as file:
-            named = {name: json.loads(text) for name, text in file.metadata().items()}
+            found = file.metadata()
+            if _NAMED in found:
+                named = json.loads(found[_NAMED])
+            else:  # of an earlier version
+                named = {name: json.loads(text) for name, text in found.items()}
             return cls(file.get_tensor("vectors"), named["rows"], named["gold"])
 
     @cached_property

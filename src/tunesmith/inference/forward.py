@@ -20,6 +20,7 @@ from tunesmith.data.batches import (
 from tunesmith.encoded import Encoded, Ragged
 from tunesmith.inference.onnx import OnnxModel
 from tunesmith.models.device import autocast, device_of, to_device, without_plans
+from tunesmith.models.out_of_memory import is_out_of_memory
 from tunesmith.models.padding import padding_matters
 from tunesmith.tasks import Task
 
@@ -76,9 +77,12 @@ def forward(
             same_length=padding_matters(model),
             most_padding=_most_padding(model),
         )
-        for sequences in batches:
-            taken = encoded.take(sequences)
-            kept = compute(taken, pad_token_id)
+        computed = (
+            found
+            for sequences in batches
+            for found in _within_memory(compute, encoded, sequences, pad_token_id)
+        )
+        for sequences, taken, kept in computed:
             parts.append(_real_tokens(kept, taken) if task.outputs_per_token else kept)
             order.append(sequences)
             done += len(sequences)
@@ -89,6 +93,23 @@ def forward(
 
 _Compute = Callable[[Encoded, int], NDArray[np.float32]]
 """From sequences and the padding token to the selected outputs [sequences, …]."""
+
+
+def _within_memory(
+    compute: _Compute, encoded: Encoded, sequences: NDArray[np.int64], pad_token_id: int
+) -> Iterator[tuple[NDArray[np.int64], Encoded, NDArray[np.float32]]]:
+    """The outputs of a batch; in two halves where the memory is too small for it."""
+    taken = encoded.take(sequences)
+    try:
+        kept = compute(taken, pad_token_id)
+    except Exception as error:
+        if len(sequences) == 1 or not is_out_of_memory(error):
+            raise
+    else:
+        yield sequences, taken, kept
+        return
+    for half in np.array_split(sequences, 2):
+        yield from _within_memory(compute, encoded, half, pad_token_id)
 
 
 @contextmanager

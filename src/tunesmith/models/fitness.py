@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunesmith.errors import ModelError
+from tunesmith.errors import ModelError, first_line, is_panic
 from tunesmith.models.out_of_memory import refuse_too_large
 from tunesmith.models.padding import measure_padding, padding_matters
 from tunesmith.models.positions import usable_positions
@@ -45,7 +45,15 @@ def try_out(files: ModelFiles, model: Model, tokenizer: Tokenizer, task: Task, *
     versions = [parameter._version for parameter in model.parameters()]
     try:
         batch, before = _run(model, tokenizer, task, learns=learns)
-    except Exception as error:  # a class without one of its inputs may raise anything
+    except BaseException as error:  # a class without one of its inputs may raise anything
+        if is_panic(error):
+            raise ModelError(
+                f"the tokenizer of `{files.name}` gives up on a short text: {first_line(error)}",
+                remedy="Its tokenizer.json has a pattern that takes too long; use another copy of the model.",
+                location=str(files.path),
+            ) from None
+        if not isinstance(error, Exception):
+            raise
         refuse_too_large(error, files)
         line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise ModelError(

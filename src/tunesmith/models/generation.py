@@ -42,8 +42,10 @@ def set_generation(model: Model, tokenizer: Tokenizer, task: Task, recipe: Recip
     settings.max_length = None
     settings.min_length = 0  # the model's own value may be longer than all answers here
     settings.num_beams = how.num_beams
-    if how.repetition_penalty != "auto":
-        settings.repetition_penalty = how.repetition_penalty
+    before = float(settings.repetition_penalty or 1.0)
+    penalty = before if how.repetition_penalty == "auto" else float(how.repetition_penalty)
+    if penalty != before:  # a resumed run gives the value that `auto` had: the files stay the same
+        settings.repetition_penalty = penalty
     settings.do_sample = how.do_sample
     settings.temperature = how.temperature if how.do_sample else None
     settings.top_p = how.top_p if how.do_sample else None
@@ -52,7 +54,6 @@ def set_generation(model: Model, tokenizer: Tokenizer, task: Task, recipe: Recip
     ends = task.generation.end_tokens(tokenizer)
     if ends:
         settings.eos_token_id = ends
-    penalty = float(settings.repetition_penalty or 1.0)
     return recipe.replace(generate={"max_new_tokens": most, "repetition_penalty": penalty})
 
 

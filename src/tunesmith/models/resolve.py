@@ -18,6 +18,7 @@ from tunesmith._telemetry import import_huggingface_hub
 from tunesmith.errors import ModelError
 from tunesmith.models.gguf import converted, is_gguf
 from tunesmith.models.packaged import how_to_install, packaged_folder
+from tunesmith.models.untrusted import refuse_impossible_sizes, refuse_links
 from tunesmith.process import is_offline
 
 if TYPE_CHECKING:
@@ -161,8 +162,11 @@ def _weights(folder: Path) -> list[Path]:
 
 
 def _checked(files: ModelFiles) -> ModelFiles:
+    refuse_links(files.path)
     _refuse_without_model(files)
     _refuse_code(files)
+    if not (files.path / ADAPTER_FILE).is_file():
+        refuse_impossible_sizes(config_file(files.path), _weights(files.path))
     return files
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tunesmith.models.quiet import quiet
 from tunesmith.models.resolve import ADAPTED_CONFIG_FILE
 from tunesmith.models.sentence_folder import write_sentence_files
-from tunesmith.run.files import give_usual_rights, new_folder
+from tunesmith.run.files import give_usual_rights, new_folder, system_errors
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -32,10 +32,10 @@ def save_model(
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = new_folder(folder.parent, f".{folder.name}.")
     try:
-        with quiet():
-            _write_weights(model, adapter, aside)
         tokenizer.model_max_length = max_length
-        tokenizer.save_pretrained(aside)
+        with quiet(), system_errors(aside):
+            _write_weights(model, adapter, aside)
+            tokenizer.save_pretrained(aside)
         write_sentence_files(aside, model.config, max_length=max_length)
         give_usual_rights(aside)
         if folder.is_dir():

@@ -44,6 +44,12 @@ def load_tokenizer(files: ModelFiles) -> Tokenizer:
             f"the tokenizer of `{files.name}` has no fast version (tokenizer.json).",
             remedy="Convert it once with `AutoTokenizer` and `save_pretrained` of transformers.",
         )
+    if not isinstance(tokenizer.model_max_length, (int, float)) or not tokenizer.model_max_length >= 1:
+        raise ModelError(
+            f"the tokenizer's `model_max_length` must be a number from 1, got `{tokenizer.model_max_length}`.",
+            remedy="Fix it, or take it out of tokenizer_config.json.",
+            location=str(files.path),
+        )
     tokenizer = _with_unknown_token(tokenizer, files)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token

@@ -35,7 +35,7 @@ from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
 from tunesmith.reports.check_page import check_page, check_title
 from tunesmith.reports.sources import named_sources
-from tunesmith.run import Run, read_json, write_atomically, write_json
+from tunesmith.run import Run, read_json, sha256_of, write_atomically, write_json
 from tunesmith.tasks import TASKS, Task
 from tunesmith.training.loop import never
 from tunesmith.training.processes import Processes
@@ -227,13 +227,20 @@ def check_features(work: Work, plan: TrainingPlan, features: FeaturesOf, finding
     report = CheckReport(work.recipe, plan.data.splits, worst_first(found))
     write_json(work.run.data / "check.json", report.to_json())
     write_atomically(work.run.data / "check.html", report.page(work.run.path.name))
+    work.run.update_manifest(check=_sums(work))
     if found:
         work.events.note(f"{work.run.data / 'check.html'} has the rows of all {len(found)} findings")
 
 
+def _sums(work: Work) -> JsonObject:
+    """SHA-256 of the files that the check wrote; None for one that is not there."""
+    paths = [work.run.data / name for name in ("check.json", "check.html")]
+    return {path.name: sha256_of(path) if path.is_file() else None for path in paths}
+
+
 def _is_due(work: Work) -> bool:
     """Whether the data are checked here: the first process does, once for each run."""
-    is_done = work.resumes and (work.run.data / "check.json").is_file()
+    is_done = work.resumes and work.run.manifest().get("check") == _sums(work)
     return work.recipe.data.check != "off" and work.processes.is_first and not is_done
 
 

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 from tunesmith.encoded import Encoded
 from tunesmith.models.freezing import freeze_body
 from tunesmith.pipeline.contrast import fit_contrastive
-from tunesmith.pipeline.memory import explained_if_too_small
+from tunesmith.pipeline.memory import explained_if_too_small, in_loop, remember_smaller_passes
 from tunesmith.pipeline.predict_split import predict_split, reading
 from tunesmith.pipeline.probe import Probe
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.tasks import best_metric, head_scale
+from tunesmith.training.averaging import AVERAGED
 from tunesmith.training.callback_arguments import CallbackArguments, callback_arguments
 from tunesmith.training.checkpoints import Checkpoints, State
 from tunesmith.training.contrastive import CONTRASTIVE, task_to_learn
 from tunesmith.training.job import Job
-from tunesmith.training.loop import AVERAGED, run_loop
+from tunesmith.training.loop import run_loop
 from tunesmith.training.micro_batches import token_ids
 from tunesmith.training.probe import Features
 
@@ -75,7 +76,7 @@ def fit(work: Work, plan: TrainingPlan, probe: Probe) -> FittedModel:
     ):  # else the first evaluation would find the model without its frozen layers
         advance = work.events.progress("validation texts")
         plan.frozen_cache.open("validation", plan.splits["validation"], advance)
-    with explained_if_too_small(plan):
+    with explained_if_too_small(plan), in_loop(work):
         if plan.recipe.train.method == CONTRASTIVE:
             return FittedModel(fit_contrastive(work, plan, _loop))
         return FittedModel(_loop(work, plan, _validate(work, plan)))
@@ -116,13 +117,21 @@ def _loop_over(work: Work, plan: TrainingPlan, train: Encoded, evaluate: Evaluat
         head_scale=head_scale(task, label_schema)[1],
         hooks=work.hooks,
         arguments=_arguments(work, plan),
+        passes_became_smaller=lambda before, now: remember_smaller_passes(work, plan, before, now),
     )
     # A program's own batches may hold tokens that are in no row.
     knows_ids = plan.recipe.train.acceleration and work.hooks.collate is None
     ids = token_ids(task, train, plan.tokenizer.pad_token_id) if knows_ids else None
     with training_rows(plan.model, ids):
         checkpoints = Checkpoints.of(work.run)
+        checkpoints.logged = _last_saved(work)
         return run_loop(job, checkpoints, work.events, work.processes, work.should_stop)
+
+
+def _last_saved(work: Work) -> int:
+    """The last step that was saved in an earlier start, by the log."""
+    known = work.run.events() if work.resumes else []
+    return max((line["step"] for line in known if line["kind"] == "checkpoint"), default=0)
 
 
 def _arguments(work: Work, plan: TrainingPlan) -> CallbackArguments:

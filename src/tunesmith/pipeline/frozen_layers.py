@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tunesmith.acceleration.frozen_cache import FrozenCache, in_words, reason_against
-from tunesmith.acceleration.hidden_states import FROZEN, free_bytes
+from tunesmith.acceleration.hidden_states import FROZEN
 from tunesmith.cache import cache_folder
 from tunesmith.errors import RecipeError
 from tunesmith.pipeline.training_plan import TrainingPlan, wants_probe
 from tunesmith.pipeline.work import Work
+from tunesmith.run.files import free_bytes
 
 
 def choose_frozen_cache(work: Work, plan: TrainingPlan) -> TrainingPlan:

@@ -6,13 +6,17 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tunesmith.errors import RecipeError
+from tunesmith.errors import RecipeError, RunError
 from tunesmith.models.memory import use_checkpointing
-from tunesmith.models.out_of_memory import is_out_of_memory
+from tunesmith.models.out_of_memory import is_out_of_memory, kills_for_memory
+from tunesmith.pipeline.hooked import comment_of
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.training.contrastive import task_to_learn
 from tunesmith.training.micro_batches import choose_micro_batch, measure_training, ways_to_save_memory
+
+_IN_LOOP = "in_loop"
+"""Entry of the manifest while the loop runs: how many processes were killed for memory when it began."""
 
 
 def within_memory(work: Work, plan: TrainingPlan) -> TrainingPlan:
@@ -44,6 +48,7 @@ def within_memory(work: Work, plan: TrainingPlan) -> TrainingPlan:
         device=plan.device.type,
         prefer_whole=task.compares_rows,
     )
+    tokens = _after_a_kill(work, plan, tokens)
     tokens, longest = work.processes.share(tokens), plan.batches.longest
     largest = min(tokens, plan.batches.most_tokens(train.gradient_accumulation_steps * world))
     work.events.note(f"memory: {memory.describe(largest, longest)}")
@@ -56,6 +61,54 @@ def within_memory(work: Work, plan: TrainingPlan) -> TrainingPlan:
         recipe=plan.recipe.replace(train={"tokens_per_micro_batch": tokens}),
         settings=replace(settings, tokens_per_micro_batch=tokens),
     )
+
+
+def _after_a_kill(work: Work, plan: TrainingPlan, tokens: int) -> int:
+    """The most tokens of a pass; half as many where the kernel has killed an earlier start for its memory."""
+    before = work.run.manifest().get(_IN_LOOP, {}) if work.resumes else {}
+    now = kills_for_memory()
+    if not before or before.get("booted") != now.get("booted") or now["kills"] <= before["kills"]:
+        return tokens
+    passes = plan.recipe.train.gradient_accumulation_steps * work.processes.world
+    largest = min(tokens, plan.batches.most_tokens(passes))
+    smaller = max(largest // 2, plan.batches.longest)
+    if smaller < largest:
+        work.events.warn(
+            "the system has killed processes for lack of memory since the run was cut off: forward passes have at "
+            f"most {smaller:,} tokens from now on, instead of {largest:,}, with the same gradient"
+        )
+    return min(smaller, tokens)
+
+
+@contextlib.contextmanager
+def in_loop(work: Work) -> Iterator[None]:
+    """A context for the loop, which leaves a mark in the manifest only if the process is killed in it."""
+    if work.processes.is_first:
+        work.run.update_manifest(**{_IN_LOOP: kills_for_memory()})
+    try:
+        yield
+    finally:
+        if work.processes.is_first:
+            with contextlib.suppress(OSError, RunError):  # the error that ended the loop says more
+                work.run.update_manifest(**{_IN_LOOP: {}})
+
+
+def remember_smaller_passes(work: Work, plan: TrainingPlan, before: int, now: int) -> None:
+    """Writes into the run that its forward passes became smaller, so that it resumes with them.
+
+    Args:
+        work: what is to be done.
+        plan: plan of the training, with the recipe as it began.
+        before: most tokens of a pass until the memory ran out.
+        now: most tokens of a pass from now on.
+    """
+    work.events.warn(
+        f"the memory ran out with forward passes of up to {before:,} tokens; the step is repeated with up to "
+        f"{now:,}, with the same gradient"
+    )
+    recipe = plan.recipe.replace(train={"tokens_per_micro_batch": now})
+    work.run.write_recipe(recipe, comment_of(work.hooks))
+    work.run.update_manifest(used=recipe.model_dump(mode="json"))
 
 
 @contextlib.contextmanager

@@ -45,8 +45,10 @@ from tunesmith.run import Run, read_json, write_json
 from tunesmith.tasks import TASKS
 from tunesmith.trackers import refuse_unusable
 from tunesmith.trackers._tracking import Tracking
+from tunesmith.training.checkpoints import Checkpoints
 from tunesmith.training.loop import never
 from tunesmith.training.processes import Processes, refuse_other_launchers
+from tunesmith.training.signals import StopRequest, stopped_by
 
 
 def train(
@@ -78,11 +80,14 @@ def train(
         how: Any = {"force": force, "should_stop": should_stop, "hooks": hooks}
         train_folds(recipe, listeners, lambda fold, shown: train(fold, listeners=shown, **how))
     tracking = Tracking(recipe.train.report_to, run, lambda text: events.warn(text))
-    events = Events((*listeners, log, tracking) if processes.is_first else ())
+    signals = StopRequest(at_once=True)
+    shown = (*listeners, log, tracking) if processes.is_first else ()
+    events = Events((*shown, signals.check))
     with _held(run, processes):
-        with _failures_reported(events):
+        with _failures_reported(events), stopped_by(signals):
             work, data_fingerprint = _begin(run, recipe, events, processes, force, should_stop, hooks)
             if work.resumes and run.is_finished:
+                _report_damage(run, events)
                 events.note(f"{run.path} is finished; nothing to do")
                 return run
             began, files = time.perf_counter(), resolve_model(work.recipe.model, events.note)
@@ -91,14 +96,31 @@ def train(
             prepare_s = time.perf_counter() - began
         is_new = processes.is_first and not work.resumes
         replacing = run.replacing() if is_new else nullcontext(lambda: None)
-        with replacing as begun, _failures_reported(events):
+        with replacing as begun, _failures_reported(events), stopped_by(signals):
             work = record(work, opened, data_fingerprint, prepare_s=prepare_s)
             if said := comment_of(work.hooks):
                 events.note(said)
             if processes.is_first:
-                log.open(run.events_file, resumes=work.resumes)
+                _open_log(log, work)
             _learn(work, opened, findings, begun)
     return run
+
+
+def _report_damage(run: Run, events: Events) -> None:
+    """Reports files of a finished run that people may edit; raises RunError for those that answers come from."""
+    run.refuse_damaged()
+    for problem in run.problems(decisive=False):
+        events.warn(f"{problem}; `--force` trains the run again")
+
+
+def _open_log(log: EventLog, work: Work) -> None:
+    """Begins to write the log; what is missing in that of an earlier start is reported."""
+    run, every = work.run, work.recipe.train.logging_steps
+    newest = max(Checkpoints.of(run).steps(), default=0)
+    logged = max(newest // every * every, min(newest, 1))  # the first step is logged, and every so many
+    run_id = str(run.manifest()["run_id"])
+    if problem := log.open(run.events_file, resumes=work.resumes, run_id=run_id, saved=logged):
+        work.events.warn(problem)
 
 
 @contextmanager
@@ -208,5 +230,5 @@ def _learn(work: Work, opened: OpenedModel, findings: Sequence[Finding], begun: 
     with work.stage("report", "Writing the report"):
         write_card(work.run)
         write_report(work.run)
-    work.run.update_manifest(finished=True)
+    work.run.finish()
     work.events.emit(Finished(str(work.run.path)))

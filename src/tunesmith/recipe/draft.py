@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.recipe.expectations import choices, expectation
 from tunesmith.recipe.keys import recipe_keys, yaml_value
-from tunesmith.recipe.loader import Loader
+from tunesmith.recipe.loader import MOST_BYTES, YAML_ERRORS, Loader
 from tunesmith.recipe.schema import METHOD_ALIASES, Recipe
 from tunesmith.recipe.translations import ALWAYS, TRAIN_ON, TRANSLATIONS, Translation, translated
 
@@ -94,29 +94,33 @@ class RecipeDraft:
                 f"a recipe must be a YAML file, `{path}` is {'a folder' if path.is_dir() else 'missing'}.",
                 remedy="`tunesmith init FILE` writes a recipe for a data file.",
             )
+        if path.stat().st_size > MOST_BYTES:
+            raise RecipeError(
+                f"a recipe must have at most {MOST_BYTES:,} bytes, and `{path}` has {path.stat().st_size:,}.",
+                remedy="Give a recipe; data files are named in it.",
+            )
         draft = cls()
         try:
             node = yaml.compose(path.read_text(encoding="utf-8"), Loader=Loader)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            mark = getattr(error, "problem_mark", None)
-            location = f"{path}, line {mark.line + 1}" if mark else str(path)
-            problem = getattr(error, "problem", None) or str(error)
-            raise RecipeError(
-                f"not YAML: {problem}.", location=location, remedy="Fix the syntax of the file."
-            ) from None
-        if not isinstance(node, yaml.MappingNode):
-            raise RecipeError(
-                "a recipe must be a mapping of keys to values.",
-                location=str(path),
-                remedy="`tunesmith init FILE` writes one to start from.",
-            )
-        draft.tree = cast("JsonObject", draft._build(node, "", path))
-        return draft
+            if isinstance(node, yaml.MappingNode):
+                draft.tree = cast("JsonObject", draft._build(node, "", path))
+                return draft
+        except YAML_ERRORS as error:
+            raise _not_yaml(error, path) from None
+        raise RecipeError(
+            "a recipe must be a mapping of keys to values.",
+            location=str(path),
+            remedy="`tunesmith init FILE` writes one to start from.",
+        )
 
     def _build(self, node: yaml.Node, prefix: str, path: Path) -> object:
         loader = Loader("")
         if not isinstance(node, yaml.MappingNode):
             return loader.construct_object(node, deep=True)
+        if node.tag != loader.DEFAULT_MAPPING_TAG:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"`{node.tag}` is no tag that a recipe may have", node.start_mark
+            )
         tree: JsonObject = {}
         for key_node, value_node in node.value:
             key = str(loader.construct_object(key_node))
@@ -150,7 +154,7 @@ class RecipeDraft:
             )
         try:
             value = yaml.load(text, Loader=Loader) if text else None
-        except yaml.YAMLError:
+        except YAML_ERRORS:
             raise RecipeError("the value is not YAML.", location=location, remedy="Quote it.") from None
         self.set(SYNONYMS.get(key.strip(), key.strip()), value, location)
 
@@ -380,3 +384,10 @@ def _suggestion(key: str) -> str:
     theirs = nearest(name, SYNONYMS)
     meant = elsewhere[0] if elsewhere else nearest(key, siblings or keys) or SYNONYMS.get(theirs, "")
     return f"Did you mean `{meant}`?" if meant else ""
+
+
+def _not_yaml(error: Exception, path: Path) -> RecipeError:
+    mark = getattr(error, "problem_mark", None)
+    location = f"{path}, line {mark.line + 1}" if mark else str(path)
+    problem = getattr(error, "problem", None) or str(error)
+    return RecipeError(f"not YAML: {problem}.", location=location, remedy="Fix the syntax of the file.")

@@ -10,9 +10,25 @@ import re
 
 import yaml
 
+MOST_BYTES = 1_000_000
+"""Largest recipe that is read; the largest of ours has 4 kB."""
+
 
 class Loader(yaml.SafeLoader):
-    """Builds plain values only; no tag of a document can name a Python object."""
+    """Builds plain values only: no tag names a Python object, and no alias makes a small file a large tree."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """The next node of the document."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, f"`*{event.anchor}` is an alias; write the value again", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+
+YAML_ERRORS = (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError)
+"""What reading a document raises: also for a number of 5,000 digits, and for 1,000 brackets within each other."""
 
 
 Loader.yaml_implicit_resolvers = {}

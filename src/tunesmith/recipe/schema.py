@@ -244,6 +244,12 @@ class TrainRecipe(Section):
         "auto", description="steps between checkpoints; auto: the same as eval_steps"
     )
     logging_steps: int = Field(10, ge=1, description="steps between lines of events.jsonl")
+    max_skipped_batches: int = Field(
+        0,
+        ge=0,
+        description="number of batches that are left out when a loss, a gradient or a weight is not finite after "
+        "them; training goes back to the last checkpoint each time",
+    )
     report_to: Trackers = Field(
         [],
         description="trackers that get curves, scores and the report: tensorboard, wandb, mlflow, trackio "

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _ATTEMPTS = 100
+_WRAPPED = re.compile(r"\(os error (\d+)\)")
+_UNFINISHED = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}")
 
 
 def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
@@ -79,6 +82,50 @@ def published_as(target: Path) -> Iterator[Path]:
         shutil.rmtree(old)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_unfinished(folder: Path, names: Collection[str] | None = None) -> None:
+    """Removes what `write_atomically` and `new_folder` left when their process was killed.
+
+    Args:
+        folder: folder that no other process writes to now.
+        names: names of the files whose unfinished copies are removed; None for all.
+    """
+    for path in folder.glob(".*") if folder.is_dir() else ():
+        found = _UNFINISHED.fullmatch(path.name)
+        if found is None or (names is not None and found["name"] not in names):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+@contextmanager
+def system_errors(path: Path) -> Iterator[None]:
+    """A context in which an error of the system that a library of Rust wraps is the OSError that it was.
+
+    Args:
+        path: file or folder that is written.
+
+    Raises:
+        OSError: the disk is full, a file may not be as large, or another error of the system.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # the tokenizers library raises bare Exception
+        if found := _WRAPPED.search(str(error)):
+            number = int(found[1])
+            raise OSError(number, os.strerror(number), str(path)) from None
+        raise
+
+
+def free_bytes(folder: Path) -> int:
+    """Free bytes on the disk of a folder, which need not exist yet."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    return shutil.disk_usage(there).free
 
 
 def sha256_of(path: Path) -> str:

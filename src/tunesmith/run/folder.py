@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Self
 
 from tunesmith.errors import RunError
 from tunesmith.masking import masked_values
-from tunesmith.run import locking, replacing
+from tunesmith.run import checksums, locking, replacing
 from tunesmith.run.comparison import differing_keys
-from tunesmith.run.files import write_atomically
+from tunesmith.run.files import remove_unfinished, write_atomically
 from tunesmith.run.json_files import read_json, write_json
 from tunesmith.run.locking import LOCK_FILE
 from tunesmith.run.manifest import read_manifest, recipe_in, updated_manifest
@@ -88,7 +88,29 @@ class Run:
                 f"`{path}` is a run that has not come to its end.",
                 remedy="The `tunesmith train` command that began it resumes from its last checkpoint.",
             )
+        run.refuse_damaged()
         return run
+
+    def refuse_damaged(self) -> None:
+        """Raises RunError where a file from which a finished run answers is not the one that it wrote."""
+        if found := self.problems():
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            raise RunError(
+                f"the run in `{self.path}` is not as it was written: {found[0]}{more}.",
+                remedy="Copy it again from where it is whole, or train it again with `--force`.",
+            )
+
+    def problems(self, *, decisive: bool = True) -> list[str]:
+        """What is wrong with the files of a finished run, by their checksums.
+
+        Args:
+            decisive: whether only the files are checked that answers and scores come from.
+        """
+        return checksums.problems(self.path, self.manifest().get("files", {}), decisive=decisive)
+
+    def finish(self) -> None:
+        """Says in the manifest that the run came to its end, with the checksums of its files."""
+        self.update_manifest(finished=True, files=checksums.file_checksums(self.path))
 
     @property
     def is_finished(self) -> bool:
@@ -138,7 +160,14 @@ class Run:
                 )
 
     def recover(self) -> bool:
-        """Puts an earlier run back whose replacement was killed before it began; whether there was one."""
+        """Undoes what a killed process left half done, in a folder that this process holds.
+
+        Returns:
+            Whether an earlier run was put back, whose replacement was killed before it began.
+        """
+        remove_unfinished(self.path, _WRITTEN_BY_A_RUN)
+        for folder in (self.data, self.checkpoints, self.predictions):
+            remove_unfinished(folder)
         return replacing.put_back(self.path, _WRITTEN_BY_A_RUN)
 
     def _refuse_another(self, requested: Recipe, fingerprint: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.errors import RunError
 from tunesmith.masking import masked_values
+from tunesmith.run.checksums import has_wrong_sum, with_sum
 from tunesmith.run.json_files import read_json
 from tunesmith.run.migrations import FORMAT, format_of, migrate
 
@@ -29,6 +30,11 @@ def read_manifest(path: Path) -> JsonObject:
     """
     document = read_json(path)
     found = _known_format(document, path)
+    if has_wrong_sum(document):
+        raise RunError(
+            f"`{path}` was changed after it was written, by hand or by damage: its checksum is wrong.",
+            remedy="Put the file back as it was, or train the run again with `--force`.",
+        )
     if found == FORMAT:
         return document
     migrated = migrate("manifest", document, found)
@@ -46,7 +52,7 @@ def updated_manifest(known: JsonObject, entries: JsonObject) -> JsonObject:
         key: masked_values(entries[key]) for key in ("requested", "used") if key in entries
     }
     named = {"format": FORMAT, "run_id": secrets.token_hex(16)}
-    return {**named, **known, **entries, **recipes}
+    return with_sum({**named, **known, **entries, **recipes})
 
 
 def recipe_in(manifest: JsonObject, key: str, path: Path) -> Recipe:

@@ -6,11 +6,18 @@ the usual schedule. It costs a pass over the trained weights at each of these st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
+
+from tunesmith.events import Events
 
 if TYPE_CHECKING:
     import torch
+
+    from tunesmith.training.checkpoints import State
+
+AVERAGED = "averaged_steps"
+"""Key of the entry of an average in `State.history`: the number of steps whose weights it has."""
 
 _PREFIX, _COUNT = "average/", "average_count"
 
@@ -63,6 +70,8 @@ class WeightAverage:
 
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Continues from what `tensors` gave."""
+        self.count = 0
+        self._means.clear()
         if _COUNT not in tensors:
             return
         self.count = int(tensors[_COUNT])
@@ -73,3 +82,33 @@ class WeightAverage:
 def without_average(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint that are not of an average."""
     return {name: it for name, it in tensors.items() if not name.startswith(_PREFIX) and name != _COUNT}
+
+
+def try_average(
+    average: WeightAverage,
+    state: State,
+    evaluate: Callable[[], Mapping[str, float]],
+    metric: tuple[str, bool],
+    events: Events,
+) -> bool:
+    """Scores the average of the last weights; it stays in the model, as one more step, if it is the best.
+
+    Args:
+        average: average of the last weights.
+        state: state after the last step.
+        evaluate: function that scores the validation rows.
+        metric: name of the metric that chooses, and whether greater is better.
+        events: listeners.
+    """
+    average.swap()
+    scores, (name, greater_is_better) = evaluate(), metric
+    gain = (scores[name] - state.best_value) * (1 if greater_is_better else -1)
+    said = f"the average of the weights of the last {average.count} steps: {name} {scores[name]:.4f}"
+    events.note(f"{said}, {'kept' if gain > 0 else 'not better than the best step'}")
+    if not gain > 0:
+        average.swap()
+        return False
+    state.step += 1
+    state.best_step, state.best_value = state.step, scores[name]
+    state.history.append({"step": state.step, **scores, AVERAGED: average.count})
+    return True

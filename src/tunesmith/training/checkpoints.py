@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING
 
 from tunesmith.errors import RunError
 from tunesmith.run import Run, sha256_of, write_json
-from tunesmith.run.files import give_usual_rights, sync
+from tunesmith.run.files import free_bytes, give_usual_rights, sync
 from tunesmith.run.migrations import FORMAT, format_of, migrate
-from tunesmith.training.tensor_files import load_tensors, save_tensors
+from tunesmith.training.tensor_files import bytes_of, in_words, load_tensors, save_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +40,8 @@ _MODEL, _OPTIMIZER, _STATE, _MANIFEST = (
     "state.json",
     "manifest.json",
 )
+_SLACK_BYTES = 2**20
+"""Room for everything else that a run writes."""
 _NEW, _OLD, _GONE = ".new-", ".old-", ".gone-"
 
 
@@ -56,6 +58,9 @@ class State:
         best_value: validation metric of that step.
         evals_without_improvement: number of validations since then.
         history: scores of every validation, `{"step": …, "accuracy": …}`.
+        skipped: steps, from 0, whose batches are left out, since a number was not finite after them.
+        spikes: steps whose loss was far above that of the steps before, `{"step": …, "loss": …}`.
+        recent_losses: losses of the last steps, by which the next spike is known.
         hooks: states of an optimizer, a scheduler and callbacks of a program; empty without any.
     """
 
@@ -67,6 +72,9 @@ class State:
     best_value: float = 0.0
     evals_without_improvement: int = 0
     history: list[JsonObject] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
+    spikes: list[JsonObject] = field(default_factory=list)
+    recent_losses: list[float] = field(default_factory=list)
     hooks: JsonObject = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
@@ -132,6 +140,8 @@ class Checkpoints:
         self.folder = folder
         self.run_id, self.accepts_unnamed = run_id, accepts_unnamed
         self.notices: list[str] = []
+        self.logged = 0
+        """The last step that was saved, by the log of the run."""
 
     @classmethod
     def of(cls, run: Run) -> Checkpoints:
@@ -151,9 +161,17 @@ class Checkpoints:
             problem = checkpoint.problem()
             if not problem:
                 self._refuse_of_another_run(checkpoint)
+                if checkpoint.step < self.logged and not self.notices:
+                    self.notices.append(f"{self.at(self.logged).path.name} was saved, and is missing now")
                 return checkpoint
             self.notices.append(f"{checkpoint.path.name} is passed over: {problem}")
+        if self.logged:
+            self.notices.append("no whole checkpoint is left: training starts again from step 1")
         return None
+
+    def steps(self) -> list[int]:
+        """The steps of all checkpoints, whole or not, in order."""
+        return sorted(checkpoint.step for checkpoint in self._all())
 
     def at(self, step: int) -> Checkpoint:
         """The checkpoint of a step."""
@@ -205,9 +223,11 @@ class Checkpoints:
         """Writes a checkpoint, then removes those that are neither the newest nor the best.
 
         Raises:
-            RunError: a file is not read back as it was written; the older checkpoints stay.
+            RunError: the disk has too little space, or a file is not read back as it was written; the older
+                checkpoints stay.
         """
         self._recover()
+        self._refuse_full_disk(state, bytes_of(model_tensors), bytes_of(optimizer_tensors))
         target = self.at(state.step)
         aside = target.path.with_name(_NEW + target.path.name)
         self._make_folder()
@@ -227,9 +247,33 @@ class Checkpoints:
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
-        self._prune(keep={state.step, state.best_step})
+        self.prune(state)
         self._recover()  # removes an older one of the same step
         return target
+
+    def prune(self, state: State) -> None:
+        """Removes the checkpoints that are neither that of a state nor its best one."""
+        for checkpoint in self._all():
+            if checkpoint.step not in {state.step, state.best_step}:
+                _remove(checkpoint.path)
+
+    def _refuse_full_disk(self, state: State, model_bytes: int, optimizer_bytes: int) -> None:
+        """Raises RunError where the disk has no space for a checkpoint, and for the model at the end.
+
+        Before the first one of a run, there must be space for three: the best, the newest, and the next.
+        """
+        whole, before = model_bytes + optimizer_bytes, self.steps()
+        needed = (whole if before else 3 * whole) + model_bytes + _SLACK_BYTES
+        free = free_bytes(self.folder)
+        if free >= needed:
+            return
+        last = f"step {before[-1]}" if before else "the start"
+        raise RunError(
+            f"the checkpoint of step {state.step} cannot be saved: {in_words(needed)} must be free for it and for "
+            f"the model at the end, and {in_words(free)} are; {in_words(needed - free)} are missing.",
+            location=str(self.folder),
+            remedy=f"Free space on this disk; the same command resumes from {last}.",
+        )
 
     def _make_folder(self) -> None:
         if not self.folder.is_dir():
@@ -270,11 +314,6 @@ class Checkpoints:
     def _all(self) -> Iterator[Checkpoint]:
         found = [Checkpoint(p) for p in self.folder.glob("step-*") if p.is_dir()]
         yield from sorted(found, key=lambda checkpoint: checkpoint.step, reverse=True)
-
-    def _prune(self, keep: set[int]) -> None:
-        for checkpoint in self._all():
-            if checkpoint.step not in keep:
-                _remove(checkpoint.path)
 
 
 def model_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -37,6 +37,7 @@ class Job:
         head_scale: unit of the head's outputs.
         hooks: functions and objects of a program.
         arguments: what callbacks get as `args`.
+        passes_became_smaller: called when the memory ran out, with the most tokens of a pass before and now.
     """
 
     model: Model
@@ -52,3 +53,4 @@ class Job:
     head_scale: float = 1.0
     hooks: Hooks = NO_HOOKS
     arguments: CallbackArguments = field(default_factory=lambda: CallbackArguments({}))
+    passes_became_smaller: Callable[[int, int], None] = lambda before, now: None

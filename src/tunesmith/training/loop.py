@@ -10,42 +10,40 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.errors import InterruptedRunError
-from tunesmith.events import Evaluation, Events, Saved, Started, Step
+from tunesmith.errors import InterruptedRunError, NonFiniteError
+from tunesmith.events import Evaluation, Events, Started, Step
 from tunesmith.models.device import device_of, without_plans
 from tunesmith.models.freezing import keep_frozen_parts_still
 from tunesmith.tasks import best_metric
-from tunesmith.training.averaging import WeightAverage, without_average
+from tunesmith.training.averaging import WeightAverage, try_average
 from tunesmith.training.callbacks import Callbacks
-from tunesmith.training.checkpoints import Checkpoints, State, load_model_tensors, model_tensors
-from tunesmith.training.guards import require_finite
-from tunesmith.training.hook_states import load_hooks, pack_hooks
-from tunesmith.training.job import Job
-from tunesmith.training.objective import Objective
-from tunesmith.training.optimizer import (
-    clip_gradient,
-    load_optimizer_tensors,
-    make_optimizer,
-    optimizer_tensors,
+from tunesmith.training.checkpoints import Checkpoints, State
+from tunesmith.training.guards import (
+    note_spike,
+    require_finite,
+    require_finite_score,
+    require_finite_weights,
+    rows_in_words,
 )
+from tunesmith.training.job import Job
+from tunesmith.training.loop_files import LoopFiles
+from tunesmith.training.objective import Objective
+from tunesmith.training.optimizer import clip_gradient, make_optimizer
 from tunesmith.training.own_loss import OwnLoss
 from tunesmith.training.own_optimizer import own_optimizer
 from tunesmith.training.processes import Processes
 from tunesmith.training.rates import Rates
-from tunesmith.training.signals import StopRequest
+from tunesmith.training.signals import StopRequest, StopSignal
 from tunesmith.training.step_gradient import StepGradient
 
 if TYPE_CHECKING:
     import torch
-
-
-AVERAGED = "averaged_steps"
-"""Key of the entry of an average in `State.history`: the number of steps whose weights it has."""
 
 
 def never() -> bool:
@@ -90,28 +88,33 @@ class _Loop:
         should_stop: Callable[[], bool],
     ) -> None:
         self.job, self.settings = job, job.settings
-        self.checkpoints, self.events, self.processes = checkpoints, events, processes
+        self.events, self.processes = events, processes
         self.should_stop = should_stop
         self.state = State()
         self._saved_step = self._evaluated_step = 0
+        self._started, self._start_seconds, self._start_tokens = time.perf_counter(), 0.0, 0
         self._stop_is_saved = False
+        self.signals = StopRequest(until_the_end=processes.world > 1)
+        # What a callback has done cannot be done again, and the other processes would wait for a step to end.
+        self._can_discard = processes.world == 1 and not job.hooks.callbacks
         self.optimizer = self._make_optimizer()
+        self._metric = best_metric(job.task, job.label_schema)
         self.rates = Rates(
-            self.optimizer,
-            self.settings,
-            job.plan.total_steps,
-            job.hooks.scheduler,
-            best_metric(job.task, job.label_schema),
+            self.optimizer, self.settings, job.plan.total_steps, job.hooks.scheduler, self._metric
         )
-        self.trainable = [p for p in job.model.parameters() if p.requires_grad]
+        self.trained = {name: p for name, p in job.model.named_parameters() if p.requires_grad}
         self.average = WeightAverage(
-            {name: p for name, p in job.model.named_parameters() if p.requires_grad},
+            self.trained,
             self.settings.average_last,
             job.plan.total_steps,
         )
         objects = {"model": job.model, "processing_class": job.tokenizer, "tokenizer": job.tokenizer}
         objects["optimizer"] = self.optimizer
         self.callbacks = Callbacks(job.hooks.callbacks, job.arguments, objects, events, processes)
+        self.files = LoopFiles(
+            job, checkpoints, events, processes,
+            optimizer=self.optimizer, rates=self.rates, callbacks=self.callbacks, average=self.average,
+        )  # fmt: skip
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         job, settings = self.job, self.settings
@@ -128,25 +131,48 @@ class _Loop:
     def run(self) -> State:
         """Trains to the end."""
         self._resume()
+        self._keep_a_way_back()
         self.events.emit(Started(self.state.step, self.job.plan.total_steps))
         self._prepare()
         self._started, self._start_seconds, self._start_tokens = (
             time.perf_counter(), self.state.seconds, self.state.tokens,
         )  # fmt: skip
-        with StopRequest(until_the_end=self.processes.world > 1) as signals:
+        with self.signals as signals:
             self.rates.set(self.state.step)
             self.callbacks.begin(self.state, self.rates, self._epoch(), self.job.plan.total_steps)
             self._enter_training_mode()
             self._first_step = self.state.step
+            self._evaluate_what_a_signal_cut_off()
             while not self._is_done():
-                self._step()
-                self._evaluate_and_save()
+                self._step_safely()
                 self._stop_if_asked(signals.signal_name)
             self._try_average()
+            self._stop_if_asked(signals.signal_name)
         if self.processes.is_first:
-            self._load_best()
+            self.files.load_best(self.state)
         self.callbacks.call("on_train_end")
         return self.state
+
+    def _step_safely(self) -> None:
+        """A step, and what is due after it; what a signal cuts off of this is done after resuming."""
+        try:
+            self._step()
+            self._evaluate_and_save()
+        except NonFiniteError as error:
+            self._go_back(error)
+        except StopSignal:
+            self.optimizer.zero_grad()
+
+    def _evaluate_what_a_signal_cut_off(self) -> None:
+        """The evaluation that was due after the step from which the loop resumes."""
+        state = self.state
+        is_scored = any(entry["step"] == state.step for entry in state.history)
+        if state.step and not is_scored and self._can_discard and self._is_due(self.settings.eval_steps):
+            try:
+                self._evaluate()
+            except StopSignal:
+                return
+            self._save(again=True)
 
     def _evaluate_and_save(self) -> None:
         """What is due or asked for after a step; a step with which callbacks end the training has both."""
@@ -170,9 +196,13 @@ class _Loop:
         own = self.job.hooks.loss
         loss = OwnLoss(own, self.events.warn, self.job.task.compares_rows) if own is not None else None
         objective = Objective(self.job.task, self.model, model, self.settings, loss)
-        self._gradient = StepGradient(
-            self.job, objective, self.processes, lambda: self.callbacks.call("on_substep_end")
-        )
+        self._gradient = StepGradient(self.job, objective, self.processes, self._between_passes)
+
+    def _between_passes(self) -> None:
+        if self._can_discard:
+            with self.signals.raising():  # the gradient so far is lost, and no more
+                pass
+        self.callbacks.call("on_substep_end")
 
     def _enter_training_mode(self) -> None:
         self.model.train()
@@ -192,6 +222,9 @@ class _Loop:
     def _step(self) -> None:
         step, callbacks = self.state.step, self.callbacks
         is_first = step == self._first_step
+        if step in self.state.skipped:
+            self._pass_over()
+            return
         batch = self.job.plan.batch(step)
         rate = self.rates.set(step)
         if is_first or self._begins_epoch(step):
@@ -199,13 +232,13 @@ class _Loop:
         callbacks.step_begins()
         if callbacks:
             rate = self.rates.current
-        loss = self._gradient.add(batch, step, self.trainable)
+        loss = self._gradient.add(batch, step, [*self.trained.values()])
         norm = self._clip(loss, batch, rate)
         callbacks.call("on_pre_optimizer_step")
         self.optimizer.step()
         callbacks.call("on_optimizer_step")
         if is_first:
-            self._optimizer_tensors()  # what a checkpoint cannot hold is an error now
+            self.files.optimizer_tensors(self.state)  # what a checkpoint cannot hold is an error now
         self.optimizer.zero_grad()
         self.rates.step_done()
         self._count(batch)
@@ -214,21 +247,59 @@ class _Loop:
         callbacks.call("on_step_end")
         if callbacks.ask_to_stop or self._begins_epoch(self.state.step):
             callbacks.call("on_epoch_end")
+        if usual := note_spike(self.state, loss):
+            self.events.note(f"step {self.state.step}: the loss rose to {loss:.3f} from about {usual:.3f}")
         self._report(loss, norm, rate)
+
+    def _keep_a_way_back(self) -> None:
+        """Saves the first weights where the recipe lets the loop go back to them."""
+        if self.settings.max_skipped_batches and not self.state.step:
+            self._save(again=True)
+
+    def _go_back(self, error: NonFiniteError) -> None:
+        """Goes back to the last checkpoint, and leaves out the batch after which a number was not finite.
+
+        Raises:
+            NonFiniteError: the recipe does not allow another time.
+        """
+        # Weights that are not finite have become so in the step before.
+        step = self.state.step - error.is_after_update
+        skipped = sorted({*self.state.skipped, step})
+        if step < 0 or len(skipped) > self.settings.max_skipped_batches or skipped == self.state.skipped:
+            raise error
+        rows = rows_in_words(self.job.plan.batch(step), self._location)
+        self.optimizer.zero_grad()
+        self._resume()
+        self.state.skipped = skipped
+        self._evaluated_step = 0
+        self.events.emit(Started(self.state.step, self.job.plan.total_steps))
+        self.events.warn(
+            f"{error.rule} Back to step {self.state.step}; the batch of step {step + 1} is left out: {rows}"
+        )
+
+    def _pass_over(self) -> None:
+        """A step whose batch is left out: nothing is updated."""
+        self.rates.set(self.state.step)
+        self.rates.step_done()
+        self.state.step += 1
 
     def _clip(self, loss: float, batch: NDArray[np.int64], rate: float) -> float:
         """The norm of the gradient, which is scaled down where it is too large; it and the loss are finite."""
         in_update = self.job.hooks.optimizer is None and not self.callbacks.read_gradients
-        norm = clip_gradient(self.optimizer, self.trainable, self.settings.max_grad_norm, in_update=in_update)
+        parameters, most = [*self.trained.values()], self.settings.max_grad_norm
+        norm = clip_gradient(self.optimizer, parameters, most, in_update=in_update)
         require_finite(
             {"loss": loss, "gradient norm": norm},
             step=self.state.step + 1,
             rows=batch,
-            location=lambda sequence: self.job.location(int(self.job.train.rows[sequence])),
+            location=self._location,
             model=self.job.model,
             learning_rate=rate,
         )
         return norm
+
+    def _location(self, sequence: int) -> str:
+        return self.job.location(int(self.job.train.rows[sequence]))
 
     def _epoch(self) -> float:
         return self.job.plan.epochs_done(self.state.step)
@@ -270,9 +341,12 @@ class _Loop:
         state = self.state
         if self._evaluated_step == state.step:
             return
+        require_finite_weights(self.trained, step=state.step)
+        with self.signals.raising() if self._can_discard else nullcontext():
+            scores = self._scores()
         self._evaluated_step = state.step
-        scores = self.processes.share(self.job.evaluate())
-        name, greater_is_better = best_metric(self.job.task, self.job.label_schema)
+        name, greater_is_better = self._metric
+        require_finite_score(name, scores[name], step=state.step)
         state.seconds = self._start_seconds + time.perf_counter() - self._started
         value = scores[name]
         sign = 1 if greater_is_better else -1
@@ -287,48 +361,25 @@ class _Loop:
         self.callbacks.found_best(state)
         self._enter_training_mode()
 
-    def _try_average(self) -> None:
-        """After the last step: the average of the last weights, which is kept if it is better than the best step.
+    def _scores(self) -> dict[str, float]:
+        return self.processes.share(self.job.evaluate())
 
-        It counts as one more step, so that it is saved, and resumed from, like any other.
-        """
+    def _try_average(self) -> None:
+        """After the last step: the average of the last weights, if it is better than the best step."""
         state = self.state
-        if not self.average.count or state.step != self.job.plan.total_steps:
-            return
-        self.average.swap()
-        scores = self.processes.share(self.job.evaluate())
-        name, greater_is_better = best_metric(self.job.task, self.job.label_schema)
-        gain = (scores[name] - state.best_value) * (1 if greater_is_better else -1)
-        said = f"the average of the weights of the last {self.average.count} steps: {name} {scores[name]:.4f}"
-        self.events.note(f"{said}, {'kept' if gain > 0 else 'not better than the best step'}")
-        if gain > 0:
-            state.step += 1
-            state.best_step, state.best_value = state.step, scores[name]
-            state.history.append({"step": state.step, **scores, AVERAGED: self.average.count})
+        is_last = self.average.count and state.step == self.job.plan.total_steps
+        if is_last and try_average(self.average, state, self._scores, self._metric, self.events):
             self._save()
-        else:
-            self.average.swap()
 
     def _save(self, *, again: bool = False) -> None:
         if self._saved_step == self.state.step and not again:
             return
         self._saved_step, self._stop_is_saved = self.state.step, self.callbacks.ask_to_stop
         self.state.seconds = self._start_seconds + time.perf_counter() - self._started
-        if self.processes.is_first:
-            tensors = self._optimizer_tensors()
-            self.checkpoints.save(self.state, model_tensors(self.job.model), tensors)
-            self.events.emit(Saved(self.state.step))
+        self.files.save(self.state)
         if not again:
             best = self.state.best_step
-            self.callbacks.saved(str(self.checkpoints.at(best).path) if best >= 0 else "")
-
-    def _optimizer_tensors(self) -> dict[str, torch.Tensor]:
-        """The optimizer's state; that of a program's own parts too, what is no tensor put into `state`."""
-        if not self.job.hooks.in_loop:
-            tensors = optimizer_tensors(self.job.model, self.optimizer)
-        else:
-            self.state.hooks, tensors = pack_hooks(self.optimizer, self.rates, self.callbacks)
-        return {**tensors, **self.average.tensors()}
+            self.callbacks.saved(str(self.files.checkpoints.at(best).path) if best >= 0 else "")
 
     def _stop_if_asked(self, signal_name: str) -> None:
         """Saves and ends the loop in every process if one of them must stop."""
@@ -344,34 +395,5 @@ class _Loop:
         )
 
     def _resume(self) -> None:
-        # In turn, because it removes what a killed process has left.
-        checkpoint = self.processes.in_turn(self.checkpoints.newest)
-        self._report_notices()
-        if checkpoint is None:
-            return
-        self.state = checkpoint.state()
-        self._saved_step = self.state.step
-        load_model_tensors(self.job.model, checkpoint.model_tensors())
-        tensors = checkpoint.optimizer_tensors()
-        self.average.load(tensors)
-        self._load_optimizer(without_average(tensors))
-        self.events.note(f"resuming from step {self.state.step} of {self.job.plan.total_steps}")
-
-    def _load_optimizer(self, tensors: dict[str, torch.Tensor]) -> None:
-        if self.state.hooks:
-            load_hooks(self.state.hooks, tensors, self.optimizer, self.rates, self.callbacks)
-        else:
-            load_optimizer_tensors(self.job.model, self.optimizer, tensors)
-
-    def _load_best(self) -> None:
-        name, greater_is_better = best_metric(self.job.task, self.job.label_schema)
-        best = self.checkpoints.best(self.state, name, greater_is_better=greater_is_better)
-        self._report_notices()
-        if best is not None:
-            load_model_tensors(self.job.model, best.model_tensors())
-        self.job.model.eval()
-
-    def _report_notices(self) -> None:
-        for notice in self.checkpoints.notices:
-            self.events.warn(notice)
-        self.checkpoints.notices.clear()
+        if (state := self.files.resume()) is not None:
+            self.state, self._saved_step = state, state.step

@@ -132,11 +132,14 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
 def load_optimizer_tensors(
     model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
 ) -> None:
-    """Restores the state from `optimizer_tensors`.
+    """Restores the state from `optimizer_tensors`; that before the first step is empty.
 
     Raises:
         KeyError: a trainable parameter's state is missing.
     """
+    if not tensors:
+        getattr(optimizer, "optimizer", optimizer).state.clear()  # accelerate wraps it
+        return
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             optimizer.state[parameter] = {

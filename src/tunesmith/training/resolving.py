@@ -199,6 +199,7 @@ def _settings(used: Recipe, class_weights: tuple[float, ...] | None) -> Settings
         tokens_per_micro_batch=None
         if train.tokens_per_micro_batch == "auto"
         else train.tokens_per_micro_batch,
+        max_skipped_batches=train.max_skipped_batches,
         loss=LossOptions(
             label_smoothing=train.label_smoothing_factor,
             focal_gamma=train.focal_gamma,

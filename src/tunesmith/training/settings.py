@@ -29,3 +29,4 @@ class Settings:
     neftune_noise_alpha: float = 0.0
     loss: LossOptions = PLAIN_LOSS
     tokens_per_micro_batch: int | None = None
+    max_skipped_batches: int = 0

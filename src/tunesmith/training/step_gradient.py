@@ -1,4 +1,8 @@
-"""The gradient of one step: rows are drawn, cut into forward passes, and their losses added up."""
+"""The gradient of one step: rows are drawn, cut into forward passes, and their losses added up.
+
+Where the memory runs out, the step is computed again with forward passes of half as many tokens, and so are the
+steps after it: the batch, and so what is learned, stays the same.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from numpy.typing import NDArray
 from tunesmith.data.batches import collate, cut_to_fit, dense_fields
 from tunesmith.encoded import Encoded
 from tunesmith.models.device import to_device
+from tunesmith.models.out_of_memory import free_cached_memory, is_out_of_memory
 from tunesmith.tasks import draw
 from tunesmith.training.gradient import Part, accumulate_gradient, accumulate_over_rows, sum_gradients
 from tunesmith.training.job import Job
@@ -38,6 +43,7 @@ class StepGradient:
     ) -> None:
         self.job, self.settings, self.processes = job, job.settings, processes
         self._objective, self._between_passes = objective, between_passes
+        self._most_tokens = job.settings.tokens_per_micro_batch
 
     def add(self, batch: NDArray[np.int64], step: int, parameters: Sequence[torch.nn.Parameter]) -> float:
         """Adds the gradient, summed over all processes; returns the mean loss.
@@ -47,6 +53,35 @@ class StepGradient:
             step: step of the run, from 0.
             parameters: parameters that learn.
         """
+        while True:
+            try:
+                loss = self._add(batch, step)
+                break
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._use_smaller_passes(error)
+            for parameter in parameters:  # what the passes before have left
+                parameter.grad = None
+        sum_gradients(self.processes, parameters)
+        return self._summed(loss)
+
+    def _use_smaller_passes(self, error: Exception) -> None:
+        """Halves the tokens of a forward pass; raises the error where that is not possible.
+
+        With several processes, the others would wait for this one with another number of passes.
+        """
+        plan, world = self.job.plan, self.processes.world
+        whole = plan.most_tokens(self.settings.gradient_accumulation_steps)
+        now = min(self._most_tokens or whole, whole)
+        if world > 1 or now <= plan.longest:
+            raise error
+        self._most_tokens = max(now // 2, plan.longest)
+        free_cached_memory(self.job.model)
+        self.job.passes_became_smaller(now, self._most_tokens)
+
+    def _add(self, batch: NDArray[np.int64], step: int) -> float:
+        """Adds this process's share of the gradient; returns its share of the mean loss."""
         world, rank = self.processes.world, self.processes.rank
         # Drawn for the whole batch at once, so that every process knows how many items there are.
         drawn = draw(
@@ -59,22 +94,19 @@ class StepGradient:
         cut = cut_to_fit(
             drawn.lengths,
             self.settings.gradient_accumulation_steps * world,
-            self.settings.tokens_per_micro_batch,
+            self._most_tokens,
         )
         own = cut[rank::world]
         parts = [self._part(drawn, positions, step, rank + i * world) for i, positions in enumerate(own)]
         n_items = int(self.job.task.num_items(drawn).sum())
         if self.job.task.compares_rows and len(cut) > 1:
-            loss = self._over_rows(drawn, parts, own, step, n_items)
-        else:
-            loss = accumulate_gradient(
-                self.processes.accelerator,
-                parts,
-                lambda part, inputs: self._pass(inputs, step, part),
-                n_items=n_items,
-            )
-        sum_gradients(self.processes, parameters)
-        return self._summed(loss)
+            return self._over_rows(drawn, parts, own, step, n_items)
+        return accumulate_gradient(
+            self.processes.accelerator,
+            parts,
+            lambda part, inputs: self._pass(inputs, step, part),
+            n_items=n_items,
+        )
 
     def _pass(self, inputs: dict[str, torch.Tensor], step: int, part: int) -> torch.Tensor:
         """The loss of a forward pass, summed over its items."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.errors import RunError
-from tunesmith.run.files import sync
+from tunesmith.run.files import sync, system_errors
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,8 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
     from safetensors.torch import save_file
 
     written = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    save_file(written, path)
+    with system_errors(path):
+        save_file(written, path)
     sync(path)
     checksum = _checksum_if_equal(path, written)
     if checksum is None:
@@ -44,6 +45,16 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
 
     loaded: dict[str, torch.Tensor] = load_file(path)
     return loaded
+
+
+def bytes_of(tensors: Mapping[str, torch.Tensor]) -> int:
+    """Bytes of tensors on disk."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def in_words(size: int) -> str:
+    """A number of bytes: `1.3 GB`, or `25.0 MB`."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _checksum_if_equal(path: Path, tensors: Mapping[str, torch.Tensor]) -> str | None:

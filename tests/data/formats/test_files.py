@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tunesmith.data.formats._files import DataFile
 from tunesmith.data.reading import fingerprint_of, read_rows, source_files, source_name
 from tunesmith.errors import DataError
 
@@ -225,3 +226,26 @@ def test_the_ending_of_a_web_address_is_that_of_its_path(online, monkeypatch):
     monkeypatch.delitem(sys.modules, "fsspec.implementations.http", raising=False)
     with pytest.raises(DataError, match="needs a package that is not installed"):
         values("https://host/a.csv?download=true.exe")
+
+
+@pytest.mark.parametrize("packing", ["gz", "xz", "bz2", "zip"])
+def test_a_file_that_unpacks_to_far_more_than_text_does_is_refused(tmp_path, monkeypatch, packing):
+    import bz2
+    import gzip
+    import lzma
+    import zipfile
+
+    from tunesmith.data.formats import _packing
+
+    monkeypatch.setattr(_packing, "_FREE_BYTES", 2**16)
+    bomb, file = b"text,label\n" + b"a" * 8_000_000, tmp_path / f"rows.csv.{packing}"
+    if packing == "zip":
+        file = tmp_path / "rows.zip"
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("rows.csv", bomb)
+    else:
+        file.write_bytes({"gz": gzip, "xz": lzma, "bz2": bz2}[packing].compress(bomb))
+    opened = DataFile(str(file))
+    opened.enter_archive([".csv"])
+    with pytest.raises(DataError, match="more than 200 bytes for each compressed byte"):
+        opened.open_bytes().read()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import IO
 
-from tunesmith.data.formats._packing import guarded
+from tunesmith.data.formats._packing import Counted, guarded
 from tunesmith.errors import DataError
 
 ARCHIVE = ".zip"
@@ -43,12 +43,16 @@ def choose_member(handle: IO[bytes], part: str, is_data: Callable[[str], bool], 
 def open_member(handle: IO[bytes], member: str, name: str) -> io.BufferedReader:
     """Opens a file of an archive; damage raises a DataError, wherever it is found."""
     try:
-        stream = zipfile.ZipFile(handle).open(member)  # noqa: SIM115 - closed with the returned stream
+        archive = zipfile.ZipFile(handle)
+        stream = archive.open(member)
+        packed = archive.getinfo(member).compress_size
     except RuntimeError as error:  # zipfile raises it for a file with a password
         raise DataError(
             f"`{name}` cannot be read: {error}.", remedy="Unpack it, and name the data file itself."
         ) from None
-    return guarded(stream, handle, "zip", name)
+    counted = Counted(handle)
+    counted.count = packed  # a zip names its size
+    return guarded(stream, counted, "zip", name)
 
 
 def _members(handle: IO[bytes], name: str) -> list[str]:

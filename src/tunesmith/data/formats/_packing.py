@@ -6,11 +6,14 @@ import io
 import zipfile
 import zlib
 from collections.abc import Callable
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from tunesmith.errors import DataError
 
 _BUFFER_BYTES = 2**16
+_MOST_RATIO = 200
+"""Most bytes from one compressed byte, beyond the first 64 MiB: text has 3 to 20, a bomb 1,000 and more."""
+_FREE_BYTES = 2**26
 
 
 class Unpacking(Protocol):
@@ -30,10 +33,27 @@ def unpack(packed: IO[bytes], packing: str, name: str) -> io.BufferedReader:
         name: name of the file in messages.
     """
     kind, opener = PACKINGS[packing]
-    return guarded(opener(packed), packed, kind, name)
+    counted = Counted(packed)
+    return guarded(opener(cast("IO[bytes]", counted)), counted, kind, name)
 
 
-def guarded(stream: Unpacking, packed: IO[bytes], kind: str, name: str) -> io.BufferedReader:
+class Counted:
+    """A stream that counts the bytes that are read from it."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self._packed, self.count = packed, 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Bytes of the stream."""
+        data = self._packed.read(size)
+        self.count += len(data)
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._packed, name)
+
+
+def guarded(stream: Unpacking, packed: IO[bytes] | Counted, kind: str, name: str) -> io.BufferedReader:
     """An unpacking stream whose errors name the damaged file.
 
     Args:
@@ -51,8 +71,9 @@ def packing_of(head: bytes) -> str:
 
 
 class _Unpacked(io.RawIOBase):
-    def __init__(self, stream: Unpacking, packed: IO[bytes], kind: str, name: str) -> None:
+    def __init__(self, stream: Unpacking, packed: IO[bytes] | Counted, kind: str, name: str) -> None:
         self._stream, self._packed, self._kind, self._name = stream, packed, kind, name
+        self._unpacked = 0
 
     def readable(self) -> bool:
         return True
@@ -65,8 +86,18 @@ class _Unpacked(io.RawIOBase):
                 f"`{self._name}` is a damaged {self._kind} file: {error}.",
                 remedy="Compress or copy it again.",
             ) from None
+        self._unpacked += len(data)
+        self._refuse_bomb()
         buffer[: len(data)] = data
         return len(data)
+
+    def _refuse_bomb(self) -> None:
+        packed = self._packed.count if isinstance(self._packed, Counted) else 0
+        if packed and self._unpacked > _FREE_BYTES + _MOST_RATIO * packed:
+            raise DataError(
+                f"`{self._name}` has more than {_MOST_RATIO} bytes for each compressed byte; no usual text has.",
+                remedy="Unpack it yourself, if you trust it, and name the unpacked file.",
+            )
 
     def close(self) -> None:
         if not self.closed:

@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tunesmith.tasks import RowError
+from tunesmith.tasks._chat_templates.limit import TimeLimitError, limited
 from tunesmith.tasks._chat_templates.named import hint_for_tools
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ Tools = list[JsonObject] | None
 
 # Private-use characters: no template treats them as white space, and no text has them by chance.
 _OPEN, _CLOSE = "\U000f7a31", "\U000f7a32"
+_MOST_S = 10
+"""Seconds for one rendering; the longest conversations take some milliseconds."""
 _THOUGHT = re.compile(r".*</think>\s*", re.DOTALL)
 _FIRST_THOUGHT = re.compile(r".*?</think>\s*", re.DOTALL)
 
@@ -197,9 +200,12 @@ def render(messages: Sequence[Message], tokenizer: Tokenizer, tools: Tools, *, a
     from jinja2 import TemplateError
 
     try:
-        text: str = tokenizer.apply_chat_template(
-            list(messages), tools=tools or None, tokenize=False, add_generation_prompt=ask
-        )
+        with limited(_MOST_S):
+            text: str = tokenizer.apply_chat_template(
+                list(messages), tools=tools or None, tokenize=False, add_generation_prompt=ask
+            )
+    except TimeLimitError:
+        raise RowError(f"the chat template takes more than {_MOST_S} seconds for the conversation.") from None
     except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
         reason = str(error).rstrip(".")
         raise RowError(f"the chat template refuses the conversation: {reason}.") from error

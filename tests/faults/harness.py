@@ -1,0 +1,165 @@
+"""Real `tunesmith` processes to which a fault comes at the n-th file operation or step.
+
+    with Parent(folder) as parent:
+        parent.run(["train", "recipe.yaml"], Fault(at=17))
+
+A trial is a process forked from a parent that has the libraries (`server.py`). What it does to its files passes
+through `shim.c`, which counts calls of the C library, so that a place is a number, and the same number is nearly
+the same place in every run of one recipe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+HERE = Path(__file__).parent
+HAS_COMPILER = any(os.access(os.path.join(p, "cc"), os.X_OK) for p in os.environ["PATH"].split(os.pathsep))
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens at one place.
+
+    Args:
+        at: number of the call from 0; negative: every call is only written down.
+        action: `kill` (before the call), `kill_halfway` (after it, or after half of a write), `fail` (`value` is
+            the error number), `fail_from_now_on`, `delay` (milliseconds), `corrupt` (a bit of a write), `signal`.
+        value: number that the action takes.
+    """
+
+    at: int = -1
+    action: str = "count"
+    value: int = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """One call: what was called, on which file (below the folder of the trial) or point of the program."""
+
+    number: int
+    call: str
+    path: str
+
+    @property
+    def kind(self) -> str:
+        """The place without names that differ from run to run: `write checkpoints/step/model.safetensors`."""
+        path = re.sub(r"\.(new-|old-|gone-)?step-\d+", r"\1step", self.path)
+        path = re.sub(r"step-\d+", "step", path)
+        path = re.sub(r"\b[0-9a-f]{64}\b", "ENTRY", path)
+        path = re.sub(r"\.tmp\w{6}|\.(new|old)-[^/]*-\d+(?=-)", ".tmp", path)
+        return f"{self.call} {re.sub(r'[.-][0-9a-f]{8}(?=/|$)', '', path)}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a process ended: its exit code (negative for a signal), what it wrote, and where the fault came."""
+
+    code: int
+    out: str
+    err: str
+    places: list[Place] = field(default_factory=list)
+
+
+class Parent:
+    """The process from which trials are forked.
+
+    Args:
+        folder: folder for the compiled shim.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.shim = folder / "shim.so"
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            ["cc", "-O1", "-shared", "-fPIC", "-w", str(HERE / "shim.c"), "-o", str(self.shim), "-ldl"],
+            check=True,
+        )
+        environment = {
+            **os.environ, "LD_PRELOAD": str(self.shim), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        }  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "server.py"), str(folder)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(60)
+
+    def start(
+        self,
+        folder: Path,
+        arguments: Sequence[str],
+        fault: Fault | None = None,
+        patches: Sequence[str] = (),
+        **environment: str,
+    ) -> int:
+        """Starts `tunesmith …` in a folder, with the cache in it; returns the pid.
+
+        Args:
+            folder: working folder, below which calls are counted.
+            arguments: arguments of the command.
+            fault: what happens, and when.
+            patches: statements that the process executes first.
+            environment: variables besides those of this process.
+        """
+        for name in ("out", "err", "places"):
+            (folder / f".{name}").unlink(missing_ok=True)
+        how = {
+            "folder": str(folder), "arguments": list(arguments), "patches": list(patches),
+            "out": str(folder / ".out"), "err": str(folder / ".err"),
+            "environment": {"TUNESMITH_CACHE": str(folder / "cache"), **environment},
+        }  # fmt: skip
+        if fault is not None:
+            how["fault"] = {
+                "below": str(folder), "at": fault.at, "action": fault.action, "value": fault.value,
+                "log": str(folder / ".places"),
+            }  # fmt: skip
+        return int(self._ask({"start": how})["pid"])
+
+    def wait(self, folder: Path, pid: int) -> Outcome:
+        """Waits for a process that `start` has started."""
+        code = int(self._ask({"wait": pid})["code"])
+        texts = {name: _text_of(folder / f".{name}") for name in ("out", "err", "places")}
+        return Outcome(code, texts["out"], texts["err"], list(_places(texts["places"], folder)))
+
+    def run(
+        self,
+        folder: Path,
+        arguments: Sequence[str],
+        fault: Fault | None = None,
+        patches: Sequence[str] = (),
+        **environment: str,
+    ) -> Outcome:
+        """Runs `tunesmith …` to its end: `start` and `wait`."""
+        return self.wait(folder, self.start(folder, arguments, fault, patches, **environment))
+
+    def _ask(self, order: Mapping[str, object]) -> dict:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _places(text: str, folder: Path):
+    for line in text.splitlines():
+        number, call, path = line.split("\t")
+        yield Place(int(number), call, path.removeprefix(f"{folder}/"))

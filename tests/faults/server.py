@@ -1,0 +1,137 @@
+"""The parent of all trials: has the libraries, does nothing, and forks a process for each `tunesmith` command.
+
+It reads a JSON object a line: `{"start": {…}}` is answered with the pid of the new process, `{"wait": pid}` with
+its exit code (negative for a signal, as in `subprocess`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+_PRELOADED = (
+    "torch", "torch._dynamo", "transformers.models.bert.modeling_bert", "transformers.models.llama.modeling_llama",
+    "accelerate", "scipy.stats", "sklearn.linear_model", "matplotlib.figure", "jinja2", "peft",
+    "tunesmith.pipeline", "tunesmith.tuning", "tunesmith.cli.main", "tunesmith.reports",
+)  # fmt: skip
+ACTIONS = (
+    "count", "kill", "kill_halfway", "fail", "fail_from_now_on", "delay", "corrupt", "signal",
+)  # fmt: skip
+POINTS = (
+    "tunesmith.pipeline.training:prepare_data",
+    "tunesmith.pipeline.training:open_model",
+    "tunesmith.pipeline.training:encode",
+    "tunesmith.pipeline.training:make_plan",
+    "tunesmith.pipeline.training:score_base_model",
+    "tunesmith.pipeline.training:start_from_probe",
+    "tunesmith.pipeline.training:save",
+    "tunesmith.pipeline.training:score_saved",
+    "tunesmith.pipeline.training:write_report",
+    "tunesmith.training.loop:_Loop._step",
+    "tunesmith.training.loop:_Loop._clip",
+    "tunesmith.training.loop:_Loop._evaluate",
+    "tunesmith.training.loop:_Loop._save",
+)
+"""Functions whose begin and end are places too."""
+
+
+def main() -> None:
+    """Answers until the input ends."""
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    _warm_up(Path(sys.argv[1]))
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "wait" in order:
+            _, status = os.waitpid(order["wait"], 0)
+            answer = {"code": os.waitstatus_to_exitcode(status)}
+        else:
+            answer = {"pid": _fork(order["start"])}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def _warm_up(folder: Path) -> None:
+    """Trains here once: what libraries import and compile at their first use, no trial has to do again."""
+    from recipes import write_recipe
+
+    from tunesmith import pipeline
+    from tunesmith.recipe import RecipeDraft
+
+    os.environ["TUNESMITH_CACHE"] = str(folder / "warm-cache")
+    draft = RecipeDraft.read(write_recipe("probe + full", folder / "warm"))
+    draft.override_all(["train.max_steps=1", f"output_dir={folder / 'warm' / 'run'}"])
+    pipeline.train(draft.validate(), force=True)
+
+
+def _fork(how: dict) -> int:
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        code = _run(how)
+    finally:
+        os._exit(code)
+
+
+def _run(how: dict) -> int:
+    """The command, as in a process of its own; returns its exit code."""
+    for number, path in ((1, how["out"]), (2, how["err"])):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(how["folder"])
+    os.environ.update(how["environment"])
+    for patch in how.get("patches", ()):
+        exec(patch, {})
+    shim = ctypes.CDLL(None)
+    if "fault" in how:
+        _arm(shim, **how["fault"])
+    sys.argv = ["tunesmith", *how["arguments"]]
+    from tunesmith.cli.main import main as command
+
+    try:
+        command()
+    except SystemExit as stopped:
+        code = stopped.code
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code if isinstance(code, int) else int(bool(code))
+
+
+def _arm(shim: ctypes.CDLL, below: str, at: int, action: str, value: int, log: str) -> None:
+    for place in POINTS:
+        _mark(shim, place)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    shim.faults_arm(below.encode(), ctypes.c_long(at), ACTIONS.index(action), value, file)
+
+
+def _mark(shim: ctypes.CDLL, place: str) -> None:
+    module, _, path = place.partition(":")
+    *owners, name = path.split(".")
+    owner = functools.reduce(getattr, owners, importlib.import_module(module))
+    really = getattr(owner, name)
+
+    @functools.wraps(really)
+    def marked(*given, **named):
+        shim.faults_point(f"{name.lstrip('_')} begins".encode())
+        result = really(*given, **named)
+        shim.faults_point(f"{name.lstrip('_')} ends".encode())
+        return result
+
+    setattr(owner, name, marked)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Sends a signal at each kind of moment of a training, twice in a row: it must end with 75 and resume exactly.
+
+    python tests/faults/signals.py [--page docs/reliability.md]
+
+Twice in a row: the second start gets the signal at the same moment, if it comes there. The exit code is 1 if a
+start ended otherwise, took more than 10 seconds to end, or if the run was not bit for bit what it would have been.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from harness import Fault, Parent, Place
+from kills import Subject, fresh, into_page, subject
+from sameness import differences
+
+BEGIN, END = "<!-- signals: begin -->", "<!-- signals: end -->"
+_STOPPED = 75
+_PATIENCE_S = 10.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_MOMENTS = {
+    "prepare_data begins": "reading the data",
+    "open_model begins": "loading the model",
+    "encode begins": "encoding",
+    "make_plan begins": "planning",
+    "start_from_probe begins": "the probe",
+    "step begins": "a step",
+    "clip begins": "the middle of a step, after its passes",
+    "evaluate begins": "an evaluation",
+    "save begins": "a checkpoint",
+    "write model": "writing the model",
+    "score_saved begins": "scoring the saved model",
+    "write_report begins": "the report",
+}
+
+
+@dataclass(frozen=True)
+class Stop:
+    """One signal, sent twice at one kind of moment, and what was wrong (empty when nothing was)."""
+
+    recipe: str
+    moment: str
+    signal: str
+    stopped: int
+    seconds: float
+    problem: str
+
+
+def moments(found: Subject) -> Iterator[tuple[str, Place]]:
+    """A place of each kind of moment; of steps, evaluations and saves, the one in the middle."""
+    for kind, words in _MOMENTS.items():
+        places = [place for place in found.places if place.kind == f"point {kind}"]
+        if kind == "write model":
+            places = [p for p in found.places if p.call == "write" and p.path.startswith("run/.model")]
+        if places:
+            yield words, places[len(places) // 2]
+
+
+def stop(
+    parent: Parent, found: Subject, words: str, place: Place, number: signal.Signals, folder: Path
+) -> Stop:
+    """Sends a signal at a place in a first and in a second start, then lets a third one finish."""
+    command, codes, slowest = ["train", str(found.file), "--json"], [], 0.0
+    fresh(folder)
+    for _ in range(2):
+        began = time.perf_counter()
+        outcome = parent.run(folder, command, Fault(place.number, "signal", number))
+        slowest = max(slowest, time.perf_counter() - began)
+        if outcome.places:  # the second start is shorter, and may not come there
+            codes.append(outcome.code)
+            if "Traceback" in outcome.err:
+                codes.append(-1)
+    last = parent.run(folder, command)
+    problem = ""
+    if set(codes) != {_STOPPED} or last.code:
+        problem = f"the starts ended with {codes} and {last.code}: {(outcome.err + last.err)[-500:]}"
+    elif slowest > _PATIENCE_S:
+        problem = f"a start took {slowest:.0f} s"
+    else:
+        problem = "; ".join(differences(found.calm, folder / "run", with_checkpoint_lines=False))
+    return Stop(found.name, words, number.name, len(codes), slowest, problem)
+
+
+def stops(base: Path, names: Sequence[str]) -> Iterator[Stop]:
+    """Signals at every kind of moment of some recipes."""
+    with Parent(base) as parent:
+        for name in names:
+            found = subject(parent, base, name)
+            for turn, (words, place) in enumerate(moments(found)):
+                yield stop(parent, found, words, place, _SIGNALS[turn % 3], base / "trial")
+
+
+def table(found: Sequence[Stop]) -> str:
+    """The table of the page: a line for each kind of moment."""
+    lines = ["| moment | signals | exit code 75 | resumed bit for bit |", "|---|---|--:|--:|"]
+    for words in dict.fromkeys(stop.moment for stop in found):
+        some = [stop for stop in found if stop.moment == words]
+        names = ", ".join(dict.fromkeys(stop.signal for stop in some))
+        good = [stop for stop in some if not stop.problem]
+        sent = sum(stop.stopped for stop in some)
+        lines.append(
+            f"| {words} | {names} | {sum(stop.stopped for stop in good)} of {sent} | {len(good)} of {len(some)} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--recipe", action="append")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--page", type=Path)
+    given = parser.parse_args()
+    base, found = given.folder or Path(tempfile.mkdtemp(prefix="signals-")), []
+    for one in stops(base.resolve(), given.recipe or ["probe + full", "accumulation", "DPO"]):
+        found.append(one)
+        mark = "BAD" if one.problem else "ok "
+        print(f"{len(found):4} {mark} {one.recipe}: {one.stopped} × {one.signal}, {one.moment}", flush=True)
+        if one.problem:
+            print(f"         {one.problem}", flush=True)
+    print(table(found))
+    if given.page:
+        into_page(given.page, BEGIN, END, table(found))
+    if given.folder is None:
+        shutil.rmtree(base)
+    sys.exit(any(one.problem for one in found))
+
+
+if __name__ == "__main__":
+    main()
