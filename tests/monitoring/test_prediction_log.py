@@ -89,6 +89,27 @@ def test_odd_characters_block_no_other_answer(tmp_path, postgresql):
         assert "r-even" in rows
 
 
+@pytest.mark.parametrize("where", ["folder", "server"])
+def test_an_answer_that_a_database_refuses_keeps_no_other_from_being_written(
+    where, tmp_path, request, caplog
+):
+    """A number of tokens that no column holds: the batch was tried again for ever, and the queue filled up."""
+    place = tmp_path / "log" if where == "folder" else request.getfixturevalue("postgresql")
+    log = PredictionLog(place)
+    base = f"refused-{where}"
+    given = {"label": "a", "score": 0.5, "tokens": 3}
+    answers = [Answer(f"{base}-{i}", time.time(), "reviews", "x", given, 0.1) for i in range(5)]
+    answers[2] = Answer(f"{base}-2", time.time(), "reviews", "x", {**given, "tokens": 10**30}, 0.1)
+    log.add(answers)
+    log.flush()
+    found = [row["id"] for row in read_log(place) if row["id"].startswith(base)]
+    log.delete(found)
+    log.close()
+    assert found == [f"{base}-{i}" for i in (0, 1, 3, 4)]
+    assert log.dropped == 1
+    assert f"does not take the answer `{base}-2`" in caplog.text
+
+
 def test_a_log_that_cannot_be_written_does_not_hang_its_callers(log, monkeypatch):
     monkeypatch.setattr(prediction_log, "_PATIENCE_S", 0.1)
     monkeypatch.setattr(prediction_log, "_LAST_TRIES_S", 0.1)

@@ -61,6 +61,13 @@ def open_storage(place: str | os.PathLike[str]) -> LogStorage:
         ) from None
 
 
+def is_refusal(error: Exception) -> bool:
+    """Whether a database has refused rows for what they hold, so that trying again is of no use."""
+    from sqlalchemy.exc import DataError, IntegrityError
+
+    return isinstance(error, DataError | IntegrityError | OverflowError | ValueError | TypeError)
+
+
 def _tables() -> MetaData:
     from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, MetaData, String, Table
 

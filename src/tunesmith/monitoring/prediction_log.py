@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.data.personal import redacted
 from tunesmith.errors import RecipeError
-from tunesmith.monitoring.log_storage import DAY_S, LogStorage, open_storage
+from tunesmith.monitoring.log_storage import DAY_S, LogStorage, is_refusal, open_storage
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -187,12 +187,26 @@ class PredictionLog:
         return found
 
     def _wrote(self, rows: list[JsonObject]) -> bool:
-        """Whether rows could be written; what is wrong is said, and tried again."""
+        """Whether rows are settled: written, or refused for what they hold; others are tried again."""
         try:
             self.storage.add(rows)
-        except Exception:  # a full disk, a database that is away
+        except Exception as error:  # a full disk, a database that is away, a number that is too large
+            if is_refusal(error):
+                return self._wrote_apart(rows)
             _log.exception("the prediction log cannot be written; %d answers wait", len(rows))
             return False
+        return True
+
+    def _wrote_apart(self, rows: list[JsonObject]) -> bool:
+        """Writes rows one by one, so that one that the database refuses keeps no other from being written."""
+        if len(rows) == 1:
+            self.dropped += 1
+            _log.exception("the prediction log does not take the answer `%s`", rows[0]["id"])
+            return True
+        while rows:
+            if not self._wrote(rows[:1]):
+                return False
+            del rows[0]
         return True
 
     def _row(self, answer: Answer) -> JsonObject:
