@@ -1,8 +1,8 @@
 """Finds a training that hangs: nothing has happened for an hour, so its stacks are written and it is stopped.
 
 Every event is a sign of life. A training on several processes hangs when one of them does, because the others wait
-for it; the first process sees that. It is stopped as by SIGTERM, which saves everything where Python still runs; a process
-that does not even do that, in a call that never returns, is ended with the same exit code.
+for it; the first process sees that. It is stopped as by SIGTERM, which saves everything where Python still runs. A
+process that does not even do that, in a call that never returns, is ended with the same exit code.
 """
 
 from __future__ import annotations
