@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -67,7 +68,8 @@ def trainer(folder: Path, **how: Any) -> dict[str, Any]:
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     found = json.loads(result.read_text()) if result.is_file() else {}
     lines = (folder / "err").read_text(errors="replace").strip().splitlines()
-    return {"code": code, "said": lines[-1] if lines else "", **found}
+    said = re.sub(r"/\S+/", "…/", lines[-1]) if lines else ""
+    return {"code": code, "said": said, **found}
 
 
 def _train(
@@ -317,7 +319,7 @@ class OfTunesmith:
         spoiled = _spoiled(self.base / "bert", self.base / "t-spoiled")
         folder = fresh(self.base / "t-nan")
         last = self.parent.run(folder, [*self.command, f"model={spoiled}"])
-        said = last.err.split("error: ")[-1].split("\n")[0]
+        said = last.err.split("error: ")[-1].split(" Rows of")[0].split("\n")[0]
         left = list((folder / "run" / "checkpoints").glob("step-*")) if (folder / "run").is_dir() else []
         return Seen(f"ends with {last.code}: {said[:110]}", last.code in (1, 2) and not left)
 

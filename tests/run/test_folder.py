@@ -80,3 +80,10 @@ def test_pieces_are_one_file_and_a_failing_piece_leaves_the_old_one(tmp_path):
         write_atomically(file, failing())
     assert file.read_text() == "line 0\nline 1\nline 2\n"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_manifest_without_its_data_is_damage_and_not_an_error_of_the_program(tmp_path):
+    run = Run(tmp_path / "run")
+    run.update_manifest(seed=1)
+    with pytest.raises(RunError, match="does not say from which data the run began"):
+        run.begin(Recipe.model_validate({"data": {"train": ["a.csv"]}}), fingerprint="f")

@@ -88,7 +88,7 @@ def in_loop(work: Work) -> Iterator[None]:
     try:
         yield
     finally:
-        if work.processes.is_first:
+        if work.processes.is_first and work.run.manifest_file.is_file():  # else somebody has removed the run
             with contextlib.suppress(OSError, RunError):  # the error that ended the loop says more
                 work.run.update_manifest(**{_IN_LOOP: {}})
 

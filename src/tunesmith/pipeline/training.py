@@ -46,6 +46,7 @@ from tunesmith.tasks import TASKS
 from tunesmith.trackers import refuse_unusable
 from tunesmith.trackers._tracking import Tracking
 from tunesmith.training.checkpoints import Checkpoints
+from tunesmith.training.heartbeat import Heartbeat, stall_limit
 from tunesmith.training.loop import never
 from tunesmith.training.processes import Processes, refuse_other_launchers
 from tunesmith.training.signals import StopRequest, stopped_by
@@ -80,9 +81,9 @@ def train(
         how: Any = {"force": force, "should_stop": should_stop, "hooks": hooks}
         train_folds(recipe, listeners, lambda fold, shown: train(fold, listeners=shown, **how))
     tracking = Tracking(recipe.train.report_to, run, lambda text: events.warn(text))
-    signals = StopRequest(at_once=True)
+    signals, heartbeat = StopRequest(at_once=True), Heartbeat(stall_limit() if processes.is_first else 0.0)
     shown = (*listeners, log, tracking) if processes.is_first else ()
-    events = Events((*shown, signals.check))
+    events = Events((*shown, signals.check, heartbeat))
     with _held(run, processes):
         with _failures_reported(events), stopped_by(signals):
             work, data_fingerprint = _begin(run, recipe, events, processes, force, should_stop, hooks)
@@ -96,7 +97,8 @@ def train(
             prepare_s = time.perf_counter() - began
         is_new = processes.is_first and not work.resumes
         replacing = run.replacing() if is_new else nullcontext(lambda: None)
-        with replacing as begun, _failures_reported(events), stopped_by(signals):
+        watching = heartbeat.watching(run.path)
+        with replacing as begun, _failures_reported(events), stopped_by(signals), watching:
             work = record(work, opened, data_fingerprint, prepare_s=prepare_s)
             if said := comment_of(work.hooks):
                 events.note(said)

@@ -172,6 +172,11 @@ class Run:
 
     def _refuse_another(self, requested: Recipe, fingerprint: str) -> None:
         manifest = self.manifest()
+        if not isinstance(manifest.get("data"), dict) or "fingerprint" not in manifest["data"]:
+            raise RunError(
+                f"`{self.manifest_file}` does not say from which data the run began.",
+                remedy="The run is damaged; train it again with `--force`, or choose another `output_dir`.",
+            )
         for key in ("requested", "used"):
             if key in manifest:
                 recipe_in(manifest, key, self.manifest_file)
