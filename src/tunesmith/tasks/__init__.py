@@ -46,6 +46,7 @@ from tunesmith.tasks._capabilities import (
     Schedule,
     SentenceVectors,
     Thresholds,
+    Uncertainty,
     Vocabulary,
     Windows,
 )
@@ -132,6 +133,7 @@ class Task:
     reference: Reference | None = None
     thresholds: Thresholds | None = None
     calibration: Calibration | None = None
+    uncertainty: Uncertainty | None = None
     masking: Masking | None = None
     alignment: Alignment | None = None
     offsets: Offsets | None = None
@@ -306,7 +308,7 @@ CAPABILITIES: Mapping[str, type] = {
     "windows": Windows, "packing": Packing, "generation": Generation, "chat": ChatTemplate,
     "decoders": Decoders, "instruction": Instruction,
     "vocabulary": Vocabulary, "reference": Reference, "thresholds": Thresholds, "masking": Masking,
-    "calibration": Calibration,
+    "calibration": Calibration, "uncertainty": Uncertainty,
     "alignment": Alignment, "offsets": Offsets, "layouts": Layouts, "alternatives": Alternatives,
     "confidence": Confidence, "sets": PredictionSets, "pipeline": Pipeline, "display": Display,
 }  # fmt: skip
@@ -396,6 +398,6 @@ __all__ = [
     "GivenAnswers", "Instruction", "LabelSchema", "Layouts", "Length", "LinearProbe", "LossOptions",
     "Masking", "Offsets", "Packing", "Pipeline", "Pooling", "Prediction", "PredictionSets", "Ragged",
     "Realigned", "Recognised", "Reference", "RowError", "Scaling", "Schedule", "SentenceVectors", "Task",
-    "Thresholds", "Values", "Vocabulary", "Windows", "best_answer", "best_metric", "displays", "draw",
-    "head_scale", "point_scores", "prepare_tokenizer", "task_name",
+    "Thresholds", "Uncertainty", "Values", "Vocabulary", "Windows", "best_answer", "best_metric", "displays",
+    "draw", "head_scale", "point_scores", "prepare_tokenizer", "task_name",
 ]  # fmt: skip

@@ -260,6 +260,18 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Uncertainty:
+    """A person can give the labels of a row, and the model can be unsure of it: rows can be picked for labelling.
+
+    Args:
+        of: [items], how unsure the model is of each, from outputs [items, k] and the label schema; an item is a
+            row, or a token. None where outputs do not say it, as numbers do not.
+    """
+
+    of: Callable[[NDArray[np.floating], LabelSchema], NDArray[np.float64]] | None = None
+
+
+@dataclass(frozen=True)
 class Masking:
     """Inputs and labels are drawn anew each time that sequences are trained on.
 

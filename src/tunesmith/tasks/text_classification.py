@@ -35,6 +35,7 @@ from tunesmith.tasks import (
     Prediction,
     PredictionSets,
     Task,
+    Uncertainty,
     Values,
     displays,
 )
@@ -98,6 +99,7 @@ class TextClassification(Task):
     probe = LinearProbe()
     contrast = Contrast(lambda columns: columns["label"])
     calibration = Calibration(_given, _targets)
+    uncertainty = Uncertainty(texts.closeness_of_best)
     baselines = ("majority", "tfidf_logistic_regression")
     layouts = Layouts(partial(recognise_labels, several=False))
     alternatives = LABEL_SCORES
