@@ -44,6 +44,12 @@ OPTIONAL = (
 )  # fmt: skip
 """Keys of `train` that only some tasks support, as their `supported_options`."""
 
+
+def _is_language_model(task: Task) -> bool:
+    """Whether its models say how likely a sentence is: by masks, or by the next token."""
+    return task.masking is not None or task.auto_class == "AutoModelForCausalLM"
+
+
 _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "train.pooling": lambda task: task.pooling,
     "train.head_start": lambda task: task.probe,
@@ -55,6 +61,8 @@ _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "evaluate.calibration": lambda task: task.calibration,
     "evaluate.max_error": lambda task: task.confidence,
     "evaluate.samples": lambda task: task.generation and not task.generation.scores_texts,
+    "evaluate.identity_terms": lambda task: task.probe and task.text_column and not task.outputs_per_token,
+    "evaluate.stereotypes": _is_language_model,
     "evaluate.general_text": lambda task: task.generation and task.generation.reader,
     **dict.fromkeys((f"generate.{key}" for key in GenerateRecipe.model_fields), lambda task: task.generation),
 }

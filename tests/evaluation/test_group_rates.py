@@ -24,7 +24,7 @@ DECISIONS = Decisions(TRUE, SCORES > 0.5, SCORES)
 
 
 def by_group():
-    found = {name: rates(DECISIONS, np.flatnonzero(GROUP == name), METHOD, None) for name in "abc"}
+    found = {name: rates(DECISIONS, np.flatnonzero(name == GROUP), METHOD, None) for name in "abc"}
     return {name: {rate: it.value for rate, it in each.items()} for name, each in found.items()}
 
 
@@ -54,8 +54,8 @@ def test_rates_and_differences_are_those_of_fairlearn():
 
 def test_equality_differences_add_up_the_distances_of_dixon_et_al():
     overall = {rate: it.value for rate, it in rates(DECISIONS, np.arange(N), METHOD, None).items()}
-    fpr = {name: DECISIONS.given[~TRUE & (GROUP == name)].mean() for name in "abc"}
-    fnr = {name: 1 - DECISIONS.given[TRUE & (GROUP == name)].mean() for name in "abc"}
+    fpr = {name: DECISIONS.given[~TRUE & (name == GROUP)].mean() for name in "abc"}
+    fnr = {name: 1 - DECISIONS.given[TRUE & (name == GROUP)].mean() for name in "abc"}
     expected = {
         "fped": sum(abs(DECISIONS.given[~TRUE].mean() - value) for value in fpr.values()),
         "fned": sum(abs(1 - DECISIONS.given[TRUE].mean() - value) for value in fnr.values()),

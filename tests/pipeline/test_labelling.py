@@ -140,5 +140,5 @@ def test_the_file_is_named_after_the_pool():
 def test_the_check_of_rare_labels_prints_the_command(tmp_path, tiny_model):
     rows = [{"text": f"a text about topic {n}", "label": "a" if n % 8 else "b"} for n in range(40)]
     found = ts.check(write_rows(tmp_path / "few.csv", rows), model=tiny_model, fast=True, progress=False)
-    (finding,) = [it for it in found.findings if it["evidence"].get("split") == "train"]
+    (finding,) = [it for it in found.findings if "too few to be learned" in it["text"]]
     assert f"`tunesmith label {tiny_model} --data POOL.csv --n 50" in finding["remedy"]

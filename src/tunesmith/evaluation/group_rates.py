@@ -3,9 +3,9 @@
 The names are those of the literature. The share of rows that get a label is its selection rate, and its largest
 difference between groups is the demographic parity difference (Dwork et al. 2012). The largest difference of the
 true positive rate is that of equal opportunity, and the larger one of both rates that of equalized odds (Hardt et
-al. 2016). FPED and FNED add up how far the rates of groups are from those of all rows (Dixon et al. 2018). The three
-AUCs compare a group with all other rows, the background (Borkan et al. 2019). fairlearn and scikit-learn give the
-same values (tests/evaluation/test_group_rates.py).
+al. 2016). FPED and FNED add up how far the rates of groups are from those of all rows (Dixon et al. 2018). The
+three AUCs compare a group with all other rows, the background (Borkan et al. 2019). fairlearn and scikit-learn
+give the same values (tests/evaluation/test_group_rates.py).
 """
 
 from __future__ import annotations

@@ -322,6 +322,16 @@ class EvaluateRecipe(Section):
     groups: list[str] = Field(
         [], description="columns of groups of people, whose scores and largest gap are reported"
     )
+    identity_terms: Sources = Field(
+        [],
+        description="lists of words for groups of people that are exchanged in texts: gender, names, religion, "
+        "nationality, ethnicity, orientation, age, disability, or a file (docs/fairness.md)",
+    )
+    stereotypes: Sources = Field(
+        [],
+        description="pairs of sentences that a language model compares: tables like CrowS-Pairs, folders like "
+        "WinoBias (docs/fairness.md)",
+    )
 
 
 class ExportRecipe(Section):

@@ -1,8 +1,9 @@
-"""Whether groups of people are treated alike: every metric by group, its gap, and what each label does to groups.
+"""Whether groups of people are treated alike: every metric by group, its gap, and what each label does to
+groups.
 
-Groups are the values of the columns in `evaluate.groups`. A group of fewer than 30 rows is shown, and marked as too
-small: it takes no part in gaps. Whether a group is worse than the other rows is tested as for weak slices, corrected
-for all groups of the column, so that a gap that chance explains is not called one.
+Groups are the values of the columns in `evaluate.groups`. A group of fewer than 30 rows is shown, and marked
+as too small: it takes no part in gaps. Whether a group is worse than the other rows is tested as for weak
+slices, corrected for all groups of the column, so that a gap that chance explains is not called one.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ _MOST_GROUPS, _MOST_LABELS = 60, 10
 def _find(answered: Answered) -> JsonObject | None:
     """The entry of metrics.json, by column; None where no groups are named.
 
-    Each has `metric`; `groups` by value, the largest first, with `n`, `too_small`, the metric with its interval and
-    `p`; `gap` between the best and the worst; and `labels`, for up to ten labels: what each group gets of them.
+    Each has `metric`; `groups` by value, the largest first, with `n`, `too_small`, the metric with its interval
+    and `p`; `gap` between the best and the worst; and `labels`, for up to ten labels, what each group gets.
     """
     scored = answered.final
     found = {
@@ -99,7 +100,7 @@ def _p_values(answered: Answered, metric: str, sets: Mapping[str, NDArray[np.boo
     residuals = residuals_of(answered.final, metric)
     if len(sets) < 1 or np.ptp(residuals) < 1e-12:
         return {}
-    indicators = sparse.csr_matrix(np.array([rows for rows in sets.values()], dtype=np.float64))
+    indicators = sparse.csr_matrix(np.array(list(sets.values()), dtype=np.float64))
     rng = np.random.default_rng([answered.seed, len(residuals)])
     _, p = weakness(residuals, indicators, rng, groups=answered.final.groups)
     return dict(zip(sets, map(float, p), strict=True))
@@ -135,7 +136,7 @@ def _text(metric: str, gap: JsonObject | None) -> str:
 
 
 def _labels(answered: Answered, sets: Mapping[str, NDArray[np.bool_]]) -> JsonObject:
-    """For each label, what groups get of it, and the differences; only where rows have labels, and not too many."""
+    """For each label, what groups get of it, and the differences; only where rows have few labels."""
     scored, labels = answered.final, answered.final.label_schema.get("labels", ())
     if not labels or len(labels) > _MOST_LABELS or scored.task.outputs_per_token or len(sets) < 2:
         return {}
