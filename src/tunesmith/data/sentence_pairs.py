@@ -1,5 +1,4 @@
-"""Pairs of sentences that differ in the group of people that they are about: a stereotype, and its
-counterpart.
+"""Pairs of sentences that differ in the group of people that they are about: a stereotype, its counterpart.
 
 Two forms are read. A table as that of CrowS-Pairs has `sent_more` and `sent_less` (the first is the more
 stereotypical), and may have `bias_type` and `stereo_antistereo`. A folder as that of WinoBias has files

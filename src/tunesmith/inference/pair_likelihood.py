@@ -84,7 +84,7 @@ def _questions(
     number: int, pair: SentencePair, sides: Sequence[Sequence[int]], tokenizer: Tokenizer
 ) -> Iterator[_Question]:
     """The tokens of a pair that are scored, one masked at a time."""
-    special = set(tokenizer.all_special_ids)
+    special = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id}
     for side, (ids, shared) in enumerate(zip(sides, shared_places(*sides), strict=True)):
         asked = shared if pair.male is None else sorted(set(range(len(ids))) - set(shared))
         for place in asked:
@@ -115,7 +115,7 @@ def _answered(
 
 
 def _whole(model: Model, tokenizer: Tokenizer, sides: Sequence[Sequence[int]]) -> list[float]:
-    """The log likelihood of each sentence; the first token is predicted after the one that begins a text, if any."""
+    """The log likelihood of each sentence; its first token follows the one that begins a text, if there is one."""
     import torch
 
     begin = tokenizer.bos_token_id

@@ -27,10 +27,10 @@ from tunesmith.tasks import EvalPredictions, Prediction, Task
 from tunesmith.training.probe import Features, take_features
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
     from torch import nn
-
-    from collections.abc import Callable, Sequence
 
     from tunesmith.data.examples import Examples
     from tunesmith.data.sentence_pairs import SentencePair

@@ -1,5 +1,4 @@
-"""Whether groups of people are treated alike: every metric by group, its gap, and what each label does to
-groups.
+"""Whether groups of people are treated alike: every metric by group, its gap, and what each label does.
 
 Groups are the values of the columns in `evaluate.groups`. A group of fewer than 30 rows is shown, and marked
 as too small: it takes no part in gaps. Whether a group is worse than the other rows is tested as for weak

@@ -27,9 +27,9 @@ _FOLDER = Path(__file__).parent
 PERSON = "person"
 """The slot that fills a template."""
 _POSSESSIVE, _OBJECT = "possessive", "object"
-_NO_NOUN = frozenset(
-    """a an the and or but to in on at of for with from by as is was are were that this if when how what why who
-    again because about into over after before so then not no too up out off down away back here there home""".split()
+_NO_NOUN = re.compile(
+    r"a|an|the|and|or|but|to|in|on|at|of|for|with|from|by|as|is|was|are|were|that|this|if|when|how|what|why|who|"
+    r"again|because|about|into|over|after|before|so|then|not|no|too|up|out|off|down|away|back|here|there|home"
 )
 """Words before which `her` is no possessive."""
 
@@ -91,15 +91,24 @@ class Terms:
             if word is None:
                 continue
             before = text[end : match.start()]
-            parts += [_with_article(before, word), _cased(word, match.group(), self.case)]
+            parts += [_with_article(before, word), self._cased(word, match, self.groups[group][slot])]
             end = match.end()
         return "".join([*parts, text[end:]])
+
+    def _cased(self, word: str, match: re.Match[str], own: str) -> str:
+        """A word in the case of the one that it replaces, whose form in the list is `own`."""
+        like, before = match.group(), match.string[: match.start()].rstrip()
+        if len(like) > 1 and like.isupper() and not own.isupper():
+            return word.upper()
+        begins = not before or before[-1] in ".!?"
+        is_raised = like[:1].isupper() and (begins or not own[:1].isupper())
+        return _begun(word) if is_raised else word
 
 
 def _meant(known: Sequence[tuple[str, str]], after: str) -> tuple[str, str]:
     """The slot of a word that has several: `her` before a noun is a possessive."""
     following = re.match(r"\s+([^\W\d_]+)", after)
-    is_possessive = following is not None and following[1].lower() not in _NO_NOUN
+    is_possessive = following is not None and not _NO_NOUN.fullmatch(following[1].lower())
     wanted = _POSSESSIVE if is_possessive else _OBJECT
     return next((each for each in known if each[1] == wanted), known[0])
 
@@ -110,13 +119,6 @@ def _with_article(before: str, word: str) -> str:
     return re.sub(
         r"\b([Aa])n?(\s+)$", lambda it: (article.capitalize() if it[1] == "A" else article) + it[2], before
     )
-
-
-def _cased(word: str, like: str, keep: bool) -> str:
-    """A word in the case of the one that it replaces."""
-    if like.isupper() and len(like) > 1:
-        return word.upper()
-    return word if keep or not like[:1].isupper() else word[:1].upper() + word[1:]
 
 
 def _begun(text: str) -> str:
