@@ -58,6 +58,7 @@ _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "data.chat_template": lambda task: task.chat,
     "data.train_on": lambda task: task.chat and task.chat.learns_turns,
     "data.instruction": lambda task: task.instruction,
+    "data.label_order": lambda task: task.ordered,
     "evaluate.calibration": lambda task: task.calibration,
     "evaluate.max_error": lambda task: task.confidence,
     "evaluate.samples": lambda task: task.generation and not task.generation.scores_texts,

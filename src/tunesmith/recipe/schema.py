@@ -96,6 +96,11 @@ class DataRecipe(Section):
         "all",
         description="turns of the assistant that are learned and scored: all, or the last one of each row (chat)",
     )
+    label_order: Literal["auto", "none"] | list[str] = Field(
+        "auto",
+        description="labels from the lowest to the highest, whose distance is then reported; auto: by their names "
+        "(1 to 5, low to high); none: they have no order",
+    )
     instruction: str = Field(
         "auto",
         description="what a decoder is asked to do with each text, before the text; auto: the task's own "
