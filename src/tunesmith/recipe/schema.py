@@ -323,8 +323,8 @@ class EvaluateRecipe(Section):
         None,
         description="most wrong answers among those given; the model abstains from the others (docs/trust.md)",
     )
-    slices: list[str] = Field([], description="columns by whose values the scores are split")
-    groups: list[str] = Field(
+    slices: Sources = Field([], description="columns by whose values the scores are split")
+    groups: Sources = Field(
         [], description="columns of groups of people, whose scores and largest gap are reported"
     )
     identity_terms: Sources = Field(
