@@ -47,7 +47,7 @@ OPTIONAL = (
 
 def _is_language_model(task: Task) -> bool:
     """Whether its models say how likely a sentence is: by masks, or by the next token."""
-    return task.masking is not None or task.auto_class == "AutoModelForCausalLM"
+    return task.masking is not None or bool(task.generation and task.generation.reader)
 
 
 _NEEDS: Mapping[str, Callable[[Task], object]] = {

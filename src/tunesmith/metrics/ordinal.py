@@ -21,7 +21,7 @@ metrics = (
         "minimize",
         "steps",
         "mean distance of labels",
-        "how many steps of the order the answer is from the true label, on average (mean absolute error)",
+        "how many steps an answer is from the true label, on average",
         "mae",
     ),
     Metric(
@@ -29,7 +29,7 @@ metrics = (
         "maximize",
         "agreement",
         "quadratic kappa",
-        "agreement beyond chance; a miss by two steps counts four times one by one; 1 is perfect, 0 is chance",
+        "agreement, where misses count by their square: 1 is perfect, 0 is chance",
         "cohen_kappa",
         compares_rows=True,
     ),
