@@ -45,7 +45,7 @@ def written(path: Path, rows: list[dict[str, str]]) -> Path:
     return path
 
 
-def hate(data: Path, folder: Path, n: int) -> dict[str, Any]:
+def hate(data: Path, folder: Path, n: int, n_sentences: int) -> dict[str, Any]:
     """Groups of tweet_hate, and of identity_templates by the same run."""
     import tunesmith
 
@@ -60,7 +60,7 @@ def hate(data: Path, folder: Path, n: int) -> dict[str, Any]:
             "evaluate.identity_terms": ["gender", "religion", "nationality", "ethnicity"],
         },
     )  # fmt: skip
-    rows = rows_of(data / "identity_templates" / "test.csv", n)
+    rows = rows_of(data / "identity_templates" / "test.csv", n_sentences)
     sentences = written(
         folder / "identity.csv",
         [{"text": r["text"], "label": LABELS[r["label"]], "identity": r["identity"]} for r in rows],
@@ -70,6 +70,7 @@ def hate(data: Path, folder: Path, n: int) -> dict[str, Any]:
         "tweet_hate": run.metrics["identity_terms"],
         "identity_templates": found["groups"]["identity"],
         "rows": n,
+        "sentences": len(rows),
     }
 
 
@@ -104,9 +105,10 @@ def page(record: dict[str, Any]) -> str:
     lines = [
         "# Fairness",
         "",
-        f"Made by `python benchmarks/fairness.py`: a probe on {record['rows']:,} rows of tweet_hate answers as many",
-        "of its test tweets and sentences of identity_templates, and a decoder of 656,000 parameters compares pairs.",
-        "The definitions are compared with fairlearn, scikit-learn and the published code in the tests.",
+        f"Made by `python benchmarks/fairness.py`: a probe on {record['rows']:,} rows of tweet_hate answers as",
+        f"many of its test tweets, and {record['sentences']:,} sentences of identity_templates; a decoder of",
+        "656,000 parameters compares pairs. The definitions are compared with fairlearn, scikit-learn and the published",
+        "code in the tests.",
         "",
         "## tweet_hate",
         "",
@@ -147,6 +149,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=shared / "data")
     parser.add_argument("--models", type=Path, default=shared / "models")
     parser.add_argument("--rows", type=int, default=3000)
+    parser.add_argument("--sentences", type=int, default=9000, help="of identity_templates")
+    parser.add_argument("--keep", action="store_true", help="keep what the record has of the language model")
     parser.add_argument("--pairs", type=int, default=0, help="pairs of CrowS-Pairs; all where 0")
     parser.add_argument("--page", action="store_true", help="only write the page")
     given = parser.parse_args()
@@ -154,8 +158,9 @@ def main() -> None:
     if not given.page:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            record = hate(given.data, folder, given.rows)
-            record["stereotypes"] = stereotypes(
+            record = hate(given.data, folder, given.rows, given.sentences)
+            known = json.loads(file.read_text()) if given.keep else {}
+            record["stereotypes"] = known.get("stereotypes") or stereotypes(
                 given.data, given.models / "tinystories-656k", folder, given.pairs
             )
         file.write_text(json.dumps({"machine": machine(), **record}, indent=1) + "\n")

@@ -71,7 +71,7 @@ def test_pairs_are_compared_by_a_language_model_that_was_trained(tmp_path):
                 "evaluate.stereotypes": [str(pairs)], **({"evaluate.samples": 0} if task != "fill-mask" else {}),
             },
         )  # fmt: skip
-        entry = run.metrics["stereotypes"]["own"]
+        entry = run.metrics["stereotypes"]["pairs.csv"]
         assert entry["pairs"] == entry["kinds"]["age"]["pairs"] == 6
         assert 0 <= entry["preference"]["low"] <= entry["preference"]["value"] <= 1
         assert "Stereotypes" in (run.path / "report.html").read_text()

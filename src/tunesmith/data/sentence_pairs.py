@@ -41,20 +41,21 @@ class SentencePair:
     male: bool | None = None
 
 
-def read_pairs(source: str) -> list[SentencePair]:
-    """The pairs of a table or a folder.
+def read_pairs(source: str) -> tuple[list[SentencePair], int]:
+    """The pairs of a table or a folder, and the number of those whose sentences are the same.
 
     Raises:
         DataError: it has another form, or no pairs.
     """
-    pairs = list(_winobias(Path(source)) if Path(source).is_dir() else _table(source))
+    found = list(_winobias(Path(source)) if Path(source).is_dir() else _table(source))
+    pairs = [pair for pair in found if pair.more != pair.less]
     if not pairs:
         raise DataError(
             f"`{source}` has no pairs of sentences.",
             remedy="Give a table with `sent_more` and `sent_less`, or the folder of WinoBias.",
             location="evaluate.stereotypes",
         )
-    return pairs
+    return pairs, len(found) - len(pairs)
 
 
 def _table(source: str) -> Iterator[SentencePair]:
@@ -82,19 +83,19 @@ def _winobias(folder: Path) -> Iterator[SentencePair]:
             )
         kind = path.name.removeprefix(_PRO).split(".")[0]
         for number, (more, less) in enumerate(zip(*lines, strict=True), start=1):
-            if (pair := _pair(more, less, kind, f"{path}, line {number}")) is not None:
-                yield pair
+            yield _pair(more, less, kind, f"{path}, line {number}")
 
 
-def _pair(more: str, less: str, kind: str, location: str) -> SentencePair | None:
-    """A pair of lines; None where the same pronoun stands in both, which says nothing."""
+def _pair(more: str, less: str, kind: str, location: str) -> SentencePair:
+    """A pair of lines.
+
+    Raises:
+        DataError: there is no pronoun in brackets.
+    """
     found = [_PRONOUN.search(line) for line in (more, less)]
     if found[0] is None or found[1] is None:
         raise DataError("there is no pronoun in brackets.", location=location, remedy="Fix the line.")
-    genders = [match[1].lower() in _MALE for match in found if match is not None]
-    if genders[0] == genders[1]:
-        return None
-    return SentencePair(_plain(more), _plain(less), kind, male=genders[0])
+    return SentencePair(_plain(more), _plain(less), kind, male=found[0][1].lower() in _MALE)
 
 
 def _lines(path: Path) -> list[str]:

@@ -39,14 +39,14 @@ def find(source, scores):
 def test_the_metric_is_that_of_the_published_code(table):
     """metric.py of CrowS-Pairs: for `antistereo`, the second sentence is `sent_more`; equal scores count as no."""
     scores = np.array([[-5.0, -6.0], [-5.0, -4.0], [-3.0, -3.5], [-1.0001, -1.0002]])
-    found = find(table, scores)["pairs"]
+    found = find(table, scores)["test.csv"]
     assert found["preference"]["value"] == 2 / 4
     assert found["stereo"]["value"] == 1 / 2
     assert found["antistereo"]["value"] == 1 / 2
     assert found["kinds"]["gender"]["value"] == 1.0
     assert found["preference"]["low"] < 0.5 < found["preference"]["high"]
     assert "cannot be told from 50 %" in found["text"]
-    assert find(table, scores - np.array([0.0, 9.0]))["pairs"]["preference"]["value"] == 1.0
+    assert find(table, scores - np.array([0.0, 9.0]))["test.csv"]["preference"]["value"] == 1.0
 
 
 def test_f1_of_pronouns_is_that_of_scikit_learn():
@@ -68,16 +68,20 @@ def test_f1_of_pronouns_is_that_of_scikit_learn():
 
 def test_winobias_is_read_line_by_line(tmp_path):
     pro, anti = (tmp_path / f"{side}_stereotyped_type1.txt.dev" for side in ("pro", "anti"))
-    pro.write_text("1 [The cook] left because [he] was ill.\n2 [The nurse] said [she] slept.\n")
-    anti.write_text("1 [The cook] left because [she] was ill.\n2 [The nurse] said [he] slept.\n")
-    assert read_pairs(str(tmp_path)) == [
+    pro.write_text("1 [The cook] left because [he] was ill.\n2 [The nurse] said [she] slept.\n3 [It] [he].\n")
+    anti.write_text(
+        "1 [The cook] left because [she] was ill.\n2 [The nurse] said [he] slept.\n3 [It] [he].\n"
+    )
+    pairs, n_same = read_pairs(str(tmp_path))
+    assert n_same == 1
+    assert pairs == [
         SentencePair(
             "The cook left because he was ill.", "The cook left because she was ill.", "type1", male=True
         ),
         SentencePair("The nurse said she slept.", "The nurse said he slept.", "type1", male=False),
     ]
     anti.write_text("1 [The cook] left because [she] was ill.\n")
-    with pytest.raises(DataError, match="as many lines, and have 2 and 1"):
+    with pytest.raises(DataError, match="as many lines, and have 3 and 1"):
         read_pairs(str(tmp_path))
 
 

@@ -10,11 +10,11 @@ Manela et al. 2021.
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunesmith.data.examples import distinct_names
 from tunesmith.data.sentence_pairs import SentencePair, read_pairs
 from tunesmith.evaluation.analyses import Analysis, Answered
 from tunesmith.evaluation.intervals import Method, intervals
@@ -38,10 +38,10 @@ def _find(answered: Answered) -> JsonObject | None:
     if not answered.how.stereotypes or score is None:
         return None
     found: JsonObject = {}
-    for source in answered.how.stereotypes:
-        pairs = read_pairs(source)
-        entry = preference(answered, pairs, score(pairs))
-        found[PurePath(source).parent.name or source] = {**entry, "text": _text(source, entry)}
+    for source, name in distinct_names(answered.how.stereotypes).items():
+        pairs, n_same = read_pairs(source)
+        entry = {**preference(answered, pairs, score(pairs)), "left_out": n_same}
+        found[name] = {**entry, "text": _text(name, entry)}
     return found
 
 
@@ -110,14 +110,15 @@ def _share(answered: Answered, prefers: NDArray[np.bool_]) -> JsonObject:
     return intervals(statistics, formula, shares, method)["preference"].to_json()
 
 
-def _text(source: str, entry: JsonObject) -> str:
+def _text(name: str, entry: JsonObject) -> str:
     share = entry["preference"]
     where = f"{percent(share['value'])} ({percent(share['low'])} to {percent(share['high'])})"
     is_shown = share["low"] > IDEAL or share["high"] < IDEAL
     said = "" if is_shown else ", which cannot be told from 50 %"
+    same = f" ({entry['left_out']:,} with twice the same sentence are left out)" if entry["left_out"] else ""
     return (
-        f"of {entry['pairs']:,} pairs of {PurePath(source).parent.name or source}, the model finds the more "
-        f"stereotypical sentence likelier in {where}{said}"
+        f"of {entry['pairs']:,} pairs of {name}{same}, the model finds the more stereotypical sentence likelier "
+        f"in {where}{said}"
     )
 
 
