@@ -42,13 +42,15 @@ class SentencePair:
 
 
 def read_pairs(source: str) -> tuple[list[SentencePair], int]:
-    """The pairs of a table or a folder, and the number of those whose sentences are the same.
+    """The pairs of a table or a folder, and the number of those left out: they say nothing of a group.
+
+    Both sentences of such a pair are the same, or have a pronoun of one gender.
 
     Raises:
         DataError: it has another form, or no pairs.
     """
     found = list(_winobias(Path(source)) if Path(source).is_dir() else _table(source))
-    pairs = [pair for pair in found if pair.more != pair.less]
+    pairs = [pair for pair in found if pair is not None and pair.more != pair.less]
     if not pairs:
         raise DataError(
             f"`{source}` has no pairs of sentences.",
@@ -71,7 +73,7 @@ def _table(source: str) -> Iterator[SentencePair]:
         yield SentencePair(more, less, kind, row.values.get("stereo_antistereo") == ANTI)
 
 
-def _winobias(folder: Path) -> Iterator[SentencePair]:
+def _winobias(folder: Path) -> Iterator[SentencePair | None]:
     for path in sorted(folder.glob(f"{_PRO}*")):
         other = path.with_name(path.name.replace(_PRO, _OTHER))
         lines = [_lines(file) for file in (path, other)]
@@ -86,8 +88,8 @@ def _winobias(folder: Path) -> Iterator[SentencePair]:
             yield _pair(more, less, kind, f"{path}, line {number}")
 
 
-def _pair(more: str, less: str, kind: str, location: str) -> SentencePair:
-    """A pair of lines.
+def _pair(more: str, less: str, kind: str, location: str) -> SentencePair | None:
+    """A pair of lines; None where both have a pronoun of one gender.
 
     Raises:
         DataError: there is no pronoun in brackets.
@@ -95,7 +97,8 @@ def _pair(more: str, less: str, kind: str, location: str) -> SentencePair:
     found = [_PRONOUN.search(line) for line in (more, less)]
     if found[0] is None or found[1] is None:
         raise DataError("there is no pronoun in brackets.", location=location, remedy="Fix the line.")
-    return SentencePair(_plain(more), _plain(less), kind, male=found[0][1].lower() in _MALE)
+    is_male, other = (match[1].lower() in _MALE for match in found if match is not None)
+    return None if is_male == other else SentencePair(_plain(more), _plain(less), kind, male=is_male)
 
 
 def _lines(path: Path) -> list[str]:

@@ -115,7 +115,7 @@ def _text(name: str, entry: JsonObject) -> str:
     where = f"{percent(share['value'])} ({percent(share['low'])} to {percent(share['high'])})"
     is_shown = share["low"] > IDEAL or share["high"] < IDEAL
     said = "" if is_shown else ", which cannot be told from 50 %"
-    same = f" ({entry['left_out']:,} with twice the same sentence are left out)" if entry["left_out"] else ""
+    same = f" ({entry['left_out']:,} of one sentence or one gender are left out)" if entry["left_out"] else ""
     return (
         f"of {entry['pairs']:,} pairs of {name}{same}, the model finds the more stereotypical sentence likelier "
         f"in {where}{said}"
