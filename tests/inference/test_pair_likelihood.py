@@ -64,6 +64,19 @@ def test_pronouns_are_scored_at_their_own_place(tmp_path):
     assert scores[1] == pytest.approx(float(expected[ids[1][place]]), abs=1e-4)
 
 
+def test_a_second_pronoun_does_not_give_the_first_away(tmp_path):
+    model, tokenizer = loaded(tmp_path, "bert", "AutoModelForMaskedLM")
+    pair = SentencePair("the cat sees the cat", "the dog sees the dog", "type1", male=True)
+    (scores,) = pair_likelihoods(model, tokenizer, [pair], masked=True)
+    ids = tokenizer(pair.more)["input_ids"]
+    places = [place for place, token in enumerate(ids) if token == tokenizer.convert_tokens_to_ids("cat")]
+    assert len(places) == 2
+    hidden = torch.tensor([[tokenizer.mask_token_id if i in places else t for i, t in enumerate(ids)]])
+    with torch.no_grad():
+        expected = model(hidden).logits[0].log_softmax(-1)
+    assert scores[0] == pytest.approx(sum(float(expected[place, ids[place]]) for place in places), abs=1e-4)
+
+
 def test_a_decoder_scores_whole_sentences(tmp_path):
     model, tokenizer = loaded(tmp_path, "llama", "AutoModelForCausalLM")
     found = pair_likelihoods(model, tokenizer, PAIRS, masked=False)

@@ -89,7 +89,9 @@ def _questions(
         asked = shared if pair.male is None else sorted(set(range(len(ids))) - set(shared))
         for place in asked:
             if ids[place] not in special:
-                hidden = [*ids[:place], tokenizer.mask_token_id, *ids[place + 1 :]]
+                # Another pronoun of the sentence would give the answer away, so all that differ are masked.
+                masked = {place} if pair.male is None else set(asked)
+                hidden = [tokenizer.mask_token_id if at in masked else token for at, token in enumerate(ids)]
                 yield _Question(hidden, place, ids[place], (number, side))
 
 

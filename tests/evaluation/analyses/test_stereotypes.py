@@ -69,10 +69,10 @@ def test_f1_of_pronouns_is_that_of_scikit_learn():
 def test_winobias_is_read_line_by_line(tmp_path):
     pro, anti = (tmp_path / f"{side}_stereotyped_type1.txt.dev" for side in ("pro", "anti"))
     pro.write_text(
-        "1 [The cook] left because [he] was ill.\n2 [The nurse] said [she] slept.\n3 The maid saw that [he] slept.\n"
+        "1 [The cook] left because [he] was ill.\n2 [The nurse] said [she] slept.\n3 A maid saw [he] slept.\n"
     )
     anti.write_text(
-        "1 [The cook] left because [she] was ill.\n2 [The nurse] said [he] slept.\n3 The maid knew that [he] slept.\n"
+        "1 [The cook] left because [she] was ill.\n2 [The nurse] said [he] slept.\n3 A maid knew [he] slept.\n"
     )
     pairs, n_same = read_pairs(str(tmp_path))
     assert n_same == 1
