@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         evaluate,
         export,
         forget,
+        label,
         load,
         predict,
         promote,
@@ -58,7 +59,7 @@ __all__ = [
     "CheckBlockedError", "CheckResult", "Comparison", "DataError", "InterruptedRunError", "ModelError",
     "ModelSuggestions", "NonFiniteError", "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError",
     "RowError", "Run", "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "UserError", "__version__",
-    "check", "compare", "embed", "evaluate", "export", "forget", "load", "predict", "promote",
+    "check", "compare", "embed", "evaluate", "export", "forget", "label", "load", "predict", "promote",
     "promotions", "pull", "push", "rollback", "serve", "suggest_models", "train", "tune", "tune_process",
 ]  # fmt: skip
 
@@ -77,6 +78,7 @@ _HOMES = {
             "evaluate",
             "export",
             "forget",
+            "label",
             "load",
             "predict",
             "promote",

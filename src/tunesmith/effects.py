@@ -44,6 +44,12 @@ OPTIONAL = (
 )  # fmt: skip
 """Keys of `train` that only some tasks support, as their `supported_options`."""
 
+
+def _is_language_model(task: Task) -> bool:
+    """Whether its models say how likely a sentence is: by masks, or by the next token."""
+    return task.masking is not None or bool(task.generation and task.generation.reader)
+
+
 _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "train.pooling": lambda task: task.pooling,
     "train.head_start": lambda task: task.probe,
@@ -52,9 +58,12 @@ _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "data.chat_template": lambda task: task.chat,
     "data.train_on": lambda task: task.chat and task.chat.learns_turns,
     "data.instruction": lambda task: task.instruction,
+    "data.label_order": lambda task: task.ordered,
     "evaluate.calibration": lambda task: task.calibration,
     "evaluate.max_error": lambda task: task.confidence,
     "evaluate.samples": lambda task: task.generation and not task.generation.scores_texts,
+    "evaluate.identity_terms": lambda task: task.probe and task.text_column and not task.outputs_per_token,
+    "evaluate.stereotypes": _is_language_model,
     "evaluate.general_text": lambda task: task.generation and task.generation.reader,
     **dict.fromkeys((f"generate.{key}" for key in GenerateRecipe.model_fields), lambda task: task.generation),
 }

@@ -3,7 +3,7 @@ import pytest
 
 from tunesmith.checks import CHECKS
 from tunesmith.checks._probing import N_FOLDS, cross_validated
-from tunesmith.checks.learning_curve import SHARES, Gain, gain_of_twice, learned
+from tunesmith.checks.learning_curve import SHARES, Gain, gain_of_more, learned
 
 CHECK = CHECKS.get("learning_curve")
 SIZES = np.array(SHARES) * 8000
@@ -21,14 +21,14 @@ def true_gain(b=2.0, c=0.5):
 
 @pytest.mark.parametrize("c", [0.3, 0.5, 0.8])
 def test_the_gain_of_an_exact_curve_is_found(c):
-    gain = gain_of_twice(SIZES, curve(c=c), 0)
+    gain = gain_of_more(SIZES, curve(c=c), 0)
     assert gain.value == pytest.approx(true_gain(c=c), rel=1e-3)
 
 
 def test_the_interval_holds_the_true_gain():
     held = 0
     for seed in range(40):
-        gain = gain_of_twice(SIZES, curve(noise=0.004, seed=seed), seed)
+        gain = gain_of_more(SIZES, curve(noise=0.004, seed=seed), seed)
         held += gain.low <= true_gain() <= gain.high
     assert held >= 34
 
@@ -36,7 +36,7 @@ def test_the_interval_holds_the_true_gain():
 def test_where_nothing_is_gained_nothing_is_shown():
     shown = 0
     for seed in range(40):
-        gain = gain_of_twice(SIZES, curve(b=0.0, noise=0.004, seed=seed), seed)
+        gain = gain_of_more(SIZES, curve(b=0.0, noise=0.004, seed=seed), seed)
         shown += gain.low > 0
     assert shown <= 4
 

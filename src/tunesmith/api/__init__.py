@@ -6,6 +6,7 @@ checking  `check`
 comparing `compare`
 tuning    `tune`
 suggesting `suggest_models`
+labelling `label`
 using     `load`, `predict`, `embed`, `evaluate`, `export` of a run
 sharing   `push`, `pull`
 serving   `serve`
@@ -18,6 +19,7 @@ shown     how metrics and reports are shown in a terminal and in a notebook
 from tunesmith.api.checking import CheckResult, check
 from tunesmith.api.comparing import Comparison, compare
 from tunesmith.api.erasing import forget
+from tunesmith.api.labelling import label
 from tunesmith.api.promoting import promote, promotions, rollback
 from tunesmith.api.recipes import build_recipe
 from tunesmith.api.run import Run
@@ -41,6 +43,7 @@ __all__ = [
     "evaluate",
     "export",
     "forget",
+    "label",
     "load",
     "predict",
     "promote",

@@ -120,6 +120,7 @@ def evaluate(
     text: str | None = None,
     columns: Mapping[str, str | list[str]] | None = None,
     output: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, object] | Sequence[str] = (),
     force: bool = False,
     progress: bool = True,
     listeners: Iterable[Listener] = (),
@@ -134,6 +135,7 @@ def evaluate(
         text: the column of the text, if training used another one.
         columns: the data's column for each of the task's; those of the run when None.
         output: the file to write: a report (.html), or the scores (.json); none when None.
+        overrides: values of the recipe's `evaluate` for these rows: `{"evaluate.groups": ["dialect"]}`.
         force: replace an earlier file.
         progress: whether to show what happens.
         listeners: called with every event (`tunesmith.events`).
@@ -152,7 +154,13 @@ def evaluate(
     with showing(progress, listeners) as shown:
         return Metrics(
             pipeline.evaluate(
-                run, sources, columns=named or None, output=output, force=force, listeners=shown
+                run,
+                sources,
+                columns=named or None,
+                output=output,
+                overrides=overrides,
+                force=force,
+                listeners=shown,
             )
         )
 

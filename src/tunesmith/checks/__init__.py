@@ -97,6 +97,7 @@ class CheckedData:
             computed at the first call, and kept. None where the task has no probe or features are not wanted.
         truncation: the truncation report by split; empty where nothing was encoded.
         seed: random seed.
+        run: folder of the run that is trained; empty where the data are checked by themselves.
         memo: what several checks share.
     """
 
@@ -108,6 +109,7 @@ class CheckedData:
     features: Callable[[str], tuple[Features, Encoded]] | None = None
     truncation: Mapping[str, JsonObject] = field(default_factory=dict)
     seed: int = 42
+    run: str = ""
     memo: JsonObject = field(default_factory=dict, compare=False)
 
 

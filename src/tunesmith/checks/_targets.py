@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -66,3 +67,12 @@ def same_target(task: Task, examples: Examples, one: int, other: int) -> bool:
     """Whether two rows teach the same; texts are compared without case and white space."""
     a, b = (normalised(target_of(task, examples, row)) for row in (one, other))
     return a == b
+
+
+def label_command(data: CheckedData) -> str:
+    """What picks the rows that are worth labelling next, for the remedy of a finding; empty for other tasks."""
+    if data.task.uncertainty is None:
+        return ""
+    task = "" if data.run else f" --task {data.task.name}"
+    command = f"tunesmith label {shlex.quote(data.run or data.recipe.model)} --data POOL.csv --n 50{task}"
+    return f"from rows without a label, `{command}` picks those that are worth most"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tunesmith.checks import Check, CheckedData, Finding
-from tunesmith.checks._targets import has_labels, labels_of
+from tunesmith.checks._targets import has_labels, label_command, labels_of
 from tunesmith.evaluation.result import final_split
 
 _FEWEST_TO_LEARN = 8
@@ -23,8 +23,8 @@ def find(data: CheckedData) -> Iterator[Finding]:
     names = [label for label in dict.fromkeys(map(_plain, data.label_schema["labels"])) if label]
     split = final_split(data.splits)
     train, final = (Counter(_rows_by_label(data, name)) for name in ("train", split))
-    yield from _too_few(names, train, "train")
-    yield from _too_few(names, final, split)
+    yield from _too_few(data, names, train, "train")
+    yield from _too_few(data, names, final, split)
     yield from _majority(data, train)
 
 
@@ -38,7 +38,7 @@ def _rows_by_label(data: CheckedData, split: str) -> Iterator[str]:
     yield from (label for _, label in dict.fromkeys(labels_of(data, split)))
 
 
-def _too_few(names: Sequence[str], counts: Counter[str], split: str) -> Iterator[Finding]:
+def _too_few(data: CheckedData, names: Sequence[str], counts: Counter[str], split: str) -> Iterator[Finding]:
     least, what = (_FEWEST_TO_LEARN, "learned") if split == "train" else (_FEWEST_TO_MEASURE, "measured")
     rare = sorted((counts[name], name) for name in names if counts[name] < least)
     if not rare:
@@ -53,13 +53,20 @@ def _too_few(names: Sequence[str], counts: Counter[str], split: str) -> Iterator
         "warn" if not rare[0][0] or split == "train" else "note",
         f"{len(rare)} of {len(names)} labels have fewer than {least} {split} rows, too few to be {what}: "
         f"{listed}{more}{half_width}",
-        f"Add rows of these labels to {split}, or merge labels that mean nearly the same.",
+        _remedy(data, split),
         evidence={
             "split": split,
             "least": least,
             "labels": len(names),
             "rare": {name: n for n, name in rare},
         },
+    )
+
+
+def _remedy(data: CheckedData, split: str) -> str:
+    picked = label_command(data) if split == "train" else ""
+    return f"Add rows of these labels to {split}, or merge labels that mean nearly the same" + (
+        f"; {picked}." if picked else "."
     )
 
 

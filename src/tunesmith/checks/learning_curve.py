@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tunesmith.checks import Check, CheckedData, Finding
 from tunesmith.checks._probing import N_FOLDS, CrossValidated, cross_validated, logits_of_sample
+from tunesmith.checks._targets import label_command
 from tunesmith.encoded import Encoded
 from tunesmith.metrics import METRICS
 from tunesmith.tasks import EvalPredictions, point_scores
@@ -37,7 +38,7 @@ _WITHIN = 1.5
 
 @dataclass(frozen=True)
 class Gain:
-    """What twice the rows would change.
+    """What more rows would change.
 
     Args:
         value: change of the metric.
@@ -50,52 +51,92 @@ class Gain:
     high: float
 
 
-def _find(data: CheckedData) -> Iterable[Finding]:
+@dataclass(frozen=True)
+class Expected:
+    """What more rows would change.
+
+    Args:
+        metric: name of the metric.
+        n_rows: number of rows that there are.
+        sizes: [shares], numbers of rows of the curve.
+        values: [shares], the metric of a probe of so many rows, mean of the folds.
+        gain: change of the metric.
+    """
+
+    metric: str
+    n_rows: int
+    sizes: NDArray[np.float64]
+    values: NDArray[np.float64]
+    gain: Gain
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the interval of the change leaves zero out."""
+        return self.gain.low > 0 or self.gain.high < 0
+
+    def sentence(self, what: str) -> str:
+        """What `what` (so many rows) would change, for people."""
+        metric = METRICS.get(self.metric)
+        return _said(metric.label, metric.is_share, self.gain, what, is_shown=self.is_shown)
+
+
+def expected(data: CheckedData, factor: float = 2.0) -> Expected | None:
+    """What so many times the rows would change; None where there are too few rows, too many, or entities.
+
+    Args:
+        data: rows, and their features.
+        factor: number of rows, in units of those that there are.
+    """
     probed = cross_validated(data)
     # Predictions of entities need all tokens of a sentence, those without a label too.
     if probed is None or probed.items.words is not None or len(probed.items.rows) > _MOST_ROWS:
-        return
+        return None
     curve = learned(data, probed)
     name = data.task.primary_for(data.label_schema)
-    metric = METRICS.get(name)
     n = len(probed.items.rows)
     sizes = np.array(SHARES) * n * (N_FOLDS - 1) / N_FOLDS
-    sign = 1.0 if metric.greater_is_better else -1.0
-    gain = gain_of_twice(sizes, sign * curve, data.seed)
-    if not metric.greater_is_better:
+    greater = METRICS.get(name).greater_is_better
+    gain = gain_of_more(sizes, curve if greater else -curve, data.seed, factor=factor)
+    if not greater:
         gain = Gain(-gain.value, -gain.high, -gain.low)
-    is_shown = gain.low > 0 or gain.high < 0
+    return Expected(name, n, sizes, curve.mean(axis=0), gain)
+
+
+def _find(data: CheckedData) -> Iterable[Finding]:
+    found = expected(data)
+    if found is None:
+        return
     evidence: JsonObject = {
-        "metric": name,
-        "rows": [round(float(size)) for size in sizes],
-        "values": [float(value) for value in curve.mean(axis=0)],
-        "twice": {"value": gain.value, "low": gain.low, "high": gain.high},
-        "is_shown": is_shown,
+        "metric": found.metric,
+        "rows": [round(float(size)) for size in found.sizes],
+        "values": [float(value) for value in found.values],
+        "twice": {"value": found.gain.value, "low": found.gain.low, "high": found.gain.high},
+        "is_shown": found.is_shown,
     }
     yield Finding(
         "learning_curve",
         "note",
-        _said(metric.label, metric.is_share, gain, is_shown=is_shown),
-        _advice(is_shown),
+        found.sentence("twice the rows"),
+        _advice(data, found.is_shown),
         evidence=evidence,
     )
 
 
-def _said(label: str, is_share: bool, gain: Gain, *, is_shown: bool) -> str:
+def _said(label: str, is_share: bool, gain: Gain, what: str, *, is_shown: bool) -> str:
     def number(value: float) -> str:
         return f"{100 * value:+.1f}" if is_share else f"{value:+.3f}"
 
     unit = " points" if is_share else ""
     interval = f"{number(gain.low)} to {number(gain.high)}"
     if not is_shown:
-        changed = f"twice the rows would change the probe's {label} by {interval}{unit}"
+        changed = f"{what} would change the probe's {label} by {interval}{unit}"
         return f"a gain from more rows is not shown: {changed}"
-    return f"twice the rows would change the probe's {label} by about {number(gain.value)}{unit} ({interval})"
+    return f"{what} would change the probe's {label} by about {number(gain.value)}{unit} ({interval})"
 
 
-def _advice(is_shown: bool) -> str:
+def _advice(data: CheckedData, is_shown: bool) -> str:
     if is_shown:
-        return "Add rows, if such a gain is worth the labels."
+        return f"Add rows, if such a gain is worth the labels; {label_command(data)}."
     return "Better labels or another model may help more than rows."
 
 
@@ -131,18 +172,21 @@ def _score(
     return point_scores(data.task, evaluated, data.label_schema)[data.task.primary_for(data.label_schema)]
 
 
-def gain_of_twice(sizes: NDArray[np.float64], values: NDArray[np.float64], seed: int) -> Gain:
-    """The gain from twice the rows, by power laws through resampled folds.
+def gain_of_more(
+    sizes: NDArray[np.float64], values: NDArray[np.float64], seed: int, *, factor: float = 2.0
+) -> Gain:
+    """The gain from more rows, by power laws through resampled folds.
 
     Args:
         sizes: [shares], number of rows.
         values: [folds, shares], metric, of which more is better.
         seed: random seed for resampling.
+        factor: number of rows, in units of the largest of `sizes`.
     """
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(values), size=(_DRAWS, len(values)))
     means = np.concatenate([values.mean(axis=0)[None], values[draws].mean(axis=1)])
-    gains, errors = _fits(sizes, means)
+    gains, errors = _fits(sizes, means, factor)
     best = errors.min(axis=1, keepdims=True)
     # Folds vary together over the shares, so the whole of a fold is resampled, and shape adds its own doubt.
     noise = values.std(axis=0, ddof=1).mean() ** 2 / len(values) * 0.1
@@ -154,16 +198,16 @@ def gain_of_twice(sizes: NDArray[np.float64], values: NDArray[np.float64], seed:
 
 
 def _fits(
-    sizes: NDArray[np.float64], means: NDArray[np.float64]
+    sizes: NDArray[np.float64], means: NDArray[np.float64], factor: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """[draws, exponents], the gain from twice the rows by each exponent, and the mean squared error of the fit."""
+    """[draws, exponents], the gain from more rows by each exponent, and the mean squared error of the fit."""
     gains, errors = [], []
     weight = np.sqrt(sizes / sizes.sum())[:, None]  # large shares are nearer to what is asked
     for exponent in _EXPONENTS:
         basis = np.stack([np.ones_like(sizes), -(sizes**-exponent)], axis=1)
         solution, *_ = np.linalg.lstsq(basis * weight, means.T * weight, rcond=None)
         residual = (basis @ solution - means.T) * weight
-        gains.append(solution[1] * (sizes[-1] ** -exponent) * (1 - 2**-exponent))
+        gains.append(solution[1] * (sizes[-1] ** -exponent) * (1 - factor**-exponent))
         errors.append((residual**2).sum(axis=0))
     return np.stack(gains, axis=1), np.stack(errors, axis=1)
 

@@ -19,9 +19,9 @@ from tunesmith.data.invalid_rows import InvalidRow, refuse_invalid_rows
 from tunesmith.data.read_options import PLAIN_READING, ReadOptions
 from tunesmith.data.reading import source_name, source_parts
 from tunesmith.data.splits import hold_out, rows_among, text_keys
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, RecipeError
 from tunesmith.recipe import DataRecipe, Recipe
-from tunesmith.tasks import INSTRUCTION, LabelSchema, RowError, Task
+from tunesmith.tasks import INSTRUCTION, ORDER, LabelSchema, RowError, Task
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -168,9 +168,11 @@ def _read_splits(task: Task, recipe: Recipe) -> tuple[dict[str, Reading], LabelS
     train = read_examples(task, data.train, options)
     if not len(train.examples):
         refuse_invalid_rows(train.invalid_rows, 0, remedy=_SET_ASIDE, notices=train.notices)
+    learned = task.learn_label_schema(train.examples.columns)
     label_schema = {
-        **task.learn_label_schema(train.examples.columns),
+        **learned,
         **_instruction(task, data.instruction, train.chosen),
+        **_order(task, data.label_order, learned),
     }
     options = replace(options, extra=for_scores, optional=group_columns(data.group_by))
     readings = {"train": train}
@@ -186,6 +188,27 @@ def _instruction(task: Task, asked: str, chosen: Mapping[str, str]) -> LabelSche
     if task.instruction is None:
         return {}
     return {INSTRUCTION: task.instruction.default(chosen) if asked == "auto" else asked.strip()}
+
+
+def _order(task: Task, asked: str | list[str], label_schema: LabelSchema) -> LabelSchema:
+    """The entry of the label schema with the position of each label, where labels have an order.
+
+    Raises:
+        RecipeError: the order that is given does not hold each label once.
+    """
+    if task.ordered is None or asked == "none":
+        return {}
+    labels = label_schema["labels"]
+    if not isinstance(asked, list):
+        found = task.ordered.recognise(labels)
+        return {} if found is None else {ORDER: found}
+    if sorted(asked) != sorted(labels):
+        raise RecipeError(
+            f"an order must hold each label once, and has {', '.join(asked)}.",
+            remedy=f"The labels are {', '.join(labels)}.",
+            location="data.label_order",
+        )
+    return {ORDER: [asked.index(label) for label in labels]}
 
 
 def _refuse_unless_usable(readings: Mapping[str, Reading], data: DataRecipe) -> None:

@@ -72,14 +72,15 @@ def formula(sums: NDArray[np.float64]) -> Scores:
     }
 
 
-def shares(n_classes: int) -> Shares:
-    """Accuracy, macro and weighted F1 as shares, for statistics of 3k columns."""
+def shares(n_classes: int, width: int = 0) -> Shares:
+    """Accuracy, macro and weighted F1 as shares, for statistics that begin with 3k columns."""
+    width = width or 3 * n_classes
     true, _, agreed = _columns(n_classes)
-    f1 = f1_by_class(n_classes)
+    f1 = f1_by_class(n_classes, width)
     return {
-        "accuracy": Share(of=selected(3 * n_classes, true), right=selected(3 * n_classes, agreed)),
+        "accuracy": Share(of=selected(width, true), right=selected(width, agreed)),
         "f1_macro": f1,
-        "f1_weighted": replace(f1, by=selected(3 * n_classes, *true[:, None])),
+        "f1_weighted": replace(f1, by=selected(width, *true[:, None])),
     }
 
 

@@ -9,7 +9,17 @@ A phase takes what earlier phases made and gives a frozen dataclass; no object i
 from tunesmith.pipeline.checking import CheckReport, check
 from tunesmith.pipeline.comparing import compare
 from tunesmith.pipeline.evaluating import evaluate
+from tunesmith.pipeline.labelling import label
 from tunesmith.pipeline.suggesting import describe_model, suggest_models
 from tunesmith.pipeline.training import train
 
-__all__ = ["CheckReport", "check", "compare", "describe_model", "evaluate", "suggest_models", "train"]
+__all__ = [
+    "CheckReport",
+    "check",
+    "compare",
+    "describe_model",
+    "evaluate",
+    "label",
+    "suggest_models",
+    "train",
+]

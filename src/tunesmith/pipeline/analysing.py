@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunesmith.effects import not_for_task
 from tunesmith.errors import ModelError
 from tunesmith.evaluation.analyses import Answered
 from tunesmith.evaluation.neighbours import TrainingVectors
@@ -13,22 +14,29 @@ from tunesmith.evaluation.scoring import Scored
 from tunesmith.evaluation.seen import take_rows
 from tunesmith.inference.answering import score
 from tunesmith.inference.embedder import head_outputs
+from tunesmith.inference.pair_likelihood import pair_likelihoods
+from tunesmith.inference.predictor import Predictor
 from tunesmith.models import heads
+from tunesmith.models.loading import LoadedModel
 from tunesmith.pipeline.predict_split import predict_split, reading
 from tunesmith.pipeline.save import SavedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.pipeline.writing import base_texts, general_text
-from tunesmith.tasks import EvalPredictions, Task
+from tunesmith.tasks import EvalPredictions, Prediction, Task
 from tunesmith.training.probe import Features, take_features
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
     from torch import nn
 
     from tunesmith.data.examples import Examples
+    from tunesmith.data.sentence_pairs import SentencePair
     from tunesmith.encoded import Encoded
-    from tunesmith.types import JsonObject, Model
+    from tunesmith.events import Events
+    from tunesmith.types import JsonObject, Model, Tokenizer
 
 MOST_TRAINING_ROWS = 5_000
 """Training rows that are answered again, drawn by the seed; each costs a forward pass."""
@@ -124,7 +132,16 @@ class SavedAnswers:
             self.training,
             lambda: base_texts(self.work, self._counting[self.plan.final_split]),
             lambda: general_text(self.work, self.plan, self.model),
+            likelihoods_of(self.work.task, self.model, self.plan.tokenizer, self.work.events),
+            self._answer,
         )
+
+    def _answer(self, rows: list[JsonObject]) -> list[Prediction]:
+        """The saved model's answers to other rows."""
+        loaded = LoadedModel(self.model, self.plan.tokenizer, head_is_new=False)
+        predictor = Predictor(self.work.task, loaded)
+        predictor.label_schema = self.saved.label_schema
+        return predictor.predict_rows(rows)
 
     def training(self) -> TrainingVectors | None:
         """The training rows with the inputs of the head; a part of them is kept in the run for `evaluate`."""
@@ -186,6 +203,17 @@ class SavedAnswers:
 
     def _examples(self, split: str) -> Examples:
         return self.plan.data.splits[split].take(self.rows(split))
+
+
+def likelihoods_of(
+    task: Task, model: Model, tokenizer: Tokenizer, events: Events
+) -> Callable[[Sequence[SentencePair]], NDArray[np.float64]] | None:
+    """What scores pairs of sentences with a model; None for one that is no language model."""
+    if "evaluate.stereotypes" in not_for_task(task):
+        return None
+    return lambda pairs: pair_likelihoods(
+        model, tokenizer, pairs, masked=task.masking is not None, advance=events.progress("sentence pairs")
+    )
 
 
 def head_of(task: Task, model: Model) -> nn.Linear | None:

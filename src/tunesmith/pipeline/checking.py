@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -107,22 +107,39 @@ def check(recipe: Recipe, *, with_model: bool = True, listeners: Iterable[Listen
         UserError: the recipe, the data or the model must be corrected first.
     """
     listeners = tuple(listeners)
-    events, task = Events(listeners), TASKS.get(recipe.task)
+    with reading_for_checks(recipe, with_model=with_model, listeners=listeners) as checked:
+        Events(listeners).stage("check", "Checking the data")
+        findings = worst_first(run_checks(checked))
+    left_out = _left_out(checked.task, with_model=with_model)
+    return CheckReport(checked.recipe, checked.splits, findings, left_out, checked)
+
+
+@contextmanager
+def reading_for_checks(
+    recipe: Recipe, *, with_model: bool = True, listeners: Iterable[Listener] = ()
+) -> Iterator[CheckedData]:
+    """What checks read of the data of a recipe; features are computed while it lasts.
+
+    Args:
+        recipe: recipe, of which the data and, for the features, the model are used.
+        with_model: give features, too.
+        listeners: called with every event (`tunesmith.events`).
+
+    Raises:
+        UserError: the recipe, the data or the model must be corrected first.
+    """
+    listeners = tuple(listeners)
+    task = TASKS.get(recipe.task)
     recipe = find_splits(recipe).replace(data={"bad_rows": "set_aside"}, train={"augment": {}})
     with tempfile.TemporaryDirectory() as folder:
         # What the phases warn of, findings say.
         phases = Events([partial(_pass_on, listener) for listener in listeners])
         if with_model:
-            task = task_of_model(task, resolve_model(recipe.model, events.note).path)
+            task = task_of_model(task, resolve_model(recipe.model, phases.note).path)
         work = Work(Run(folder), task, recipe, recipe, phases, False, Processes(), never)
         data = prepare_data(work)
         checked = _checked(task, recipe, data)
-        left_out = _left_out(task, with_model=with_model)
-        if with_model:
-            checked = _with_model(work, data, checked)
-        events.stage("check", "Checking the data")
-        findings = worst_first(run_checks(checked))
-    return CheckReport(recipe, data.splits, findings, left_out, checked)
+        yield _with_model(work, data, checked) if with_model else checked
 
 
 def title_of(recipe: Recipe) -> str:
@@ -153,8 +170,10 @@ def _pass_on(listener: Listener, event: Event) -> None:
         listener(event)
 
 
-def _checked(task: Task, recipe: Recipe, data: PreparedData) -> CheckedData:
-    return CheckedData(task, recipe, data.splits, data.label_schema, data.invalid_rows, seed=recipe.seed)
+def _checked(task: Task, recipe: Recipe, data: PreparedData, run: str = "") -> CheckedData:
+    return CheckedData(
+        task, recipe, data.splits, data.label_schema, data.invalid_rows, seed=recipe.seed, run=run
+    )
 
 
 def _need_features(task: Task) -> list[str]:
@@ -202,7 +221,7 @@ def check_texts(work: Work, data: PreparedData) -> list[Finding]:
     """
     if not _is_due(work):
         return []
-    checked = _checked(work.task, work.recipe, data)
+    checked = _checked(work.task, work.recipe, data, str(work.run.path))
     return _report(work, run_checks(checked, wanted=lambda it: it.before_training and not it.reads_features))
 
 
@@ -220,7 +239,8 @@ def check_features(work: Work, plan: TrainingPlan, features: FeaturesOf, finding
     """
     if not _is_due(work):
         return
-    checked, found = _checked(work.task, work.recipe, plan.data), list(findings)
+    checked = _checked(work.task, work.recipe, plan.data, str(work.run.path))
+    found = list(findings)
     if wants_probe(work, plan):
         checked = replace(checked, features=features.of_rows)
     found += _report(work, run_checks(checked, wanted=lambda it: it.before_training and it.reads_features))

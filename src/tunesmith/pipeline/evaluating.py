@@ -16,6 +16,7 @@ from tunesmith.data.invalid_rows import refuse_invalid_rows
 from tunesmith.data.preparing import read_checked
 from tunesmith.data.read_options import ReadOptions
 from tunesmith.data.train_texts import TrainTexts, read_train_texts
+from tunesmith.effects import in_words, is_set, not_for_task
 from tunesmith.encoded import Encoded
 from tunesmith.errors import RecipeError
 from tunesmith.evaluation.analyses import Answered, analyse
@@ -30,9 +31,9 @@ from tunesmith.inference.forward import forward
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
-from tunesmith.pipeline.analysing import head_of
+from tunesmith.pipeline.analysing import head_of, likelihoods_of
 from tunesmith.pipeline.writing import samples_of
-from tunesmith.recipe import Recipe
+from tunesmith.recipe import Recipe, RecipeDraft
 from tunesmith.reports import write_evaluation
 from tunesmith.run import Run, write_json
 from tunesmith.tasks import EvalPredictions
@@ -51,6 +52,7 @@ def evaluate(
     *,
     columns: Mapping[str, str | list[str]] | None = None,
     output: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, object] | Sequence[str] = (),
     force: bool = False,
     listeners: Iterable[Listener] = (),
 ) -> JsonObject:
@@ -61,22 +63,24 @@ def evaluate(
         sources: files, folders or Hub names.
         columns: the file's column for each of the task's; those of the run when None.
         output: the file to write about them: a report (.html), or what is returned (.json); none when None.
+        overrides: values of `evaluate` in place of those of the run: `["evaluate.groups=[dialect]"]`.
         force: replace an earlier file.
         listeners: called with every event (`tunesmith.events`).
 
     Raises:
-        UserError: the run, a file, a column, a row or the output cannot be used.
+        UserError: the run, a file, a column, a row, a value or the output cannot be used.
     """
     _refuse_output(output, force=force)
     events, run = Events(listeners), Run.open(path)
-    recipe, predictor = run.recipe(), Predictor.from_run(path)
+    recipe, predictor = _overridden(run.recipe(), overrides), Predictor.from_run(path)
+    _refuse_without_effect(recipe, predictor, overrides)
     for note in predictor.notes:
         events.note(note)
     events.stage("read", "Reading the data")
     reading = read_rows(recipe, predictor, sources, columns or {}, events)
     events.stage("evaluate", "Evaluating")
     scored, features = answer_rows(recipe, predictor, reading.examples, events)
-    metrics = _find(run, recipe, scored, features, events)
+    metrics = _find(run, recipe, predictor, scored, features, events)
     if output is not None and Path(output).suffix in _REPORTS:
         write_evaluation(run, metrics, scored.lines, sources, Path(output))
     elif output is not None:
@@ -108,6 +112,34 @@ def answer_rows(
     return Scored(predictor.task, predictor.label_schema, examples, evaluated, group_by), features
 
 
+def _overridden(recipe: Recipe, overrides: Mapping[str, object] | Sequence[str]) -> Recipe:
+    """The recipe of a run with other values in its section `evaluate`.
+
+    Raises:
+        RecipeError: a key is of another section, is unknown, or its value is wrong.
+    """
+    for given in overrides:
+        if not (key := given.partition("=")[0].strip()).startswith("evaluate."):
+            raise RecipeError(
+                f"an evaluation takes keys of `evaluate`, got `{key}`.",
+                remedy="Example: `evaluate.groups=[dialect]`.",
+            )
+    draft = RecipeDraft(tree=recipe.model_dump(mode="json", exclude_unset=True))
+    draft.override_all(overrides)
+    return draft.validate() if overrides else recipe
+
+
+def _refuse_without_effect(
+    recipe: Recipe, predictor: Predictor, overrides: Mapping[str, object] | Sequence[str]
+) -> None:
+    """Raises RecipeError for a value that changes nothing for the task of a run."""
+    task = predictor.task
+    given = {item.partition("=")[0].strip() for item in overrides}
+    for key in not_for_task(task):
+        if key in given and is_set(recipe, key):
+            raise RecipeError(f"`{key}` has no effect on {in_words(task)}.", remedy="Leave it out.")
+
+
 def _refuse_output(output: str | os.PathLike[str] | None, *, force: bool) -> None:
     """Raises RecipeError where a file of another kind is asked for, or one is there already."""
     if output is None:
@@ -122,7 +154,12 @@ def _refuse_output(output: str | os.PathLike[str] | None, *, force: bool) -> Non
 
 
 def _find(
-    run: Run, recipe: Recipe, scored: Scored, features: NDArray[np.float32] | None, events: Events
+    run: Run,
+    recipe: Recipe,
+    predictor: Predictor,
+    scored: Scored,
+    features: NDArray[np.float32] | None,
+    events: Events,
 ) -> JsonObject:
     """The scores, and what the analyses find."""
     how, seed = recipe.evaluate, recipe.seed
@@ -137,6 +174,8 @@ def _find(
         features={"final": None if features is None else features[rows]}.get,
         metrics=metrics,
         training=lambda: TrainingVectors.load(run.data),
+        pair_likelihoods=likelihoods_of(predictor.task, predictor.model, predictor.tokenizer, events),
+        answer=predictor.predict_rows,
     )
     return {**metrics, **analyse(answered)}
 

@@ -96,6 +96,11 @@ class DataRecipe(Section):
         "all",
         description="turns of the assistant that are learned and scored: all, or the last one of each row (chat)",
     )
+    label_order: Literal["auto", "none"] | list[str] = Field(
+        "auto",
+        description="labels from the lowest to the highest, whose distance is then reported; auto: by their names "
+        "(1 to 5, low to high); none: they have no order",
+    )
     instruction: str = Field(
         "auto",
         description="what a decoder is asked to do with each text, before the text; auto: the task's own "
@@ -318,9 +323,19 @@ class EvaluateRecipe(Section):
         None,
         description="most wrong answers among those given; the model abstains from the others (docs/trust.md)",
     )
-    slices: list[str] = Field([], description="columns by whose values the scores are split")
-    groups: list[str] = Field(
+    slices: Sources = Field([], description="columns by whose values the scores are split")
+    groups: Sources = Field(
         [], description="columns of groups of people, whose scores and largest gap are reported"
+    )
+    identity_terms: Sources = Field(
+        [],
+        description="lists of words for groups of people that are exchanged in texts: gender, names, religion, "
+        "nationality, ethnicity, orientation, age, disability, or a file (docs/fairness.md)",
+    )
+    stereotypes: Sources = Field(
+        [],
+        description="pairs of sentences that a language model compares: tables like CrowS-Pairs, folders like "
+        "WinoBias (docs/fairness.md)",
     )
 
 

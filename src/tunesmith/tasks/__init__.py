@@ -24,6 +24,7 @@ from tunesmith.tasks import _display as displays
 from tunesmith.tasks._alternatives import LABEL_SCORES, TOP_ANSWERS, Alternatives
 from tunesmith.tasks._capabilities import (
     INSTRUCTION,
+    ORDER,
     Alignment,
     Calibration,
     ChatTemplate,
@@ -38,6 +39,7 @@ from tunesmith.tasks._capabilities import (
     LinearProbe,
     Masking,
     Offsets,
+    OrderedLabels,
     Packing,
     Pipeline,
     Pooling,
@@ -46,6 +48,7 @@ from tunesmith.tasks._capabilities import (
     Schedule,
     SentenceVectors,
     Thresholds,
+    Uncertainty,
     Vocabulary,
     Windows,
 )
@@ -132,6 +135,8 @@ class Task:
     reference: Reference | None = None
     thresholds: Thresholds | None = None
     calibration: Calibration | None = None
+    uncertainty: Uncertainty | None = None
+    ordered: OrderedLabels | None = None
     masking: Masking | None = None
     alignment: Alignment | None = None
     offsets: Offsets | None = None
@@ -306,7 +311,7 @@ CAPABILITIES: Mapping[str, type] = {
     "windows": Windows, "packing": Packing, "generation": Generation, "chat": ChatTemplate,
     "decoders": Decoders, "instruction": Instruction,
     "vocabulary": Vocabulary, "reference": Reference, "thresholds": Thresholds, "masking": Masking,
-    "calibration": Calibration,
+    "calibration": Calibration, "uncertainty": Uncertainty, "ordered": OrderedLabels,
     "alignment": Alignment, "offsets": Offsets, "layouts": Layouts, "alternatives": Alternatives,
     "confidence": Confidence, "sets": PredictionSets, "pipeline": Pipeline, "display": Display,
 }  # fmt: skip
@@ -390,12 +395,13 @@ def _target_texts(task: Task, train: Values) -> Sequence[str]:
 
 
 __all__ = [
-    "CAPABILITIES", "IGNORED", "INSTRUCTION", "LABEL_SCORES", "MODEL_INPUTS", "PLAIN_LOSS", "TASKS",
+    "CAPABILITIES", "IGNORED", "INSTRUCTION", "LABEL_SCORES", "MODEL_INPUTS", "ORDER", "PLAIN_LOSS", "TASKS",
     "TOP_ANSWERS", "Alignment", "Alternatives", "Batch", "Calibration", "ChatTemplate", "Column",
     "Confidence", "Contrast", "Decoders", "Display", "EncodeOptions", "Encoded", "EvalPredictions", "Generation",
     "GivenAnswers", "Instruction", "LabelSchema", "Layouts", "Length", "LinearProbe", "LossOptions",
-    "Masking", "Offsets", "Packing", "Pipeline", "Pooling", "Prediction", "PredictionSets", "Ragged",
+    "Masking", "Offsets", "OrderedLabels", "Packing",
+    "Pipeline", "Pooling", "Prediction", "PredictionSets", "Ragged",
     "Realigned", "Recognised", "Reference", "RowError", "Scaling", "Schedule", "SentenceVectors", "Task",
-    "Thresholds", "Values", "Vocabulary", "Windows", "best_answer", "best_metric", "displays", "draw",
-    "head_scale", "point_scores", "prepare_tokenizer", "task_name",
+    "Thresholds", "Uncertainty", "Values", "Vocabulary", "Windows", "best_answer", "best_metric", "displays",
+    "draw", "head_scale", "point_scores", "prepare_tokenizer", "task_name",
 ]  # fmt: skip

@@ -260,6 +260,33 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Uncertainty:
+    """A person can give the labels of a row, and the model can be unsure of it: rows can be picked for labelling.
+
+    Args:
+        of: [items], how unsure the model is of each, from outputs [items, k] and the label schema; an item is a
+            row, or a token. None where outputs do not say it, as numbers do not.
+    """
+
+    of: Callable[[NDArray[np.floating], LabelSchema], NDArray[np.float64]] | None = None
+
+
+ORDER = "order"
+"""The entry of a label schema with the position of each label, where labels have an order."""
+
+
+@dataclass(frozen=True)
+class OrderedLabels:
+    """Labels may have an order, so that an answer can be nearly right; `ORDER` of the label schema holds it.
+
+    Args:
+        recognise: the position of each label from 0, from their names; None where these show no order.
+    """
+
+    recognise: Callable[[Sequence[str]], list[int] | None]
+
+
+@dataclass(frozen=True)
 class Masking:
     """Inputs and labels are drawn anew each time that sequences are trained on.
 

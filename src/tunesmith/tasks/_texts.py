@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.tasks import Column, Encoded, EncodeOptions, LossOptions, Values
+from tunesmith.tasks import Column, Encoded, EncodeOptions, LabelSchema, LossOptions, Values
 from tunesmith.tasks._values import is_missing, text_of
 
 if TYPE_CHECKING:
@@ -62,6 +62,12 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     exponentials = np.exp(logits - logits.max(-1, keepdims=True))
     probabilities: NDArray[np.float32] = exponentials / exponentials.sum(-1, keepdims=True)
     return probabilities
+
+
+def closeness_of_best(logits: NDArray[np.floating], label_schema: LabelSchema) -> NDArray[np.float64]:
+    """[items], 1 minus the margin between the two most probable labels: 0 is sure, 1 is undecided."""
+    best = np.sort(softmax(np.asarray(logits, dtype=np.float32)), axis=-1)[:, -2:]
+    return np.asarray(1.0 - (best[:, 1] - best[:, 0]), dtype=np.float64)
 
 
 def classification_loss(logits: torch.Tensor, labels: torch.Tensor, options: LossOptions) -> torch.Tensor:

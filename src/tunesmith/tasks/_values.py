@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tunesmith.types import Config, JsonObject
 
 
+UNFILLED = "(to label)"
+"""What stands in place of a label that a person shall give, where a blank would be a valid value."""
+
 _FEW_ROWS = 20
 """With fewer rows, it is not known whether labels repeat."""
 
@@ -66,6 +69,8 @@ def label_of(value: object) -> str:
     if isinstance(value, (list, dict)):
         raise RowError(f"label is a {type(value).__name__}; several labels are `multi-label-classification`.")
     name = str(int(value)) if isinstance(value, float) else str(value)
+    if name.strip() == UNFILLED:
+        raise RowError(f"no label yet (`{UNFILLED}`).")
     if not name.strip() or name.strip().lower() == "nan":
         raise RowError(f"no label (`{name}`)." if name.strip() else "label is empty.")
     refuse_surrogates(name, "label")

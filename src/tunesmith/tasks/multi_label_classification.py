@@ -37,6 +37,7 @@ from tunesmith.tasks import (
     Scaling,
     Task,
     Thresholds,
+    Uncertainty,
     Values,
     displays,
 )
@@ -117,6 +118,13 @@ def _targets(evaluated: EvalPredictions) -> NDArray[np.float64]:
     return np.asarray(evaluated.encoded.dense["labels"], dtype=np.float64)
 
 
+def _expected_errors(outputs: NDArray[np.floating], label_schema: LabelSchema) -> NDArray[np.float64]:
+    """[rows], the expected number of labels that are wrong or missing."""
+    probabilities = np.asarray(_sigmoid(np.asarray(outputs, dtype=np.float32)), dtype=np.float32)
+    given = _given(probabilities, label_schema)
+    return np.asarray(np.where(given, 1 - probabilities, probabilities).sum(axis=1), dtype=np.float64)
+
+
 def _confidence(prediction: Prediction, label_schema: LabelSchema) -> float:
     """The probability that every label of the set is right and none is missing, if labels were independent."""
     given = {item["label"] for item in prediction["labels"]}
@@ -143,6 +151,7 @@ class MultiLabelClassification(Task):
     layouts = Layouts(_recognise, _converters)
     thresholds = Thresholds(_fit_thresholds, _moved_thresholds)
     calibration = Calibration(_given_labels, _targets, independent=True)
+    uncertainty = Uncertainty(_expected_errors)
     alternatives = LABEL_SCORES
     confidence = Confidence("sets of labels", _confidence)
     pipeline = Pipeline("text-classification")

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunesmith.errors import DataError
-from tunesmith.metrics import Scores, Shares, Statistics, classification, total
+from tunesmith.metrics import Scores, Shares, Statistics, classification, ordinal, total
 from tunesmith.tasks import (
     LABEL_SCORES,
+    ORDER,
     Batch,
     Calibration,
     Column,
@@ -30,11 +31,13 @@ from tunesmith.tasks import (
     Layouts,
     LinearProbe,
     LossOptions,
+    OrderedLabels,
     Pipeline,
     Pooling,
     Prediction,
     PredictionSets,
     Task,
+    Uncertainty,
     Values,
     displays,
 )
@@ -42,6 +45,7 @@ from tunesmith.tasks import _texts as texts
 from tunesmith.tasks._annotations import recognise_labels
 from tunesmith.tasks._cells import have_several
 from tunesmith.tasks._labels import refuse_unknown_label, spelling_notices
+from tunesmith.tasks._order import order_of
 from tunesmith.tasks._values import (
     are_labels,
     in_label_order,
@@ -61,6 +65,10 @@ _LABEL = (
     "label", "labels", "category", "intent", "class", "target", "sentiment", "emotion", "topic", "stars",
     "rating", "tag", "label_text", "label_name",
 )  # fmt: skip
+
+
+ORDER_KEY = "tunesmith_label_order"
+"""Entry of config.json with the position of each label, where labels have an order."""
 
 
 def _labels(evaluated: EvalPredictions) -> NDArray[np.int64]:
@@ -98,6 +106,8 @@ class TextClassification(Task):
     probe = LinearProbe()
     contrast = Contrast(lambda columns: columns["label"])
     calibration = Calibration(_given, _targets)
+    uncertainty = Uncertainty(texts.closeness_of_best)
+    ordered = OrderedLabels(order_of)
     baselines = ("majority", "tfidf_logistic_regression")
     layouts = Layouts(partial(recognise_labels, several=False))
     alternatives = LABEL_SCORES
@@ -131,16 +141,24 @@ class TextClassification(Task):
             refuse_unknown_label(row["label"], label_schema["labels"])
 
     def notices(self, train: Values, label_schema: LabelSchema) -> list[str]:
-        """See Task: labels that differ only in spelling."""
-        return spelling_notices(Counter(train["label"]))
+        """See Task: labels that differ only in spelling, and the order of labels that have one."""
+        found = spelling_notices(Counter(train["label"]))
+        if ORDER not in label_schema:
+            return found
+        ascending = [
+            label for _, label in sorted(zip(label_schema[ORDER], label_schema["labels"], strict=True))
+        ]
+        return [*found, f"the labels have an order, {' < '.join(ascending)}: their distance is reported, too"]
 
     def config(self, label_schema: LabelSchema) -> JsonObject:
         """See Task."""
-        return label_config(label_schema["labels"], "single_label_classification")
+        order = {ORDER_KEY: label_schema[ORDER]} if ORDER in label_schema else {}
+        return {**label_config(label_schema["labels"], "single_label_classification"), **order}
 
     def label_schema_of(self, config: Config) -> LabelSchema:
         """See Task."""
-        return {"labels": labels_in(config)}
+        order = getattr(config, ORDER_KEY, None)
+        return {"labels": labels_in(config), **({ORDER: list(order)} if order else {})}
 
     def encode(
         self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
@@ -183,17 +201,29 @@ class TextClassification(Task):
 
     def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task."""
-        return classification.statistics(
-            _labels(evaluated), evaluated.outputs.argmax(-1), len(label_schema["labels"])
-        )
+        labels, predicted = _labels(evaluated), evaluated.outputs.argmax(-1)
+        found = classification.statistics(labels, predicted, len(label_schema["labels"]))
+        if ORDER not in label_schema:
+            return found
+        from scipy import sparse
+
+        order = np.asarray(label_schema[ORDER])
+        return sparse.hstack([found, ordinal.statistics(order[labels], order[predicted])], format="csr")
 
     def formula(self, sums: NDArray[np.float64], label_schema: LabelSchema) -> Scores:
         """See Task."""
-        return classification.formula(sums)
+        n_columns = 3 * len(label_schema["labels"])
+        found = classification.formula(sums[..., :n_columns])
+        if ORDER not in label_schema:
+            return found
+        true, predicted, _ = np.split(sums[..., :n_columns], 3, axis=-1)
+        order = np.asarray(label_schema[ORDER])
+        return found | ordinal.formula(sums[..., n_columns:], true, predicted, order)
 
     def shares(self, label_schema: LabelSchema) -> Shares:
         """See Task."""
-        return classification.shares(len(label_schema["labels"]))
+        k = len(label_schema["labels"])
+        return classification.shares(k, 3 * k + (ordinal.N_COLUMNS if ORDER in label_schema else 0))
 
 
 task = TextClassification()

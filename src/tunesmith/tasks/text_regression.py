@@ -27,6 +27,7 @@ from tunesmith.tasks import (
     Prediction,
     PredictionSets,
     Task,
+    Uncertainty,
     Values,
     displays,
 )
@@ -66,6 +67,7 @@ class TextRegression(Task):
     supported_options = ("augment",)
     probe = LinearProbe(_head_scale)
     baselines = ("mean", "tfidf_ridge")
+    uncertainty = Uncertainty()
     sets = PredictionSets("interval", _targets, lambda evaluated: np.asarray(evaluated.outputs))
     pipeline = Pipeline("text-classification")
     display = displays.NUMBER

@@ -39,6 +39,7 @@ from tunesmith.tasks import (
     Prediction,
     RowError,
     Task,
+    Uncertainty,
     Values,
     Windows,
     displays,
@@ -161,6 +162,7 @@ class TokenClassification(Task):
     layouts = Layouts(recognise_entities, lacks=_lacks)
     offsets = Offsets(_misplaced)
     calibration = Calibration(_given)
+    uncertainty = Uncertainty(texts.closeness_of_best)
     confidence = Confidence("entities", key="entities", is_right=_is_entity_right)
     pipeline = Pipeline("token-classification", _pipeline_arguments, _pipeline_note)
     display = displays.ENTITIES

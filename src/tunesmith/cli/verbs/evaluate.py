@@ -13,11 +13,17 @@ EXAMPLES = (
     "tunesmith evaluate runs/reviews --data new.csv",
     "tunesmith evaluate runs/reviews --data new.csv --column label=stars --output scores.json",
     "tunesmith evaluate runs/reviews --data new.csv --output new.html",
+    "tunesmith evaluate runs/reviews --data new.csv evaluate.groups=[dialect] evaluate.identity_terms=gender",
 )
 
 
 def verb(
     run: str = RUN,
+    overrides: list[str] = typer.Argument(
+        None,
+        metavar="KEY=VALUE",
+        help="Keys of `evaluate` for these rows, such as evaluate.groups=[dialect].",
+    ),
     data: list[str] = typer.Option(
         ..., "--data", help="A file of rows with labels. Repeatable.", rich_help_panel=DATA
     ),
@@ -40,7 +46,15 @@ def verb(
     refuse_several_processes()
     columns = parse_columns(column) or None
     with display() as shown:
-        metrics = pipeline.evaluate(run, data, columns=columns, output=output, force=force, listeners=[shown])
+        metrics = pipeline.evaluate(
+            run,
+            data,
+            columns=columns,
+            output=output,
+            overrides=overrides or [],
+            force=force,
+            listeners=[shown],
+        )
     if as_json:
         print_json(metrics)
     else:

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tunesmith.data.sentence_pairs import SentencePair
     from tunesmith.evaluation.neighbours import TrainingVectors
     from tunesmith.evaluation.scoring import Scored
     from tunesmith.recipe import EvaluateRecipe
     from tunesmith.run import Run
+    from tunesmith.tasks import Prediction
     from tunesmith.types import JsonObject
 
 
@@ -55,6 +57,10 @@ class Answered:
             text ended by itself; None where it is not at hand.
         general_text: gives nats and bytes of the paragraphs of a general text [paragraphs, 2], before and after
             the training; None where they are not at hand.
+        pair_likelihoods: gives the scores [pairs, 2] of pairs of sentences; None where the model is not a language
+            model, or not at hand.
+        answer: gives the model's answers to other rows, each as the task reads it; None where the model is not at
+            hand.
     """
 
     final: Scored
@@ -67,6 +73,8 @@ class Answered:
     training: Callable[[], TrainingVectors | None] = _no_vectors
     base_texts: Callable[[], tuple[Sequence[str], Sequence[bool]] | None] = _no_texts
     general_text: Callable[[], tuple[NDArray[np.float64], NDArray[np.float64]] | None] = _no_texts
+    pair_likelihoods: Callable[[Sequence[SentencePair]], NDArray[np.float64]] | None = None
+    answer: Callable[[list[JsonObject]], list[Prediction]] | None = None
 
 
 @dataclass(frozen=True)
