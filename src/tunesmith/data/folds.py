@@ -18,6 +18,21 @@ from tunesmith.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from tunesmith.data.examples import Examples
+    from tunesmith.recipe import DataRecipe
+    from tunesmith.tasks import Task
+
+
+def with_fold(task: Task, splits: dict[str, Examples], data: DataRecipe, seed: int) -> dict[str, Examples]:
+    """The splits, with one part of the training rows as the test split."""
+    train, (fold, n) = splits["train"], read_fold(str(data.fold))
+    strata = [c.name for c in task.columns if c.target and c.kind == "category"]
+    together = [c.name for c in task.columns if c.together and c.required and c.name in train.columns]
+    folds = deal_into_folds(train, n, strata=strata, group_by=data.group_by, seed=seed, together=together)
+    return {
+        **splits,
+        "train": train.take(np.flatnonzero(folds != fold)),
+        "test": train.take(np.flatnonzero(folds == fold)),
+    }
 
 
 def read_fold(text: str) -> tuple[int, int]:

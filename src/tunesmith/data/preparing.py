@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tunesmith.data.examples import Examples, Moved, Reading, distinct_names, fingerprint, read_examples
 from tunesmith.data.excluding import without_excluded
-from tunesmith.data.folds import deal_into_folds, read_fold
+from tunesmith.data.folds import with_fold
 from tunesmith.data.grouping import group_columns, notice_of_groups
 from tunesmith.data.invalid_rows import InvalidRow, refuse_invalid_rows
 from tunesmith.data.read_options import PLAIN_READING, ReadOptions
@@ -134,7 +134,7 @@ def prepare(task: Task, recipe: Recipe) -> PreparedData:
     usable = {split: reading.examples for split, reading in readings.items()}
     splits, notices, missing = _held_out(task, usable, data, recipe.seed, label_schema)
     if data.fold is not None:
-        splits = _with_fold(task, splits, data, recipe.seed)
+        splits = with_fold(task, splits, data, recipe.seed)
     splits = _with_distinct_names(splits)
     invalid_rows = [problem for reading in readings.values() for problem in reading.invalid_rows]
     realigned = [moved for reading in readings.values() for moved in reading.realigned]
@@ -290,19 +290,6 @@ def _held_out(
             missing += _missing_labels(task, splits["train"], splits[split], split, label_schema)
     names = [name for name in ("train", "validation", "test") if name in splits]
     return {name: splits[name] for name in names}, notices, missing
-
-
-def _with_fold(task: Task, splits: dict[str, Examples], data: DataRecipe, seed: int) -> dict[str, Examples]:
-    """The splits, with one part of the training rows as the test split."""
-    train, (fold, n) = splits["train"], read_fold(str(data.fold))
-    strata = [c.name for c in task.columns if c.target and c.kind == "category"]
-    together = [c.name for c in task.columns if c.together and c.required and c.name in train.columns]
-    folds = deal_into_folds(train, n, strata=strata, group_by=data.group_by, seed=seed, together=together)
-    return {
-        **splits,
-        "train": train.take(np.flatnonzero(folds != fold)),
-        "test": train.take(np.flatnonzero(folds == fold)),
-    }
 
 
 def _deal(
