@@ -2,8 +2,7 @@
 
 import pytest
 
-from tunesmith.recipe import Recipe
-from tunesmith.recipe.schema import DataRecipe, TrainRecipe
+from tunesmith.recipe import DataRecipe, Recipe, TrainRecipe
 from tunesmith.run import request_entries
 from tunesmith.run.comparison import differing_keys
 

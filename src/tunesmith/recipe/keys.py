@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 import yaml
 from pydantic import BaseModel
 
-from tunesmith.recipe.schema import Recipe, Section
+from tunesmith.recipe.data_section import Section
+from tunesmith.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject

@@ -16,7 +16,7 @@ from tunesmith.reports.html import environment
 from tunesmith.tasks import TASKS, Task
 
 if TYPE_CHECKING:
-    from tunesmith.tasks._capabilities import Cell
+    from tunesmith.tasks._answer_capabilities import Cell
     from tunesmith.types import JsonObject
 
 _OUTCOMES = {

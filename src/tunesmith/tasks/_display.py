@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunesmith.metrics import percent, spans
-from tunesmith.tasks._capabilities import Cell, Display, Piece
+from tunesmith.tasks._answer_capabilities import Cell, Display, Piece
 from tunesmith.tasks._message_text import message_text
 
 if TYPE_CHECKING:

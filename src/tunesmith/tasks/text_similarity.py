@@ -33,7 +33,7 @@ from tunesmith.tasks import (
 )
 from tunesmith.tasks import _texts as texts
 from tunesmith.tasks import _vectors as vectors
-from tunesmith.tasks._capabilities import Cell
+from tunesmith.tasks._answer_capabilities import Cell
 from tunesmith.tasks._sentences import SentenceTask
 from tunesmith.tasks._similarity_values import GRADES, LABELS, PAIRS, SCORES, grade_of, scaled, schema_of
 from tunesmith.tasks._values import are_quantities, is_missing, text_of
