@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ModelSuggestions,
         Run,
         TuneResult,
+        Update,
         check,
         compare,
         embed,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         suggest_models,
         train,
         tune,
+        update,
     )
     from tunesmith.errors import (
         CheckBlockedError,
@@ -57,9 +59,9 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckBlockedError", "CheckResult", "Comparison", "DataError", "InterruptedRunError", "ModelError",
     "ModelSuggestions", "NonFiniteError", "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError",
-    "RowError", "Run", "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "UserError", "__version__",
-    "check", "compare", "embed", "evaluate", "export", "forget", "load", "predict", "promote",
-    "promotions", "pull", "push", "rollback", "serve", "suggest_models", "train", "tune", "tune_process",
+    "RowError", "Run", "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "Update", "UserError",
+    "__version__", "check", "compare", "embed", "evaluate", "export", "forget", "load", "predict", "promote",
+    "promotions", "pull", "push", "rollback", "serve", "suggest_models", "train", "tune", "tune_process", "update",
 ]  # fmt: skip
 
 _HOMES = {
@@ -71,6 +73,7 @@ _HOMES = {
             "ModelSuggestions",
             "Run",
             "TuneResult",
+            "Update",
             "check",
             "compare",
             "embed",
@@ -88,6 +91,7 @@ _HOMES = {
             "suggest_models",
             "train",
             "tune",
+            "update",
         ),
         "tunesmith.api",
     ),

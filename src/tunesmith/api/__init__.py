@@ -6,6 +6,7 @@ checking  `check`
 comparing `compare`
 tuning    `tune`
 suggesting `suggest_models`
+updating  `update`
 using     `load`, `predict`, `embed`, `evaluate`, `export` of a run
 sharing   `push`, `pull`
 serving   `serve`
@@ -26,6 +27,7 @@ from tunesmith.api.sharing import pull, push
 from tunesmith.api.suggesting import ModelSuggestions, suggest_models
 from tunesmith.api.training import train
 from tunesmith.api.tuning import TuneResult, tune
+from tunesmith.api.updating import Update, update
 from tunesmith.api.using import embed, evaluate, export, load, predict
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "ModelSuggestions",
     "Run",
     "TuneResult",
+    "Update",
     "build_recipe",
     "check",
     "compare",
@@ -52,4 +55,5 @@ __all__ = [
     "suggest_models",
     "train",
     "tune",
+    "update",
 ]
