@@ -227,7 +227,7 @@ class _Work:
     def _check(self, old: OldRows, new: NewRows) -> list[JsonObject]:
         """The findings of the checks of texts in the new rows, beside those that the champion is scored on."""
         self.events.stage("check", "Checking the new rows")
-        splits = {"train": new.examples, "test": old.splits[old.final]}
+        splits = {"train": new.examples, **{name: it for name, it in old.splits.items() if name != "train"}}
         checked = CheckedData(old.task, old.recipe, splits, old.label_schema, seed=old.recipe.seed)
         wanted = run_checks(checked, wanted=lambda it: it.before_training and not it.reads_features)
         found = [it for it in worst_first(wanted) if it.check != "class_balance" or not new.new_labels]
