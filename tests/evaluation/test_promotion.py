@@ -63,11 +63,12 @@ def test_its_figures_are_those_of_statsmodels():
     exact = mcnemar([[150, 12], [30, 8]], exact=True).pvalue
     mid = exact - stats.binom.pmf(12, 42, 0.5)
     assert found.new.paired.p == pytest.approx(max(mid, exact / 1.08))
+    assert found.new.paired.p_holm == pytest.approx(found.new.paired.p / 2)
     assert found.new.paired.gain.value == pytest.approx(18 / 200)
 
 
 def test_a_gain_within_noise_is_refused():
-    found = decided(new=(150, 18, 24, 8), old=(900, 10, 20, 70))
+    found = decided(new=(150, 20, 26, 4), old=(900, 10, 20, 70))
     assert (found.promote, found.failed) == (False, ("new_rows",))
     assert found.reasons == (next(said for said in found.reasons if "200 new rows" in said),)
     assert "no difference" in found.reasons[0]
@@ -93,6 +94,14 @@ def test_the_bound_on_old_rows_is_one_sided():
     spread = math.sqrt((only_champion + only_challenger) / n - gain**2) / math.sqrt(n)
     expected = gain - stats.norm.ppf(0.95) * spread
     assert found.old.paired.gain.low == pytest.approx(expected, rel=0.05)
+
+
+def test_a_greater_risk_asks_for_less_but_never_overlooks_a_loss_that_is_shown():
+    asked = {"new": (150, 5, 40, 5), "old": (180, 8, 7, 5)}
+    assert not decided(**asked).promote
+    assert decided(**asked, rule=Rule(risk=0.5)).promote
+    lost = {"new": (150, 5, 40, 5), "old": (1900, 30, 10, 60)}
+    assert decided(**lost, rule=Rule(risk=0.5)).failed == ("old_rows",)
 
 
 def test_a_slice_that_gets_worse_is_refused_and_named():

@@ -43,7 +43,8 @@ def update(
     merge: str = "all",
     rows: int | None = None,
     holdout: float = 0.3,
-    margin: float = 0.01,
+    margin: float = 0.02,
+    risk: float = 0.05,
     level: float = 0.05,
     slices: Sequence[str] = (),
     columns: Mapping[str, str | list[str]] | None = None,
@@ -63,7 +64,9 @@ def update(
         merge: which old rows are learned again: `all`, `window` or `replay`.
         rows: rows of the window, or old rows that are replayed.
         holdout: share of the new rows that both models are compared on.
-        margin: largest loss on the old rows that is accepted, 0.01 for one point.
+        margin: largest loss on the old rows that is accepted, 0.02 for two points.
+        risk: chance that a loss of the margin on the old rows is overlooked; with few old rows, a greater one is
+            needed to promote anything.
         level: level of the tests.
         slices: columns by whose values nothing may get worse, besides those of the champion's recipe.
         columns: the data's column for each of the task's; those of the champion when None.
@@ -84,7 +87,8 @@ def update(
     open_door()
     given: dict[str, Any] = {
         "log": log, "registry": registry, "start": start, "merge": merge, "rows": rows, "holdout": holdout,
-        "margin": margin, "level": level, "slices": slices, "columns": columns, "output_dir": output_dir,
+        "margin": margin, "risk": risk, "level": level, "slices": slices, "columns": columns,
+        "output_dir": output_dir,
     }  # fmt: skip
     champion = asked_of(run, ["-"], **given).champion(Events())
     sources, _held = ([], []) if data is None else as_sources(draft_of(champion), data, "")
@@ -104,6 +108,7 @@ def asked_of(
     rows: int | None,
     holdout: float,
     margin: float,
+    risk: float,
     level: float,
     slices: Sequence[str],
     columns: Mapping[str, str | list[str]] | None,
@@ -117,5 +122,5 @@ def asked_of(
     return Asked(
         run, tuple(sources), columns or {}, "" if log is None else os.fspath(log),
         None if registry is None else Path(registry), start, Merge(merge, rows), holdout,
-        Rule(level=level, margin=margin), tuple(slices), None if output_dir is None else Path(output_dir),
+        Rule(level, margin, risk), tuple(slices), None if output_dir is None else Path(output_dir),
     )  # fmt: skip

@@ -1,13 +1,13 @@
 """Whether a challenger takes the place of the champion: a rule, as a pure function of rows and answers.
 
-    promote  =  better on the new rows                        (paired test, level 0.05, interval above 0)
+    promote  =  better on the new rows                        (paired test, one-sided, level 0.05)
             and not worse on the old rows by the margin       (the lower bound of the interval is above −margin)
-            and not significantly worse on a slice              (paired tests, Holm's correction over all slices)
+            and not significantly worse on any slice          (paired tests, Holm's correction over all slices)
 
-The first condition alone makes it rare that noise is promoted: a challenger that is as good as the champion is
-"significantly" better in 2.5 % of updates. The second is a test of non-inferiority (Blackwelder 1982): it does not
-ask whether a loss is shown, but whether a loss of the margin is excluded, with the one-sided level of the rule.
-Few old rows exclude little, and then the answer is no, with the reason. The third protects what an average hides.
+The first condition makes it rare that noise is promoted: a challenger that is as good as the champion is better
+"significantly" in at most 5 % of updates. The second is a test of non-inferiority (Blackwelder 1982): it does not
+ask whether a loss is shown, but whether a loss of the margin is excluded. Few old rows exclude little, and then
+the answer is no, with the reason; a greater `risk` asks for less. The third protects what an average hides.
 
 McNemar's test is valid for any number of rows. Metrics that are not shares of right rows need 30 rows, or groups.
 """
@@ -44,7 +44,9 @@ class Rule:
     """What is asked of a challenger.
 
     Args:
-        level: level of each test, two-sided.
+        level: chance that a challenger which is as good as the champion counts as better on the new rows, and as
+            worse on any slice.
+        risk: chance that a loss of the margin on the old rows is overlooked, at most one half.
         margin: largest loss on the old rows that is accepted: of a share or a correlation as it is, of any other
             metric as a share of the champion's value.
         least_rows: smallest number of rows of a slice that is tested.
@@ -53,7 +55,8 @@ class Rule:
     """
 
     level: float = 0.05
-    margin: float = 0.01
+    margin: float = 0.02
+    risk: float = 0.05
     least_rows: int = 20
     samples: int = 1000
     seed: int = 42
@@ -65,7 +68,9 @@ class Rule:
 
     def to_json(self) -> JsonObject:
         """What the rule asks for, as plain JSON."""
-        return {"level": self.level, "margin": self.margin, "least_rows": self.least_rows}
+        return {
+            "level": self.level, "margin": self.margin, "risk": self.risk, "least_rows": self.least_rows,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -155,9 +160,9 @@ def decide(
     challenger = replace(challenger, groups=champion.groups)
     metric = METRICS.get(champion.task.primary_for(champion.label_schema))
     both = _Both(champion, challenger, rule)
-    new = both.compare("the new rows", "new", is_new, rule.level)
-    # An interval with two tails of the level has a lower bound with one: that of a test of non-inferiority.
-    old = both.compare("the old rows", "old", ~is_new, 2 * rule.level)
+    # Only one side counts of both: an interval with two tails of the level has a lower bound with one.
+    new = both.compare("the new rows", "new", is_new, 2 * rule.level)
+    old = both.compare("the old rows", "old", ~is_new, 2 * min(rule.risk, 0.499))
     tested = both.compare_slices(slices)
     conditions = {
         "new_rows": _of_new_rows(new, metric, rule),
@@ -189,7 +194,8 @@ class _Both:
         if not rows.any():
             return None
         champion, challenger, test = self._tested(rows)
-        return _compared(name, kind, champion, challenger, test, test.p, self.rule, level)
+        p = test.p / 2 if kind == "new" else test.p  # one side, that of the difference
+        return _compared(name, kind, champion, challenger, test, p, self.rule, level)
 
     def compare_slices(self, slices: Sequence[Slice]) -> tuple[Compared, ...]:
         """Both models on each slice that has enough rows; p-values are corrected for all of them."""
@@ -253,7 +259,7 @@ def _of_new_rows(new: Compared | None, metric: Metric, rule: Rule) -> tuple[bool
     """Whether the challenger is better on the new rows, and the sentence that says so."""
     if new is None:
         return False, "there are no new rows to compare on"
-    said = in_words(new.paired, metric, CHALLENGER, CHAMPION, 1 - rule.level)
+    said = in_words(new.paired, metric, CHALLENGER, CHAMPION, 1 - 2 * rule.level)
     return new.paired.outcome == "better", f"on the {new.rows:,} new rows, {said}"
 
 
@@ -262,12 +268,14 @@ def _of_old_rows(old: Compared | None, metric: Metric, rule: Rule) -> tuple[bool
     if old is None:
         return False, "there are no old rows to compare on, so nobody knows what would be lost"
     margin = margin_of(metric, old.champion, rule.margin)
-    holds = old.paired.outcome != "too_few_rows" and old.paired.gain.low > -margin
+    holds = old.paired.outcome not in ("too_few_rows", "worse") and old.paired.gain.low > -margin
     shown = _shown(metric, margin)
     does = f"is not worse by {shown}" if holds else f"may be worse by more than {shown}"
     low, high = sorted(old.paired.bounds[1:])
     unit = " points" if metric.is_share else ""
-    said = f"{_signed(metric, old.paired.gain.value)}{unit}, {100 - 200 * rule.level:.3g} % interval "
+    said = (
+        f"{_signed(metric, old.paired.gain.value)}{unit}, {100 - 200 * min(rule.risk, 0.499):.3g} % interval "
+    )
     said += f"{_signed(metric, low)} to {_signed(metric, high)}"
     few = "; more test rows, or a larger margin, would tell" if not holds and high > 0 else ""
     return holds, f"on the {old.rows:,} old rows, {CHALLENGER} {does} ({said}){few}"

@@ -14,7 +14,7 @@ from tunesmith.data.splits import hold_out
 from tunesmith.data.task_rows import own_columns, write_task_rows
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.events import Listener
-from tunesmith.lifecycle.gathering import NewRows, OldRows
+from tunesmith.lifecycle.gathering import REST_FILE, NewRows, OldRows
 from tunesmith.lifecycle.merging import Merge, old_rows_to_learn
 from tunesmith.pipeline.training import train
 from tunesmith.recipe import Recipe
@@ -42,6 +42,7 @@ class MergedFiles:
         validation: rows by which the best step, and the best challenger, is chosen.
         old_test: old rows to compare on.
         new_test: new rows to compare on.
+        rest: old rows that are not learned again, for the next update.
         columns: `data.columns` of all of them.
         rows: number of rows of each file, and how many of the training rows are old.
     """
@@ -50,6 +51,7 @@ class MergedFiles:
     validation: Path
     old_test: Path
     new_test: Path
+    rest: Path
     columns: JsonObject
     rows: JsonObject
 
@@ -85,17 +87,19 @@ def write_merged(folder: Path, old: OldRows, new: NewRows, merge: Merge) -> Merg
     """
     task = old.task
     again = old_rows_to_learn(merge, old, len(new.train))
-    has_test = "test" in old.splits
-    old_train, old_held = (again, None) if has_test else _split(old, old.splits["train"], again)
+    has_test = "test" in old.splits  # only a run that no update has made has none, and it has no other pool
+    old_train, old_held = (again, again[:0]) if has_test else _split(old, old.splits["train"], again)
     new_train, new_held = _split(old, new.examples, new.train)
+    not_again = np.setdiff1d(np.arange(sum(map(len, old.pool))), again)
     validation = [old.take("validation")] if has_test else [old.take("train", old_held)]
     files = {
-        "train": [old.take("train", old_train), new.take(task, new_train)],
+        "train": [*old.take_of_pool(old_train), new.take(task, new_train)],
         "validation": [*validation, new.take(task, new_held)],
         "old_test": [old.take(old.final)],
         "new_test": [new.take(task, new.held)],
+        "rest": old.take_of_pool(not_again),
     }
-    paths = {name: folder / f"{name}.jsonl" for name in files}
+    paths = {name: folder / f"{name}.jsonl" for name in files} | {"rest": folder / REST_FILE}
     rows: JsonObject = {name: write_task_rows(paths[name], task, parts) for name, parts in files.items()}
     columns = own_columns(task, [path for name, path in paths.items() if rows[name]])
     return MergedFiles(**paths, columns=columns, rows={**rows, "old_train": len(old_train)})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ from tunesmith.tasks import LabelSchema, Task
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
-NEW_FILE = "new.jsonl"
+NEW_FILE, REST_FILE = "new.jsonl", "not_learned_again.jsonl"
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,36 @@ class OldRows:
         recipe: its recipe.
         splits: its rows by split, as it was trained.
         label_schema: what the task learned from its training rows.
+        rest: rows that champions before it learned, and it did not; None for none.
+        rest_file: file of these rows.
     """
 
     task: Task
     recipe: Recipe
     splits: Mapping[str, Examples]
     label_schema: LabelSchema
+    rest: Examples | None = None
+    rest_file: Path = Path()
 
     @property
     def label_names(self) -> set[str]:
         """The names of its labels, of entities those of their kinds; none for a task without labels."""
         labels = {str(label) for label in self.label_schema.get("labels", ())}
         return labels | {label[2:] for label in labels if label[:2] in ("B-", "I-")}
+
+    @property
+    def pool(self) -> list[Examples]:
+        """All rows that can be learned again, the oldest first."""
+        return [*([] if self.rest is None else [self.rest]), self.splits["train"]]
+
+    def take_of_pool(self, rows: NDArray[np.int64]) -> list[TakenRows]:
+        """Rows of the pool, numbered through, to be written."""
+        if self.rest is None:
+            return [self.take("train", rows)]
+        n = len(self.rest)
+        options = ReadOptions(own_columns(self.task, [self.rest_file]))
+        rest = TakenRows([str(self.rest_file)], options, self.rest, rows[rows < n])
+        return [rest, self.take("train", rows[rows >= n] - n)]
 
     @property
     def final(self) -> str:
@@ -121,8 +139,18 @@ def read_old_rows(run: Run, task: Task) -> OldRows:
             f"the data files of `{run.path}` have changed or are gone, so nobody knows what an update would lose.",
             remedy="Put the files back as they were; recipe.yaml of the run names them.",
         )
-    data = prepare(task, recipe)
-    return OldRows(task, recipe, data.splits, data.label_schema)
+    data, file = prepare(task, recipe), rest_file_of(run)
+    old = OldRows(task, recipe, data.splits, data.label_schema)
+    if not file.is_file() or not file.stat().st_size:
+        return old
+    rest = _read(old, [str(file)], _options(old, own_columns(task, [file])))
+    return replace(old, rest=rest.examples, rest_file=file)
+
+
+def rest_file_of(run: Run) -> Path:
+    """The file of rows that champions before a run learned, and it did not; it may not be there."""
+    train = run.recipe().data.train
+    return Path(train[0]).with_name(REST_FILE) if len(train) == 1 else Path(REST_FILE)
 
 
 def gather(
@@ -273,7 +301,7 @@ def _known(old: OldRows, examples: Examples) -> NDArray[np.bool_]:
     _, first = np.unique(keys, return_index=True)
     is_first = np.zeros(len(keys), dtype=bool)
     is_first[first] = True
-    there = np.concatenate([row_keys(old.task, rows) for rows in old.splits.values()])
+    there = np.concatenate([row_keys(old.task, rows) for rows in (*old.splits.values(), *old.pool[:-1])])
     return np.isin(keys, there) | ~is_first
 
 

@@ -48,8 +48,13 @@ class Judged:
     is_new: NDArray[np.bool_]
 
 
-def choose(challengers: Mapping[Start, Run], files: MergedFiles, events: Events) -> dict[Start, float]:
-    """The validation score of each challenger, the best first; the test rows have no part in it."""
+def choose(challengers: Mapping[Start, Run], files: MergedFiles, events: Events) -> dict[Start, float | None]:
+    """The validation score of each challenger, the best first; the test rows have no part in it.
+
+    A single one needs no score.
+    """
+    if len(challengers) == 1:
+        return dict.fromkeys(challengers)
     found: dict[Start, float] = {}
     greater_is_better = True
     for start, run in challengers.items():

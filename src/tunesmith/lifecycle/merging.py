@@ -64,36 +64,36 @@ class Merge:
 
 
 def old_rows_to_learn(merge: Merge, old: OldRows, n_new: int) -> NDArray[np.int64]:
-    """The numbers of the champion's training rows that are learned again, in their order.
+    """The numbers of rows in the champion's pool that are learned again, in their order.
 
     Args:
         merge: how rows are merged.
         old: the champion's rows.
         n_new: number of new rows that are learned.
     """
-    train = old.splits["train"]
+    n_old = sum(map(len, old.pool))
     if merge.kind == "all":
-        return np.arange(len(train))
-    labels = _labels(old, train)
+        return np.arange(n_old)
+    labels = [of_row for rows in old.pool for of_row in _labels(old, rows)]
     if merge.kind == "window":
-        newest = range(len(train) - 1, -1, -1)
-        return _chosen(newest, labels, max((merge.rows or len(train)) - n_new, 0))
+        newest, size = range(n_old - 1, -1, -1), merge.rows or len(old.splits["train"])
+        return _chosen(newest, labels, max(size - n_new, 0))
     n_labels = len({label for of_row in labels for label in of_row})
     wanted = merge.rows or max(_REPLAY_RATIO * n_new, _REPLAY_OF_LABEL * n_labels, _LEAST_REPLAY)
-    return _chosen(_shuffled(old, train), labels, wanted)
+    return _chosen(_shuffled(old), labels, wanted)
 
 
-def _labels(old: OldRows, train: Examples) -> list[set[str]]:
+def _labels(old: OldRows, rows: Examples) -> list[set[str]]:
     """[rows], the labels of each row; none where rows have no labels."""
     known = old.label_names
-    return [known.intersection(labels_of(value)) for value in old.task.gold(train.columns, old.label_schema)]
+    return [known.intersection(labels_of(value)) for value in old.task.gold(rows.columns, old.label_schema)]
 
 
-def _shuffled(old: OldRows, train: Examples) -> list[int]:
-    """The rows in an order that depends on their content and the seed, not on their order."""
+def _shuffled(old: OldRows) -> list[int]:
+    """The rows of the pool in an order that depends on their content and the seed, not on their order."""
+    keys = np.concatenate([row_keys(old.task, rows) for rows in old.pool])
     salt = np.uint64(np.random.default_rng(old.recipe.seed).integers(2**63))
-    order = np.lexsort((np.arange(len(train)), row_keys(old.task, train) ^ salt))
-    return [int(row) for row in order]
+    return [int(row) for row in np.lexsort((np.arange(len(keys)), keys ^ salt))]
 
 
 def _chosen(order: Iterable[int], labels: Sequence[set[str]], n: int) -> NDArray[np.int64]:

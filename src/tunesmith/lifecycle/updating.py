@@ -31,7 +31,7 @@ from tunesmith.reports.update import update_page
 from tunesmith.run import Run, write_atomically
 from tunesmith.run.champion import Registry, is_registry
 from tunesmith.run.locking import locked
-from tunesmith.tasks import TASKS
+from tunesmith.tasks import TASKS, LabelSchema
 from tunesmith.training.loop import never
 
 if TYPE_CHECKING:
@@ -87,9 +87,13 @@ class Asked:
                     f"`--{name}` must be above 0 and below 1, got {value:g}.",
                     remedy="0.3 and 0.05 are usual.",
                 )
+        if not 0 < self.rule.risk <= 0.5:
+            raise RecipeError(
+                f"`--risk` must be above 0 and at most 0.5, got {self.rule.risk:g}.", remedy="0.05 is usual."
+            )
         if self.rule.margin < 0:
             raise RecipeError(
-                f"`--margin` must not be below 0, got {self.rule.margin:g}.", remedy="0.01 is usual."
+                f"`--margin` must not be below 0, got {self.rule.margin:g}.", remedy="0.02 is usual."
             )
 
     def champion(self, events: Events) -> Run:
@@ -228,7 +232,8 @@ class _Work:
         """The findings of the checks of texts in the new rows, beside those that the champion is scored on."""
         self.events.stage("check", "Checking the new rows")
         splits = {"train": new.examples, **{name: it for name, it in old.splits.items() if name != "train"}}
-        checked = CheckedData(old.task, old.recipe, splits, old.label_schema, seed=old.recipe.seed)
+        schema = _schema_of_all(old, new)
+        checked = CheckedData(old.task, old.recipe, splits, schema, seed=old.recipe.seed)
         wanted = run_checks(checked, wanted=lambda it: it.before_training and not it.reads_features)
         found = [it for it in worst_first(wanted) if it.check != "class_balance" or not new.new_labels]
         for finding in found:
@@ -258,7 +263,14 @@ class _Work:
         }
 
 
-def _challenger(start: Start, run: Run, score: float) -> JsonObject:
+def _schema_of_all(old: OldRows, new: NewRows) -> LabelSchema:
+    """What the task learns from old and new rows."""
+    train, more = old.splits["train"].columns, new.examples.columns
+    columns = {name: [*train[name], *more[name]] for name in train if name in more}
+    return {**old.label_schema, **old.task.learn_label_schema(columns)}
+
+
+def _challenger(start: Start, run: Run, score: float | None) -> JsonObject:
     return {
         "from": start,
         "run": str(run.path.resolve()),

@@ -4,8 +4,9 @@
 new feedback is there, when the data have changed, or when monitoring raised an alarm and there is something new to
 learn from. Either way, a request whose rows were all decided on before is not repeated.
 
-All that the service knows is in the records of the updates, so it may be stopped and started at any time. On SIGTERM
-or Ctrl-C it ends at once if it waits. During a training, everything is saved first, and the next start resumes it.
+All that the service knows is in the records of the updates, so it may be stopped and started at any time. On
+SIGTERM or Ctrl-C it ends at once if it waits. During a training, everything is saved first, and the next start
+resumes it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _SLEEP_S = 0.5
 _DAY_S = 86_400.0
 
-Alarms = Callable[[Run, str], Sequence[str]]
+Alarms = Callable[[Run, str, Events], Sequence[str]]
 """Gives the alarms that monitoring raises for a run and its log."""
 
 
@@ -120,16 +121,16 @@ def due(asked: Asked, schedule: Schedule, alarms: Alarms, events: Events) -> str
         return ""
     if schedule.every_s is not None and (last is None or _age_s(last) >= schedule.every_s):
         return "it was time"
-    return _reason(asked, schedule, champion, last, request, alarms) if schedule.watch else ""
+    if not schedule.watch:
+        return ""
+    return _reason(schedule, last, request, lambda: alarms(champion, asked.log, events))
 
 
 def _reason(
-    asked: Asked,
     schedule: Schedule,
-    champion: Run,
     last: JsonObject | None,
     request: JsonObject,
-    alarms: Alarms,
+    alarms: Callable[[], Sequence[str]],
 ) -> str:
     """What has changed that is worth an update; there is something new to learn from in any case."""
     before = last["request"] if last is not None else {"feedback": 0, "fingerprint": ""}
@@ -138,7 +139,7 @@ def _reason(
     n_new = request["feedback"] - before["feedback"]
     if n_new >= schedule.min_feedback:
         return f"{n_new:,} rows have new feedback"
-    if n_new > 0 and (raised := alarms(champion, asked.log)):
+    if n_new > 0 and (raised := alarms()):
         return f"monitoring: {raised[0]}"
     return ""
 

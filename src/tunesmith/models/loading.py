@@ -248,9 +248,10 @@ def _config(
             read = config_class.from_json_file(config_file(files.path))  # knows how infinity is written
             config = config_class.from_dict({**read.to_dict(), **changes})
         else:
-            config = AutoConfig.from_pretrained(
-                files.path, trust_remote_code=False, local_files_only=True, **changes
-            )
+            with quiet():  # a head for more labels is no mistake
+                config = AutoConfig.from_pretrained(
+                    files.path, trust_remote_code=False, local_files_only=True, **changes
+                )
     except Exception as error:  # transformers and its dataclasses raise what an odd value makes them raise
         raise ModelError(
             f"`{files.name}` cannot be loaded: {first_line(error)}",

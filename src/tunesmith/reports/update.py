@@ -54,8 +54,9 @@ def update_lines(found: JsonObject) -> Iterator[str]:
         yield f"  {reason}"
     for challenger in found.get("challengers", ()):
         mark = ", chosen" if challenger["run"] == found["challenger"] else ""
-        metric = METRICS.get(found["metric"])
-        yield f"  from {challenger['from']}: {metric.shown(challenger['validation'])} on validation rows{mark}"
+        score = METRICS.get(found["metric"]).shown(challenger["validation"])
+        if challenger["validation"] is not None:
+            yield f"  from {challenger['from']}: {score} on validation rows{mark}"
     if found["new_labels"]:
         named = ", ".join(f"`{label}` ({n:,} rows)" for label, n in found["new_labels"].items())
         yield f"  new labels: {named}"

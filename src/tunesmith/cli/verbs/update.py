@@ -60,7 +60,8 @@ def verb(
     ),
     rows: Optional[int] = _learning(None, help="Rows of the window, or old rows that are replayed.", min=1),
     holdout: float = _rule(0.3, help="Share of the new rows on which both are compared."),
-    margin: float = _rule(0.01, help="Largest loss on the old rows that is accepted."),
+    margin: float = _rule(0.02, help="Largest loss on the old rows that is accepted."),
+    risk: float = _rule(0.05, help="Chance that a loss of the margin is overlooked, at most 0.5."),
     level: float = _rule(0.05, help="Level of the tests."),
     slices: list[str] = _SLICES,
     every: Optional[str] = _service(None, metavar="TIME", help="Update again and again: 7d, 12h."),
@@ -86,7 +87,8 @@ def verb(
     refuse_several_processes()
     asked = asked_of(
         run, data, log=log, registry=registry, start=start, merge=merge, rows=rows, holdout=holdout,
-        margin=margin, level=level, slices=slices, columns=parse_columns(column) or None, output_dir=output_dir,
+        margin=margin, risk=risk, level=level, slices=slices, columns=parse_columns(column) or None,
+        output_dir=output_dir,
     )  # fmt: skip
     schedule = _schedule(every, look, budget, watch=watch, min_feedback=min_feedback, times=times)
     if schedule is None:
