@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tunesmith.errors import UserError
 from tunesmith.events import Events
-from tunesmith.pipeline.monitoring import monitor
 from tunesmith.run import Run
 
 _WINDOWS = 3
@@ -18,6 +17,8 @@ def alarms_of(champion: Run, log: str, events: Events) -> list[str]:
         log: folder or URL of its log.
         events: listeners; they are told why a log cannot be measured.
     """
+    from tunesmith.pipeline.monitoring import monitor
+
     try:
         found = monitor(champion, log=log, last=_WINDOWS)
     except UserError as error:  # too few answers for a window, say

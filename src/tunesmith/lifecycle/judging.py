@@ -55,18 +55,19 @@ def choose(challengers: Mapping[Start, Run], files: MergedFiles, events: Events)
     """
     if len(challengers) == 1:
         return dict.fromkeys(challengers)
-    found: dict[Start, float] = {}
-    greater_is_better = True
+    found: dict[Start, float | None] = {}
+    ranks: dict[Start, float] = {}
     for start, run in challengers.items():
         predictor = Predictor.from_run(run)
         examples = _rows(run, predictor, [files.validation], files)
         scored, _ = answer_rows(run.recipe(), predictor, examples, events)
         metric = scored.task.primary_for(scored.label_schema)
-        greater_is_better = METRICS.get(metric).greater_is_better
-        found[start] = float(scored.task.formula(total(scored.statistics), scored.label_schema)[metric])
-    sign = -1 if greater_is_better else 1
+        value = float(scored.task.formula(total(scored.statistics), scored.label_schema)[metric])
+        found[start] = value if np.isfinite(value) else None
+        sign = -1 if METRICS.get(metric).greater_is_better else 1
+        ranks[start] = sign * value if np.isfinite(value) else np.inf
     # At a tie the first one, which began from the champion.
-    return dict(sorted(found.items(), key=lambda one: sign * np.nan_to_num(one[1], nan=sign * np.inf)))
+    return {start: found[start] for start in sorted(ranks, key=lambda start: ranks[start])}
 
 
 def judge(
