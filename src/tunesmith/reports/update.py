@@ -41,6 +41,10 @@ _STATES = {
     "compared": "held out, to compare on",
 }
 _SHOWN_SLICES = 10
+_NOTHING: JsonObject = {
+    "challenger": None, "challengers": (), "findings": (), "merge": None, "left_out": 0, "disagreements": (),
+}  # fmt: skip
+"""What the record of an update without challengers lacks."""
 
 
 def update_lines(found: JsonObject) -> Iterator[str]:
@@ -64,6 +68,7 @@ def update_lines(found: JsonObject) -> Iterator[str]:
 
 def update_page(found: JsonObject) -> str:
     """The page: one file that opens without a network."""
+    found = {**_NOTHING, **found}
     metric = METRICS.get(found["metric"]) if "metric" in found else None
     tested = [it for it in _tested(found) if it is not None]
     facts: JsonObject = {
@@ -77,9 +82,6 @@ def update_page(found: JsonObject) -> str:
         "tests": [_row(it, found["metric"]) for it in tested],
         "shown_slices": _SHOWN_SLICES,
         "examples": [_example(one, found["task"]) for one in found.get("disagreements", ())],
-        "names": {
-            model: PurePath(found[model]).name for model in ("champion", "challenger") if model in found
-        },
     }
     if metric is not None and tested:
         facts["charts"] = [interval_chart([(it["name"], _gain(it)) for it in tested[:2]], metric)]
