@@ -6,6 +6,7 @@ Every number is in `update.json`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -84,7 +85,8 @@ def update_page(found: JsonObject) -> str:
         "examples": [_example(one, found["task"]) for one in found.get("disagreements", ())],
     }
     if metric is not None and tested:
-        facts["charts"] = [interval_chart([(it["name"], _gain(it)) for it in tested[:2]], metric)]
+        chart = interval_chart([(it["name"], _gain(it)) for it in tested[:2]], metric)
+        facts["charts"] = [replace(chart, title=f"{metric.label}: how much better the challenger is")]
     return environment().get_template("update.html.jinja").render(**facts).lstrip()
 
 
