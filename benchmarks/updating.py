@@ -1,14 +1,16 @@
 """Does `update` promote what is better, and nothing else? `python benchmarks/updating.py --data ../shared/data`.
 
-Four parts, each by its name with `--only`; results of other parts stay:
+Five parts, each by its name with `--only`; results of other parts stay:
 
     rule     simulated updates with pairs of real models whose true difference is known by construction
+    cases    the same rule on new rows of other kinds
     domains  `tunesmith update` on a new domain: rows that help, shuffled labels, one that is hurt, no news
     months   twenty months of changing domains with labels for 5 % of the rows, against never and always updating
     intent   a new intent from 20 examples, from the champion and with replay
 
-`rule` and `months` take models of one kind: logistic regressions on vectors of the default model, which are
-computed once and kept in `--scratch`. Writes `benchmarks/updating.md` and `benchmarks/results/updating-DATE.json`.
+`rule`, `cases` and `months` take models of one kind: logistic regressions on vectors of the default model, which
+are computed once and kept in `--scratch`. Writes `benchmarks/updating.md` and
+`benchmarks/results/updating-DATE.json`.
 """
 
 from __future__ import annotations
@@ -245,6 +247,50 @@ def _is_promoted(known: Vectors, champion: Any, challenger: Any, old: Any, new: 
     return bool(decide(*both, np.arange(len(rows)) < len(new), (), rule).promote)
 
 
+# ---- cases ----
+
+
+def simulate_cases(known: Vectors) -> list[dict[str, Any]]:
+    """The rule on new rows of other kinds, for a model of kitchen and electronics."""
+
+    def rows(domain: str, first: int, last: int) -> list[tuple[str, int]]:
+        order = np.random.default_rng(3).permutation(len(known[domain][1]))
+        return [(domain, int(row)) for row in order[first:last]]
+
+    rng = np.random.default_rng(0)
+    old = [tuple(row) for row in [*rows("kitchen", 0, 1200), *rows("electronics", 0, 800)]]
+    old = [old[i] for i in rng.permutation(len(old))]
+    fresh, dvd = rows("electronics", 800, 1200), rows("dvd", 0, 1200)
+    cases = {
+        "dvd, which is new": (dvd[:800], ""),
+        "more electronics, which is not new": (fresh, ""),
+        "dvd, and electronics with wrong labels": ([*dvd, *fresh * 3], "electronics"),
+    }
+    return [_case(known, name, old, new, wrong, rng) for name, (new, wrong) in cases.items()]
+
+
+def _case(known: Vectors, name: str, old: Any, new: Any, wrong: str, rng: Any) -> dict[str, Any]:
+    from tunesmith.evaluation.candidate_slices import Slice
+    from tunesmith.evaluation.promotion import decide
+
+    def labels(rows: Any) -> Any:
+        return np.array([known[domain][1][row] ^ int(domain == wrong) for domain, row in rows])
+
+    new = [new[i] for i in rng.permutation(len(new))]
+    held, learned, test, train = new[: len(new) * 2 // 5], new[len(new) * 2 // 5 :], old[:800], old[800:]
+    champion = fitted(*_take(known, train))
+    told = np.concatenate([_take(known, train)[1], labels(learned)])
+    challenger = fitted(_take(known, [*train, *learned])[0], told)
+    x, truth = _take(known, [*held, *test])[0], np.concatenate([labels(held), _take(known, test)[1]])
+    is_new = np.arange(len(truth)) < len(held)
+    domains = np.array([domain for domain, _ in [*held, *test]])
+    slices = [Slice("column", f"of {domain}", domains == domain) for domain in DOMAINS]
+    slices += [Slice("column", f"of {it.name[3:]}, old", it.rows & ~is_new) for it in slices]
+    both = [answered(model.predict(x) == truth, truth) for model in (champion, challenger)]
+    found = decide(*both, is_new, slices)
+    return {"rows": name, "promote": found.promote, "failed": found.failed, "reasons": found.reasons}
+
+
 # ---- real updates ----
 
 
@@ -350,7 +396,7 @@ def update_intent(data: Path, scratch: Path, left_out: str, n_train: int) -> dic
     }  # fmt: skip
 
 
-PARTS = ("rule", "months", "domains", "intent")
+PARTS = ("rule", "cases", "months", "domains", "intent")
 
 
 def main() -> None:
@@ -385,7 +431,7 @@ def _measured(part: str, texts: dict[str, list[tuple[str, int]]], arguments: arg
     known = vectors(texts, arguments.scratch)
     if part == "rule":
         return simulate_rule(known, arguments.updates, (0.02,))
-    return simulate_months(known, arguments.seeds)
+    return simulate_cases(known) if part == "cases" else simulate_months(known, arguments.seeds)
 
 
 # ---- the page ----
@@ -393,7 +439,13 @@ def _measured(part: str, texts: dict[str, list[tuple[str, int]]], arguments: arg
 
 def page(result: dict[str, Any]) -> str:
     """The page from the results."""
-    sections = {"rule": _rule_page, "domains": _domains_page, "months": _months_page, "intent": _intent_page}
+    sections = {
+        "rule": _rule_page,
+        "cases": _cases_page,
+        "domains": _domains_page,
+        "months": _months_page,
+        "intent": _intent_page,
+    }
     made = [show(result[part]) for part, show in sections.items() if part in result]
     return "\n".join(["# Updates: what is promoted, and what is not\n", _HEAD, *made])
 
@@ -426,6 +478,18 @@ the difference is as stated. Eleven slices: domains, lengths, labels of old rows
 rows.
 
 {_table(header, rows)}"""
+
+
+def _cases_page(found: list[dict[str, Any]]) -> str:
+    rows = [
+        [it["rows"], "promoted" if it["promote"] else "refused", "; ".join(it["reasons"])] for it in found
+    ]
+    return f"""## New rows of other kinds, with the same kind of model
+
+A model of kitchen and electronics; 40 % of the new rows are held out. The last case has 1,200 rows of electronics
+with wrong labels, each of 400 rows three times.
+
+{_table(["new rows", "decision", "why"], rows)}"""
 
 
 def _domains_page(found: list[dict[str, Any]]) -> str:
