@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ModelSuggestions,
         Run,
         TuneResult,
+        Update,
         check,
         compare,
         embed,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         suggest_models,
         train,
         tune,
+        update,
     )
     from tunesmith.errors import (
         CheckBlockedError,
@@ -58,9 +60,10 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckBlockedError", "CheckResult", "Comparison", "DataError", "InterruptedRunError", "ModelError",
     "ModelSuggestions", "NonFiniteError", "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError",
-    "RowError", "Run", "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "UserError", "__version__",
-    "check", "compare", "embed", "evaluate", "export", "forget", "label", "load", "predict", "promote",
-    "promotions", "pull", "push", "rollback", "serve", "suggest_models", "train", "tune", "tune_process",
+    "RowError", "Run", "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "Update", "UserError",
+    "__version__", "check", "compare", "embed", "evaluate", "export", "forget", "label", "load", "predict",
+    "promote", "promotions", "pull", "push", "rollback", "serve", "suggest_models", "train", "tune", "tune_process",
+    "update",
 ]  # fmt: skip
 
 _HOMES = {
@@ -72,6 +75,7 @@ _HOMES = {
             "ModelSuggestions",
             "Run",
             "TuneResult",
+            "Update",
             "check",
             "compare",
             "embed",
@@ -90,6 +94,7 @@ _HOMES = {
             "suggest_models",
             "train",
             "tune",
+            "update",
         ),
         "tunesmith.api",
     ),

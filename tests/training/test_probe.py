@@ -186,3 +186,20 @@ def test_a_damaged_head_is_no_head(tmp_path, problem):
     else:
         file.write_bytes(data if problem == "flip" else data[:-4])
     assert ProbeHead.load(file) is None
+
+
+def test_new_outputs_are_fitted_beside_outputs_that_stay():
+    """Three clusters, of which the head knows two: the third is learned, and the two stay bit for bit."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 300)
+    features = (np.eye(3)[labels] * 4 + rng.normal(size=(300, 3))).astype(np.float32)
+    known = ProbeHead(np.array([[2, 0, -1], [0, 0, 0], [-1, 0, 2]], np.float32), np.zeros(3, np.float32), 1.0)
+    rows = encoded(labels)
+    head = fit_probe(
+        TASK, {"labels": ["a", "b", "c"]}, (features, rows), (features, EvalPredictions({}, rows)),
+        grown=(known, (1,)),
+    )  # fmt: skip
+    assert np.array_equal(head.weight[[0, 2]], known.weight[[0, 2]])
+    assert np.array_equal(head.bias[[0, 2]], known.bias[[0, 2]])
+    assert (head.logits(features).argmax(1) == labels).mean() > 0.95
+    assert (known.logits(features).argmax(1) == labels).mean() < 0.75

@@ -7,6 +7,7 @@ comparing `compare`
 tuning    `tune`
 suggesting `suggest_models`
 labelling `label`
+updating  `update`
 using     `load`, `predict`, `embed`, `evaluate`, `export` of a run
 sharing   `push`, `pull`
 serving   `serve`
@@ -28,6 +29,7 @@ from tunesmith.api.sharing import pull, push
 from tunesmith.api.suggesting import ModelSuggestions, suggest_models
 from tunesmith.api.training import train
 from tunesmith.api.tuning import TuneResult, tune
+from tunesmith.api.updating import Update, update
 from tunesmith.api.using import embed, evaluate, export, load, predict
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "ModelSuggestions",
     "Run",
     "TuneResult",
+    "Update",
     "build_recipe",
     "check",
     "compare",
@@ -55,4 +58,5 @@ __all__ = [
     "suggest_models",
     "train",
     "tune",
+    "update",
 ]

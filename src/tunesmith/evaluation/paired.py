@@ -124,7 +124,7 @@ def compare_pairs(
     for (first, second), interval, test, p_holm in zip(pairs, gains, tests, corrected, strict=True):
         n = first.statistics.shape[0] if groups is None else len(np.unique(groups))
         outcome = _outcome(interval, p_holm, level, n)
-        counts = _discordant(first, second) or (None, None)
+        counts = discordant(first, second) or (None, None)
         found.append(Paired(interval, test.test, test.p, p_holm, outcome, *counts))
     return found
 
@@ -227,7 +227,7 @@ def _of_groups(statistics: Statistics, groups: NDArray[np.int64] | None) -> Stat
     return statistics if groups is None else add_up(statistics, np.unique(groups, return_inverse=True)[1])
 
 
-def _discordant(first: Rows, second: Rows) -> tuple[int, int] | None:
+def discordant(first: Rows, second: Rows) -> tuple[int, int] | None:
     """How many rows only the first has right, and only the second; None if rows are not right or wrong."""
     one, other = right_answers(first), right_answers(second)
     if one is None or other is None:

@@ -42,6 +42,7 @@ from tunesmith.tasks import (
     TASKS,
     EncodeOptions,
     EvalPredictions,
+    LabelSchema,
     Prediction,
     RowError,
     Task,
@@ -307,10 +308,10 @@ class Predictor:
             advance=advance,
         )
 
-    def encode_to_score(self, examples: Examples) -> Encoded:
-        """Sequences of examples with labels."""
+    def encode_to_score(self, examples: Examples, label_schema: LabelSchema | None = None) -> Encoded:
+        """Sequences of examples with labels; `label_schema` is given where they have labels new to the model."""
         options = replace(self.how, max_length=self.max_length, purpose="score", overlap=self.overlap)
-        return encode(self.task, examples, self.tokenizer, options, self.label_schema)
+        return encode(self.task, examples, self.tokenizer, options, label_schema or self.label_schema)
 
     def _encode(self, examples: Examples, max_length: int | None) -> Encoded:
         overlap = self.overlap if max_length else 0

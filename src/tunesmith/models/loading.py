@@ -2,7 +2,7 @@
 
 transformers reads the weights from safetensors, with remote code off. Only the weights of the head may be missing:
 missing weights of the body would be trained from random numbers, and nobody would notice. A head for the same
-labels in the same order is kept.
+labels in the same order is kept. A head that has some of the labels, and no others, grows (`grown_head`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tunesmith.models.adapters import adapter_modules, is_adapter, merge_adapter
 from tunesmith.models.architecture import changed_model, refuse_unsavable
 from tunesmith.models.fitness import try_out
 from tunesmith.models.freezing import freeze_pooler, freeze_unsaved
+from tunesmith.models.grown_head import lacks_head, new_outputs, take_outputs
 from tunesmith.models.out_of_memory import refuse_too_large
 from tunesmith.models.padding import PADDING_NOTE, padding_matters
 from tunesmith.models.pooling_layer import PoolingLayer, choose_pooling_layer, make_pooling_layer
@@ -55,6 +56,7 @@ class LoadedModel:
         bf16: whether matrix products run in bfloat16.
         notes: notes for the user on how the model computes.
         new_weights: names of the weights that the files lack; these start from random numbers.
+        new_outputs: outputs that the head has got, where it had those of all other labels.
     """
 
     model: Model
@@ -65,6 +67,7 @@ class LoadedModel:
     bf16: bool = False
     notes: tuple[str, ...] = ()
     new_weights: tuple[str, ...] = ()
+    new_outputs: tuple[int, ...] = ()
 
 
 def refuse_other_kinds(files: ModelFiles, task: Task) -> None:
@@ -115,8 +118,8 @@ def load_for_training(
         ModelError: the model does not fit the task, lacks weights, or does not support the pooling.
     """
     tokenizer, wanted = load_tokenizer(files), task.config(label_schema)
-    keep_head = _same_labels(files.config(), wanted)
-    layer = choose_pooling_layer(files, task, pooling, keep_head=keep_head)
+    added_outputs = new_outputs(files.config(), wanted, may_grow=model_init is None)
+    layer = choose_pooling_layer(files, task, pooling, keep_head=added_outputs is not None)
     adds = layer == "new" and model_init is None
     config = _new_config(files, task, label_schema, tokenizer, adds_layer=adds)
     prepare = functools.partial(prepare_tokenizer, task, tokenizer, train or {}, chat_template=chat_template)
@@ -125,18 +128,16 @@ def load_for_training(
     if model_init is None:
         make_pooling_layer(model, layer)
     # A head that was trained on the first token does not fit the mean.
-    head_is_new = not keep_head or layer == "new" or any(is_head(model, name) for name in missing)
-    if head_is_new:
-        _renew_head(model, wanted, seed, *head_scale(task, label_schema))
+    outputs = None if layer == "new" else added_outputs
+    outputs = _begin_head(files, task, label_schema, model, missing, outputs, seed)
     if model_init is not None:
         model = _changed(model, model_init, wanted, layer, task, tokenizer, seed)
     _freeze_what_is_lost(model, task)
     try_out(files, model, tokenizer, task, learns=True)
-    is_language_model = not heads.has_head(wanted)
-    notes, lost = _padding_notes(model), tuple(sorted(missing))
     return LoadedModel(
-        model, tokenizer, head_is_new, tuple(added), is_language_model, notes=notes, new_weights=lost
-    )
+        model, tokenizer, outputs is None, tuple(added), not heads.has_head(wanted), notes=_padding_notes(model),
+        new_weights=tuple(sorted(missing)), new_outputs=outputs or (),
+    )  # fmt: skip
 
 
 def _new_config(
@@ -247,9 +248,10 @@ def _config(
             read = config_class.from_json_file(config_file(files.path))  # knows how infinity is written
             config = config_class.from_dict({**read.to_dict(), **changes})
         else:
-            config = AutoConfig.from_pretrained(
-                files.path, trust_remote_code=False, local_files_only=True, **changes
-            )
+            with quiet():  # a head for more labels is no mistake
+                config = AutoConfig.from_pretrained(
+                    files.path, trust_remote_code=False, local_files_only=True, **changes
+                )
     except Exception as error:  # transformers and its dataclasses raise what an odd value makes them raise
         raise ModelError(
             f"`{files.name}` cannot be loaded: {first_line(error)}",
@@ -343,12 +345,25 @@ def _from_pretrained(files: ModelFiles, task: Task, config: Config) -> tuple[Mod
     return model, missing
 
 
-def _same_labels(config: JsonObject, wanted: JsonObject) -> bool:
-    """Whether the model's head, if it has one, has the wanted labels in the wanted order."""
-    if "id2label" not in wanted:
-        return True
-    names = config.get("id2label") or {}
-    return [names.get(str(i)) for i in range(len(names))] == list(wanted["id2label"].values())
+def _begin_head(
+    files: ModelFiles,
+    task: Task,
+    label_schema: LabelSchema,
+    model: Model,
+    missing: set[str],
+    outputs: tuple[int, ...] | None,
+    seed: int,
+) -> tuple[int, ...] | None:
+    """Gives a head its first weights where the files lack them; its new outputs, or None if all of it is new."""
+    wanted = task.config(label_schema)
+    lacks = lacks_head(model, missing, wanted.get("num_labels", 0), grows=bool(outputs))
+    if outputs is None or outputs or lacks:
+        _renew_head(model, wanted, seed, *head_scale(task, label_schema))
+    if outputs is None or lacks:
+        return None
+    if outputs:
+        take_outputs(model, load_trained(files, task, device="cpu").model)
+    return outputs
 
 
 def _renew_head(model: Model, wanted: JsonObject, seed: int, centre: float, scale: float) -> None:

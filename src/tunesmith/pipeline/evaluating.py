@@ -24,6 +24,7 @@ from tunesmith.evaluation.neighbours import TrainingVectors
 from tunesmith.evaluation.result import build_metrics
 from tunesmith.evaluation.scoring import Scored
 from tunesmith.evaluation.seen import rows_that_count, take_rows
+from tunesmith.evaluation.widening import widened, widened_schema
 from tunesmith.events import Events, Listener
 from tunesmith.inference.answering import score, with_samples
 from tunesmith.inference.embedder import head_outputs
@@ -36,7 +37,7 @@ from tunesmith.pipeline.writing import samples_of
 from tunesmith.recipe import Recipe, RecipeDraft
 from tunesmith.reports import write_evaluation
 from tunesmith.run import Run, write_json
-from tunesmith.tasks import EvalPredictions
+from tunesmith.tasks import EvalPredictions, LabelSchema
 from tunesmith.training.probe import take_features
 from tunesmith.training.reference import with_reference
 
@@ -89,7 +90,11 @@ def evaluate(
 
 
 def answer_rows(
-    recipe: Recipe, predictor: Predictor, examples: Examples, events: Events
+    recipe: Recipe,
+    predictor: Predictor,
+    examples: Examples,
+    events: Events,
+    label_schema: LabelSchema | None = None,
 ) -> tuple[Scored, NDArray[np.float32] | None]:
     """Rows as a finished run answers them, and the inputs of its head [rows, d] where each row has a vector.
 
@@ -98,18 +103,22 @@ def answer_rows(
         predictor: the predictor of the run.
         examples: rows with labels.
         events: listeners.
+        label_schema: all labels of the rows, where some may be new to the run; those of the run when None.
     """
-    encoded = predictor.encode_to_score(examples)
+    task, own = predictor.task, predictor.label_schema
+    schema = own if label_schema is None else widened_schema(task, own, label_schema)
+    encoded = predictor.encode_to_score(examples, schema)
     if predictor.task.reference:
         encoded = with_reference(encoded, _reference_of(recipe, predictor, encoded))
     evaluated, features = _answer(predictor, examples, encoded, events)
     n, how = samples_of(predictor.task, recipe.evaluate), (predictor.max_length, predictor.label_schema)
     advance = events.progress("written texts")
+    evaluated = widened(task, evaluated, own, schema)
     evaluated = with_samples(
         predictor.task, predictor.model, predictor.tokenizer, evaluated, n, *how, advance=advance
     )
     group_by = recipe.data.group_by
-    return Scored(predictor.task, predictor.label_schema, examples, evaluated, group_by), features
+    return Scored(task, schema, examples, evaluated, group_by), features
 
 
 def _overridden(recipe: Recipe, overrides: Mapping[str, object] | Sequence[str]) -> Recipe:

@@ -21,6 +21,7 @@ from tunesmith.training.probe import (
     Features,
     ProbeHead,
     fit_probe,
+    head_of_model,
     probe_answers,
     put_head,
     take_features,
@@ -43,7 +44,7 @@ class Probe:
 
 
 def start_from_probe(work: Work, plan: TrainingPlan, features: FeaturesOf) -> Probe:
-    """Fits a head on frozen features and starts the model from it; a head made for these labels stays.
+    """Fits a head on frozen features and starts the model from it; what the model's head has of the labels stays.
 
     Args:
         work: what is to be done.
@@ -58,7 +59,7 @@ def start_from_probe(work: Work, plan: TrainingPlan, features: FeaturesOf) -> Pr
     work.events.note(f"probe: regularisation C = {probe.strength:g}")
     is_method = train.method == "probe"
     scores = {}
-    if plan.recipe.evaluate.baselines and not is_method:
+    if plan.recipe.evaluate.baselines and not is_method and not plan.opened.loaded.new_outputs:
         scores["probe"] = _scores_of(probe, work, plan, features)
     if train.head_start or is_method:
         put_head(plan.model, probe)
@@ -150,12 +151,20 @@ def _fitted(work: Work, plan: TrainingPlan, features: FeaturesOf) -> ProbeHead:
     if probe is None:
         train, validation = (features[name] for name in ("train", "validation"))
         rows = EvalPredictions(plan.data.splits["validation"].columns, plan.splits["validation"])
-        probe = fit_probe(
-            work.task, plan.data.label_schema, (train, plan.splits["train"]), (validation, rows)
-        )
+        schema, grown = plan.data.label_schema, _grown(work, plan)
+        probe = fit_probe(work.task, schema, (train, plan.splits["train"]), (validation, rows), grown=grown)
         if work.processes.is_first:
             probe.save(file)
     return probe
+
+
+def _grown(work: Work, plan: TrainingPlan) -> tuple[ProbeHead, tuple[int, ...]] | None:
+    """The head, and its new outputs, where all others stay; a training of the head alone changes all of it."""
+    new = plan.opened.loaded.new_outputs
+    if not new or plan.recipe.train.method == "probe":
+        return None
+    n_outputs = work.task.config(plan.data.label_schema)["num_labels"]
+    return head_of_model(plan.model, n_outputs), new
 
 
 def _scores_of(probe: ProbeHead, work: Work, plan: TrainingPlan, features: FeaturesOf) -> RowStatistics:

@@ -73,6 +73,8 @@ class TrainingPlan:
 
 def wants_probe(work: Work, plan: TrainingPlan) -> bool:
     """Whether there is a head to begin, and a use for the probe that is found."""
-    train = plan.recipe.train
-    is_useful = train.head_start or train.method == "probe" or plan.recipe.evaluate.baselines
-    return work.task.probe is not None and plan.opened.loaded.head_is_new and is_useful
+    train, loaded = plan.recipe.train, plan.opened.loaded
+    if work.task.probe is None or train.method == "probe":
+        return work.task.probe is not None
+    is_useful = train.head_start or (plan.recipe.evaluate.baselines and loaded.head_is_new)
+    return (loaded.head_is_new or bool(loaded.new_outputs)) and is_useful

@@ -13,7 +13,7 @@ and dividing by it gave weights of 1e31.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ from tunesmith.tasks import IGNORED, PLAIN_LOSS, EvalPredictions, LabelSchema, T
 from tunesmith.training.guards import require_finite
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from tunesmith.types import Array
@@ -98,6 +99,12 @@ class ProbeHead:
             digest.update(np.ascontiguousarray(tensor).tobytes())
         return digest.hexdigest()
 
+    def with_outputs(self, other: ProbeHead, numbers: Sequence[int]) -> ProbeHead:
+        """This head, with some outputs of another one."""
+        weight, bias, at = self.weight.copy(), self.bias.copy(), list(numbers)
+        weight[at], bias[at] = other.weight[at], other.bias[at]
+        return ProbeHead(weight, bias, other.strength)
+
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits [rows, k] of features [rows, d]."""
         return features @ self.weight.T + self.bias
@@ -156,6 +163,7 @@ def fit_probe(
     validation: tuple[Features, EvalPredictions],
     *,
     by_loss: bool = False,
+    grown: tuple[ProbeHead, tuple[int, ...]] | None = None,
 ) -> ProbeHead:
     """The linear head with the best validation metric, or the least validation loss.
 
@@ -165,14 +173,17 @@ def fit_probe(
         train: features of the training sequences, and the sequences.
         validation: features of the validation rows, and their predictions.
         by_loss: choose by the loss, where there are too few validation rows for the metric.
+        grown: a head whose outputs stay as they are, but for those with these numbers.
     """
     features, labels = _items(train[0], train[1])
     mean, deviation = standardisation(features)
     scaled = ((features - mean) / deviation).astype(np.float32)
-    solve = solver(task, label_schema, scaled, labels)
+    kept = None if grown is None else Kept(grown[0].logits(features), grown[1])
+    solve = solver(task, label_schema, scaled, labels, kept)
 
     def fit(tried: float) -> tuple[Quality, ProbeHead]:
         head = _unscaled(*solve(tried), mean, deviation, tried)
+        head = head if grown is None else grown[0].with_outputs(head, grown[1])
         loss = _loss(task, head, *_items(validation[0], validation[1].encoded))
         if by_loss:
             return (0.0, -loss), head
@@ -209,12 +220,37 @@ def probe_answers(head: ProbeHead, features: Features, evaluated: EvalPrediction
     return replace(evaluated, outputs=head.logits(features))
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Outputs of a head that stay as they are while the others are fitted.
+
+    Args:
+        outputs: [items, k], outputs of the head as it is.
+        new: numbers of the outputs that are fitted.
+    """
+
+    outputs: NDArray[np.float32]
+    new: tuple[int, ...]
+
+    def among(self, fitted: torch.Tensor) -> torch.Tensor:
+        """Outputs [items, k] with those that are fitted in their places."""
+        import torch
+
+        is_new = torch.zeros(fitted.shape[1], dtype=torch.bool)
+        is_new[list(self.new)] = True
+        return torch.where(is_new, fitted, torch.from_numpy(self.outputs).to(fitted))
+
+
 Weights = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Weight [k, d] and bias [k] of a head for standardised features."""
 
 
 def solver(
-    task: Task, label_schema: LabelSchema, scaled: NDArray[np.float32], labels: Array
+    task: Task,
+    label_schema: LabelSchema,
+    scaled: NDArray[np.float32],
+    labels: Array,
+    kept: Kept | None = None,
 ) -> Callable[[float], Weights]:
     """A function from a strength C to the head; each strength starts from the result of the one before.
 
@@ -225,6 +261,7 @@ def solver(
         label_schema: the task's label schema.
         scaled: [items, d], standardised features.
         labels: [items, …], labels.
+        kept: outputs that stay as they are; all are fitted when None.
     """
     import torch
 
@@ -245,7 +282,8 @@ def solver(
 
         def closure() -> torch.Tensor:
             optimizer.zero_grad()
-            fit = task.loss(centre + scale * (x @ weight.T + bias), {"labels": y}, PLAIN_LOSS)
+            outputs = centre + scale * (x @ weight.T + bias)
+            fit = task.loss(outputs if kept is None else kept.among(outputs), {"labels": y}, PLAIN_LOSS)
             loss = (fit + weight.square().sum() / (2 * strength)) / len(y)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
@@ -281,6 +319,14 @@ def put_head(model: nn.Module, head: ProbeHead) -> None:
         layer.weight.copy_(torch.from_numpy(head.weight))
         if layer.bias is not None:
             layer.bias.copy_(torch.from_numpy(head.bias))
+
+
+def head_of_model(model: nn.Module, n_outputs: int) -> ProbeHead:
+    """The model's head as it is."""
+    layer = heads.find_head(model, n_outputs)
+    weight = layer.weight.detach().cpu().numpy().astype(np.float32)
+    bias = np.zeros(n_outputs, np.float32) if layer.bias is None else layer.bias.detach().cpu().numpy()
+    return ProbeHead(weight.copy(), bias.astype(np.float32), float("nan"))
 
 
 def standardisation(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

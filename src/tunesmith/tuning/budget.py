@@ -7,12 +7,10 @@ left, half goes to the coarse stage, and a quarter to other seeds of the finalis
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from tunesmith.errors import RecipeError
-from tunesmith.recipe import Recipe
+from tunesmith.recipe import Recipe, durations
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
 USUAL_TRIALS = 40
 """Trials of a search that says neither a number nor a time."""
 
-_UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms])")
 _COARSE_SHARE, _FINALISTS_SHARE = 0.5, 0.25
 _MOST_TRIALS = 10_000
 _FEWEST_TRIALS = 4
@@ -83,25 +79,13 @@ class Division:
 
 
 def seconds_in(text: str) -> float:
-    """The seconds of `20m`, `1h30m` or `90s`; a number alone is seconds.
+    """The seconds of a time of a search: `20m`, `1h30m` or `90s`; a number alone is seconds.
 
     Raises:
         RecipeError: it is none of these, or zero.
     """
-    written = text.strip().lower()
-    parts = _PART.findall(written)
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if not parts or _PART.sub("", written).strip():
-        try:
-            seconds = float(written)
-        except ValueError:
-            seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise RecipeError(
-            f"the time of a search must be above zero and like `20m`, `1h30m` or `90s`, got `{text}`.",
-            remedy="Give `--time 20m`, or a number of trials with `--trials`.",
-        )
-    return seconds
+    remedy = "Give `--time 20m`, or a number of trials with `--trials`."
+    return durations.seconds_in(text, what="the time of a search", remedy=remedy)
 
 
 def divide(budget: Budget, spent_s: float, full_s: float, final_trainings: int = 1) -> Division:
