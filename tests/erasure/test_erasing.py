@@ -142,6 +142,7 @@ def test_rows_are_known_by_their_ids_and_without_their_data(place, tunesmith):
     shown = tunesmith("forget", "runs", "--row-id", "train.csv:3").out
     assert "the model was trained on 1 of these texts" in shown
     assert "data.exclude=forgotten.txt" in shown
+    assert "nothing of this was found" in tunesmith("forget", "runs", "--row-id", "train.csv:3000").out
 
 
 @pytest.mark.parametrize(
