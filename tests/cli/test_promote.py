@@ -9,6 +9,7 @@ import pytest
 
 import tunesmith as package
 from tunesmith.errors import RecipeError, RunError
+from tunesmith.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +19,7 @@ def two(finished_run, tmp_path_factory):
         shutil.copytree(finished_run.path, folder / name)
     config = folder / "new" / "model" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "note": "another run"}))
+    Run(folder / "new").finish()
     return folder / "old", folder / "new"
 
 

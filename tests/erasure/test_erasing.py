@@ -17,6 +17,7 @@ from tunesmith.erasure.wanted import Wanted
 from tunesmith.errors import DataError
 from tunesmith.monitoring.prediction_log import Answer, Difference, PredictionLog, read_differences, read_log
 from tunesmith.run import Run
+from tunesmith.run.checksums import with_sum
 from tunesmith.testing.tiny import different_rows, write_rows, write_tiny_model
 from tunesmith.testing.tiny_tasks import TINY_TASKS
 
@@ -55,7 +56,8 @@ def place(trained, tmp_path, monkeypatch):
     """A copy of all of it; the run names the copied files."""
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     manifest = tmp_path / "runs" / "a" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace(str(trained), str(tmp_path)))
+    moved = json.loads(manifest.read_text().replace(str(trained), str(tmp_path)))
+    manifest.write_text(json.dumps(with_sum(moved)))
     recipe = tmp_path / "runs" / "a" / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace(str(trained), str(tmp_path)))
     monkeypatch.setenv("TUNESMITH_CACHE", str(tmp_path / "cache"))
@@ -91,6 +93,7 @@ def test_all_that_a_run_has_of_a_customer_goes_and_the_next_training_is_without(
     assert holding(run.path, *HERS) == set()
     for file in run.path.rglob("*.jsonl"):  # nor does a slice name her
         assert '"4711"' not in file.read_text()
+    assert Run.open(run.path).problems() == []
     lines = [json.loads(line) for line in (run.predictions / "test.jsonl").read_text().splitlines()]
     assert lines[IN_TEST]["row"] == f"test.csv:{IN_TEST + 2}"
     assert lines[IN_TEST]["text"] == ""
@@ -142,6 +145,7 @@ def test_rows_are_known_by_their_ids_and_without_their_data(place, tunesmith):
     shown = tunesmith("forget", "runs", "--row-id", "train.csv:3").out
     assert "the model was trained on 1 of these texts" in shown
     assert "data.exclude=forgotten.txt" in shown
+    assert "nothing of this was found" in tunesmith("forget", "runs", "--row-id", "train.csv:3000").out
 
 
 @pytest.mark.parametrize(

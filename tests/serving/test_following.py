@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from tunesmith.errors import RunError
 from tunesmith.monitoring.prediction_log import read_differences
+from tunesmith.run import Run
 from tunesmith.run.champion import Registry
 from tunesmith.serving.opening import open_canary, open_runs
 
@@ -50,8 +51,8 @@ def three(runs, tmp_path_factory):
     found = {name: folder / name for name in ("a", "b", "c")}
     for run in found.values():
         shutil.copytree(runs["text-classification"], run)
-    turned_round(found["b"])
-    with_a_broken_word(found["c"])
+    Run(turned_round(found["b"])).finish()
+    Run(with_a_broken_word(found["c"])).finish()
     return found
 
 

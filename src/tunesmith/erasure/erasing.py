@@ -76,6 +76,13 @@ class Erasure:
         """The runs whose models have learned from it."""
         return [one.run for one in self.runs if one.trained_on]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no run and no log has any of it."""
+        return not any(one.rows or one.files or one.trained_on for one in self.runs) and not any(
+            self.logs.values()
+        )
+
     def to_json(self) -> JsonObject:
         """As plain JSON."""
         return {

@@ -26,7 +26,7 @@ from tunesmith.evaluation.neighbours import FILE as VECTORS_FILE
 from tunesmith.evaluation.neighbours import TrainingVectors
 from tunesmith.inference.exported import is_export
 from tunesmith.reports import write_report
-from tunesmith.run import Run, write_atomically
+from tunesmith.run import Run, sha256_of, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -119,7 +119,20 @@ def clean_run(run: Run, wanted: Wanted, *, dry_run: bool) -> dict[str, int]:
         found[f"data/{VECTORS_FILE}"] = n_vectors
     if found or wanted.rows:
         found |= _clean_pages(run, dry_run=dry_run)
+    if found and not dry_run:
+        _renew_checksums(run, {name.partition(" (")[0] for name in found})
     return found
+
+
+def _renew_checksums(run: Run, changed: set[str]) -> None:
+    """Writes the checksums of changed files into the manifest, and no others: damage is still found."""
+    known = run.manifest().get("files", {})
+    new = {name: sha256_of(run.path / name) for name in changed & set(known) if (run.path / name).is_file()}
+    gone = {name for name in changed & set(known) if name not in new}
+    if new or gone:
+        run.update_manifest(
+            files={name: new.get(name, old) for name, old in known.items() if name not in gone}
+        )
 
 
 def _exports(run: Run) -> list[Path]:

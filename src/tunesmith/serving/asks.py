@@ -7,12 +7,11 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tunesmith.serving.refused import Refused
 
 if TYPE_CHECKING:
-    from tunesmith.serving.deployment import Deployment
     from tunesmith.serving.settings import Settings
     from tunesmith.types import JsonObject
 
@@ -21,6 +20,39 @@ Receive = Callable[[], Awaitable[Any]]
 
 _SMOOTHING = 0.2
 _LONGEST_WAIT_S = 300
+
+
+class Owner(Protocol):
+    """Whose workers have a request."""
+
+    def withdraw(self, ask: Ask) -> None:
+        """Forgets a request for which nobody waits any more."""
+
+    def release(self) -> None:
+        """A user needs the workers no more."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A request that was answered, for whoever keeps a log.
+
+    Args:
+        request: its id in the log, which the client got, too.
+        run: facts of the run.
+        operation: `answer`, `embed` or `write`.
+        rows: inputs.
+        answers: one for each input.
+        seconds: time from the request to the answer.
+        how: what else the worker was told: `top_k`, `coverage`, ….
+    """
+
+    request: str
+    run: Mapping[str, Any]
+    operation: str
+    rows: list[Any]
+    answers: list[JsonObject]
+    seconds: float
+    how: Mapping[str, Any]
 
 
 @dataclass(eq=False)
@@ -42,7 +74,7 @@ class Ask:
     n_bytes: int
     deadline: float
     answered: asyncio.Future[JsonObject]
-    deployment: Deployment
+    deployment: Owner
     receive: Receive | None = None
     deltas: asyncio.Queue[str | None] | None = None
     """Parts of a text that is streamed; None at its end."""

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from tunesmith.serving.asks import Answered
 from tunesmith.serving.refused import Refused
-from tunesmith.serving.service import Answered, Service
+from tunesmith.serving.service import Service
 from tunesmith.serving.wire import encoded
 
 if TYPE_CHECKING:

@@ -17,9 +17,13 @@ from tunesmith.serving.refused import Refused
 from tunesmith.serving.shadow import Shadow
 
 if TYPE_CHECKING:
-    from tunesmith.serving.asks import Ask
-    from tunesmith.serving.deployment import Deployment
-    from tunesmith.serving.service import Service
+    from collections.abc import Callable
+
+    from tunesmith.monitoring.prediction_log import PredictionLog
+    from tunesmith.serving.asks import Answered, Ask
+    from tunesmith.serving.deployment import Deployment, Deployments
+    from tunesmith.serving.metrics import Metrics
+    from tunesmith.serving.settings import Settings
     from tunesmith.types import JsonObject
 
 _log = logging.getLogger("tunesmith.serving")
@@ -29,36 +33,47 @@ class Challengers:
     """The shadow and the canary of a service.
 
     Args:
-        service: what answers.
+        deployments: what answers.
+        metrics: counters.
+        settings: which challengers there are.
     """
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, deployments: Deployments, metrics: Metrics, settings: Settings) -> None:
+        self._deployments, self._metrics, self._settings = deployments, metrics, settings
         self._shadow: Shadow | None = None
         self._canary: Canary | None = None
         self._canary_run: JsonObject = {}
 
-    async def start(self) -> None:
+    async def start(self, log: PredictionLog | None) -> Callable[[Answered], None] | None:
         """Starts those of the settings.
+
+        Args:
+            log: where differences are kept; None for nowhere.
+
+        Returns:
+            What to call with each request that was answered; None without a shadow.
 
         Raises:
             UserError: one cannot be loaded, or is for another task.
         """
-        settings = self._service.settings
+        settings = self._settings
         if settings.canary is not None:
             self._canary_run = await self._start(settings.canary)
             self._canary = Canary(settings.canary_share, settings.canary_slower)
-            self._service.metrics.canary.labels(self._canary_run["name"]).set(settings.canary_share)
+            self._metrics.canary.labels(self._canary_run["name"]).set(settings.canary_share)
         if settings.shadow is not None:
             named = settings.shadow | {"name": settings.shadow["version"]}
             facts = await self._start(named, is_background=True)
-            deployment = self._service.deployments.of(facts)
-            self._shadow = Shadow(self._service, deployment, facts, self._service.first_run["name"])
-            self._service.listeners.append(self._shadow.heard)
+            self._shadow = Shadow(self._deployments, self._metrics, log, facts)
+        return self._heard if self._shadow is not None else None
+
+    def _heard(self, told: Answered) -> None:
+        if self._shadow is not None:
+            self._shadow.heard(told)
 
     async def _start(self, run: JsonObject, *, is_background: bool = False) -> JsonObject:
         """The facts of a challenger, when all its processes have answered."""
-        champion, deployments = self._service.first_run, self._service.deployments
+        champion, deployments = self._deployments.first, self._deployments
         deployment = await deployments.deploy([run], is_background=is_background, is_warm=True)
         facts = deployment.runs[run["name"]]
         if facts["task"] != champion["task"]:
@@ -88,7 +103,7 @@ class Challengers:
     def canary_said(self, *, is_error: bool) -> None:
         """Counts a request of the canary, which is an error if only the champion answered it."""
         kind = "failed" if is_error else "answered"
-        self._service.metrics.canary_requests.labels(self._canary_run["name"], kind).inc()
+        self._metrics.canary_requests.labels(self._canary_run["name"], kind).inc()
         if self._canary is not None:
             self._canary.errors.add(is_error)
             self._end_if_worse()
@@ -110,7 +125,7 @@ class Challengers:
             self._canary.champion_took(seconds)
 
     def _deployment_of(self, run: JsonObject) -> Deployment:
-        return self._service.deployments.of(run)
+        return self._deployments.of(run)
 
     def _end_if_worse(self) -> None:
         """Rolls the canary back where it has broken a rule."""
@@ -118,9 +133,9 @@ class Challengers:
             return
         run, evidence = self._canary_run, self._canary.to_json()
         self._end_canary()
-        self._service.metrics.canary_stops.labels(run["name"], rule).inc()
+        self._metrics.canary_stops.labels(run["name"], rule).inc()
         _log.error("the canary `%s` is rolled back for its %s: %s", run["version"], rule, evidence[rule])
-        if registry := self._service.first_run["registry"]:
+        if registry := self._deployments.first["registry"]:
             try:
                 Registry(registry).remember_canary(run["run"], rule=rule, evidence=evidence)
             except Exception:
@@ -128,8 +143,8 @@ class Challengers:
 
     def _end_canary(self) -> None:
         self._canary = None
-        self._service.metrics.canary.labels(self._canary_run["name"]).set(0)
-        self._service.deployments.retire(self._deployment_of(self._canary_run))
+        self._metrics.canary.labels(self._canary_run["name"]).set(0)
+        self._deployments.retire(self._deployment_of(self._canary_run))
 
     # ---- both ----
 
@@ -139,13 +154,12 @@ class Challengers:
         Args:
             champion: facts of the new champion.
         """
-        if champion["name"] != self._service.first_run["name"]:
+        if champion["name"] != self._deployments.first["name"]:
             return
         if self._canary is not None and self._canary_run["run"] == champion["run"]:
             self._end_canary()
         if self._shadow is not None and self._shadow.run["run"] == champion["run"]:
-            self._service.listeners.remove(self._shadow.heard)
-            self._service.deployments.retire(self._shadow.deployment)
+            self._deployments.retire(self._deployments.of(self._shadow.run))
             self._shadow = None
 
     async def stop(self) -> None:

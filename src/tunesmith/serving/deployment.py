@@ -106,6 +106,10 @@ class Deployment:
         if not self._n_users:
             self._is_idle.set()
 
+    def withdraw(self, ask: Ask) -> None:
+        """Forgets a request for which nobody waits any more."""
+        self.team.withdraw(ask)
+
     async def retire(self) -> None:
         """Ends the processes when nobody uses them any more."""
         await self._is_idle.wait()
@@ -130,6 +134,11 @@ class Deployments:
         self._all: dict[int, Deployment] = {}
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def first(self) -> JsonObject:
+        """The facts of the run that answers where none is named."""
+        return next(iter(self.answering.values()))
 
     def of(self, run: Mapping[str, Any]) -> Deployment:
         """The deployment of a run.

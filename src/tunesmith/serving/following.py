@@ -18,7 +18,8 @@ from tunesmith.run.champion import POINTER, Registry
 from tunesmith.serving.opening import open_champion
 
 if TYPE_CHECKING:
-    from tunesmith.serving.service import Service
+    from tunesmith.serving.deployment import Deployments
+    from tunesmith.serving.metrics import Metrics
     from tunesmith.types import JsonObject
 
 POLL_S = 0.5
@@ -32,24 +33,31 @@ class Follower:
     """Follows one registry.
 
     Args:
-        service: what answers.
+        deployments: what answers.
+        metrics: counters.
         name: name under which the champion answers.
         engine: engine that was asked for.
         switched: called with the facts of the new champion.
     """
 
     def __init__(
-        self, service: Service, name: str, engine: str, switched: Callable[[JsonObject], None]
+        self,
+        deployments: Deployments,
+        metrics: Metrics,
+        name: str,
+        engine: str,
+        switched: Callable[[JsonObject], None],
     ) -> None:
-        self._service, self._name, self._engine, self._switched = service, name, engine, switched
-        self._registry = Registry(service.runs[name]["registry"])
+        self._deployments, self._metrics = deployments, metrics
+        self._name, self._engine, self._switched = name, engine, switched
+        self._registry = Registry(deployments.answering[name]["registry"])
         self._seen: tuple[int, int] | None = None
         self._again_at = 0.0
 
     async def follow(self) -> None:
         """Follows until it is cancelled."""
-        metrics = self._service.metrics
-        metrics.promotion.labels(self._name).set(self._service.runs[self._name]["promotion"])
+        metrics = self._metrics
+        metrics.promotion.labels(self._name).set(self._deployments.answering[self._name]["promotion"])
         while True:
             await asyncio.sleep(POLL_S)
             state = _state(self._registry.folder / POINTER)
@@ -69,7 +77,7 @@ class Follower:
 
     async def _catch_up(self) -> None:
         """Switches to the champion, unless it answers already, or another one is named while it loads."""
-        deployments, now = self._service.deployments, self._service.runs[self._name]
+        deployments, now = self._deployments, self._deployments.answering[self._name]
         named = await asyncio.to_thread(self._registry.current)
         if named.number == now["promotion"]:
             return
@@ -82,11 +90,11 @@ class Follower:
                 deployments.retire(new)
                 return
             deployments.switch(self._name, new)
-            self._service.metrics.switches.labels(self._name).inc()
+            self._metrics.switches.labels(self._name).inc()
         self._tell(deployments.answering[self._name])
 
     def _tell(self, facts: JsonObject) -> None:
-        self._service.metrics.promotion.labels(self._name).set(facts["promotion"])
+        self._metrics.promotion.labels(self._name).set(facts["promotion"])
         _log.warning(
             "`%s` is `%s` from now on, promotion %d", self._name, facts["version"], facts["promotion"]
         )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from tunesmith.monitoring.prediction_log import Answer, PredictionLog
 
 if TYPE_CHECKING:
-    from tunesmith.serving.service import Answered, Service
+    from tunesmith.serving.asks import Answered
+    from tunesmith.serving.service import Service
 
 _KEPT = ("answer", "write")
 """Operations with answers that somebody may correct; vectors are not kept."""

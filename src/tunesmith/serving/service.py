@@ -7,10 +7,9 @@ import contextlib
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.serving.asks import Admission, Ask, Receive
+from tunesmith.serving.asks import Admission, Answered, Ask, Receive
 from tunesmith.serving.challengers import Challengers
 from tunesmith.serving.deployment import Deployments
 from tunesmith.serving.following import Follower
@@ -26,29 +25,6 @@ if TYPE_CHECKING:
 _SWEEP_S = 0.05
 _WATCHED_AFTER_S = 0.1
 """Most requests are answered sooner; only for others it is worth watching whether the client left."""
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A request that was answered, for whoever keeps a log.
-
-    Args:
-        request: its id in the log, which the client got, too.
-        run: facts of the run.
-        operation: `answer`, `embed` or `write`.
-        rows: inputs.
-        answers: one for each input.
-        seconds: time from the request to the answer.
-        how: what else the worker was told: `top_k`, `coverage`, ….
-    """
-
-    request: str
-    run: Mapping[str, Any]
-    operation: str
-    rows: list[Any]
-    answers: list[JsonObject]
-    seconds: float
-    how: Mapping[str, Any]
 
 
 class Service:
@@ -75,7 +51,7 @@ class Service:
         self._opened = runs
         self._tasks: list[asyncio.Task[None]] = []
         self.deployments = Deployments(settings.workers, self._measured, self.metrics.restarts.inc)
-        self.challengers = Challengers(self)
+        self.challengers = Challengers(self.deployments, self.metrics, settings)
 
     @property
     def is_ready(self) -> bool:
@@ -90,7 +66,7 @@ class Service:
     @property
     def first_run(self) -> JsonObject:
         """The run that answers where none is named."""
-        return next(iter(self.runs.values()))
+        return self.deployments.first
 
     async def start(self) -> None:
         """Starts the workers, and follows the registries.
@@ -100,17 +76,19 @@ class Service:
         """
         try:
             await self.deployments.start(self._opened)
-            await self.challengers.start()
+            if shadow := await self.challengers.start(self.log):
+                self.listeners.append(shadow)
         except BaseException:
             await self.deployments.stop()
             raise
-        followers = [
-            Follower(self, name, self.settings.engine, self.challengers.champion_is).follow()
-            for name, run in self.runs.items()
-            if run["registry"]
-        ]
+        followers = [self._follower(name).follow() for name, run in self.runs.items() if run["registry"]]
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(work) for work in (self._sweep(), *followers)]
+
+    def _follower(self, name: str) -> Follower:
+        return Follower(
+            self.deployments, self.metrics, name, self.settings.engine, self.challengers.champion_is
+        )
 
     async def stop(self) -> None:
         """Ends the workers."""
@@ -207,7 +185,7 @@ class Service:
         if not ask.answered.done():  # the handler was cancelled
             self.metrics.cancelled.inc()
             ask.refuse(Refused("gone", "the client left"))
-        ask.deployment.team.withdraw(ask)
+        ask.deployment.withdraw(ask)
         ask.deployment.release()
         self.admission.leave(ask)
         self.challengers.left(ask)

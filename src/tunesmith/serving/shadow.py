@@ -20,8 +20,10 @@ from tunesmith.serving.asks import Ask
 from tunesmith.serving.refused import Refused
 
 if TYPE_CHECKING:
-    from tunesmith.serving.deployment import Deployment
-    from tunesmith.serving.service import Answered, Service
+    from tunesmith.monitoring.prediction_log import PredictionLog
+    from tunesmith.serving.asks import Answered
+    from tunesmith.serving.deployment import Deployments
+    from tunesmith.serving.metrics import Metrics
     from tunesmith.types import JsonObject
 
 _MOST_WAITING = 1024
@@ -39,15 +41,17 @@ class Shadow:
     """Asks a challenger what the champion was asked.
 
     Args:
-        service: its metrics and its log.
-        deployment: processes of the challenger.
-        run: facts of the challenger.
-        name: name of the run that it is compared with.
+        deployments: what answers.
+        metrics: counters.
+        log: where differences are kept; None for nowhere.
+        run: facts of the challenger; it is compared with the first run.
     """
 
-    def __init__(self, service: Service, deployment: Deployment, run: JsonObject, name: str) -> None:
-        self._service, self._name = service, name
-        self.deployment, self.run = deployment, run
+    def __init__(
+        self, deployments: Deployments, metrics: Metrics, log: PredictionLog | None, run: JsonObject
+    ) -> None:
+        self._deployments, self._metrics, self._log, self.run = deployments, metrics, log, run
+        self._team, self._name = deployments.of(run).team, deployments.first["name"]
         self._numbers = itertools.count(1)
         self._n_waiting = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -56,10 +60,10 @@ class Shadow:
         """Takes a request that the champion has answered; called once the client's answer is made."""
         if told.operation not in _COMPARED or told.run["name"] != self._name:
             return
-        if told.run["deployment"] != self._service.runs[self._name]["deployment"]:
+        if told.run["deployment"] != self._deployments.first["deployment"]:
             return  # a canary's answer, or that of a champion of before
         if self._n_waiting + len(told.rows) > _MOST_WAITING:
-            self._service.metrics.shadow_dropped.labels(self._name).inc(len(told.rows))
+            self._metrics.shadow_dropped.labels(self._name).inc(len(told.rows))
             return
         task = asyncio.get_running_loop().create_task(self._ask(told))
         self._tasks.add(task)
@@ -70,23 +74,23 @@ class Shadow:
         message = {**told.how, "op": told.operation, "run": self.run["name"], "rows": told.rows}
         answered = asyncio.get_running_loop().create_future()
         until = time.monotonic() + _TIMEOUT_S
-        ask = Ask(next(self._numbers), message, 0, until, answered, self.deployment)
+        ask = Ask(next(self._numbers), message, 0, until, answered, self._deployments.of(self.run))
         began = time.monotonic()
         try:
-            self.deployment.team.submit(ask)
+            self._team.submit(ask)
             said = await asyncio.wait_for(ask.answered, _TIMEOUT_S)
         except (Refused, TimeoutError) as error:
-            self._service.metrics.shadow_failures.labels(self._name).inc(len(told.rows))
+            self._metrics.shadow_failures.labels(self._name).inc(len(told.rows))
             said_why = error.message if isinstance(error, Refused) else "no answer in time"
             _log.warning("the challenger `%s` gives no answer: %s", self.run["version"], said_why)
         else:
             self._compare(told, said["answers"], time.monotonic() - began)
         finally:
             self._n_waiting -= len(told.rows)
-            self.deployment.team.withdraw(ask)
+            self._team.withdraw(ask)
 
     def _compare(self, told: Answered, answers: list[JsonObject], seconds: float) -> None:
-        counted, log = self._service.metrics.shadow_answers, self._service.log
+        counted, log = self._metrics.shadow_answers, self._log
         for i, (ours, theirs) in enumerate(zip(told.answers, answers, strict=True)):
             is_other = differ(ours, theirs)
             counted.labels(self._name, "other" if is_other else "same").inc()

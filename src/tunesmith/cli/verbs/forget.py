@@ -84,7 +84,9 @@ def _print(found: Erasure) -> None:
         )
     if found.exclude and not found.is_dry:
         print_line(f"fingerprints are in {found.exclude}; a recipe names it as data.exclude")
-    if found.is_dry:
+    if found.is_empty:
+        print_line("nothing of this was found")
+    elif found.is_dry:
         print_line("nothing was changed; leave --dry-run out to remove it")
 
 
