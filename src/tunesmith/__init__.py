@@ -62,8 +62,8 @@ __all__ = [
     "ModelSuggestions", "NonFiniteError", "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError",
     "RowError", "Run", "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "Update", "UserError",
     "__version__", "check", "compare", "embed", "evaluate", "export", "forget", "label", "load", "predict",
-    "promote", "promotions", "pull", "push", "rollback", "serve", "suggest_models", "train", "tune", "tune_process",
-    "update",
+    "promote", "promotions", "pull", "push", "rollback", "serve", "suggest_models", "train", "tune",
+    "tune_process", "update",
 ]  # fmt: skip
 
 _HOMES = {
