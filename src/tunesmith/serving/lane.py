@@ -55,7 +55,6 @@ class Lane:
         self._waiting: list[Item] = []
         self._changed = threading.Condition()
         self._most_tokens = tokens_per_pass(predictor.model)
-        threading.Thread(target=self._work, name=f"lane {name}", daemon=True).start()
 
     # ---- the intake's thread ----
 
@@ -129,7 +128,8 @@ class Lane:
 
     # ---- the lane's thread ----
 
-    def _work(self) -> None:
+    def work(self) -> None:
+        """Answers for ever."""
         while True:
             batch = self._next()
             if not batch:

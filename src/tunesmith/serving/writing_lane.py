@@ -50,7 +50,8 @@ class WritingLane(Lane):
         self._reported, self._tokens, self._seconds, self._done = time.monotonic(), 0, 0.0, 0
         super().__init__(name, predictor, reply)
 
-    def _work(self) -> None:
+    def work(self) -> None:
+        """Writes for ever."""
         while True:
             try:
                 self._round()
