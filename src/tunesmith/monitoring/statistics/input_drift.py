@@ -1,0 +1,105 @@
+"""Whether the texts are like those of the reference: the MMD of their vectors, with a permutation test.
+
+Vectors are what the head of the model reads, beside those of the words (`monitoring/texts.py`), for the model has
+learned to overlook much of what is new in a text. A task whose model has no vector for a text has the words alone.
+Where it alarms, a classifier that tells the window from the reference says what is new: its AUC, the rows that
+are least like the reference, and the words that became more or less frequent since the training.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tunesmith.checks._two_samples import tell_apart
+from tunesmith.checks._words import log_odds, presence
+from tunesmith.monitoring.permutation import of_vectors
+from tunesmith.monitoring.statistics import Compared, Measured, NotMeasurable, Statistic, require_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tunesmith.monitoring.observed import Observed
+    from tunesmith.types import JsonObject
+
+_SHOWN_ROWS, _SHOWN_WORDS = 10, 8
+_WORD_Z = 4.0
+"""Standard errors from which a word is named."""
+_MOST_CHARACTERS = 300
+
+
+def _measure(compared: Compared) -> Measured:
+    parts = _vectors(compared)
+    n = len(compared.reference.rows)
+    features = np.concatenate([of_vectors(np.concatenate(pair), compared.seed) for pair in parts], axis=1)
+    distance = compared.test(features, n)
+    return Measured(
+        distance.ratio,
+        f"the texts are {distance.ratio:.1f} times as far from the reference as chance puts them",
+        reference=1.0,
+        p=distance.p,
+    )
+
+
+def _vectors(compared: Compared) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Vectors of the reference and of the window, of each kind that both have."""
+    reference, window = compared.reference.rows, compared.window
+    require_rows(len(reference), len(window))
+    pairs = ((reference.vectors, window.vectors), (reference.words, window.words))
+    found = [(one, other) for one, other in pairs if one is not None and other is not None]
+    if not found:
+        raise NotMeasurable("the texts are not at hand")
+    return found
+
+
+def _explain(compared: Compared) -> JsonObject:
+    """How well a classifier tells the window from the reference, its rows that are least like it, and words."""
+    one, other = (np.concatenate(parts, axis=1) for parts in zip(*_vectors(compared), strict=True))
+    found = tell_apart(one, other, seed=compared.seed, permutations=0)
+    unlike = np.argsort(-found.scores[len(one) :], kind="stable")[:_SHOWN_ROWS]
+    return {
+        "auc": found.auc,
+        "rows": [shown_row(compared.window, int(row)) for row in unlike],
+        **_telling_words(compared),
+    }
+
+
+def shown_row(rows: Observed, row: int) -> JsonObject:
+    """A row as an example: where it is, and the begin of its text.
+
+    Args:
+        rows: rows with texts, or without.
+        row: number of the row.
+    """
+    text = rows.texts[row] if rows.texts else ""
+    short = text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
+    return {"row": rows.names[row] if rows.names else str(row), "text": short}
+
+
+def _telling_words(compared: Compared) -> JsonObject:
+    """The words whose share of texts differs most from the training texts."""
+    vocabulary, texts = compared.reference.vocabulary, compared.window.texts
+    if not texts or not vocabulary.n_texts:
+        return {}
+    found = presence(texts, fewest=1)
+    now = dict(zip(found.tokens, np.asarray(found.table.sum(axis=0)).ravel(), strict=True))
+    words = sorted({*now, *vocabulary.shares})
+    counts = np.array([float(now.get(word, 0)) for word in words])
+    before = np.array([vocabulary.shares.get(word, 0.0) * vocabulary.n_texts for word in words])
+    z = log_odds(counts, len(texts), before, vocabulary.n_texts)
+    order = np.argsort(z, kind="stable")
+
+    def told(chosen: NDArray[np.int64]) -> list[JsonObject]:
+        return [
+            {"word": words[i], "window": counts[i] / len(texts), "training": before[i] / vocabulary.n_texts}
+            for i in chosen[:_SHOWN_WORDS]
+            if abs(z[i]) >= _WORD_Z
+        ]
+
+    return {"more_frequent": told(order[::-1]), "less_frequent": told(order)}
+
+
+statistic = Statistic(
+    "texts that are unlike those of the reference", "Input drift", "number", _measure, _explain
+)
