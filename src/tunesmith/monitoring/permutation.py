@@ -1,11 +1,11 @@
-"""Whether a window of rows comes from the same source as the reference: one permutation test for all kinds of value.
+"""Whether a window of rows comes from the same source as the reference: one test for all kinds of value.
 
 A value becomes features, and the statistic is the squared distance between the mean features of the window and
 those of the reference. With random Fourier features (Rahimi and Recht 2007) that is the MMD of a Gaussian kernel
 (Gretton et al. 2012); with one feature a label it is chi-square; with one feature a quantile it is a test of
-Anderson-Darling's kind. Features may depend on all rows together, but not on which of them are the window's. So if
-all rows come from one source, every division of them is as likely as the real one, and the p-value is exact: at
-most a share `a` of such windows has p ≤ a, whatever the model, the texts or their number.
+Anderson-Darling's kind. Features may depend on all rows together, but not on which of them are the window's. So
+if all rows come from one source, every division of them is as likely as the real one, and the p-value is exact:
+at most a share `a` of such windows has p ≤ a, whatever the model, the texts or their number.
 
 Permutations are drawn until `EXCEEDANCES` of them reach the real statistic (Besag and Clifford 1991). So a window
 without drift costs about a hundred, and one with drift as many as its small p-value needs.

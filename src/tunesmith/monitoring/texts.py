@@ -115,6 +115,35 @@ def without_personal(value: Any) -> Any:
     return [without_personal(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+def telling_words(
+    texts: Sequence[str], vocabulary: Vocabulary, *, least: float
+) -> list[tuple[str, float, float]]:
+    """The words that tell some texts from the training texts: each with its share here and there.
+
+    Words that are more frequent here come first, the most telling one first; those that are rarer come last, the
+    most telling one last.
+
+    Args:
+        texts: texts with personal data replaced.
+        vocabulary: of the training texts.
+        least: standard errors between the shares from which a word is told.
+    """
+    if not texts or not vocabulary.n_texts:
+        return []
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(set(tokens_of(text)))
+    words = sorted({*counts, *vocabulary.shares})
+    here = np.array([counts[word] / len(texts) for word in words])
+    there = np.array([vocabulary.shares.get(word, 0.0) for word in words])
+    n, n_there = len(texts), vocabulary.n_texts
+    pooled = (here * n + there * n_there) / (n + n_there)
+    error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / n_there))
+    z = (here - there) / np.maximum(error, 1e-12)
+    order = [i for i in np.argsort(-z, kind="stable").tolist() if abs(z[i]) >= least]
+    return [(words[i], float(here[i]), float(there[i])) for i in order]
+
+
 @lru_cache(maxsize=100_000)
 def _place(word: str) -> tuple[int, float]:
     """The place of a word in vectors, and its sign."""

@@ -1,8 +1,9 @@
 """What is measured of a window of rows, against the reference of the run.
 
-A file in this folder is a statistic; its name is the key in the results. It gives a value, and where it can alarm,
-a p-value that is at most `a` in a share `a` of windows without drift. An alarm is a p-value of at most the level of
-a window and statistic (`monitoring/watching.py`), so that false alarms are bounded for all of them together.
+A file in this folder is a statistic; its name is the key in the results. It gives a value, and where it can
+alarm, a p-value that is at most `a` in a share `a` of windows without drift. An alarm is a p-value of at most the
+level of a window and statistic (`monitoring/watching.py`), so that false alarms are bounded for all of them
+together.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Three estimates, all from the scores of answers and from the reference, whose true labels are known: the average
 confidence; the accuracy of the reference plus the difference of the average confidences (DoC: Guillory et al.
-2021); and the share of answers above the score that as many answers of the reference exceed as are right (ATC: Garg
-et al. 2022). The figure is the mean of the last two. Its interval has the chance of both samples in it, and not
-that a score may mean something else for texts of another kind: no method can know that without labels.
+2021); and the share of answers above the score that as many answers of the reference exceed as are right (ATC:
+Garg et al. 2022). The figure is the mean of the last two. Its interval has the chance of both samples in it, and
+not that a score may mean something else for texts of another kind: no method can know that without labels.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunesmith.checks._two_samples import tell_apart
-from tunesmith.checks._words import log_odds, presence
 from tunesmith.monitoring.permutation import of_vectors
 from tunesmith.monitoring.statistics import Compared, Measured, NotMeasurable, Statistic, require_rows
+from tunesmith.monitoring.texts import telling_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,25 +79,11 @@ def shown_row(rows: Observed, row: int) -> JsonObject:
 
 def _telling_words(compared: Compared) -> JsonObject:
     """The words whose share of texts differs most from the training texts."""
-    vocabulary, texts = compared.reference.vocabulary, compared.window.texts
-    if not texts or not vocabulary.n_texts:
-        return {}
-    found = presence(texts, fewest=1)
-    now = dict(zip(found.tokens, np.asarray(found.table.sum(axis=0)).ravel(), strict=True))
-    words = sorted({*now, *vocabulary.shares})
-    counts = np.array([float(now.get(word, 0)) for word in words])
-    before = np.array([vocabulary.shares.get(word, 0.0) * vocabulary.n_texts for word in words])
-    z = log_odds(counts, len(texts), before, vocabulary.n_texts)
-    order = np.argsort(z, kind="stable")
-
-    def told(chosen: NDArray[np.int64]) -> list[JsonObject]:
-        return [
-            {"word": words[i], "window": counts[i] / len(texts), "training": before[i] / vocabulary.n_texts}
-            for i in chosen[:_SHOWN_WORDS]
-            if abs(z[i]) >= _WORD_Z
-        ]
-
-    return {"more_frequent": told(order[::-1]), "less_frequent": told(order)}
+    found = telling_words(compared.window.texts, compared.reference.vocabulary, least=_WORD_Z)
+    told = [{"word": word, "window": here, "training": there} for word, here, there in found]
+    risen = [it for it in told if it["window"] > it["training"]]
+    fallen = [it for it in told if it["window"] < it["training"]]
+    return {"more_frequent": risen[:_SHOWN_WORDS], "less_frequent": fallen[::-1][:_SHOWN_WORDS]}
 
 
 statistic = Statistic(

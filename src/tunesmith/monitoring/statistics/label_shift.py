@@ -1,9 +1,9 @@
 """How frequent each true label is now, without true labels: black box shift estimation (Lipton et al. 2018).
 
 The reference says how often the model answers each label for each true one. If texts of one label are as they
-were, and only the shares of the labels have moved, then the answers of a window are a mixture of those columns, and
-the weights of the mixture are the shares. They are found by least squares among shares that are not negative. It
-does not alarm: what the answers say of it is tested by `output_drift`.
+were, and only the shares of the labels have moved, then the answers of a window are a mixture of those columns,
+and the weights of the mixture are the shares. They are found by least squares among shares that are not negative.
+It does not alarm: what the answers say of it is tested by `output_drift`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""In which languages the texts are, as far as that is certain."""
+"""In which languages the texts are. Those whose language is not certain count as a language of their own."""
 
 from __future__ import annotations
 
@@ -7,24 +7,28 @@ from collections import Counter
 import numpy as np
 
 from tunesmith.monitoring.permutation import of_counts
-from tunesmith.monitoring.statistics import Compared, Measured, Statistic, require_rows
+from tunesmith.monitoring.statistics import Compared, Measured, NotMeasurable, Statistic, require_rows
+
+_UNCERTAIN = "not certain"
+_SHOWN = 3
 
 
 def _measure(compared: Compared) -> Measured:
-    sides = [[name for name in rows.languages if name] for rows in (compared.reference.rows, compared.window)]
-    require_rows(len(sides[0]), len(sides[1]))
-    names = sorted({*sides[0], *sides[1]})
-    codes = np.array([names.index(name) for name in [*sides[0], *sides[1]]])
-    distance = compared.test(of_counts(np.eye(len(names))[codes]), len(sides[0]))
-    usual, now = (Counter(side) for side in sides)
-    main = usual.most_common(1)[0][0]
-    shares = {name: n / now.total() for name, n in now.most_common()}
-    value, reference = shares.get(main, 0.0), usual[main] / usual.total()
-    others = ", ".join(f"`{name}` {share:.1%}" for name, share in list(shares.items())[:3])
+    usual, now = (list(rows.languages) for rows in (compared.reference.rows, compared.window))
+    require_rows(len(usual), len(now))
+    certain = Counter(name for name in usual if name)
+    if not certain:
+        raise NotMeasurable("no text of the reference is long enough to tell its language")
+    names = sorted({*usual, *now})
+    codes = np.array([names.index(name) for name in [*usual, *now]])
+    distance = compared.test(of_counts(np.eye(len(names))[codes]), len(usual))
+    main = certain.most_common(1)[0][0]
+    shares = {name or _UNCERTAIN: n / len(now) for name, n in Counter(now).most_common()}
+    value, reference = shares.get(main, 0.0), certain[main] / len(usual)
+    others = ", ".join(f"`{name}` {share:.1%}" for name, share in list(shares.items())[:_SHOWN])
     return Measured(
         value,
-        f"of {now.total():,} texts of certain language, {value:.1%} are in `{main}`, of the reference "
-        f"{reference:.1%} (now {others})",
+        f"{value:.1%} of the texts are in `{main}`, of the reference {reference:.1%} (now {others})",
         reference=reference,
         p=distance.p,
         details={"main": main, "shares": shares},

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.checks._words import log_odds, presence
 from tunesmith.monitoring.observed import Observed
 from tunesmith.monitoring.statistics import Compared, Measured, Statistic
 from tunesmith.monitoring.statistics._shares import measured_share
 from tunesmith.monitoring.statistics.input_drift import shown_row
+from tunesmith.monitoring.texts import telling_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,7 @@ _MOST_GROUPS = 8
 _NEAR = 0.4
 """Cosine distance from the mean text below which texts belong together."""
 _SHOWN_ROWS, _SHOWN_WORDS = 5, 6
-_WORD_Z = 3.0
+_WORD_Z = 4.0
 
 
 def _measure(compared: Compared) -> Measured:
@@ -80,14 +80,8 @@ def _described(reference: Reference, rows: Observed, group: NDArray[np.int64]) -
 
 def _words(reference: Reference, texts: Sequence[str]) -> list[str]:
     """The words that tell the texts of a group from the training texts."""
-    if not texts:
-        return []
-    found, vocabulary = presence(texts, fewest=2), reference.vocabulary
-    now = np.asarray(found.table.sum(axis=0), dtype=np.float64).ravel()
-    before = np.array([vocabulary.shares.get(word, 0.0) * vocabulary.n_texts for word in found.tokens])
-    z = log_odds(now, len(texts), before, max(vocabulary.n_texts, 1))
-    best = np.argsort(-z, kind="stable")[:_SHOWN_WORDS]
-    return [found.tokens[i] for i in best if z[i] >= _WORD_Z]
+    found = telling_words(texts, reference.vocabulary, least=_WORD_Z)
+    return [word for word, here, there in found if here > there][:_SHOWN_WORDS]
 
 
 statistic = Statistic(

@@ -3,9 +3,9 @@
 Each window may be the one from which on the accuracy is lower, so a bet against the accuracy of the reference is
 opened at each: the mixture of likelihood ratios over all lower accuracies, with a uniform prior (Robbins 1970;
 Howard et al. 2021). As long as the accuracy is at least that of the reference, no bet is expected to grow; nor is
-their mixture, with the weights 1 / (j (j + 1)) for the j-th window. By Ville's inequality it ever reaches 1 / a with
-a probability of at most a, however many labels come, and however often somebody looks. The accuracy of the reference
-is itself known from some rows, so its lower bound is taken, which costs half of the level.
+their mixture, with the weights 1 / (j (j + 1)) for the j-th window. By Ville's inequality it ever reaches 1 / a
+with a probability of at most a, however many labels come, and however often somebody looks. The accuracy of the
+reference is itself known from some rows, so its lower bound is taken, which costs half of the level.
 
 Labels come late, and for chosen rows. Where people label answers that look wrong, it is the accuracy of these.
 ADWIN (Bifet and Gavaldà 2007) says where in the labels a change began.
