@@ -25,8 +25,8 @@ _FIRST_BLOCK, _BLOCK = 128, 512
 _MOST_PERMUTATIONS = 100_000
 _TOLERANCE = 1e-5
 """Relative rounding errors of sums; divisions that tie with the real one count as reaching it."""
-_FREQUENCIES = 512
-_SHRINKAGE = 0.3
+_FREQUENCIES = 256
+_LEAST_SPREAD = 1e-6
 _QUANTILES = 32
 _RARE = 1e-9
 
@@ -98,33 +98,32 @@ def _block(n_rows: int, n: int, start: int, size: int) -> NDArray[np.float32]:
 
 
 def of_vectors(vectors: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
-    """[rows, d], random Fourier features of a Gaussian kernel on whitened vectors; its width is their distance.
+    """[rows, d], random Fourier features of a Gaussian kernel, as wide as vectors are distant.
 
-    Without whitening, few directions in which all texts differ would hide those in which the window does.
+    Whitened vectors were tried: on reviews, a quarter of them of another domain, the statistic was 4 standard
+    deviations from what chance gives, and it is 10 without.
 
     Args:
         vectors: [rows, d].
         seed: random seed of the frequencies.
     """
-    white = _whitened(vectors.astype(np.float64))
+    x = vectors.astype(np.float64)
+    x = x - x.mean(axis=0)
     width = max(
-        float(np.sqrt(2 * white.var(axis=0).sum())), _RARE
+        float(np.sqrt(2 * x.var(axis=0).sum())), _RARE
     )  # root of the mean squared distance of two rows
-    rng = np.random.default_rng(seed)
-    frequencies = rng.standard_normal((white.shape[1], _FREQUENCIES // 2)) / width
-    angles = (white @ frequencies).astype(np.float32)
+    frequencies = np.random.default_rng(seed).standard_normal((x.shape[1], _FREQUENCIES)) / width
+    angles = (x @ frequencies).astype(np.float32)
     return np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def _whitened(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Vectors whose covariance, shrunk towards a sphere, is the identity."""
-    from scipy.linalg import solve_triangular
-
-    x = x - x.mean(axis=0)
-    covariance = x.T @ x / len(x)
-    sphere = max(float(np.trace(covariance)) / len(covariance), _RARE)
-    covariance = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * sphere * np.eye(len(covariance))
-    return np.asarray(solve_triangular(np.linalg.cholesky(covariance), x.T, lower=True).T)
+def standardised(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """[rows, d], vectors of which each number varies alike: some models have one that is far above the others."""
+    x = vectors.astype(np.float64)
+    spread = x.std(axis=0)
+    return np.asarray(
+        (x - x.mean(axis=0)) / np.maximum(spread, max(_LEAST_SPREAD * float(spread.mean()), _RARE))
+    )
 
 
 def of_counts(counts: NDArray[np.floating]) -> NDArray[np.float64]:

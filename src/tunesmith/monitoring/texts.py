@@ -1,19 +1,19 @@
 """What texts are like without a model: their words, their language, and which words training did not have.
 
 The vocabulary has the words of at least `FEWEST_TEXTS` training texts, each with the share of texts that have it.
-Rarer words are often names, and are not kept. A word has a fixed place and sign in the vector of a text (feature
-hashing: Weinberger et al. 2009), and counts the more, the fewer training texts have it.
+Rarer words are often names, and are not kept. The vector of a text says which of the 256 most frequent words it
+has: with more words, or with rare words counting more, drift in reviews was seen less.
 
 Texts are read with personal data replaced, here and in the reference, since the prediction log keeps them so.
 """
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class Vocabulary:
     """The words of the training texts.
 
     Args:
-        shares: share of the training texts with each word.
+        shares: share of the training texts with each word, the most frequent first.
         n_texts: number of texts that were read.
     """
 
@@ -58,14 +58,15 @@ class Vocabulary:
         frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_WORDS]
         return cls({word: n / n_texts for word, n in frequent if n >= FEWEST_TEXTS}, n_texts)
 
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {word: place for place, word in enumerate(itertools.islice(self.shares, DIMENSIONS))}
+
     def vector(self, words: set[str]) -> NDArray[np.float32]:
-        """[k], the vector of a text with these words, of length 1."""
+        """[k], the vector of a text with these words; its length is 1, or 0 without a frequent word."""
         found = np.zeros(DIMENSIONS, dtype=np.float32)
-        rarest = 1 / max(self.n_texts, 1)
-        for word in words:
-            place, sign = _place(word)
-            found[place] += sign * (1 - np.log(self.shares.get(word, rarest)))
-        return found / max(float(np.linalg.norm(found)), 1e-12)
+        found[[self._places[word] for word in words if word in self._places]] = 1.0
+        return found / max(float(np.linalg.norm(found)), 1.0)
 
 
 @dataclass(frozen=True)
@@ -142,11 +143,3 @@ def telling_words(
     z = (here - there) / np.maximum(error, 1e-12)
     order = [i for i in np.argsort(-z, kind="stable").tolist() if abs(z[i]) >= least]
     return [(words[i], float(here[i]), float(there[i])) for i in order]
-
-
-@lru_cache(maxsize=100_000)
-def _place(word: str) -> tuple[int, float]:
-    """The place of a word in vectors, and its sign."""
-    digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    number = int.from_bytes(digest, "little")
-    return number % DIMENSIONS, 1.0 if number >> 63 else -1.0

@@ -1,7 +1,7 @@
 """Whether the texts are like those of the reference: the MMD of their vectors, with a permutation test.
 
-Vectors are what the head of the model reads, beside those of the words (`monitoring/texts.py`), for the model has
-learned to overlook much of what is new in a text. A task whose model has no vector for a text has the words alone.
+Vectors are what the head of the model reads. A task whose model has no vector for a text has those of the words
+(`monitoring/texts.py`), which see less. Both together see less than the model's alone, so they are not added.
 Where it alarms, a classifier that tells the window from the reference says what is new: its AUC, the rows that
 are least like the reference, and the words that became more or less frequent since the training.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunesmith.checks._two_samples import tell_apart
-from tunesmith.monitoring.permutation import of_vectors
+from tunesmith.monitoring.permutation import of_vectors, standardised
 from tunesmith.monitoring.statistics import Compared, Measured, NotMeasurable, Statistic, require_rows
 from tunesmith.monitoring.texts import telling_words
 
@@ -30,10 +30,11 @@ _MOST_CHARACTERS = 300
 
 
 def _measure(compared: Compared) -> Measured:
-    parts = _vectors(compared)
-    n = len(compared.reference.rows)
-    features = np.concatenate([of_vectors(np.concatenate(pair), compared.seed) for pair in parts], axis=1)
-    distance = compared.test(features, n)
+    reference, window = _vectors(compared)
+    both = np.concatenate([reference, window])
+    is_of_model = compared.window.vectors is not None and compared.reference.rows.vectors is not None
+    features = of_vectors(standardised(both) if is_of_model else both, compared.seed)
+    distance = compared.test(features, len(reference))
     return Measured(
         distance.ratio,
         f"the texts are {distance.ratio:.1f} times as far from the reference as chance puts them",
@@ -42,20 +43,19 @@ def _measure(compared: Compared) -> Measured:
     )
 
 
-def _vectors(compared: Compared) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Vectors of the reference and of the window, of each kind that both have."""
+def _vectors(compared: Compared) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Vectors of the reference and of the window."""
     reference, window = compared.reference.rows, compared.window
     require_rows(len(reference), len(window))
-    pairs = ((reference.vectors, window.vectors), (reference.words, window.words))
-    found = [(one, other) for one, other in pairs if one is not None and other is not None]
-    if not found:
-        raise NotMeasurable("the texts are not at hand")
-    return found
+    for one, other in ((reference.vectors, window.vectors), (reference.words, window.words)):
+        if one is not None and other is not None:
+            return one, other
+    raise NotMeasurable("the texts are not at hand")
 
 
 def _explain(compared: Compared) -> JsonObject:
     """How well a classifier tells the window from the reference, its rows that are least like it, and words."""
-    one, other = (np.concatenate(parts, axis=1) for parts in zip(*_vectors(compared), strict=True))
+    one, other = _vectors(compared)
     found = tell_apart(one, other, seed=compared.seed, permutations=0)
     unlike = np.argsort(-found.scores[len(one) :], kind="stable")[:_SHOWN_ROWS]
     return {
