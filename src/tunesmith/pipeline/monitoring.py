@@ -178,16 +178,14 @@ def _answered(
 ) -> Observed:
     """Rows as the run answers them; texts that it would have to write are not written."""
     task = predictor.task
+    predictions, vectors, tokens = answer_with_vectors(predictor, inputs)
     numbers: dict[str, Any] = {}
-    vectors, answers = None, None
-    if task.generation is None:
-        predictions, vectors, tokens = answer_with_vectors(predictor, inputs)
+    answers = None
+    if predictions is not None:
         numbers, answers = observe_answers(task, predictor.label_schema, predictions, reference.labels)
         numbers["correct"] = as_numbers(
             np.nan if one is None else judge(task, it, one) for it, one in zip(predictions, gold, strict=True)
         )
-    else:
-        tokens = predictor.prepare(inputs).tokens.astype(np.float64)
     rows = Observed(len(inputs), {**numbers, "tokens": tokens}, vectors, answers=answers)
     return with_texts(rows, [text_of_row(row, task.inputs) for row in inputs], reference.vocabulary)
 

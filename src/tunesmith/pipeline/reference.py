@@ -208,10 +208,11 @@ def _with_trust(trust: Trust, part: HeldOut, row: int) -> JsonObject:
 def _written(predictor: Predictor, scored: Scored, rows: Sequence[int]) -> dict[str, NDArray[np.float64]]:
     """The tokens of the texts that the model wrote."""
     texts = scored.evaluated.texts
-    if texts is None:
+    if not texts:
         return {}
-    ids = predictor.tokenizer([texts[row] for row in rows], add_special_tokens=False, verbose=False)
-    return {"written": as_numbers(len(one) for one in ids["input_ids"])}
+    known = [texts[row] for row in rows if row < len(texts)]
+    ids = predictor.tokenizer(known, add_special_tokens=False, verbose=False)["input_ids"]
+    return {"written": as_numbers(map(len, ids))}
 
 
 def inputs_of_examples(
@@ -222,15 +223,24 @@ def inputs_of_examples(
     return [{name: examples.columns[name][row] for name in names} for row in rows.tolist()]
 
 
-def answer_with_vectors(predictor: Predictor, rows: list[JsonObject]) -> tuple[list[JsonObject], Any, Any]:
-    """Answers of rows that the task has read, their vectors (None without any), and their tokens."""
+def answer_with_vectors(
+    predictor: Predictor, rows: list[JsonObject]
+) -> tuple[list[JsonObject] | None, NDArray[np.float32] | None, NDArray[np.float64]]:
+    """Answers of rows that the task has read, their vectors (None without any), and their tokens.
+
+    There are no answers where the model would have to write them, or where rows as they come have none: a text
+    without a mask.
+    """
     prepared = predictor.prepare(rows)
+    tokens = prepared.tokens.astype(np.float64)
+    if predictor.task.generation is not None or predictor.task.masking is not None:
+        return None, None, tokens
     evaluated = _answered(predictor, prepared)
     vectors = evaluated.memo.get("features")
     predictions = predictor.answers_of(prepared, evaluated)
     if vectors is not None:
         vectors = _without_personal(predictor, rows, np.asarray(vectors))
-    return predictions, vectors, prepared.tokens.astype(np.float64)
+    return predictions, vectors, tokens
 
 
 def _answered(predictor: Predictor, prepared: Any) -> EvalPredictions:

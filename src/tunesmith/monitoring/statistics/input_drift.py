@@ -80,10 +80,13 @@ def shown_row(rows: Observed, row: int) -> JsonObject:
 def _telling_words(compared: Compared) -> JsonObject:
     """The words whose share of texts differs most from the training texts."""
     found = telling_words(compared.window.texts, compared.reference.vocabulary, least=_WORD_Z)
-    told = [{"word": word, "window": here, "training": there} for word, here, there in found]
-    risen = [it for it in told if it["window"] > it["training"]]
-    fallen = [it for it in told if it["window"] < it["training"]]
-    return {"more_frequent": risen[:_SHOWN_WORDS], "less_frequent": fallen[::-1][:_SHOWN_WORDS]}
+    risen = [_told(it) for it in found if it[1] > it[2]]
+    fallen = [_told(it) for it in reversed(found) if it[1] < it[2]]
+    return {"more_frequent": risen[:_SHOWN_WORDS], "less_frequent": fallen[:_SHOWN_WORDS]}
+
+
+def _told(found: tuple[str, float, float]) -> JsonObject:
+    return dict(zip(("word", "window", "training"), found, strict=True))
 
 
 statistic = Statistic(
