@@ -175,7 +175,7 @@ def months(models: dict[str, Model], how: argparse.Namespace) -> dict[str, Any]:
     counts: dict[str, int] = {}
     n_tested: dict[str, int] = {}
     began = time.time()
-    for month in range(how.months):
+    for month in range(how.first, how.months):
         rng = np.random.default_rng([1, month])
         reference = model.reference(drawn(labelled, WINDOW, rng))
         alarms = []
@@ -187,6 +187,9 @@ def months(models: dict[str, Model], how: argparse.Namespace) -> dict[str, Any]:
                     counts[name] = counts.get(name, 0) + 1
         if alarms:
             alarmed.append({"month": month, "alarms": alarms})
+        line = {"month": month, "alarms": alarms, "tested": n_tested}
+        with (how.scratch / f"months-{how.first}.jsonl").open("a") as handle:
+            handle.write(json.dumps(line) + "\n")
         print(f"month {month + 1}: {len(alarmed)} with an alarm, {time.time() - began:.0f} s", flush=True)
     return {
         "months": how.months, "with_an_alarm": len(alarmed), "alarms": counts, "tested": n_tested, "level": level,
@@ -268,6 +271,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("scratch", type=Path)
     parser.add_argument("--months", type=int, default=200)
+    parser.add_argument(
+        "--first", type=int, default=0, help="the first month, where several processes share them"
+    )
     parser.add_argument("--windows", type=int, default=100)
     parser.add_argument("--only", nargs="*", default=PARTS, choices=PARTS)
     how = parser.parse_args()

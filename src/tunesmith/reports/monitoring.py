@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tunesmith.reports.charts import BLUE, GRID, ORANGE, Chart, new_axes, style
+from tunesmith.reports.charts import BLUE, INK, ORANGE, Chart, new_axes, style
 from tunesmith.reports.filters import p_value
 from tunesmith.reports.html import environment
 
@@ -152,7 +152,7 @@ def _time_line(found: JsonObject, name: str) -> Chart:
     points = [(it["window"], it["statistics"][name]) for it in found["windows"] if name in it["statistics"]]
     figure, axes = new_axes(_SIZE)
     if points[0][1]["reference"] is not None:
-        axes.axhline(scale * points[0][1]["reference"], color=GRID, linewidth=2)
+        axes.axhline(scale * points[0][1]["reference"], color=INK, linewidth=1, linestyle="--")
     x = [number for number, _ in points]
     y = [scale * (figures["value"] or 0.0) for _, figures in points]
     if all(figures["low"] is not None for _, figures in points):

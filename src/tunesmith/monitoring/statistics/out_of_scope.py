@@ -1,7 +1,7 @@
 """The share of texts out of scope, and what they are about: groups of near texts are candidates for a new label.
 
 Groups are found over all windows together, by average linkage of the cosines of the vectors. Each has examples,
-and the words that its texts have and the training texts have not.
+and the words that its texts have and the training texts have not. A text that comes again counts once.
 """
 
 from __future__ import annotations
@@ -43,8 +43,11 @@ def _conclude(reference: Reference, windows: Sequence[Observed]) -> JsonObject:
     vectors = rows.vectors if rows.vectors is not None else rows.words
     if len(rows) < _FEWEST_ROWS or vectors is None:
         return {"rows": len(rows), "groups": []}
-    spread = np.unique(np.linspace(0, len(rows) - 1, min(_MOST_ROWS, len(rows))).astype(np.int64))
+    first = np.sort(np.unique(vectors, axis=0, return_index=True)[1])
+    spread = first[np.unique(np.linspace(0, len(first) - 1, min(_MOST_ROWS, len(first))).astype(np.int64))]
     rows, vectors = rows.take(spread), vectors[spread]
+    if len(rows) < _FEWEST_ROWS:
+        return {"rows": sum(map(len, out)), "groups": []}
     centre = reference.rows.vectors if rows.vectors is not None else reference.rows.words
     found = groups_of(vectors if centre is None else vectors - centre.mean(axis=0))
     return {"rows": sum(map(len, out)), "groups": [_described(reference, rows, group) for group in found]}

@@ -28,11 +28,12 @@ def _of_labels(compared: Compared, reference: np.ndarray, window: np.ndarray) ->
     usual, now = (table.sum(axis=0) / max(table.sum(), 1.0) for table in (reference, window))
     names = [*compared.reference.labels, "other labels"]
     moved = np.argsort(-np.abs(now - usual), kind="stable")[:_SHOWN_LABELS]
-    said = ", ".join(f"`{names[i]}` {usual[i]:.1%} to {now[i]:.1%}" for i in moved)
+    said = ", ".join(f"`{names[i]}` {usual[i]:.1%} to {now[i]:.1%}" for i in moved if usual[i] != now[i])
     value = float(np.abs(now - usual).sum() / 2)
     return Measured(
         value,
-        f"{value:.1%} of the answers have another label than in the reference: {said}",
+        f"{value:.1%} of the answers have another label than in the reference"
+        + (f": {said}" if said else ""),
         reference=0.0,
         p=distance.p,
         details={"shares": {name: float(share) for name, share in zip(names, now, strict=True) if share}},
