@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DIMENSIONS = 256
 FEWEST_TEXTS = 5
 MOST_WORDS = 20_000
-MOST_TEXTS = 20_000
+MOST_TEXTS = 5_000
 """Training texts from which the vocabulary is made."""
 _READ_CHARACTERS = 20_000
 
