@@ -457,8 +457,8 @@ def _estimates(found: dict[str, Any]) -> str:
 HEAD = """# Watching a model
 
 `python benchmarks/monitoring.py DATA SCRATCH` and `--write` make this page. The data are reviews of books, DVDs,
-electronics and kitchen goods, and tweets about airlines. A head on the frozen default model is fitted on 600 reviews
-of a domain and calibrated on 100; the other 500 are held out.
+electronics and kitchen goods, and tweets about airlines. A head on the frozen default model is fitted on 600
+reviews of a domain and calibrated on 100; the other 500 are held out.
 """
 ESTIMATES = (
     "estimate", "average_confidence", "difference_of_confidences", "average_thresholded_confidence", "own",

@@ -20,6 +20,7 @@ def reference():
         np.arange(12, dtype=np.float32).reshape(3, 4),
         answers=Ragged.of([[0], [], [1, 1]]),
         languages=["en", "", "es"],
+        names=["test.csv:2", "test.csv:3", "test.csv:4"],
     )
     return Reference(rows, ("a", "b"), Vocabulary.of(TEXTS), "text-classification", "test")
 
@@ -33,6 +34,7 @@ def test_it_is_read_as_it_was_written(reference, tmp_path):
     np.testing.assert_array_equal(again.rows.counts(2), [[1, 0, 0], [0, 0, 0], [0, 2, 0]])
     assert again.rows.words is None
     assert list(again.rows.languages) == ["en", "", "es"]
+    assert list(again.rows.names) == list(reference.rows.names)
     assert again.vocabulary == reference.vocabulary
 
 

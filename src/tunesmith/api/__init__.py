@@ -24,6 +24,7 @@ from tunesmith.api.erasing import forget
 from tunesmith.api.labelling import label
 from tunesmith.api.promoting import promote, promotions, rollback
 from tunesmith.api.monitoring import MonitorResult, monitor
+from tunesmith.api.promoting import promote, promotions, rollback
 from tunesmith.api.recipes import build_recipe
 from tunesmith.api.run import Run
 from tunesmith.api.serving import serve

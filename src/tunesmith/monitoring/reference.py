@@ -2,7 +2,8 @@
 
 It has the test rows, every one of them, also those whose texts were trained on: texts to come will repeat training
 texts, too. Where there are few, validation rows join them. Of these, what the training fitted on them (scores,
-thresholds) is left out. No text is kept; the vocabulary has the words of at least five training texts.
+thresholds) is left out. No text is kept; the vocabulary has the words of at least five training texts. Rows are
+known by their names, so that `forget` takes them out.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Reference:
         said = {
             "format": FORMAT, "rows": rows.n, "labels": self.labels, "task": self.task, "split": self.split,
             "languages": list(rows.languages), "vocabulary": dict(self.vocabulary.shares),
-            "n_texts": self.vocabulary.n_texts,
+            "n_texts": self.vocabulary.n_texts, "names": list(rows.names),
         }  # fmt: skip
         metadata = {"reference": json.dumps(said, ensure_ascii=False)}
         write_atomically(folder / FILE, save(tensors, metadata=metadata))
@@ -101,7 +102,7 @@ class Reference:
                 "a newer version of tunesmith wrote the file.", location=str(path), remedy="Update tunesmith."
             )
         vocabulary = Vocabulary(said["vocabulary"], said["n_texts"])
-        rows = _observed(said["rows"], tensors, said["languages"])
+        rows = _observed(said["rows"], tensors, said["languages"], said["names"])
         return cls(rows, tuple(said["labels"]), vocabulary, said["task"], said["split"])
 
 
@@ -119,7 +120,9 @@ def _tensors(rows: Observed) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _observed(n: int, tensors: Mapping[str, NDArray[Any]], languages: list[str]) -> Observed:
+def _observed(
+    n: int, tensors: Mapping[str, NDArray[Any]], languages: list[str], names: list[str]
+) -> Observed:
     numbers = {
         name.removeprefix(_NUMBER): values.astype(np.float64)
         for name, values in tensors.items()
@@ -129,4 +132,4 @@ def _observed(n: int, tensors: Mapping[str, NDArray[Any]], languages: list[str])
         tensors[name].astype(np.float32) if name in tensors else None for name in ("vectors", "words")
     )
     answers = Ragged(tensors["answers"], tensors["answer_offsets"]) if "answers" in tensors else None
-    return Observed(n, numbers, vectors, words, answers, languages)
+    return Observed(n, numbers, vectors, words, answers, languages, names=names)

@@ -130,7 +130,8 @@ def _reference(predictor: Predictor, parts: Mapping[str, HeldOut], train: Exampl
         if number:
             known = {name: it for name, it in observed.numbers.items() if name not in _OF_FITTED}
             observed = replace(observed, numbers=known)
-        rows.append(replace(observed, texts=(), names=()))
+        names = [part.scored.examples.row_id(int(row)) for row in taken]
+        rows.append(replace(observed, texts=(), names=names))
     final = next(iter(parts))
     return Reference(Observed.join(rows), labels, vocabulary, predictor.task.name, final)
 

@@ -32,9 +32,7 @@ def verb(
     kind: Optional[str] = typer.Argument(
         None,
         help="What to list: runs, promotions, tasks, methods, metrics, baselines, exporters, formats, trackers, "
-        "packaged-models or verbs. Everything but runs and promotions, if it is left out.",
-        help="What to list: runs, tasks, methods, metrics, baselines, exporters, formats, trackers, "
-        "statistics, packaged-models or verbs. Everything but the runs, if it is left out.",
+        "statistics, packaged-models or verbs. Everything but runs and promotions, if it is left out.",
         autocompletion=_complete_kinds,
     ),
     folder: Optional[Path] = typer.Argument(
