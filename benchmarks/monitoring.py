@@ -457,8 +457,8 @@ reviews of a domain and calibrated on 100; the other 500 are held out.
 ACCURACY = """## Accuracy without labels
 
 A model of one domain answers 500 rows of another. In percent: the real accuracy, and what is estimated without
-labels. `own` is the accuracy on the own domain, which is what one believes without any estimate. Both accuracies come from
-500 rows, which alone makes an estimate wrong by 2 points on average.
+labels. `own` is the accuracy on the own domain, which is what one believes without any estimate. Both accuracies
+come from 500 rows, which alone makes an estimate wrong by 2 points on average.
 
 The aim is a mean absolute error of at most 3 points. Heads on the frozen model miss it: from DVDs to others,
 their scores stay high while the answers become wrong. `monitor` says beside every estimate that this can be, and

@@ -22,7 +22,6 @@ from tunesmith.api.checking import CheckResult, check
 from tunesmith.api.comparing import Comparison, compare
 from tunesmith.api.erasing import forget
 from tunesmith.api.labelling import label
-from tunesmith.api.promoting import promote, promotions, rollback
 from tunesmith.api.monitoring import MonitorResult, monitor
 from tunesmith.api.promoting import promote, promotions, rollback
 from tunesmith.api.recipes import build_recipe
