@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         CheckResult,
         Comparison,
         ModelSuggestions,
+        MonitorResult,
         Run,
         TuneResult,
         Update,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         forget,
         label,
         load,
+        monitor,
         predict,
         promote,
         promotions,
@@ -59,11 +61,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckBlockedError", "CheckResult", "Comparison", "DataError", "InterruptedRunError", "ModelError",
-    "ModelSuggestions", "NonFiniteError", "OtherProcessError", "PluginError", "Predictor", "Recipe", "RecipeError",
-    "RowError", "Run", "RunError", "TuneResult", "TunesmithError", "UnknownNameError", "Update", "UserError",
-    "__version__", "check", "compare", "embed", "evaluate", "export", "forget", "label", "load", "predict",
-    "promote", "promotions", "pull", "push", "rollback", "serve", "suggest_models", "train", "tune",
-    "tune_process", "update",
+    "ModelSuggestions", "MonitorResult", "NonFiniteError", "OtherProcessError", "PluginError", "Predictor",
+    "Recipe", "RecipeError", "RowError", "Run", "RunError", "TuneResult", "TunesmithError",
+    "UnknownNameError", "Update", "UserError", "__version__", "check", "compare", "embed", "evaluate",
+    "export", "forget", "label", "load", "monitor", "predict", "promote", "promotions", "pull", "push",
+    "rollback", "serve", "suggest_models", "train", "tune", "tune_process", "update",
 ]  # fmt: skip
 
 _HOMES = {
@@ -73,6 +75,7 @@ _HOMES = {
             "CheckResult",
             "Comparison",
             "ModelSuggestions",
+            "MonitorResult",
             "Run",
             "TuneResult",
             "Update",
@@ -84,6 +87,7 @@ _HOMES = {
             "forget",
             "label",
             "load",
+            "monitor",
             "predict",
             "promote",
             "promotions",

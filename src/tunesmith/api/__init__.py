@@ -13,6 +13,7 @@ sharing   `push`, `pull`
 serving   `serve`
 promoting `promote`, `rollback`, `promotions`
 erasing   `forget`
+monitoring `monitor`
 run       `Run`, as `train` returns it: its metrics, its report, its predictions
 shown     how metrics and reports are shown in a terminal and in a notebook
 """
@@ -21,6 +22,7 @@ from tunesmith.api.checking import CheckResult, check
 from tunesmith.api.comparing import Comparison, compare
 from tunesmith.api.erasing import forget
 from tunesmith.api.labelling import label
+from tunesmith.api.monitoring import MonitorResult, monitor
 from tunesmith.api.promoting import promote, promotions, rollback
 from tunesmith.api.recipes import build_recipe
 from tunesmith.api.run import Run
@@ -36,6 +38,7 @@ __all__ = [
     "CheckResult",
     "Comparison",
     "ModelSuggestions",
+    "MonitorResult",
     "Run",
     "TuneResult",
     "Update",
@@ -48,6 +51,7 @@ __all__ = [
     "forget",
     "label",
     "load",
+    "monitor",
     "predict",
     "promote",
     "promotions",

@@ -62,6 +62,12 @@ def count_languages(texts: Iterable[str]) -> Counter[str]:
     return +counts
 
 
+def language_of(text: str) -> str:
+    """The code of the language of a text; empty where it is too short to tell, or not certain."""
+    start = text[:_READ]
+    return _certain_language(start) if sum(map(str.isalpha, start)) >= _FEWEST_LETTERS else ""
+
+
 def _certain_language(text: str) -> str:
     """The code of a text's language; empty where it is not certain."""
     name, probability = _identifier().classify(text)
@@ -96,8 +102,7 @@ def _languages(data: CheckedData, split: str) -> Iterator[tuple[int, str]]:
     rng = np.random.default_rng(data.seed)
     chosen = set(rng.choice(n_rows, _MOST_ROWS, replace=False).tolist()) if n_rows > _MOST_ROWS else None
     for row, text in input_texts(data, split):
-        is_read = (chosen is None or row in chosen) and sum(map(str.isalpha, text[:_READ])) >= _FEWEST_LETTERS
-        if is_read and (name := _certain_language(text[:_READ])):
+        if (chosen is None or row in chosen) and (name := language_of(text)):
             yield row, name
 
 

@@ -51,6 +51,7 @@ _ORDER = (
     "promote",
     "rollback",
     "forget",
+    "monitor",
     "list",
     "env",
     "help",

@@ -2,6 +2,7 @@
 
     predictions/*.jsonl, data/*.json, *.jsonl   texts become empty; of a line of a wanted row, all but its numbers
     data/train_vectors.safetensors              the vectors of the rows are taken out
+    data/reference.safetensors                  the same: what `monitor` compares with has fewer rows
     report.html                                 is written again from what is left
     data/check.html                             is removed: it shows texts that no other file has
     model/README.md                             texts become empty
@@ -16,6 +17,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,8 @@ from tunesmith.erasure.wanted import LEAST_PIECE, Wanted
 from tunesmith.evaluation.neighbours import FILE as VECTORS_FILE
 from tunesmith.evaluation.neighbours import TrainingVectors
 from tunesmith.inference.exported import is_export
+from tunesmith.monitoring.reference import FILE as REFERENCE_FILE
+from tunesmith.monitoring.reference import Reference
 from tunesmith.reports import write_report
 from tunesmith.run import Run, sha256_of, write_atomically
 
@@ -117,6 +121,8 @@ def clean_run(run: Run, wanted: Wanted, *, dry_run: bool) -> dict[str, int]:
     n_vectors = _clean_vectors(run.data, wanted, dry_run=dry_run)
     if n_vectors:
         found[f"data/{VECTORS_FILE}"] = n_vectors
+    if n_rows := _clean_reference(run.data, wanted, dry_run=dry_run):
+        found[f"data/{REFERENCE_FILE}"] = n_rows
     if found or wanted.rows:
         found |= _clean_pages(run, dry_run=dry_run)
     if found and not dry_run:
@@ -190,6 +196,18 @@ def _clean_vectors(data: Path, wanted: Wanted, *, dry_run: bool) -> int:
     if n_gone and not dry_run:
         rows, gold = [known.rows[i] for i in stays], [known.gold[i] for i in stays]
         TrainingVectors(known.vectors[stays], rows, gold).save(data)
+    return n_gone
+
+
+def _clean_reference(data: Path, wanted: Wanted, *, dry_run: bool) -> int:
+    """Takes wanted rows out of the reference of `monitor`; their number."""
+    known = Reference.load(data)
+    if known is None:
+        return 0
+    stays = np.array([i for i, row in enumerate(known.rows.names) if row not in wanted.rows], dtype=np.int64)
+    n_gone = len(known.rows) - len(stays)
+    if n_gone and not dry_run:
+        replace(known, rows=known.rows.take(stays)).save(data)
     return n_gone
 
 

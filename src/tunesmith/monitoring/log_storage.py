@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DAY_S = 86_400.0
 DATABASE = "predictions.sqlite"
 _DAYS = "predictions-*.parquet"
-_SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
+SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 _CHUNK = 500
 _MOST_ROWS = 100_000
 """Of a file, and of the database between two rotations."""
@@ -45,7 +45,7 @@ def open_storage(place: str | os.PathLike[str]) -> LogStorage:
         RecipeError: the database cannot be reached.
     """
     url = os.fspath(place)
-    if not url.startswith(_SCHEMES):
+    if not url.startswith(SCHEMES):
         return FolderStorage(Path(url))
     refuse_without(("psycopg",), "postgresql", "a log in PostgreSQL")
     from sqlalchemy import create_engine

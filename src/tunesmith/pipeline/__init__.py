@@ -10,6 +10,7 @@ from tunesmith.pipeline.checking import CheckReport, check
 from tunesmith.pipeline.comparing import compare
 from tunesmith.pipeline.evaluating import evaluate
 from tunesmith.pipeline.labelling import label
+from tunesmith.pipeline.monitoring import monitor
 from tunesmith.pipeline.suggesting import describe_model, suggest_models
 from tunesmith.pipeline.training import train
 
@@ -20,6 +21,7 @@ __all__ = [
     "describe_model",
     "evaluate",
     "label",
+    "monitor",
     "suggest_models",
     "train",
 ]

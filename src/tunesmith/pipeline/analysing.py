@@ -78,6 +78,10 @@ class SavedAnswers:
         found, rows = self._all_features(split), self._counting.get(split)
         return found if found is None or rows is None else found[rows]
 
+    def every_vector(self, split: str) -> NDArray[np.float32] | None:
+        """As `features`, of every row of `validation` or the final split."""
+        return self._all_features(split)
+
     def _all_features(self, split: str) -> NDArray[np.float32] | None:
         """The features of a split, of its rows that are answered."""
         if not self.has_row_vectors or split not in self.plan.data.splits:

@@ -24,6 +24,7 @@ from tunesmith.evaluation.verdict import compare_with_baselines, describe_tests,
 from tunesmith.models.loading import load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.pipeline.analysing import SavedAnswers
+from tunesmith.pipeline.reference import keep_reference
 from tunesmith.pipeline.save import SavedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.trust import fit_trust
@@ -59,6 +60,7 @@ def score_saved(
     answers.know(final, rows)
     write_predictions(work.run, name, scored, rows, fit_trust(answers).abstention)
     write_answered_rows(work.run.predictions / f"{name}.npz", AnsweredRows.of(scored, rows))
+    keep_reference(answers, scored)
     metrics = _describe(work, plan, saved, answers, final, seen)
     metrics = {**metrics, **analyse(answers.answered(metrics))}
     if how.baselines:

@@ -5,6 +5,7 @@ from tunesmith.reports.comparison import comparison_page, comparison_remarks, co
 from tunesmith.reports.energy import estimate_energy
 from tunesmith.reports.html import write_evaluation, write_report
 from tunesmith.reports.models_table import facts_lines, models_lines, models_table
+from tunesmith.reports.monitoring import monitor_lines, monitor_page
 from tunesmith.reports.next_steps import choose_next_steps
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "facts_lines",
     "models_lines",
     "models_table",
+    "monitor_lines",
+    "monitor_page",
     "write_card",
     "write_evaluation",
     "write_report",

@@ -316,6 +316,16 @@ class TaskContract(TaskFixtures):
         if _task(self).masking is None:  # what is to be filled needs a mask, and the rows of a file have none
             assert are_close(tunesmith.predict(run, table), tunesmith.predict(run, files["test"]))
 
+    def test_later_rows_can_be_watched(self, run: Run, files: dict[str, Path]) -> None:
+        """`monitor` measures rows against the reference that the training has kept."""
+        from tunesmith import pipeline
+
+        found = pipeline.monitor(run.path, data=[str(files["train"])], window=50)
+        names = set(found["windows"][0]["statistics"]) | set(found["not_measured"])
+        assert names == set(found["titles"])
+        assert found["reference"]["rows"] > 0
+        json.dumps(found, allow_nan=False)
+
     def test_odd_texts_have_answers(self, predictor: Predictor) -> None:
         """Unusual texts have answers, alone and together: emoji, right-to-left, without spaces, far too long."""
         answers = {

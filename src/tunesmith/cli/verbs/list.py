@@ -32,7 +32,7 @@ def verb(
     kind: Optional[str] = typer.Argument(
         None,
         help="What to list: runs, promotions, tasks, methods, metrics, baselines, exporters, formats, trackers, "
-        "packaged-models or verbs. Everything but runs and promotions, if it is left out.",
+        "statistics, packaged-models or verbs. Everything but runs and promotions, if it is left out.",
         autocompletion=_complete_kinds,
     ),
     folder: Optional[Path] = typer.Argument(
@@ -191,6 +191,7 @@ def _registries() -> dict[str, Registry[Any]]:
     from tunesmith.evaluation.baselines import BASELINES
     from tunesmith.exporters import EXPORTERS
     from tunesmith.metrics import METRICS
+    from tunesmith.monitoring.statistics import STATISTICS
     from tunesmith.tasks import TASKS
     from tunesmith.trackers import TRACKERS
 
@@ -201,6 +202,7 @@ def _registries() -> dict[str, Registry[Any]]:
         "exporters": EXPORTERS,
         "formats": FORMATS,
         "trackers": TRACKERS,
+        "statistics": STATISTICS,
         "verbs": VERBS,
     }
 
@@ -231,6 +233,7 @@ _COLUMNS: dict[str, tuple[tuple[str, ...], Callable[[Any], tuple[str, ...]]]] = 
     "exporters": (("writes",), lambda exporter: (exporter.summary,)),
     "formats": (("reads",), lambda entry: (entry.summary,)),
     "trackers": (("writes",), lambda tracker: (tracker.summary,)),
+    "statistics": (("alarms", "measures"), lambda it: ("yes" if it.tested else "no", it.summary)),
     "verbs": (("does",), lambda verb: ((verb.__doc__ or "").strip().partition("\n")[0],)),
 }
 """The columns of each registry, and the cells of one entry."""
