@@ -121,7 +121,7 @@ def test_in_bfloat16_losses_agree_within_its_digits(recipe, tmp_path):
     how = {"bf16": True, "logging_steps": 1, "learning_rate": 1e-4}
     kept = train(recipe, tmp_path / "kept", **how)
     plain = train(recipe, tmp_path / "plain", **how, cache_frozen_layers=False)
-    assert losses(kept) == pytest.approx(losses(plain), rel=0.02)
+    assert losses(kept) == pytest.approx(losses(plain), rel=0.02, abs=0.01)
     rounded = [load_states(entry).values.dtype.itemsize == 2 for entry in entries()]
     assert sorted(rounded) == [False, False, True], "only the training rows are read in bfloat16"
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tunesmith.acceleration import hidden_states
-from tunesmith.acceleration.hidden_states import bytes_of, free_bytes, load_states, new_states
+from tunesmith.acceleration.hidden_states import bytes_of, load_states, new_states
 from tunesmith.cache import remove_old
+from tunesmith.run.files import free_bytes
 
 FIRST = 5
 PLACES = FIRST + torch.arange(40)

@@ -80,7 +80,7 @@ class Everything(Bare, abstract=True):
 
 VALUES = {
     "method": None, "folds": 3, "pooling": "first", "head_start": False, "freeze_layers": 1,
-    "cache_frozen_layers": False,
+    "cache_frozen_layers": False, "max_skipped_batches": 2,
     "freeze_embeddings": True, "freeze": ["*.bias"], "layer_lr_decay": 0.9, "lora_r": 4, "lora_alpha": 8.0,
     "lora_dropout": 0.2, "lora_target_modules": ["query"], "use_dora": True, "use_rslora": True,
     "num_train_epochs": 2.0, "max_steps": 5, "learning_rate": 1e-4, "lr_scheduler_type": "cosine",

@@ -58,6 +58,7 @@ def test_rows_of_the_training_are_recognised_and_scored_apart(finished_run, tiny
 def test_a_run_that_does_not_hold_its_training_texts_says_so(finished_run, tiny_files, tmp_path):
     older = Run(shutil.copytree(finished_run.path, tmp_path / "older"))
     (older.data / "train_texts.npz").unlink()
+    older.finish()
     recorder = Recorder()
     metrics = pipeline.evaluate(older.path, [str(tiny_files["test"])], listeners=[recorder])
     assert "seen_in_training" not in metrics

@@ -39,6 +39,7 @@ def with_threshold(run, tmp_path, threshold):
     """The same run, with another threshold in its config."""
     copy = Run(shutil.copytree(run.path, tmp_path / f"run-{threshold}"))
     Trust(Abstention(0.2, 0.05, threshold)).write(copy.model)
+    copy.finish()
     return copy
 
 
@@ -219,5 +220,8 @@ def test_other_tasks(task, tmp_path):
 def test_a_damaged_file_is_named(run, tmp_path):
     copy = Run(shutil.copytree(run.path, tmp_path / "damaged"))
     (copy.model / TRUST_FILE).write_bytes(b"nothing")
+    with pytest.raises(tunesmith.RunError, match="not as it was written"):
+        tunesmith.load(copy)
+    copy.finish()
     with pytest.raises(tunesmith.ModelError, match="cannot be read"):
         tunesmith.load(copy)

@@ -11,7 +11,7 @@ from tunesmith.recipe.expectations import expectation
         ("train.bf16", "`auto` or true or false"),
         ("data.validation", "a name or a list of names or a number above 0 and below 1"),
         ("data.columns", "a mapping"),
-        ("evaluate.slices", "a list"),
+        ("evaluate.slices", "a name or a list"),
     ],
 )
 def test_words_say_what_is_accepted(key, words):

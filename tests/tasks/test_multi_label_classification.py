@@ -390,6 +390,7 @@ def test_the_thresholds_are_saved_and_used(run, tmp_path):
     copy = shutil.copytree(run.path, tmp_path / "copy")
     config["tunesmith_thresholds"] = [1.1] * 3
     (copy / "model" / "config.json").write_text(json.dumps(config))
+    type(run)(copy).finish()
     assert tunesmith.load(copy)("the cat is red")["labels"] == []
 
 

@@ -11,13 +11,14 @@ methods), and overrides the rest where it differs. What only some have is declar
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tunesmith.encoded import Encoded, Ragged
 from tunesmith.errors import UnknownNameError, did_you_mean, nearest
+from tunesmith.metrics import METRICS, total
 from tunesmith.registry import Registry
 from tunesmith.tasks import _display as displays
 from tunesmith.tasks._alternatives import LABEL_SCORES, TOP_ANSWERS, Alternatives
@@ -49,8 +50,8 @@ from tunesmith.tasks._capabilities import (
     Windows,
 )
 from tunesmith.tasks._declared import refuse_unknown_members, refuse_wrong_capabilities, require_members
+from tunesmith.tasks._kinds import CAPABILITIES
 from tunesmith.tasks._scaling import GivenAnswers, Scaling
-from tunesmith.tasks._scores import best_answer, best_metric, head_scale, point_scores
 from tunesmith.tasks._types import (
     IGNORED,
     MODEL_INPUTS,
@@ -302,18 +303,6 @@ class Task:
         return point_scores(self, evaluated, label_schema)
 
 
-CAPABILITIES: Mapping[str, type] = {
-    "length": Length, "schedule": Schedule, "probe": LinearProbe, "contrast": Contrast,
-    "pooling": Pooling, "vectors": SentenceVectors,
-    "windows": Windows, "packing": Packing, "generation": Generation, "chat": ChatTemplate,
-    "decoders": Decoders, "instruction": Instruction,
-    "vocabulary": Vocabulary, "reference": Reference, "thresholds": Thresholds, "masking": Masking,
-    "calibration": Calibration, "uncertainty": Uncertainty, "ordered": OrderedLabels,
-    "alignment": Alignment, "offsets": Offsets, "layouts": Layouts, "alternatives": Alternatives,
-    "confidence": Confidence, "sets": PredictionSets, "pipeline": Pipeline, "display": Display,
-}  # fmt: skip
-"""The members of a task that are objects, with their classes."""
-
 TASKS: Registry[Task] = Registry("tunesmith.tasks", "task", Task)
 
 
@@ -333,6 +322,27 @@ def task_name(asked: str) -> str:
     near = nearest(spelled, [*TASKS.names(), *by_alias])
     remedy = f"Did you mean `{by_alias.get(near, near)}`?" if near else did_you_mean(asked, TASKS.names())
     raise UnknownNameError(f"`{asked}` is not a task.", remedy=remedy)
+
+
+def point_scores(task: Task, evaluated: EvalPredictions, label_schema: LabelSchema) -> dict[str, float]:
+    """Every metric of the task, without intervals.
+
+    Raises:
+        UnknownNameError: The task's formula has a metric that no file in `tunesmith.metrics` declares.
+    """
+    sums = total(task.statistics(evaluated, label_schema))
+    return {METRICS.get(name).name: float(value) for name, value in task.formula(sums, label_schema).items()}
+
+
+def best_metric(task: Task, label_schema: LabelSchema) -> tuple[str, bool]:
+    """The metric that chooses the best step, and whether greater is better."""
+    name = task.selection_metric or task.primary_for(label_schema)
+    return name, METRICS.get(name).greater_is_better
+
+
+def head_scale(task: Task, label_schema: LabelSchema) -> tuple[float, float]:
+    """Centre and scale of the head's outputs; 0 and 1 for a task without a probe."""
+    return task.probe.head_scale(label_schema) if task.probe is not None else (0.0, 1.0)
 
 
 def prepare_tokenizer(task: Task, tokenizer: Tokenizer, train: Values, *, chat_template: str) -> list[str]:
@@ -356,6 +366,12 @@ def draw(
 ) -> Encoded:
     """Sequences with what is drawn anew each time that they are trained on: masks, where the task has any."""
     return task.masking.draw(encoded, rng, tokenizer, options) if task.masking is not None else encoded
+
+
+def best_answer(task: Task, prediction: Prediction) -> Prediction:
+    """A prediction without the alternatives to its best answer."""
+    hidden = task.alternatives.key if task.alternatives is not None else None
+    return {key: value for key, value in prediction.items() if key != hidden}
 
 
 def _target_texts(task: Task, train: Values) -> Sequence[str]:
