@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tunesmith.errors import RecipeError, did_you_mean
+from tunesmith.recipe.loader import YAML_ERRORS, Loader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,15 +167,15 @@ def load_terms(asked: str) -> Terms:
     if not path.is_file():
         raise RecipeError(
             f"there is no list of identity terms `{asked}`.",
-            remedy=f"{did_you_mean(asked, kinds())} Lists: {', '.join(kinds())}; or name a YAML file of your own.",
+            remedy=f"{did_you_mean(asked, kinds())} Or name a YAML file of your own.",
             location="evaluate.identity_terms",
         )
     try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+        read = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
         groups = {
             str(group): {str(k): str(v) for k, v in words.items()} for group, words in read["groups"].items()
         }
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+    except (*YAML_ERRORS, KeyError, TypeError, AttributeError):
         raise RecipeError(
             "a list of identity terms needs `groups`, and for each group its word for each slot.",
             location=str(path),
