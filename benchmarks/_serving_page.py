@@ -31,7 +31,7 @@ def page(results: Path) -> str:
 
 def _machine(found: Record) -> str:
     machine = found["machine"]
-    return ", ".join(str(value) for value in machine.values() if isinstance(value, str | int))
+    return f"{machine['processor']}, {machine['cores']} cores"
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -79,14 +79,22 @@ def _load(found: Record) -> str:
         for name, records in found["servers"].items()
         for one in medians(records)
     ]
-    said = [
-        f"At the p99 of {name} where it answers most ({gain['peer']['p99_ms']:.0f} ms), {ours} answers "
-        f"{gain['ratio']:.1f} times as many requests."
-        for ours, gains in found["gains"].items()
-        for name, gain in gains.items()
+    said = [_gain(ours, name, gain) for ours, gains in found["gains"].items() for name, gain in gains.items()]
+    most = [
+        f"{name} {max(one['requests_per_s'] for one in medians(records)):.0f}"
+        for name, records in found["servers"].items()
     ]
+    said.append(f"- The most requests a second, whatever the time they take: {', '.join(most)}.")
     table = _table(("server", "clients", "requests/s", "p50, ms", "p99, ms"), rows)
     return "## Mixed lengths, one text a request\n\n" + table + "\n\n" + "\n".join(said)
+
+
+def _gain(ours: str, peer: str, gain: Record) -> str:
+    """What is to be said of two servers at the same p99."""
+    limit = f"the p99 of {peer} where it answers most ({gain['peer']['p99_ms']:.0f} ms)"
+    if gain["ours"] is None:
+        return f"- {ours} is above {limit} with any number of clients."
+    return f"- At {limit}, {ours} answers {gain['ratio']:.1f} times as many requests."
 
 
 def _ratio(found: Record) -> str:

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow.parquet as parquet
 import pytest
@@ -87,6 +89,21 @@ def test_odd_characters_block_no_other_answer(tmp_path, postgresql):
         log.close()
         assert rows["r-odd"]["text"] == "half ? and \x00"
         assert "r-even" in rows
+
+
+def test_servers_that_begin_at_once_share_a_log(tmp_path):
+    """Each found no tables, and all but one ended, since they were there by then."""
+    start = threading.Barrier(4)
+
+    def open_one(number):
+        start.wait()
+        opened = PredictionLog(tmp_path / "log")
+        opened.add([answer(number)])
+        opened.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(open_one, range(4)))
+    assert {row["id"] for row in read_log(tmp_path / "log")} == {f"r-{i}" for i in range(4)}
 
 
 @pytest.mark.parametrize("where", ["folder", "server"])

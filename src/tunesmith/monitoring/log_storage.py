@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ DATABASE = "predictions.sqlite"
 _DAYS = "predictions-*.parquet"
 SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 _CHUNK = 500
+_TRIES, _AGAIN_S = 5, 0.05
 _MOST_ROWS = 100_000
 """Of a file, and of the database between two rotations."""
 _TYPES = {
@@ -98,6 +100,25 @@ def _tables() -> MetaData:
     return tables
 
 
+def _create(tables: MetaData, engine: Engine) -> None:
+    """Makes the tables that are not there; of two servers that begin at once, one finds those of the other."""
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    for left in range(_TRIES - 1, -1, -1):
+        try:
+            tables.create_all(engine)
+        except (
+            IntegrityError,
+            OperationalError,
+            ProgrammingError,
+        ):  # PostgreSQL and SQLite have different ones
+            if not left:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return
+
+
 class LogStorage:
     """The tables of a log in a database.
 
@@ -108,7 +129,7 @@ class LogStorage:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         tables = _tables()
-        tables.create_all(engine)
+        _create(tables, engine)
         self.predictions, self.feedbacks = tables.tables["predictions"], tables.tables["feedback"]
         self.others = tables.tables["differences"]
         self._secrets = tables.tables["secrets"]
