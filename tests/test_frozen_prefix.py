@@ -118,10 +118,11 @@ def test_in_float32_the_result_is_that_of_not_keeping_them(recipe, tmp_path, lay
 
 
 def test_in_bfloat16_losses_agree_within_its_digits(recipe, tmp_path):
-    how = {"bf16": True, "logging_steps": 1, "learning_rate": 1e-4}
+    # From a head that is not trained yet, losses are about 1, and not what is left of nearly equal numbers.
+    how = {"bf16": True, "logging_steps": 1, "learning_rate": 1e-4, "head_start": False}
     kept = train(recipe, tmp_path / "kept", **how)
     plain = train(recipe, tmp_path / "plain", **how, cache_frozen_layers=False)
-    assert losses(kept) == pytest.approx(losses(plain), rel=0.02, abs=0.01)
+    assert losses(kept) == pytest.approx(losses(plain), rel=0.02)
     rounded = [load_states(entry).values.dtype.itemsize == 2 for entry in entries()]
     assert sorted(rounded) == [False, False, True], "only the training rows are read in bfloat16"
 
