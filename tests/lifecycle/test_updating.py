@@ -10,6 +10,7 @@ from tunesmith import pipeline
 from tunesmith.errors import DataError, InterruptedRunError, RecipeError, RunError
 from tunesmith.evaluation.promotion import Rule
 from tunesmith.inference.predictor import Predictor
+from tunesmith.lifecycle.challenging import MergedFiles, recipe_of
 from tunesmith.lifecycle.merging import Merge
 from tunesmith.lifecycle.updating import Asked, update
 from tunesmith.recipe import Recipe
@@ -213,3 +214,20 @@ def test_a_champion_whose_rows_are_gone_is_not_updated(champion, folder, new):
             update(Asked(champion.path, data=[str(new)], output_dir=folder / "gone"))
     finally:
         path.write_text(before, encoding="utf-8")
+
+
+def test_a_champion_of_one_fold_is_updated_without_folds(tiny_model, old, tmp_path):
+    """A part of the learned rows would have taken the place of the rows to compare on."""
+    file = write_rows(tmp_path / "old.csv", old[:90])
+    run = pipeline.train(
+        Recipe.model_validate({
+            "model": str(tiny_model), "output_dir": str(tmp_path / "run"),
+            "data": {"train": [str(file)], "validation": 0.2, "fold": "1/3", "check": "off"},
+            "train": {"method": "probe"}, "evaluate": {"bootstrap_samples": 100, "baselines": False},
+        })
+    )  # fmt: skip
+    files = MergedFiles(file, file, file, file, file, {}, {})
+    found = recipe_of(run, "base", files, tmp_path / "challenger")
+    assert run.recipe().data.fold == "1/3"
+    assert (found.data.fold, found.train.folds) == (None, None)
+    assert found.data.test == [str(file), str(file)]

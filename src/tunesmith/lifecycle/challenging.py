@@ -175,7 +175,9 @@ def recipe_of(champion: Run, start: Start, files: MergedFiles, output_dir: Path)
             "validation": [str(files.validation)],
             "test": tests,
             "columns": files.columns,
-        }
+            "fold": None,  # the test rows are those above
+        },
+        train={"folds": None},
     )
     model = str(champion.path.resolve()) if start == "champion" else base_of(champion)
     return merged.model_copy(update={"model": model, "output_dir": str(output_dir)})

@@ -18,7 +18,7 @@ EXAMPLES = (
     "tunesmith monitor runs/reviews --log runs/reviews-log --last 1 --metrics /var/lib/node/tunesmith.prom",
 )
 _ALARM = 4
-_TOLD = "Who is told"
+_TOLD = "Notify"
 
 
 def verb(
