@@ -7,8 +7,11 @@ share is JSON.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -28,6 +31,9 @@ T = TypeVar("T")
 _PATIENCE = timedelta(days=7)
 """How long a process waits for another, which may score a large test set meanwhile."""
 _SET_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_IN_USE: deque[torch.Tensor] = deque(maxlen=8)
+"""Tensors of the last operations, which threads of gloo may not have let go of yet."""
+_LET_GO_S = 10.0
 
 
 def launched() -> tuple[int, int]:
@@ -60,8 +66,26 @@ def make_accelerator() -> Accelerator:
 
     if launched()[1] == 1:
         return Accelerator(mixed_precision="no")
+    atexit.register(_wait_for_gloo)
     group = InitProcessGroupKwargs(timeout=_PATIENCE)
     return Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available(), kwargs_handlers=[group])
+
+
+def _wait_for_gloo() -> None:
+    """Waits until the threads of gloo have let go of their tensors.
+
+    They do so a moment after an operation, and need Python for it. A process that has begun to end by then is
+    aborted (SIGABRT), and with it all that `torchrun` has started.
+    """
+    deadline = time.monotonic() + _LET_GO_S
+    while any(_holders(tensor) > 1 for tensor in _IN_USE) and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def _holders(tensor: torch.Tensor) -> int:
+    """How many hold a tensor beside its variables in Python, plus one; torch's count is private."""
+    count = getattr(tensor, "_use_count", None)
+    return int(count()) if count else 1
 
 
 class Processes:
@@ -112,11 +136,11 @@ class Processes:
         device = self.accelerator.device
         text = json.dumps(value).encode() if self.is_first else b""
         size = torch.tensor([len(text)], device=device)
-        self._together(lambda group: group.broadcast(size, 0))
+        self._together(lambda group: group.broadcast(size, 0), size)
         data = torch.zeros(int(size), dtype=torch.uint8, device=device)
         if self.is_first:
             data.copy_(torch.frombuffer(bytearray(text), dtype=torch.uint8))
-        self._together(lambda group: group.broadcast(data, 0))
+        self._together(lambda group: group.broadcast(data, 0), data)
         shared: T = json.loads(bytes(data.cpu().numpy()))
         return shared
 
@@ -137,7 +161,7 @@ class Processes:
         if self.world == 1 or not tensors:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        self._together(lambda group: group.all_reduce(flat))
+        self._together(lambda group: group.all_reduce(flat), flat)
         start = 0
         for tensor in tensors:
             tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
@@ -163,15 +187,16 @@ class Processes:
 
     def _broadcast(self, tensor: torch.Tensor) -> None:
         whole = tensor.contiguous()
-        self._together(lambda group: group.broadcast(whole, 0))
+        self._together(lambda group: group.broadcast(whole, 0), whole)
         if whole is not tensor:
             tensor.copy_(whole)
 
-    def _together(self, act: Callable[[ModuleType], object]) -> None:
-        """Calls a collective operation of torch."""
+    def _together(self, act: Callable[[ModuleType], object], tensor: torch.Tensor) -> None:
+        """Calls a collective operation of torch on a tensor."""
         import torch.distributed as group
 
         _ = self.accelerator
+        _IN_USE.append(tensor)
         try:
             act(group)
         except RuntimeError as error:
