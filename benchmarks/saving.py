@@ -2,8 +2,8 @@
 
     python benchmarks/saving.py [--rounds 3] [--steps 24] [--every 3]
 
-The embedded model learns the bundled example in three ways, in turn: with one checkpoint at the end; with one every
-few steps, as the loop saves them; and with one every few steps that a thread writes while the training goes on.
+The embedded model learns the bundled example in three ways, in turn: one checkpoint at the end; one every
+few steps, as the loop saves them; one every few steps that a thread writes while the training goes on.
 That thread is here only, to be measured: it gets a copy of all tensors, and the next checkpoint waits for it.
 Prints the table of docs/performance.md and writes a dated JSON record into benchmarks/results/.
 """

@@ -171,9 +171,9 @@ def main() -> None:
         print(f"{len(found):4} {mark} {trial.seconds:5.2f} s  {where}", flush=True)
         if trial.problem:
             print(f"         {trial.problem}", flush=True)
+        if given.page:  # after each, so that a run that is cut off leaves its table
+            into_page(given.page, BEGIN, END, table(found))
     print(table(found))
-    if given.page:
-        into_page(given.page, BEGIN, END, table(found))
     if given.folder is None:
         shutil.rmtree(base)
     sys.exit(any(trial.problem for trial in found))
