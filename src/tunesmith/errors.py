@@ -8,7 +8,7 @@ TunesmithError                      exit code 1
 │   ├── RunError                    a run folder that is missing, taken or of another recipe
 │   ├── UnknownNameError            a look-up in a registry that failed
 │   └── PluginError                 an entry of an installed package that cannot be used
-├── OtherProcessError               exit code 1: a process that trains together with this one has ended
+├── OtherProcessError               exit code 75: a process that trains together with this one has ended
 ├── CheckBlockedError               exit code 3: the check found what makes training pointless
 ├── NonFiniteError                  exit code 1: a loss, gradient or feature is not a number
 └── InterruptedRunError             exit code 75: stopped by a signal with everything saved
@@ -83,7 +83,12 @@ class PluginError(UserError):
 
 
 class OtherProcessError(TunesmithError):
-    """A process that trains together with this one has ended."""
+    """A process that trains together with this one has ended; what it ended with, it says itself.
+
+    This one is stopped by it, as by a signal: the same command resumes.
+    """
+
+    exit_code = 75
 
 
 class CheckBlockedError(TunesmithError):

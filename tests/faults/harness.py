@@ -15,7 +15,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -30,42 +30,52 @@ class Fault:
 
     Args:
         at: number of the call from 0; negative: every call is only written down.
-        action: `kill` (before the call), `kill_halfway` (after it, or after half of a write), `fail` (`value` is
-            the error number), `fail_from_now_on`, `delay` (milliseconds), `corrupt` (a bit of a write), `signal`.
+        action: `kill` (before the call), `kill_halfway` (after it, or after half of a write), `kill_all` (with all
+            processes of the training), `fail` (`value` is the error number), `fail_from_now_on`, `delay`
+            (milliseconds), `corrupt` (a bit of a write), `signal`.
         value: number that the action takes.
+        rank: process of the training that counts, and to which it happens.
     """
 
     at: int = -1
     action: str = "count"
     value: int = 0
+    rank: int = 0
 
 
 @dataclass(frozen=True)
 class Place:
-    """One call: what was called, on which file (below the folder of the trial) or point of the program."""
+    """One call: what was called, on which file (below the folder of the trial) or point, and in which process."""
 
     number: int
     call: str
     path: str
+    rank: int = 0
 
     @property
     def kind(self) -> str:
         """The place without names that differ from run to run: `write checkpoints/step/model.safetensors`."""
         path = re.sub(r"\.(new-|old-|gone-)?step-\d+", r"\1step", self.path)
         path = re.sub(r"step-\d+", "step", path)
+        path = re.sub(r"(trials|untrained)/[a-z]+-\d+", r"\1/trial", path)
         path = re.sub(r"\b[0-9a-f]{64}\b", "ENTRY", path)
         path = re.sub(r"\.tmp\w{6}|\.(new|old)-[^/]*-\d+(?=-)", ".tmp", path)
-        return f"{self.call} {re.sub(r'[.-][0-9a-f]{8}(?=/|$)', '', path)}"
+        where = f" in process {self.rank}" if self.rank else ""
+        return f"{self.call} {re.sub(r'[.-][0-9a-f]{8}(?=/|$)', '', path)}{where}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a process ended: its exit code (negative for a signal), what it wrote, and where the fault came."""
+    """How a process ended: its exit code (negative for a signal), what it wrote, and where the fault came.
+
+    With several processes, `code` is that of `torchrun`, and `codes` are those of the processes that it knows.
+    """
 
     code: int
     out: str
     err: str
     places: list[Place] = field(default_factory=list)
+    codes: tuple[int, ...] = ()
 
 
 class Parent:
@@ -105,6 +115,8 @@ class Parent:
         arguments: Sequence[str],
         fault: Fault | None = None,
         patches: Sequence[str] = (),
+        *,
+        processes: int = 1,
         **environment: str,
     ) -> int:
         """Starts `tunesmith …` in a folder, with the cache in it; returns the pid.
@@ -114,27 +126,35 @@ class Parent:
             arguments: arguments of the command.
             fault: what happens, and when.
             patches: statements that the process executes first.
+            processes: number of processes that `torchrun` starts; one starts without it.
             environment: variables besides those of this process.
         """
-        for name in ("out", "err", "places"):
-            (folder / f".{name}").unlink(missing_ok=True)
+        for path in folder.glob(".*"):
+            if path.is_file():
+                path.unlink()
         how = {
-            "folder": str(folder), "arguments": list(arguments), "patches": list(patches),
+            "folder": str(folder), "processes": processes, "arguments": list(arguments), "patches": list(patches),
             "out": str(folder / ".out"), "err": str(folder / ".err"),
             "environment": {"TUNESMITH_CACHE": str(folder / "cache"), **environment},
         }  # fmt: skip
         if fault is not None:
             how["fault"] = {
                 "below": str(folder), "at": fault.at, "action": fault.action, "value": fault.value,
-                "log": str(folder / ".places"),
+                "rank": fault.rank, "log": str(folder / ".places"),
             }  # fmt: skip
         return int(self._ask({"start": how})["pid"])
 
     def wait(self, folder: Path, pid: int) -> Outcome:
         """Waits for a process that `start` has started."""
         code = int(self._ask({"wait": pid})["code"])
-        texts = {name: _text_of(folder / f".{name}") for name in ("out", "err", "places")}
-        return Outcome(code, texts["out"], texts["err"], list(_places(texts["places"], folder)))
+        texts = {name: _text_of(folder / f".{name}") for name in ("out", "err", "codes")}
+        places = [
+            place
+            for log in sorted(folder.glob(".places-*"))
+            for place in _places(_text_of(log), folder, int(log.name.partition("-")[2]))
+        ]
+        codes = tuple(json.loads(texts["codes"])) if texts["codes"] else (code,)
+        return Outcome(code, texts["out"], texts["err"], places, codes)
 
     def run(
         self,
@@ -142,10 +162,13 @@ class Parent:
         arguments: Sequence[str],
         fault: Fault | None = None,
         patches: Sequence[str] = (),
+        *,
+        processes: int = 1,
         **environment: str,
     ) -> Outcome:
         """Runs `tunesmith …` to its end: `start` and `wait`."""
-        return self.wait(folder, self.start(folder, arguments, fault, patches, **environment))
+        pid = self.start(folder, arguments, fault, patches, processes=processes, **environment)
+        return self.wait(folder, pid)
 
     def _ask(self, order: Mapping[str, object]) -> dict:
         assert self._process.stdin is not None
@@ -159,7 +182,7 @@ def _text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-def _places(text: str, folder: Path):
+def _places(text: str, folder: Path, rank: int) -> Iterator[Place]:
     for line in text.splitlines():
         number, call, path = line.split("\t")
-        yield Place(int(number), call, path.removeprefix(f"{folder}/"))
+        yield Place(int(number), call, path.removeprefix(f"{folder}/"), rank)

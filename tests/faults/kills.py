@@ -22,12 +22,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from harness import Fault, Parent, Place
-from recipes import RECIPES, write_recipe
+from harness import Fault, Outcome, Parent, Place
+from recipes import RECIPES, command_of, processes_of, write_recipe
 from sameness import differences
 
 BEGIN, END = "<!-- kills: begin -->", "<!-- kills: end -->"
 _KILLED = -9
+_ACTIONS = ("kill_halfway", "kill", "kill_all")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,16 @@ class Subject:
     file: Path
     calm: Path
     places: tuple[Place, ...]
+
+    @property
+    def command(self) -> list[str]:
+        """The arguments of `tunesmith`."""
+        return command_of(self.name, self.file)
+
+    @property
+    def processes(self) -> int:
+        """The number of processes that do it together."""
+        return processes_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class Trial:
 def subject(parent: Parent, base: Path, name: str, patches: Sequence[str] = ()) -> Subject:
     """Runs a recipe to its end, and notes every place."""
     file, folder = write_recipe(name, base), fresh(base / "calm" / name.replace(" ", "-"))
-    outcome = parent.run(folder, ["train", str(file), "--json"], Fault(), patches)
+    outcome = parent.run(folder, command_of(name, file), Fault(), patches, processes=processes_of(name))
     if outcome.code:
         raise SystemExit(f"{name}: {outcome.err[-2000:]}")
     return Subject(name, file, folder / "run", tuple(outcome.places))
@@ -72,20 +83,28 @@ def drawn(places: Sequence[Place], n: int, rng: random.Random) -> list[Place]:
 
 def kill(parent: Parent, subject: Subject, place: Place, folder: Path) -> Trial:
     """Kills a run at a place, resumes it, and compares it with the run that was left alone."""
-    began, command = time.perf_counter(), ["train", str(subject.file), "--json"]
-    action = "kill" if place.number % 2 else "kill_halfway"
-    killed = parent.run(fresh(folder), command, Fault(place.number, action))
-    again = parent.run(folder, command)
-    problem = _problem(subject, killed.code, again.code, again.err, folder)
+    began, actions = time.perf_counter(), _ACTIONS[: 1 + subject.processes]
+    fault = Fault(place.number, actions[place.number % len(actions)], rank=place.rank)
+    killed = parent.run(fresh(folder), subject.command, fault, processes=subject.processes)
+    ended = _ended_trials(folder)
+    again = parent.run(folder, subject.command, processes=subject.processes)
+    problem = _problem(subject, killed, again, folder)
+    if not problem and not ended.items() <= _ended_trials(folder).items():
+        problem = "a trial of the search that had ended was run again"
     at = killed.places[0] if killed.places else place
     return Trial(subject.name, at, problem, time.perf_counter() - began)
 
 
-def _problem(subject: Subject, killed: int, again: int, err: str, folder: Path) -> str:
-    if killed != _KILLED:
-        return f"it ended with {killed} instead of being killed"
-    if again:
-        return f"the second start ended with {again}: {err[-600:]}"
+def _ended_trials(folder: Path) -> dict[Path, int]:
+    """When the results of the trials of a search were written; empty for a training."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("run/trials/*/trial.json")}
+
+
+def _problem(subject: Subject, killed: Outcome, again: Outcome, folder: Path) -> str:
+    if _KILLED not in killed.codes:
+        return f"it ended with {killed.codes} instead of being killed"
+    if again.code:
+        return f"the second start ended with {again.codes}: {again.err[-600:]}"
     return "; ".join(differences(subject.calm, folder / "run"))
 
 
@@ -152,9 +171,9 @@ def main() -> None:
         print(f"{len(found):4} {mark} {trial.seconds:5.2f} s  {where}", flush=True)
         if trial.problem:
             print(f"         {trial.problem}", flush=True)
+        if given.page:  # after each, so that a run that is cut off leaves its table
+            into_page(given.page, BEGIN, END, table(found))
     print(table(found))
-    if given.page:
-        into_page(given.page, BEGIN, END, table(found))
     if given.folder is None:
         shutil.rmtree(base)
     sys.exit(any(trial.problem for trial in found))

@@ -26,8 +26,22 @@ RECIPES: dict[str, dict[str, Any]] = {
     "contrastive": {"train": {"method": "contrastive"}},
     "entities": {"task": "token-classification"},
     "translation": {"task": "translation"},
+    "two processes": {
+        "processes": 2,
+        "train": {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4},
+    },
+    "tune": {
+        "command": "tune",
+        "train": {"max_steps": 8, "learning_rate": 1e-6, "head_start": False},
+        "tune": {
+            "trials": 3,
+            "finalists": 1,
+            "seeds": 1,
+            "space": {"train.learning_rate": {"low": 3e-3, "high": 3e-2, "log": True}},
+        },
+    },
 }
-"""By name, what a recipe has beyond the usual."""
+"""By name, what a recipe has beyond the usual; `command` is the verb if not `train`, `processes` their number."""
 
 _FAMILIES = {"text-generation": "llama", "preference": "llama", "chat": "llama", "translation": "bart"}
 _N_ROWS = {"train": 48, "validation": 12, "test": 12}
@@ -54,10 +68,22 @@ def write_recipe(name: str, base: Path) -> Path:
             "per_device_train_batch_size": 8, **own.get("train", {}),
         },
         "evaluate": {**_FAST, **own.get("evaluate", {})},
+        **({"tune": own["tune"]} if "tune" in own else {}),
     }  # fmt: skip
     file = base / f"{name.replace(' ', '-')}.yaml"
     file.write_text(yaml.safe_dump(tree))
     return file
+
+
+def command_of(name: str, file: Path) -> list[str]:
+    """The arguments of `tunesmith` for a recipe, whose run or search is then in the folder `run`."""
+    verb = RECIPES[name].get("command", "train")
+    return [verb, str(file), "--json", *(["--output-dir", "run"] if verb != "train" else [])]
+
+
+def processes_of(name: str) -> int:
+    """The number of processes that train a recipe together."""
+    return int(RECIPES[name].get("processes", 1))
 
 
 def _data(task: str, base: Path) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Whether two runs of one recipe are the same: every file, byte for byte, but for times."""
+"""Whether two runs, or two searches, of one recipe are the same: every file, byte for byte, but for times."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from pathlib import Path
 _TIMES = frozenset({
     "time", "seconds", "stages_s", "processor_s", "started", "continued", "energy", "run_id", "memory",
     "versions", "machine", "created", "sha256", "sum", "files", "in_loop",
+    "spent_s", "train_seconds",
 })  # fmt: skip
 """Keys of JSON files that hold times, what depends on them, or what a resumed run has more of."""
 _LOOP = ("step", "validation", "logged", "checkpoint")
-_DRAWN_FROM_THE_OTHERS = ("report.html", "README.md")
+_DRAWN_FROM_THE_OTHERS = ("report.html", "README.md", "tune.html")
 """Pages with the times of a run."""
+_JOURNAL = {4: "a trial begins", 5: "a value is drawn", 6: "a trial ends"}
+"""Operations of Optuna's journal that must come once, with their codes; others may be written again."""
 
 
 def differences(calm: Path, other: Path, *, with_checkpoint_lines: bool = True) -> list[str]:
-    """What is not the same in two run folders; empty when a run is exactly what it would have been.
+    """What is not the same in two folders; empty when a run or a search is exactly what it would have been.
 
     Args:
         calm: run that nothing happened to.
@@ -43,8 +46,12 @@ def _files(run: Path, kinds: tuple[str, ...]) -> dict[str, str]:
 def _digest(path: Path, kinds: tuple[str, ...]) -> str:
     if path.name == "events.jsonl":
         content: object = list(_loop_events(path, kinds))
+    elif path.name == "journal.log":
+        content = list(_operations(path))
     elif path.suffix == ".json" and "model" not in path.parts[-2:]:
         content = _without_times(json.loads(path.read_text(encoding="utf-8")))
+        if path.name == "tune.json" and isinstance(content, dict):
+            del content["text"]  # sentences about the rest, with times
     else:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     return json.dumps(content, sort_keys=True)
@@ -56,6 +63,14 @@ def _loop_events(path: Path, kinds: tuple[str, ...]) -> Iterator[object]:
         event = json.loads(line)
         if event["kind"] in kinds:
             yield _without_times(event)
+
+
+def _operations(journal: Path) -> Iterator[object]:
+    """How the trials of a search began and ended: none twice."""
+    for line in journal.read_text(encoding="utf-8").splitlines():
+        operation = json.loads(line)
+        if operation["op_code"] in _JOURNAL:
+            yield {key: v for key, v in operation.items() if key != "worker_id" and "datetime" not in key}
 
 
 def _without_times(value: object) -> object:

@@ -1,5 +1,5 @@
 /* Stands between a process and the C library (LD_PRELOAD): counts what it does to the files below one folder,
-   and at the n-th call kills the process, fails, waits or damages what is written.
+   and at the n-th call kills the process or its group, fails, waits or damages what is written.
 
    Python, numpy and the Rust libraries all come through here. Nothing is counted before `faults_arm`. */
 
@@ -18,7 +18,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum action { COUNT, KILL, KILL_HALFWAY, FAIL, FAIL_FROM_NOW_ON, DELAY, CORRUPT, SIGNAL };
+enum action { COUNT, KILL, KILL_HALFWAY, FAIL, FAIL_FROM_NOW_ON, DELAY, CORRUPT, SIGNAL, KILL_ALL };
 
 static char folder[PATH_MAX];
 static size_t folder_length;
@@ -81,6 +81,7 @@ static int befalls(const char *call, const char *path) {
     if (number == wanted) note(number, call, path);
     switch (what) {
     case KILL: kill(getpid(), SIGKILL); pause(); break;
+    case KILL_ALL: kill(0, SIGKILL); pause(); break;
     case SIGNAL: kill(getpid(), argument); return COUNT;
     case FAIL: case FAIL_FROM_NOW_ON: errno = argument; return FAIL;
     case DELAY: usleep((useconds_t)argument * 1000); return COUNT;

@@ -2,8 +2,9 @@
 
     python tests/faults/signals.py [--page docs/reliability.md]
 
-Twice in a row: the second start gets the signal at the same moment, if it comes there. The exit code is 1 if a
-start ended otherwise, took more than 10 seconds to end, or if the run was not bit for bit what it would have been.
+Twice in a row: the second start gets the signal at the same moment, if it comes there. Of two processes, one gets
+the signal, and both must end with 75. The exit code is 1 if a start ended otherwise, or more than 10 seconds after
+the signal, or if the run was not bit for bit what it would have been.
 """
 
 from __future__ import annotations
@@ -24,11 +25,17 @@ from harness import Fault, Parent, Place
 from kills import Subject, fresh, into_page, subject
 from sameness import differences
 
-BEGIN, END = "<!-- signals: begin -->", "<!-- signals: end -->"
 _STOPPED = 75
 _PATIENCE_S = 10.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_GROUPS = {
+    "one process": ("probe + full", "accumulation", "DPO"),
+    "two processes": ("two processes",),
+    "a search": ("tune",),
+}
+"""Recipes by table of the page."""
 _MOMENTS = {
+    "run_trial begins": "a trial of a search",
     "prepare_data begins": "reading the data",
     "open_model begins": "loading the model",
     "encode begins": "encoding",
@@ -50,6 +57,7 @@ class Stop:
 
     recipe: str
     moment: str
+    rank: int
     signal: str
     stopped: int
     seconds: float
@@ -57,38 +65,43 @@ class Stop:
 
 
 def moments(found: Subject) -> Iterator[tuple[str, Place]]:
-    """A place of each kind of moment; of steps, evaluations and saves, the one in the middle."""
-    for kind, words in _MOMENTS.items():
-        places = [place for place in found.places if place.kind == f"point {kind}"]
-        if kind == "write model":
-            places = [p for p in found.places if p.call == "write" and p.path.startswith("run/.model")]
-        if places:
-            yield words, places[len(places) // 2]
+    """A place of each kind of moment, in each process; of steps, evaluations and saves, the one in the middle."""
+    for rank in range(found.processes):
+        for kind, words in _MOMENTS.items():
+            of_kind = [p for p in found.places if p.rank == rank and _is_at(p, kind)]
+            if of_kind:
+                yield words, of_kind[len(of_kind) // 2]
+
+
+def _is_at(place: Place, kind: str) -> bool:
+    if kind == "write model":
+        return place.call == "write" and "/.model" in place.path
+    return place.call == "point" and place.path == kind
 
 
 def stop(
     parent: Parent, found: Subject, words: str, place: Place, number: signal.Signals, folder: Path
 ) -> Stop:
     """Sends a signal at a place in a first and in a second start, then lets a third one finish."""
-    command, codes, slowest = ["train", str(found.file), "--json"], [], 0.0
+    codes, slowest, fault = [], 0.0, Fault(place.number, "signal", number, place.rank)
     fresh(folder)
     for _ in range(2):
-        began = time.perf_counter()
-        outcome = parent.run(folder, command, Fault(place.number, "signal", number))
-        slowest = max(slowest, time.perf_counter() - began)
+        outcome = parent.run(folder, found.command, fault, processes=found.processes)
         if outcome.places:  # the second start is shorter, and may not come there
-            codes.append(outcome.code)
+            signalled = (folder / f".places-{place.rank}").stat().st_mtime  # it was noted just before
+            slowest = max(slowest, time.time() - signalled)
+            codes.append(outcome.codes)
             if "Traceback" in outcome.err:
-                codes.append(-1)
-    last = parent.run(folder, command)
+                codes.append((-1,))
+    last = parent.run(folder, found.command, processes=found.processes)
     problem = ""
-    if set(codes) != {_STOPPED} or last.code:
+    if {code for each in codes for code in each} != {_STOPPED} or last.code:
         problem = f"the starts ended with {codes} and {last.code}: {(outcome.err + last.err)[-500:]}"
     elif slowest > _PATIENCE_S:
-        problem = f"a start took {slowest:.0f} s"
+        problem = f"it ended {slowest:.0f} s after the signal"
     else:
         problem = "; ".join(differences(found.calm, folder / "run", with_checkpoint_lines=False))
-    return Stop(found.name, words, number.name, len(codes), slowest, problem)
+    return Stop(found.name, words, place.rank, number.name, len(codes), slowest, problem)
 
 
 def stops(base: Path, names: Sequence[str]) -> Iterator[Stop]:
@@ -102,16 +115,26 @@ def stops(base: Path, names: Sequence[str]) -> Iterator[Stop]:
 
 def table(found: Sequence[Stop]) -> str:
     """The table of the page: a line for each kind of moment."""
-    lines = ["| moment | signals | exit code 75 | resumed bit for bit |", "|---|---|--:|--:|"]
+    lines = [
+        "| moment | signals | exit code 75 | after at most | resumed bit for bit |",
+        "|---|---|--:|--:|--:|",
+    ]
     for words in dict.fromkeys(stop.moment for stop in found):
         some = [stop for stop in found if stop.moment == words]
         names = ", ".join(dict.fromkeys(stop.signal for stop in some))
         good = [stop for stop in some if not stop.problem]
         sent = sum(stop.stopped for stop in some)
         lines.append(
-            f"| {words} | {names} | {sum(stop.stopped for stop in good)} of {sent} | {len(good)} of {len(some)} |"
+            f"| {words} | {names} | {sum(stop.stopped for stop in good)} of {sent} | "
+            f"{max(stop.seconds for stop in some):.1f} s | {len(good)} of {len(some)} |"
         )
     return "\n".join(lines)
+
+
+def tables(found: Sequence[Stop]) -> dict[str, str]:
+    """The tables of the page, by group of recipes."""
+    by_group = {group: [one for one in found if one.recipe in names] for group, names in _GROUPS.items()}
+    return {group: table(some) for group, some in by_group.items() if some}
 
 
 def main() -> None:
@@ -124,15 +147,17 @@ def main() -> None:
     parser.add_argument("--page", type=Path)
     given = parser.parse_args()
     base, found = given.folder or Path(tempfile.mkdtemp(prefix="signals-")), []
-    for one in stops(base.resolve(), given.recipe or ["probe + full", "accumulation", "DPO"]):
+    for one in stops(base.resolve(), given.recipe or sum(_GROUPS.values(), ())):
         found.append(one)
         mark = "BAD" if one.problem else "ok "
-        print(f"{len(found):4} {mark} {one.recipe}: {one.stopped} × {one.signal}, {one.moment}", flush=True)
+        what = f"{one.recipe}: {one.stopped} × {one.signal}, {one.moment}, process {one.rank}"
+        print(f"{len(found):4} {mark} {one.seconds:5.2f} s  {what}", flush=True)
         if one.problem:
             print(f"         {one.problem}", flush=True)
-    print(table(found))
-    if given.page:
-        into_page(given.page, BEGIN, END, table(found))
+        for group, text in tables(found).items() if given.page else ():
+            marks = (f"<!-- signals of {group}: {it} -->" for it in ("begin", "end"))
+            into_page(given.page, *marks, text)
+    print(*tables(found).values(), sep="\n\n")
     if given.folder is None:
         shutil.rmtree(base)
     sys.exit(any(one.problem for one in found))

@@ -1,6 +1,7 @@
 """A sample of `make faults`: real trainings, killed or stopped at drawn places, end as if nothing had happened."""
 
 import errno
+import json
 import random
 import shutil
 import signal
@@ -100,6 +101,15 @@ def test_a_difference_is_seen(full, base):
         "predictions/test.jsonl is missing", ".half is left over", "events.jsonl differs",
         "model/model.safetensors differs",
     ]  # fmt: skip
+
+
+def test_a_trial_of_a_search_that_is_run_twice_is_seen(tmp_path):
+    begins = [{"op_code": 4, "worker_id": name, "study_id": 0, "datetime_start": name} for name in "abc"]
+    for name, operations in {"calm": begins[:1], "resumed": begins[1:2], "twice": begins[1:]}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "journal.log").write_text("".join(f"{json.dumps(one)}\n" for one in operations))
+    assert differences(tmp_path / "calm", tmp_path / "resumed") == []
+    assert differences(tmp_path / "calm", tmp_path / "twice") == ["journal.log differs"]
 
 
 def test_every_kind_of_place_is_drawn_before_one_is_drawn_again():

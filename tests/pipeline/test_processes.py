@@ -239,6 +239,19 @@ def test_an_error_while_the_others_wait_is_said_once(tmp_path):
     assert "data.max_length must be at most 64" in said[0]
 
 
+def train_and_stop_the_second(file):
+    """The command; the second process gets a signal before the loop, while the first one goes on."""
+    if os.environ["RANK"] == "1":
+        pipeline.training.open_model = lambda *given: os.kill(os.getpid(), signal.SIGTERM)
+    train(file)
+
+
+def test_a_signal_before_the_loop_stops_both_with_75(tmp_path):
+    (tmp_path / "recipe.yaml").write_text(make_recipe(tmp_path, "text-classification", "run", 2).to_yaml())
+    assert forked.exit_codes_of_two(train_and_stop_the_second, tmp_path / "recipe.yaml") == [75, 75]
+    assert "another process has ended" in (tmp_path / "recipe-0.err").read_text()
+
+
 def test_the_first_process_chooses_the_length(tiny_recipe):
     """Another process has less memory, and would choose another one."""
 
