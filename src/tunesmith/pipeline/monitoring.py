@@ -18,6 +18,7 @@ from tunesmith.errors import DataError, RecipeError
 from tunesmith.events import Events, Listener
 from tunesmith.inference.predictor import Predictor
 from tunesmith.inference.rows import CHUNK_ROWS, read_inputs
+from tunesmith.masking import masked_argument, masked_values
 from tunesmith.monitoring.observed import Observed
 from tunesmith.monitoring.prediction_log import read_log
 from tunesmith.monitoring.reading import as_numbers, judge, observe_answers, observe_log, with_texts
@@ -87,7 +88,7 @@ def monitor(
         "run": str(run.path),
         "run_id": run.run_id,
         "task": predictor.task.name,
-        "source": {"log": log} if log is not None else {"data": list(data)},
+        "source": masked_values({"log": log} if log is not None else {"data": list(data)}, masked_argument),
         "window": window,
         "rows": len(source.rows),
         "waiting": waiting,
