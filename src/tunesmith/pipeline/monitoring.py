@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -281,9 +281,9 @@ def _of_log(predictor: Predictor, reference: Reference, place: str, name: str) -
 
 def _entries(place: str, name: str) -> list[JsonObject]:
     """The answers of a run in a log, the oldest first."""
-    from tunesmith.monitoring.log_storage import DATABASE, SCHEMES
+    from tunesmith.monitoring.log_place import is_log
 
-    if not place.startswith(SCHEMES) and not (Path(place) / DATABASE).is_file():
+    if not is_log(place):
         raise RecipeError(
             f"`{place}` holds no prediction log.",
             remedy="`tunesmith serve RUN` writes one beside the run: `RUN-log`.",
