@@ -18,8 +18,9 @@ from functools import lru_cache
 from tunesmith.memory_limit import limited_memory
 
 _PERIOD_S = 0.25
-_MOST_BYTES = 2**30
-"""Bytes that a rendering may take; the longest conversations take some megabytes."""
+_MOST_BYTES = 2**32
+"""Bytes that a rendering may take. The longest conversations take some megabytes; the rest is for other threads of
+a server, which may start threads of their own meanwhile, and each has addresses for its stack."""
 _MOST_CHARACTERS = 2**20
 """Of a template; the longest ones that are known have 30,000."""
 
