@@ -13,6 +13,7 @@ the watch over a training that hangs stops it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -96,10 +97,9 @@ def _try_out(file: Path, name: str) -> None:
         raise _refused(name, file, f"it takes more than {_MOST_WALL_S} seconds") from None
     if done.returncode == 0:
         return
-    said = done.stdout.strip().splitlines()
-    raise _refused(
-        name, file, said[-1] if said else f"it takes more than {_MOST_CPU_S} seconds, or too much memory"
-    )
+    said = (done.stdout.strip() or (done.stderr.strip() if done.returncode > 0 else "")).splitlines()
+    why = said[-1].rstrip(".") if said else f"it takes more than {_MOST_CPU_S} seconds, or too much memory"
+    raise _refused(name, file, why)
 
 
 def _refused(name: str, file: Path, why: str) -> ModelError:
@@ -131,13 +131,24 @@ def _patterns(part: object) -> Iterator[str]:
         yield from _patterns(inner)
 
 
+def _limit_this_process() -> None:
+    """Limits time and memory, where the system can; elsewhere, only the time that the parent waits is limited."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    for kind, most in (
+        (resource.RLIMIT_CPU, _MOST_CPU_S),
+        (resource.RLIMIT_AS, _MOST_ADDRESSES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        with contextlib.suppress(ValueError, OSError):  # macOS has no limit of addresses
+            resource.setrlimit(kind, (most, most))
+
+
 def main(path: str) -> int:
     """The exit code of a trial; what is wrong is printed."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CPU, (_MOST_CPU_S, _MOST_CPU_S))
-    resource.setrlimit(resource.RLIMIT_AS, (_MOST_ADDRESSES, _MOST_ADDRESSES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit_this_process()
     import tokenizers
 
     try:
