@@ -69,8 +69,12 @@ fuzz: $(DEVELOPED)
 	$(BIN)/python tests/faults/fuzz.py
 
 # Known vulnerabilities of the pinned packages (where the network reaches their list), their licences, and sbom.json.
+# pip-audit has an environment of its own, so that it is not in the lock; without it, the rest is done.
+AUDITOR := $(VENV)/auditor
 audit: $(DEVELOPED)
-	$(BIN)/python docs/audit.py
+	-test -x $(AUDITOR)/bin/pip-audit || \
+		($(PYTHON) -m venv $(AUDITOR) && $(AUDITOR)/bin/python -m pip install --quiet pip-audit)
+	$(BIN)/python docs/audit.py --auditor $(AUDITOR)/bin/pip-audit
 
 bench: bench-speed
 

@@ -1,27 +1,30 @@
 """Lists the licences of all pinned packages, writes an SBOM, and asks for known vulnerabilities.
 
-    python docs/audit.py [--offline]
+    python docs/audit.py [--offline] [--auditor PROGRAM]
 
 Writes docs/dependencies.md and sbom.json (CycloneDX 1.5) from constraints.txt and the installed packages.
-pip-audit, where it is installed and reaches its list, ends the command with 1 for a known vulnerability.
+pip-audit, where it is installed and reaches its list, is asked: the command ends with 1 for a known vulnerability.
+Where it is not or does not, that is said, and the exit code is 0.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PAGE, SBOM, LOCK = ROOT / "docs" / "dependencies.md", ROOT / "sbom.json", ROOT / "constraints.txt"
 _COPYLEFT = re.compile(r"\b(A?GPL|General Public)", re.I)
 _LESSER = re.compile(r"\b(LGPL|Lesser|MPL|Mozilla|EPL)", re.I)
 _LONG = 60
+_ABSENT = "not installed here"
 
 
 def pinned() -> dict[str, str]:
@@ -35,13 +38,25 @@ def licence_of(name: str) -> str:
     try:
         found = metadata.metadata(name)
     except metadata.PackageNotFoundError:
-        return "not installed here"
+        return _ABSENT
     if expression := found.get("License-Expression"):
         return str(expression)
     classifiers = [c for c in found.get_all("Classifier") or () if c.startswith("License ::")]
     names = [c.split(" :: ")[-1] for c in classifiers if c != "License :: OSI Approved"]
     text = str(found.get("License") or "").strip().splitlines()
     return "; ".join(names) or (text[0][:_LONG] if text else "")
+
+
+def licences_before() -> dict[tuple[str, str], str]:
+    """Licences in sbom.json by name and version: of packages that are not installed where this runs."""
+    if not SBOM.is_file():
+        return {}
+    components = json.loads(SBOM.read_text(encoding="utf-8"))["components"]
+    return {
+        (one["name"], one["version"]): one["licenses"][0]["license"]["name"]
+        for one in components
+        if one["licenses"]
+    }
 
 
 def needed_at_run_time() -> set[str]:
@@ -117,30 +132,60 @@ def concerns(packages: dict[str, str], licences: dict[str, str]) -> list[str]:
     return found
 
 
-def vulnerabilities() -> int:
-    """The exit code of pip-audit; 0 with a notice where it is not installed or cannot reach its list."""
-    if importlib.util.find_spec("pip_audit") is None:
-        print(
-            "pip-audit is not installed: `pip install pip-audit`, and run this again for known vulnerabilities"
-        )
+def vulnerabilities(auditor: str) -> int:
+    """The exit code: 1 for a known vulnerability, 0 without one, and where nothing can be said of it.
+
+    Args:
+        auditor: program pip-audit.
+    """
+    if not shutil.which(auditor):
+        print(f"`{auditor}` is not there (`pip install pip-audit`): vulnerabilities were not looked for")
         return 0
     command = [
-        sys.executable,
-        "-m",
-        "pip_audit",
+        auditor,
         "-r",
         str(LOCK),
         "--no-deps",
         "--disable-pip",
         "--progress-spinner",
         "off",
+        "-f",
+        "json",
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    print(done.stdout + done.stderr)
-    if "ConnectionError" in done.stderr or "Max retries" in done.stderr:
-        print("the list of vulnerabilities was not reached: this part is not done")
+    try:
+        audited = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError, TypeError):
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        print(f"the list of vulnerabilities was not reached, and none were looked for: {said}")
         return 0
-    return done.returncode
+    lines, code = verdict(audited)
+    print("\n".join(lines))
+    return code
+
+
+def verdict(audited: list[dict[str, Any]]) -> tuple[list[str], int]:
+    """What the report of pip-audit says, in lines, and the exit code.
+
+    It ends with 0 and "No known vulnerabilities found" also where its list knows none of the packages, as a mirror
+    of PyPI that has no list of them.
+
+    Args:
+        audited: its entries, one a package.
+    """
+    looked_up = [one for one in audited if "vulns" in one]
+    left_out = [one["name"] for one in audited if "vulns" not in one]
+    if not looked_up:
+        return [f"the list of vulnerabilities knows none of {len(audited)} packages: none were looked for"], 0
+    found = [
+        f"{one['name']} {one['version']} has {it['id']}; fixed in {', '.join(it['fix_versions']) or 'no version'}"
+        for one in looked_up
+        for it in one["vulns"]
+    ]
+    lines = [*found, f"{len(found)} known vulnerabilities in {len(looked_up)} packages"]
+    if left_out:
+        lines.append(f"not looked up: {', '.join(left_out)}")
+    return lines, int(bool(found))
 
 
 def main() -> None:
@@ -149,16 +194,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--offline", action="store_true", help="Do not ask for vulnerabilities.")
+    parser.add_argument("--auditor", default="pip-audit", help="The program pip-audit.")
     given = parser.parse_args()
     packages = pinned()
-    licences = {name: licence_of(name) for name in packages}
+    known = licences_before()
+    licences = {
+        name: known.get((name, version), _ABSENT) if (found := licence_of(name)) == _ABSENT else found
+        for name, version in packages.items()
+    }
     PAGE.write_text(page(packages, licences), encoding="utf-8")
     SBOM.write_text(json.dumps(sbom(packages, licences), indent=1) + "\n", encoding="utf-8")
     found = concerns(packages, licences)
     print(f"{len(packages)} packages; {PAGE.relative_to(ROOT)} and {SBOM.name} are written")
     for concern in found:
         print(f"look at {concern}")
-    sys.exit(0 if given.offline else vulnerabilities())
+    sys.exit(0 if given.offline else vulnerabilities(given.auditor))
 
 
 if __name__ == "__main__":

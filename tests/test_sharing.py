@@ -10,25 +10,15 @@ import tunesmith
 from tunesmith import sharing
 from tunesmith.cli.main import main
 from tunesmith.errors import ModelError, RecipeError, RunError, UserError
-from tunesmith.testing.hub import TOKEN, stand_in_hub
+from tunesmith.testing.hub import client_of, stand_in_hub
 
 TEXTS = ["the cat is red", "old new big blue"]
 
 
 @pytest.fixture
 def hub(monkeypatch):
-    constants = huggingface_hub.constants
-    with stand_in_hub() as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        huggingface_hub.close_session()
+    with stand_in_hub() as hub, client_of(hub, monkeypatch):
         yield hub
-        huggingface_hub.close_session()
 
 
 def test_a_run_goes_to_the_hub_and_back(hub, finished_run, tmp_path):

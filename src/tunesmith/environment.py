@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.masking import masked_argument
+from tunesmith.data.personal import find_personal
+from tunesmith.masking import MASK, masked_argument
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -21,6 +24,10 @@ _PACKAGES = (
     "tunesmith", "torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors",
     "huggingface-hub", "peft", "scikit-learn", "sacrebleu", "numpy", "pydantic",
 )  # fmt: skip
+
+_SECRET_OPTION = re.compile(
+    r"(?:^|[-_.])(?:key|token|secret|password|passwd|passphrase|pwd|credentials?|auth)$", re.IGNORECASE
+)
 
 DECISIVE_PACKAGES = (
     "tunesmith", "torch", "transformers", "tokenizers", "numpy", "safetensors", "peft", "accelerate", "datasets",
@@ -62,12 +69,37 @@ def machine() -> JsonObject:
 def describe_environment() -> JsonObject:
     """The facts of command, versions and machine for a manifest, without names of user, host or network."""
     return {
-        "command": shlex.join([_program(), *map(masked_argument, sys.argv[1:])]),
+        "command": shlex.join([_program(), *masked_arguments(sys.argv[1:])]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "machine": machine(),
         "git_commit": _git_commit(),
     }
+
+
+def masked_arguments(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a program without secrets: passwords of URLs, keys that look like keys, options for them.
+
+    Args:
+        arguments: arguments, of tunesmith or of a script that uses it.
+    """
+    found, is_secret = [], False
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if is_secret and not argument.startswith("-"):
+            found.append(MASK)
+        elif equals and value and _SECRET_OPTION.search(name):
+            found.append(f"{name}={MASK}")
+        else:
+            found.append(_without_keys(masked_argument(argument)))
+        is_secret = argument.startswith("-") and not equals and bool(_SECRET_OPTION.search(argument))
+    return found
+
+
+def _without_keys(text: str) -> str:
+    for one in reversed([it for it in find_personal(text) if it.kind == "secret"]):
+        text = f"{text[: one.start]}{MASK}{text[one.end :]}"
+    return text
 
 
 def _program() -> str:

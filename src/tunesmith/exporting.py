@@ -169,7 +169,7 @@ class _Rows:
         encoded = self.predictor.encode_to_score(self.checked)
         if not self.predictor.task.reference:
             return encoded
-        reference = load_reference(self.run.checkpoints / "reference-validation.safetensors")
+        reference = load_reference(self.run.checkpoints / "reference-validation.safetensors", self.run.run_id)
         if reference is None or len(reference) <= self._picked.max():
             raise RunError(
                 f"`{self.run.checkpoints}` no longer holds the reference likelihoods of the loss.",

@@ -114,6 +114,20 @@ def test_all_that_a_run_has_of_a_customer_goes_and_the_next_training_is_without(
     assert holding(place, HERS[0]) == {"train.csv"}  # a user's own files are left
 
 
+def test_a_text_that_nothing_has_leaves_the_cache(place):
+    entries = sorted((place / "cache").glob("*/[0-9a-f]*"))
+    assert entries
+    found = package.forget(place / "runs" / "a", text="Nobody has ever said this about an otter.")
+    assert found.is_empty
+    assert found.cache == {}
+    assert sorted((place / "cache").glob("*/[0-9a-f]*")) == entries
+    (place / "train.csv").unlink()  # it may have had the text
+    assert package.forget(place / "runs" / "a", text="Nobody has ever said this.").cache["entries"] == len(
+        entries
+    )
+    assert not list((place / "cache").glob("*/[0-9a-f]*"))
+
+
 def test_a_text_is_forgotten_in_a_log_of_hashes_and_leaves_no_byte(place):
     for mode in ("hashed", "text"):
         log = PredictionLog(place / mode, mode)

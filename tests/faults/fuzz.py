@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
 import io
 import json
 import os
 import shutil
 import sys
 import tempfile
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -99,7 +103,43 @@ _FILES = [
     f"a.{kind}"
     for kind in ("csv", "json", "jsonl", "tsv", "conll", "parquet", "txt", "csv.gz", "zip", "xlsx")
 ]
+
+
+def _packed(content: bytes, kind: str) -> tuple[str, bytes]:
+    """A file that holds the content, in a packing, or as a column that repeats it."""
+    if kind == "gz":
+        return "rows.csv.gz", gzip.compress(content)
+    if kind == "zip":
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("rows.csv", content)
+        return "rows.zip", made.getvalue()
+    made = io.BytesIO()
+    text = content.decode("utf-8", "replace")
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 0, 0, 0], pa.int32()), pa.array([text]))
+    table = pa.table({"text": column, "label": ["a", "b", "a", "b"]})
+    if kind == "parquet":
+        pq.write_table(table, made, compression="zstd")
+    else:
+        with pa.ipc.new_file(made, table.schema) as writer:
+            writer.write_table(table)
+    return f"rows.{kind}", made.getvalue()
+
+
+def _flipped(file: tuple[str, bytes], at: int | None) -> tuple[str, bytes]:
+    data = bytearray(file[1])
+    if at is not None:
+        data[at % len(data)] ^= 1 << at % 8
+    return file[0], bytes(data)
+
+
+_packed_files = st.builds(
+    _flipped,
+    st.builds(_packed, _rows.map(_as_csv), st.sampled_from(["gz", "zip", "parquet", "arrow"])),
+    st.one_of(st.none(), st.integers(0, 10**6)),
+)
 data_files = st.one_of(
+    _packed_files,
     st.tuples(st.just("rows.csv"), _rows.map(_as_csv)),
     st.tuples(st.just("rows.jsonl"), _json_rows.map(lambda rows: "\n".join(map(json.dumps, rows)).encode())),
     st.tuples(
@@ -116,7 +156,40 @@ _config_changes = st.dictionaries(
     ]),
     _json_values, min_size=1, max_size=3,
 )  # fmt: skip
+_patterns = st.one_of(
+    st.sampled_from(
+        ["(a+)+$", r"\s+", r"\p{L}+", "(", "[^a]*", r"(?i:'s|'t)|\s*\w+", "a{1,1000}{1,1000}", ""]
+    ),
+    st.text(alphabet="ab()+*?.|[]{}0,1\\^$", max_size=20),
+)
+_tokenizer_parts = st.one_of(
+    st.builds(
+        lambda pattern, kind: {
+            "type": "Split",
+            "pattern": {kind: pattern},
+            "behavior": "Isolated",
+            "invert": False,
+        },
+        _patterns,
+        st.sampled_from(["Regex", "String"]),
+    ),
+    st.builds(
+        lambda pattern, content: {"type": "Replace", "pattern": {"Regex": pattern}, "content": content},
+        _patterns,
+        st.one_of(st.text(max_size=5), st.just("a b " * 10_000)),
+    ),
+    _json_values,
+)
+_tokenizer_changes = st.dictionaries(
+    st.sampled_from(
+        ["normalizer", "pre_tokenizer", "post_processor", "padding", "truncation", "added_tokens", "model"]
+    ),
+    _tokenizer_parts,
+    min_size=1,
+    max_size=2,
+)
 model_damages = st.one_of(
+    st.tuples(st.just("tokenizer.json"), _tokenizer_changes),
     st.tuples(st.just("config.json"), _config_changes),
     st.tuples(
         st.sampled_from(["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"]),

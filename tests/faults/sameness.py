@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from safetensors.numpy import load_file
+
 _TIMES = frozenset({
     "time", "seconds", "stages_s", "processor_s", "started", "continued", "energy", "run_id", "memory",
     "versions", "machine", "created", "sha256", "sum", "files", "in_loop",
@@ -52,6 +54,10 @@ def _digest(path: Path, kinds: tuple[str, ...]) -> str:
         content = _without_times(json.loads(path.read_text(encoding="utf-8")))
         if path.name == "tune.json" and isinstance(content, dict):
             del content["text"]  # sentences about the rest, with times
+    elif path.parent.name == "checkpoints" and path.suffix == ".safetensors":
+        content = {
+            name: tensor.tobytes().hex() for name, tensor in load_file(path).items()
+        }  # with the run's id
     else:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     return json.dumps(content, sort_keys=True)

@@ -64,6 +64,17 @@ def test_what_cron_cannot_say_is_refused_and_nothing_is_overwritten(tmp_path):
     assert len(write_schedule("a", "7d", [], tmp_path, force=True)["files"]) == 4
 
 
+def test_a_password_is_not_written(tmp_path):
+    with pytest.raises(
+        RecipeError, match=r"must not hold a password, and `postgresql://u:\*\*\*@host/log`"
+    ) as refused:
+        write_schedule("a", "1d", ["--log", "postgresql://u:s3cret@host/log"], tmp_path)
+    assert "s3cret" not in str(refused.value)
+    assert not list(tmp_path.iterdir())
+    found = write_schedule("a", "1d", ["--log", "postgresql://u:${LOG}@host/log"], tmp_path)
+    assert shlex.split(found["command"])[-1] == "postgresql://u:${LOG}@host/log"
+
+
 def test_export_writes_them(tunesmith, tmp_path):
     out = tmp_path / "files"
     done = tunesmith(

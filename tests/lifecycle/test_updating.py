@@ -205,6 +205,13 @@ def test_a_request_that_makes_no_sense_is_refused(champion, change, message):
         Asked(**{"run": champion.path, "data": ["new.csv"], **change})
 
 
+def test_a_record_has_no_password(champion, postgresql):
+    log = f"{postgresql}?application_name=a&options=-csearch_path%3Dpublic"
+    assert (
+        Asked(str(champion.path), log=log).request(champion)["log"].endswith("application_name=a&options=***")
+    )
+
+
 def test_a_champion_whose_rows_are_gone_is_not_updated(champion, folder, new):
     path = folder / "old.csv"
     before = path.read_text(encoding="utf-8")

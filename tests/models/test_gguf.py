@@ -309,3 +309,12 @@ def test_a_whole_model_from_a_file_is_trained_and_saved(file, chats, tmp_path):
     run = pipeline.train(recipe_of(file, chats, tmp_path / "run", "full"))
     assert AutoModelForCausalLM.from_pretrained(run.model).num_parameters() > 0
     assert run.manifest()["model"]["found_in"] == "gguf"
+
+
+@pytest.mark.parametrize(
+    "name", ["embedding_length", "feed_forward_length", "block_count", "context_length", "vocab_size"]
+)
+def test_sizes_that_the_tensors_do_not_have_are_refused_before_memory_is_taken(llama, tmp_path, name):
+    file = write_gguf(tmp_path / "a.gguf", llama, **{f"llama__{name}": 2**31})
+    with pytest.raises(ModelError, match=rf"cannot be what `a\.gguf` says: `llama\.{name}` is 2,147,483,648"):
+        resolve_model(str(file))

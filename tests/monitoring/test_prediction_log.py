@@ -281,6 +281,30 @@ def test_a_database_that_cannot_be_reached():
     assert "secret" not in str(found.value)
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "postgresql://me:s3cret@host:port/log",
+        "postgresql://me:s3 cret@127.0.0.1:1/s3cret",
+        "postgresql://me:s3c@ret@h:1x/log",
+    ],
+)
+def test_a_wrong_address_is_said_without_its_password(place):
+    with pytest.raises(RecipeError, match="the database of the log cannot be used") as refused:
+        PredictionLog(place)
+    assert "me:s3c" not in str(refused.value)
+    assert "s3 cret" not in str(refused.value)
+
+
+def test_a_variable_stands_for_the_password(postgresql, monkeypatch):
+    scheme, _, rest = postgresql.partition("://")
+    monkeypatch.setenv("WHERE", rest)
+    assert list(read_log(f"{scheme}://${{WHERE}}")) == list(read_log(postgresql))
+    monkeypatch.delenv("WHERE")
+    with pytest.raises(RecipeError, match="needs the environment variable WHERE, which is not set"):
+        list(read_log(f"{scheme}://${{WHERE}}"))
+
+
 def test_any_tool_reads_the_files(log):
     fill_three_days(log)
     table = parquet.read_table(log.storage.files()[0])

@@ -89,3 +89,25 @@ def test_a_webhook_that_fails_is_said(listening):
     for url in ("file:///etc/passwd", "example.org"):
         with pytest.raises(RecipeError, match="must be an address of http"):
             refuse_webhook(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "hooks.example.org/services/T0/s3cret",
+        "http://a:b@h:s3cret/x",
+        "ftp://u:s3cret@host/s3cret",
+        "http:///s3cret",
+    ],
+)
+def test_an_address_that_is_wrong_is_said_without_its_secret(url):
+    with pytest.raises(RecipeError) as refused:
+        refuse_webhook(url)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_an_address_that_fails_is_said_without_its_secret():
+    for url in ("http://127.0.0.1:9/s3cret", "http://127.0.0.1:9/s3cret x"):
+        with pytest.raises(TunesmithError, match="could not be told") as failed:
+            post(url, FOUND)
+        assert "s3cret" not in str(failed.value)

@@ -9,6 +9,7 @@ from tunesmith import pipeline
 from tunesmith.data.batches import collate
 from tunesmith.inference.forward import forward
 from tunesmith.recipe import Recipe
+from tunesmith.run import Run
 from tunesmith.tasks import (
     IGNORED,
     TASKS,
@@ -233,7 +234,7 @@ def test_a_damaged_reference_is_computed_again(folder, tmp_path_factory, tmp_pat
         file.write_bytes(before[:-20])
     else:
         file.unlink()
-    assert load_reference(file) is None
+    assert load_reference(file, Run(tmp_path / "hurt").run_id) is None
     run = pipeline.train(recipe)
     assert file.read_bytes() == before
     assert (run.model / "model.safetensors").read_bytes() == (calm.model / "model.safetensors").read_bytes()

@@ -10,6 +10,7 @@ from tunesmith.encoded import Encoded, Ragged
 from tunesmith.tasks import IGNORED, TASKS, EvalPredictions, LinearProbe, Task
 from tunesmith.training.probe import ProbeHead, fit_probe, probe_answers
 
+RUN = "c0ffee"
 TASK = TASKS.get("text-classification")
 
 
@@ -167,8 +168,8 @@ def test_tokens_whose_label_is_ignored_are_no_items():
 
 def test_a_saved_head_is_the_same(tmp_path):
     head = ProbeHead(np.eye(3, dtype=np.float32), np.arange(3, dtype=np.float32), 0.01)
-    head.save(tmp_path / "checkpoints" / "probe.safetensors")
-    again = ProbeHead.load(tmp_path / "checkpoints" / "probe.safetensors")
+    head.save(tmp_path / "checkpoints" / "probe.safetensors", RUN)
+    again = ProbeHead.load(tmp_path / "checkpoints" / "probe.safetensors", RUN)
     assert np.array_equal(head.weight, again.weight)
     assert np.array_equal(head.bias, again.bias)
     assert again.strength == 0.01
@@ -178,14 +179,14 @@ def test_a_saved_head_is_the_same(tmp_path):
 @pytest.mark.parametrize("problem", ["flip", "cut", "remove"])
 def test_a_damaged_head_is_no_head(tmp_path, problem):
     file = tmp_path / "probe.safetensors"
-    ProbeHead(np.eye(3, dtype=np.float32), np.arange(3, dtype=np.float32), 0.01).save(file)
+    ProbeHead(np.eye(3, dtype=np.float32), np.arange(3, dtype=np.float32), 0.01).save(file, RUN)
     data = bytearray(file.read_bytes())
     data[-10] ^= 1
     if problem == "remove":
         file.unlink()
     else:
         file.write_bytes(data if problem == "flip" else data[:-4])
-    assert ProbeHead.load(file) is None
+    assert ProbeHead.load(file, RUN) is None
 
 
 def test_new_outputs_are_fitted_beside_outputs_that_stay():

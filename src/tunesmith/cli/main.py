@@ -22,6 +22,7 @@ from tunesmith.cli.help import GroupedCommand
 from tunesmith.cli.usage import USAGE_ERRORS, explained
 from tunesmith.errors import (
     InterruptedRunError,
+    ModelError,
     OtherProcessError,
     TunesmithError,
     UserError,
@@ -133,7 +134,7 @@ def main() -> None:
         if not is_panic(error):
             raise
         remedy = "The tokenizer or a file of the model was made to do harm, or is damaged: use another copy."
-        sys.exit(_report(TunesmithError(f"a library gave up: {first_line(error)}", remedy=remedy)))
+        sys.exit(_report(ModelError(f"a library gave up: {first_line(error)}", remedy=remedy)))
 
 
 def _stop_on_signals() -> None:

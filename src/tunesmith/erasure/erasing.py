@@ -16,6 +16,7 @@ from tunesmith.data.reading import is_in_memory
 from tunesmith.erasure.run_files import clean_run
 from tunesmith.erasure.wanted import Asked, RunRows, refuse_ambiguous, rows_of
 from tunesmith.errors import RecipeError
+from tunesmith.masking import masked_argument
 from tunesmith.monitoring.erasing import erase_in_log
 
 if TYPE_CHECKING:
@@ -120,10 +121,16 @@ def erase(
     if fingerprints and not dry_run:
         add_fingerprints(exclude, fingerprints)
     erased = tuple(_erased(one, fingerprints, texts, exclude, dry_run=dry_run) for one in found)
+    in_logs = {
+        masked_argument(str(place)): erase_in_log(place, asked.answers, texts, dry_run=dry_run)
+        for place in logs
+    }
+    # Data that cannot be read may have had them, and then the cache has them, too.
+    is_cached = not Erasure(erased, in_logs).is_empty or any(one.unread for one in erased)
     return Erasure(
         erased,
-        {str(place): erase_in_log(place, asked.answers, texts, dry_run=dry_run) for place in logs},
-        _clean_cache(dry_run=dry_run) if texts else {},
+        in_logs,
+        _clean_cache(dry_run=dry_run) if texts and is_cached else {},
         str(exclude) if fingerprints else "",
         dry_run,
     )

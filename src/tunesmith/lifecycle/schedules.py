@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.errors import RecipeError
+from tunesmith.masking import masked_argument
 from tunesmith.recipe.durations import seconds_in
 from tunesmith.run import write_atomically
 
@@ -81,8 +82,9 @@ def write_schedule(
         `path`, `files` and `command`.
 
     Raises:
-        RecipeError: cron cannot express the time, or the files are there already.
+        RecipeError: cron cannot express the time, an argument has a password, or the files are there already.
     """
+    _refuse_secrets(arguments)
     seconds = seconds_in(every, what="--schedule", remedy="Example: `--schedule 7d`.")
     name, here = f"tunesmith-update-{_NOT_IN_A_NAME.sub('-', Path(run).resolve().name)}", Path.cwd()
     # The interpreter of this environment: neither systemd nor cron knows which one is active.
@@ -110,6 +112,17 @@ def write_schedule(
     for file, text in texts.items():
         write_atomically(folder / file, text)
     return {"path": str(folder), "files": sorted(texts), "command": command}
+
+
+def _refuse_secrets(arguments: Sequence[str]) -> None:
+    """Raises RecipeError for a password in an argument, which files of a schedule would show to others."""
+    for argument in arguments:
+        if (masked := masked_argument(argument)) != argument:
+            raise RecipeError(
+                f"files of a schedule must not hold a password, and `{masked}` has one.",
+                remedy="Write `${NAME}` in its place, and set the variable where the command runs: "
+                "`Environment=` or `EnvironmentFile=` of systemd, a line `NAME=…` of crontab.",
+            )
 
 
 def _for_systemd(command: str) -> str:

@@ -26,6 +26,7 @@ from tunesmith.lifecycle.feedback import count_feedback, write_feedback
 from tunesmith.lifecycle.gathering import NewRows, OldRows, gather, read_old_rows
 from tunesmith.lifecycle.judging import Judged, choose, judge
 from tunesmith.lifecycle.merging import Merge
+from tunesmith.masking import masked_argument
 from tunesmith.models.task_of_model import task_of_model
 from tunesmith.reports.update import update_page
 from tunesmith.run import Run, write_atomically
@@ -120,10 +121,10 @@ class Asked:
         return {
             "champion": str(champion.path.resolve()),
             "run_id": champion.run_id,
-            "data": list(self.data),
+            "data": [masked_argument(source) for source in self.data],
             "fingerprint": fingerprint(self.data) if self.data else "",
             "columns": dict(self.columns),
-            "log": self.log,
+            "log": masked_argument(self.log),
             "feedback": count_feedback(self.log) if self.log else 0,
             "from": self.start,
             "merge": self.merge.to_json(),

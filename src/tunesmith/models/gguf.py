@@ -22,6 +22,7 @@ from tunesmith.errors import ModelError, first_line
 from tunesmith.extras import refuse_without
 from tunesmith.models import gguf_tokenizer
 from tunesmith.models.quiet import quiet
+from tunesmith.models.untrusted import refuse_impossible_numbers
 from tunesmith.run import sha256_of
 
 if TYPE_CHECKING:
@@ -212,6 +213,9 @@ def _described(file: Path) -> _Described:
             name = tensor.tensor_type.name
             counts[name] = counts.get(name, 0) + int(tensor.n_elements)
         fields = _Fields(reader.fields)
+        refuse_impossible_numbers(
+            fields.numbers(), [[int(n) for n in it.shape] for it in reader.tensors], file
+        )
         said = {key: value for key, field in _CARD.items() if (value := fields.get(field))}
         described = _Described(
             str(fields.get(_ARCHITECTURE)),
@@ -222,6 +226,8 @@ def _described(file: Path) -> _Described:
             len(reader.fields["tokenizer.ggml.tokens"].data),
         )
         parts = int(fields.get(_PARTS) or 1)
+    except ModelError:
+        raise
     except (
         Exception
     ) as error:  # numpy, gguf and Python raise what the bytes of a damaged file make them raise
@@ -248,3 +254,13 @@ class _Fields:
     def get(self, name: str) -> Any:
         """The content of a field."""
         return self.fields[name].contents() if name in self.fields else None
+
+    def numbers(self) -> Iterator[tuple[str, int]]:
+        """Every field that is a whole number, with its name."""
+        for name, field in self.fields.items():
+            if (
+                len(field.data) == 1
+                and isinstance(value := field.contents(), int)
+                and not name.startswith("GGUF.")
+            ):
+                yield name, value

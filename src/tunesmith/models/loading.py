@@ -27,6 +27,7 @@ from tunesmith.models.quiet import quiet
 from tunesmith.models.resolve import ADAPTER_FILE, ModelFiles, config_file, resolve_model
 from tunesmith.models.sentence_folder import describe_vectors
 from tunesmith.models.tokenizer import load_tokenizer
+from tunesmith.models.untrusted import refuse_impossible_sizes, refuse_more_parameters
 from tunesmith.models.weights import (
     is_head,
     other_body_name,
@@ -282,7 +283,10 @@ def _load(files: ModelFiles, task: Task, config: Config) -> tuple[Model, set[str
     """The model, and the names of the weights that its files lack; an adapter is merged into its base."""
     if not is_adapter(files.path):
         return _from_pretrained(files, task, config)
-    model, missing = _load(resolve_model(adapter_base(files)), task, config)
+    base = resolve_model(adapter_base(files))
+    if not is_adapter(base.path):
+        refuse_impossible_sizes(config_file(files.path), sorted(base.path.glob("*.safetensors")))
+    model, missing = _load(base, task, config)
     try:
         merged = merge_adapter(model, files.path)
     except (ValueError, RuntimeError, KeyError, AttributeError) as error:
@@ -315,6 +319,8 @@ def _from_pretrained(files: ModelFiles, task: Task, config: Config) -> tuple[Mod
     import transformers
 
     auto = getattr(transformers, task.auto_class)
+    if files.kind not in ("run", "package"):
+        refuse_more_parameters(auto, config, files.path)
     how: JsonObject = {
         "config": config,
         "dtype": torch.float32,

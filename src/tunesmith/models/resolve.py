@@ -18,8 +18,14 @@ from tunesmith._telemetry import import_huggingface_hub
 from tunesmith.errors import ModelError
 from tunesmith.models.gguf import converted, is_gguf
 from tunesmith.models.packaged import how_to_install, packaged_folder
-from tunesmith.models.untrusted import refuse_impossible_sizes, refuse_links
+from tunesmith.models.untrusted import (
+    refuse_impossible_adapter,
+    refuse_impossible_sizes,
+    refuse_links,
+    refuse_shards_elsewhere,
+)
 from tunesmith.process import is_offline
+from tunesmith.run import write_atomically
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -148,7 +154,12 @@ def _from_hub(name: str) -> tuple[Path | None, str]:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_WANTED)), "the Hub"
+        # One commit for all files, though somebody may add another one meanwhile.
+        commit = str(huggingface_hub.HfApi().model_info(name).sha)
+        path = Path(huggingface_hub.snapshot_download(name, revision=commit, allow_patterns=_WANTED))
+        # The cache finds a model by this file: without it, a download that breaks off is not there.
+        write_atomically(path.parents[1] / "refs" / "main", commit)
+        return path, "the Hub"
     except HFValidationError:
         return None, "not a Hub id"
     except LocalEntryNotFoundError:
@@ -165,7 +176,10 @@ def _checked(files: ModelFiles) -> ModelFiles:
     refuse_links(files.path)
     _refuse_without_model(files)
     _refuse_code(files)
-    if not (files.path / ADAPTER_FILE).is_file():
+    refuse_shards_elsewhere(files.path)
+    if (files.path / ADAPTER_FILE).is_file():
+        refuse_impossible_adapter(files.path)
+    else:
         refuse_impossible_sizes(config_file(files.path), _weights(files.path))
     return files
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.errors import ModelError, first_line
 from tunesmith.models.resolve import ModelFiles
+from tunesmith.models.tokenizer_trial import refuse_costly_tokenizer
 
 if TYPE_CHECKING:
     from tunesmith.types import Tokenizer
@@ -20,7 +21,8 @@ def load_tokenizer(files: ModelFiles) -> Tokenizer:
     """The model's tokenizer.
 
     Raises:
-        ModelError: there is none, or transformers cannot read it without extra code.
+        ModelError: there is none, it takes too much for a short text, or transformers cannot read it without extra
+            code.
     """
     from transformers import AutoTokenizer
 
@@ -31,6 +33,8 @@ def load_tokenizer(files: ModelFiles) -> Tokenizer:
             remedy="Put its tokenizer.json beside config.json.",
             location=str(files.path),
         )
+    if (file := files.path / "tokenizer.json").is_file():
+        refuse_costly_tokenizer(file, files.name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(files.path, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot read

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 from tunesmith.data.personal import redacted
 from tunesmith.errors import RecipeError
-from tunesmith.monitoring.log_storage import DATABASE, LogStorage, open_storage
+from tunesmith.monitoring.log_place import is_log, open_storage
+from tunesmith.monitoring.log_storage import LogStorage
 from tunesmith.monitoring.prediction_log import hashed_input, key_of
 from tunesmith.tasks import TASKS
 
@@ -41,8 +41,7 @@ def erase_in_log(
 
 
 def _refuse_missing(place: str | os.PathLike[str]) -> None:
-    is_database = "://" in os.fspath(place)
-    if not is_database and not (Path(place) / DATABASE).is_file():
+    if not is_log(place):
         raise RecipeError(f"`{place}` has no prediction log.", remedy="Give its folder or URL: --log.")
 
 

@@ -8,15 +8,12 @@ twice, and the second copy is deleted when the log is opened.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.errors import RecipeError, first_line
-from tunesmith.extras import refuse_without
 from tunesmith.run.files import sync, write_atomically
 
 if TYPE_CHECKING:
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
 DAY_S = 86_400.0
 DATABASE = "predictions.sqlite"
 _DAYS = "predictions-*.parquet"
-SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 _CHUNK = 500
 _TRIES, _AGAIN_S = 5, 0.05
 _MOST_ROWS = 100_000
@@ -38,29 +34,6 @@ _TYPES = {
     "truncated": "bool", "tokens": "int64", "seconds": "double",
 }  # fmt: skip
 """The columns of the answers, with their types in Parquet."""
-
-
-def open_storage(place: str | os.PathLike[str]) -> LogStorage:
-    """The storage in a folder, or in a PostgreSQL database.
-
-    Raises:
-        RecipeError: the database cannot be reached.
-    """
-    url = os.fspath(place)
-    if not url.startswith(SCHEMES):
-        return FolderStorage(Path(url))
-    refuse_without(("psycopg",), "postgresql", "a log in PostgreSQL")
-    from sqlalchemy import create_engine
-    from sqlalchemy.exc import SQLAlchemyError
-
-    engine = create_engine(f"postgresql+psycopg://{url.partition('://')[2]}", pool_pre_ping=True)
-    try:
-        return LogStorage(engine)
-    except SQLAlchemyError as error:
-        raise RecipeError(
-            f"the database of the log cannot be used: {first_line(error.__cause__ or error)}",
-            remedy="Check the URL, and that the server runs.",
-        ) from None
 
 
 def is_refusal(error: Exception) -> bool:

@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.data.personal import redacted
 from tunesmith.errors import RecipeError
-from tunesmith.monitoring.log_storage import DAY_S, LogStorage, is_refusal, open_storage
+from tunesmith.monitoring.log_place import open_storage
+from tunesmith.monitoring.log_storage import DAY_S, LogStorage, is_refusal
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject

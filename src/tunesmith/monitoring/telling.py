@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tunesmith.errors import RecipeError, TunesmithError
+from tunesmith.masking import MASK
 from tunesmith.run import write_atomically
 
 if TYPE_CHECKING:
@@ -67,12 +69,27 @@ def _label(text: str) -> str:
 
 
 def refuse_webhook(url: str) -> None:
-    """Raises RecipeError for an address that cannot be posted to."""
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+    """Raises RecipeError for an address that cannot be posted to; its path is often a secret, and is not shown."""
+    if not _is_web_address(url):
         raise RecipeError(
-            f"a webhook must be an address of http or https, got `{url}`.",
+            f"a webhook must be an address of http or https, got `{_without_secret(url)}`.",
             remedy="Example: `--webhook https://example.org/hooks/drift`.",
         )
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:  # a port that is no number
+        return False
+
+
+def _without_secret(url: str) -> str:
+    head = url.partition("://")
+    address = head[2] if head[1] else head[0]
+    host = address.partition("/")[0].rpartition("@")[2].partition(":")[0]
+    return f"{head[0] + head[1] if head[1] else ''}{host}{'/' + MASK if '/' in address else ''}"
 
 
 def summary(found: JsonObject) -> JsonObject:
@@ -119,8 +136,9 @@ def post(url: str, found: JsonObject) -> None:
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
             return
-    except (urllib.error.URLError, TimeoutError, OSError) as error:
+    except (urllib.error.URLError, TimeoutError, OSError, http.client.HTTPException, ValueError) as error:
+        said = str(error).replace(url, MASK).replace(urlsplit(url).path or "\0", f"/{MASK}")
         raise TunesmithError(
-            f"there is an alarm, and the webhook could not be told: {error}.",
+            f"there is an alarm, and the webhook could not be told: {said}.",
             remedy="Check the address; `--output monitor.html` shows the alarm.",
         ) from None

@@ -32,13 +32,13 @@ def with_reference_of_base(work: Work, plan: TrainingPlan) -> TrainingPlan:
     splits = dict(plan.splits)
     for name, encoded in plan.splits.items():
         file = work.run.checkpoints / f"reference-{name}.safetensors"
-        reference = load_reference(file)
+        reference = load_reference(file, work.run.run_id)
         if reference is None:
             # In the arithmetic of the passes that it is compared with: evaluations are in full precision.
             bf16 = plan.settings.bf16 and name == "train"
             reference = np.asarray(predict_split(work, plan, name, with_texts=False, bf16=bf16).outputs)
             if work.processes.is_first:
-                save_reference(file, reference)
+                save_reference(file, reference, work.run.run_id)
         splits[name] = with_reference(encoded, reference)
     return replace(plan, encoded=replace(plan.encoded, splits=splits))
 
@@ -50,7 +50,7 @@ def score_base_model(work: Work, plan: TrainingPlan) -> dict[str, RowStatistics]
     if not is_wanted or not work.processes.is_first:
         return {}
     file = work.run.checkpoints / f"{BASE_MODEL}.safetensors"
-    statistics = load_reference(file)
+    statistics = load_reference(file, work.run.run_id)
     if statistics is None:
         final = predict_split(work, plan, plan.final_split)
         keep_base_texts(work, plan, final)
@@ -59,7 +59,7 @@ def score_base_model(work: Work, plan: TrainingPlan) -> dict[str, RowStatistics]
         )
         statistics = _dense(found.statistics)
         work.run.update_manifest(**{BASE_MODEL: found.scores(), _LABEL_SCHEMA: found.label_schema})
-        save_reference(file, statistics)  # last: who finds it finds the other entries, too
+        save_reference(file, statistics, work.run.run_id)  # last: who finds it finds the other entries, too
     known = RowStatistics(work.task, statistics, work.run.manifest()[_LABEL_SCHEMA])
     return {BASE_MODEL: known}
 

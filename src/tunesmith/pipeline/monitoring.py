@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from tunesmith.errors import DataError, RecipeError
 from tunesmith.events import Events, Listener
 from tunesmith.inference.predictor import Predictor
 from tunesmith.inference.rows import CHUNK_ROWS, read_inputs
+from tunesmith.masking import masked_argument, masked_values
 from tunesmith.monitoring.observed import Observed
 from tunesmith.monitoring.prediction_log import read_log
 from tunesmith.monitoring.reading import as_numbers, judge, observe_answers, observe_log, with_texts
@@ -87,7 +88,7 @@ def monitor(
         "run": str(run.path),
         "run_id": run.run_id,
         "task": predictor.task.name,
-        "source": {"log": log} if log is not None else {"data": list(data)},
+        "source": masked_values({"log": log} if log is not None else {"data": list(data)}, masked_argument),
         "window": window,
         "rows": len(source.rows),
         "waiting": waiting,
@@ -280,9 +281,9 @@ def _of_log(predictor: Predictor, reference: Reference, place: str, name: str) -
 
 def _entries(place: str, name: str) -> list[JsonObject]:
     """The answers of a run in a log, the oldest first."""
-    from tunesmith.monitoring.log_storage import DATABASE, SCHEMES
+    from tunesmith.monitoring.log_place import is_log
 
-    if not place.startswith(SCHEMES) and not (Path(place) / DATABASE).is_file():
+    if not is_log(place):
         raise RecipeError(
             f"`{place}` holds no prediction log.",
             remedy="`tunesmith serve RUN` writes one beside the run: `RUN-log`.",

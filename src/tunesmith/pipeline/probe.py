@@ -147,14 +147,14 @@ class FeaturesOf:
 def _fitted(work: Work, plan: TrainingPlan, features: FeaturesOf) -> ProbeHead:
     """The probe of an earlier start of the run, or a new one."""
     file = work.run.checkpoints / "probe.safetensors"
-    probe = ProbeHead.load(file)
+    probe = ProbeHead.load(file, work.run.run_id)
     if probe is None:
         train, validation = (features[name] for name in ("train", "validation"))
         rows = EvalPredictions(plan.data.splits["validation"].columns, plan.splits["validation"])
         schema, grown = plan.data.label_schema, _grown(work, plan)
         probe = fit_probe(work.task, schema, (train, plan.splits["train"]), (validation, rows), grown=grown)
         if work.processes.is_first:
-            probe.save(file)
+            probe.save(file, work.run.run_id)
     return probe
 
 

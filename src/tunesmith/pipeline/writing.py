@@ -80,15 +80,19 @@ def base_texts(work: Work, rows: NDArray[np.int64]) -> BaseTexts | None:
 
 def general_before(work: Work, plan: TrainingPlan) -> None:
     """Measures the base model on general text, if such a model reads plain texts, and keeps what it finds."""
-    if _reads_plain(work) and work.processes.is_first and load_reference(_general_file(work)) is None:
-        save_reference(_general_file(work), _general(work, plan, plan.model))
+    if (
+        _reads_plain(work)
+        and work.processes.is_first
+        and load_reference(_general_file(work), work.run.run_id) is None
+    ):
+        save_reference(_general_file(work), _general(work, plan, plan.model), work.run.run_id)
 
 
 def general_text(
     work: Work, plan: TrainingPlan, model: Model
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Nats and bytes of each paragraph of the general text, before the training and by a model after it."""
-    before = load_reference(_general_file(work)) if _reads_plain(work) else None
+    before = load_reference(_general_file(work), work.run.run_id) if _reads_plain(work) else None
     if before is None:
         return None
     after = _general(work, plan, model)

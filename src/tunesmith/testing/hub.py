@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pytest
+
     from tunesmith.types import JsonObject
 
 TOKEN = "hf_of_the_stand_in"
@@ -32,16 +34,29 @@ class Repository:
         private: whether only its owner may read it.
         files: content of each file.
         commits: number of commits.
+        earlier: files of earlier commits, by their ids.
     """
 
     private: bool = False
     files: dict[str, bytes] = field(default_factory=dict)
     commits: int = 0
+    earlier: dict[str, dict[str, bytes]] = field(default_factory=dict)
 
     @property
     def head(self) -> str:
         """The id of the last commit."""
         return hashlib.sha1(str(self.commits).encode(), usedforsecurity=False).hexdigest()
+
+    def replace(self, files: dict[str, bytes]) -> None:
+        """Adds a commit with other files."""
+        self.earlier[self.head] = self.files
+        self.files, self.commits = files, self.commits + 1
+
+    def at(self, revision: str) -> tuple[str, dict[str, bytes]]:
+        """The id and the files of a branch or commit."""
+        if revision in self.earlier:
+            return revision, self.earlier[revision]
+        return self.head, self.files
 
 
 class StandIn:
@@ -49,10 +64,14 @@ class StandIn:
 
     Args:
         url: its address.
+
+    `after_file` is called with the path of each file that was sent; files in `withheld` are listed, and not sent.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.after_file: Callable[[str], object] = lambda path: None
+        self.withheld: set[str] = set()
         self.repositories: dict[str, Repository] = {}
         self.large: dict[str, bytes] = {}
 
@@ -71,6 +90,24 @@ def stand_in_hub() -> Iterator[StandIn]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def client_of(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A context in which the real client asks a stand-in."""
+    import huggingface_hub
+
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    huggingface_hub.close_session()
+    yield
+    huggingface_hub.close_session()
 
 
 class _RefusedError(Exception):
@@ -196,36 +233,38 @@ def _batch(handler: _Handler, body: bytes, _: str) -> None:
 def _commit(handler: _Handler, body: bytes, name: str) -> None:
     handler.require_token()
     repository = handler.repository(name)
+    files = dict(repository.files)
     for line in body.splitlines():
         entry = json.loads(line)
         value = entry["value"]
         if entry["key"] == "file":
-            repository.files[value["path"]] = base64.b64decode(value["content"])
+            files[value["path"]] = base64.b64decode(value["content"])
         elif entry["key"] == "lfsFile":
-            repository.files[value["path"]] = handler.hub.large[value["oid"]]
+            files[value["path"]] = handler.hub.large[value["oid"]]
         elif entry["key"] == "deletedFile":
-            del repository.files[value["path"]]
-    repository.commits += 1
+            del files[value["path"]]
+    repository.replace(files)
     url = f"{handler.hub.url}/{name}/commit/{repository.head}"
     handler.send_json({"success": True, "commitOid": repository.head, "commitUrl": url, "hookOutput": ""})
 
 
-def _info(handler: _Handler, _: bytes, name: str, *__: str) -> None:
+def _info(handler: _Handler, _: bytes, name: str, revision: str = "main") -> None:
     repository = handler.repository(name)
-    siblings = [{"rfilename": path} for path in repository.files]
+    head, files = repository.at(revision)
+    siblings = [{"rfilename": path} for path in files]
     handler.send_json(
         {
             "id": name,
             "modelId": name,
-            "sha": repository.head,
+            "sha": head,
             "private": repository.private,
             "siblings": siblings,
         }
     )
 
 
-def _tree(handler: _Handler, _: bytes, name: str, *__: str) -> None:
-    files = handler.repository(name).files
+def _tree(handler: _Handler, _: bytes, name: str, revision: str) -> None:
+    _head, files = handler.repository(name).at(revision)
     handler.send_json(
         [
             {
@@ -239,11 +278,13 @@ def _tree(handler: _Handler, _: bytes, name: str, *__: str) -> None:
     )
 
 
-def _file(handler: _Handler, _: bytes, name: str, path: str) -> None:
-    repository = handler.repository(name)
-    if path not in repository.files:
+def _file(handler: _Handler, _: bytes, name: str, revision: str, path: str) -> None:
+    head, files = handler.repository(name).at(revision)
+    if path not in files or path in handler.hub.withheld:
         raise _RefusedError(404, "EntryNotFound")
-    handler.send_file(repository.files[path], repository.head)
+    handler.send_file(files[path], head)
+    if handler.command == "GET":
+        handler.hub.after_file(path)
 
 
 _NAME = r"([\w.-]+/[\w.-]+)"
@@ -258,5 +299,5 @@ _GET: dict[str, Callable[..., Any]] = {
     f"/api/models/{_NAME}": _info,
     f"/api/models/{_NAME}/revision/(\\w+)": _info,
     f"/api/models/{_NAME}/tree/(\\w+)": _tree,
-    f"/{_NAME}/resolve/\\w+/(.+)": _file,
+    f"/{_NAME}/resolve/(\\w+)/(.+)": _file,
 }

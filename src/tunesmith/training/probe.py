@@ -12,7 +12,6 @@ and dividing by it gave weights of 1e31.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,9 +25,9 @@ from tunesmith.inference.embedder import passing_features_through
 from tunesmith.inference.forward import Advance, forward
 from tunesmith.metrics import METRICS
 from tunesmith.models import heads
-from tunesmith.run import write_atomically
 from tunesmith.tasks import IGNORED, PLAIN_LOSS, EvalPredictions, LabelSchema, Task, head_scale, point_scores
 from tunesmith.training.guards import require_finite
+from tunesmith.training.run_tensors import load_of_run, save_of_run
 
 if TYPE_CHECKING:
     import torch
@@ -68,36 +67,22 @@ class ProbeHead:
     bias: NDArray[np.float32]
     strength: float
 
-    def save(self, path: Path) -> None:
-        """Writes the head to a safetensors file, with the SHA-256 of its tensors."""
-        from safetensors.numpy import save
-
-        write_atomically(path, save(self._tensors(), metadata={"sha256": self._sum()}))
+    def save(self, path: Path, run_id: str) -> None:
+        """Writes the head to a safetensors file that belongs to a run."""
+        tensors = {"weight": self.weight, "bias": self.bias, "strength": np.array([self.strength])}
+        save_of_run(path, tensors, run_id)
 
     @classmethod
-    def load(cls, path: Path) -> ProbeHead | None:
-        """Reads the file of `save`; None if it is missing or damaged, and the probe must be fitted again."""
-        from safetensors import SafetensorError, safe_open
+    def load(cls, path: Path, run_id: str) -> ProbeHead | None:
+        """Reads the file of `save`; None if it is missing or damaged, and the probe must be fitted again.
 
-        if not path.is_file():
+        Raises:
+            RunError: it belongs to another run.
+        """
+        found = load_of_run(path, run_id)
+        if found is None or not {"weight", "bias", "strength"} <= found.keys():
             return None
-        try:
-            with safe_open(path, framework="np") as file:
-                head = cls(
-                    file.get_tensor("weight"), file.get_tensor("bias"), float(file.get_tensor("strength")[0])
-                )
-                return head if file.metadata()["sha256"] == head._sum() else None
-        except (SafetensorError, KeyError, TypeError):
-            return None
-
-    def _tensors(self) -> dict[str, Array]:
-        return {"weight": self.weight, "bias": self.bias, "strength": np.array([self.strength])}
-
-    def _sum(self) -> str:
-        digest = hashlib.sha256()
-        for tensor in self._tensors().values():
-            digest.update(np.ascontiguousarray(tensor).tobytes())
-        return digest.hexdigest()
+        return cls(found["weight"], found["bias"], float(found["strength"][0]))
 
     def with_outputs(self, other: ProbeHead, numbers: Sequence[int]) -> ProbeHead:
         """This head, with some outputs of another one."""

@@ -6,7 +6,6 @@ training, and a resumed run does not need the base model's weights again.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.encoded import Encoded
-from tunesmith.run import write_atomically
+from tunesmith.training.run_tensors import load_of_run, save_of_run
 
 
 def with_reference(encoded: Encoded, reference: NDArray[np.floating]) -> Encoded:
@@ -22,27 +21,16 @@ def with_reference(encoded: Encoded, reference: NDArray[np.floating]) -> Encoded
     return replace(encoded, dense={**encoded.dense, "reference": reference})
 
 
-def save_reference(path: Path, reference: NDArray[np.floating]) -> None:
-    """Writes what the base model says of each row to a safetensors file, with their SHA-256."""
-    from safetensors.numpy import save
-
-    reference = np.ascontiguousarray(reference)
-    write_atomically(path, save({"reference": reference}, metadata={"sha256": _sum(reference)}))
+def save_reference(path: Path, reference: NDArray[np.floating], run_id: str) -> None:
+    """Writes what the base model says of each row to a safetensors file that belongs to a run."""
+    save_of_run(path, {"reference": reference}, run_id)
 
 
-def load_reference(path: Path) -> NDArray[np.floating] | None:
-    """Reads the file of `save_reference`; None if it is missing or damaged, and must be computed again."""
-    from safetensors import SafetensorError, safe_open
+def load_reference(path: Path, run_id: str) -> NDArray[np.floating] | None:
+    """Reads the file of `save_reference`; None if it is missing or damaged, and must be computed again.
 
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="np") as file:
-            reference: NDArray[np.floating] = file.get_tensor("reference")
-            return reference if file.metadata()["sha256"] == _sum(reference) else None
-    except (SafetensorError, KeyError, TypeError):
-        return None
-
-
-def _sum(reference: NDArray[np.floating]) -> str:
-    return hashlib.sha256(reference.tobytes()).hexdigest()
+    Raises:
+        RunError: it belongs to another run.
+    """
+    found = load_of_run(path, run_id)
+    return None if found is None else found.get("reference")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run
 from tunesmith.run.files import write_atomically
+from tunesmith.training.run_tensors import lend_to_run
 
 _PROBE = "probe"
 _SHARED = (_PROBE, "reference-train", "reference-validation")
@@ -37,8 +37,7 @@ class Untrained:
             target = run.checkpoints / f"{name}.safetensors"
             for path in self._paths(name, recipe, share):
                 if path.is_file() and not target.is_file():
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(path, target)
+                    lend_to_run(path, target, run.run_id)
 
     def keep(self, recipe: Recipe, share: float, run: Run) -> None:
         """Keeps what the run has computed, for other trials."""

@@ -67,3 +67,12 @@ def test_files_that_are_packed_though_their_name_does_not_say_so(tmp_path):
         {"text": "a", "label": "x"}
     ]
     assert "is compressed as .gz" in notices[0]
+
+
+def test_a_link_in_an_archive_is_refused(tmp_path):
+    link = zipfile.ZipInfo("rows.csv")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as zipped:
+        zipped.writestr(link, "/etc/passwd")
+    with pytest.raises(DataError, match=r"`rows\.csv` of `.*` is a link, and not a file"):
+        values(str(tmp_path / "data.zip"))

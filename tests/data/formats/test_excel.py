@@ -1,8 +1,10 @@
 import datetime
 import sys
+import zipfile
 
 import pytest
 
+from tunesmith.data.formats import _packing, excel
 from tunesmith.data.preparing import find_splits
 from tunesmith.data.reading import read_rows
 from tunesmith.errors import DataError
@@ -103,3 +105,33 @@ def test_an_unknown_way_of_compression_is_damage(tmp_path):
     file.write_bytes(data)
     with pytest.raises(DataError, match="is not an Excel workbook"):
         list(read_rows(str(file)))
+
+
+def _with_sheet(source, rows):
+    with zipfile.ZipFile(source) as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    space = b"http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    parts["xl/worksheets/sheet1.xml"] = (
+        b'<?xml version="1.0"?><worksheet xmlns="%s"><sheetData>%s</sheetData></worksheet>' % (space, rows)
+    )
+    with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as book:
+        for name, content in parts.items():
+            book.writestr(name, content)
+
+
+def test_a_sheet_that_unpacks_to_far_more_than_text_does_is_refused(workbook, monkeypatch):
+    monkeypatch.setattr(_packing, "_FREE_BYTES", 2**16)
+    source = workbook({"Rows": [["text", "label"], ["a", "x"]]})
+    assert len(rows(source)) == 1
+    _with_sheet(source, b" " * 2_000_000)
+    with pytest.raises(DataError, match="more than 200 bytes for each compressed byte"):
+        rows(source)
+
+
+def test_a_row_with_a_number_that_no_sheet_has_is_refused(workbook, monkeypatch):
+    monkeypatch.setattr(excel, "_MOST_ROWS", 1000)
+    source = workbook({"Rows": [["text", "label"], ["a", "x"]]})
+    row = b'<row r="%d"><c r="A%d" t="inlineStr"><is><t>a</t></is></c></row>'
+    _with_sheet(source, row % (1, 1) + row % (2 * 10**9, 2 * 10**9))
+    with pytest.raises(DataError, match="more than 1,000 rows, which no sheet has"):
+        rows(source)

@@ -249,3 +249,49 @@ def test_a_file_that_unpacks_to_far_more_than_text_does_is_refused(tmp_path, mon
     opened.enter_archive([".csv"])
     with pytest.raises(DataError, match="more than 200 bytes for each compressed byte"):
         opened.open_bytes().read()
+
+
+def _repeated(path, kind, n_rows, n_characters):
+    """Writes rows that all have one text of one letter, in a small file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    one = pa.DictionaryArray.from_arrays(pa.array([0] * n_rows, pa.int32()), pa.array(["a" * n_characters]))
+    table = pa.table({"text": one if kind.startswith("dictionary") else one.dictionary_decode()})
+    if kind.endswith("parquet"):
+        pq.write_table(table, path, compression="zstd", use_dictionary=kind.startswith("dictionary"))
+        return
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
+        writer.write_table(table)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "dictionary.parquet", "dictionary.arrow"])
+def test_columns_that_unpack_to_far_more_than_text_does_are_refused(tmp_path, monkeypatch, kind):
+    from tunesmith.data.formats import _packing
+
+    file = tmp_path / f"rows.{kind.rpartition('.')[2]}"
+    _repeated(file, kind, 200, 10_000)
+    assert file.stat().st_size < 20_000
+    assert len(values(str(file))) == 200
+    monkeypatch.setattr(_packing, "_FREE_BYTES", 2**16)
+    monkeypatch.setattr(_packing, "_MOST_RATIO", 20)
+    with pytest.raises(DataError, match="more than 20 bytes for each compressed byte"):
+        values(str(file))
+
+
+@pytest.mark.parametrize("kind", ["dictionary.parquet", "dictionary.arrow"])
+def test_columns_are_refused_before_they_take_the_memory(tmp_path, monkeypatch, kind):
+    import resource
+
+    from tunesmith.data.formats import _packing, arrow
+
+    monkeypatch.setattr(_packing, "_FREE_BYTES", 2**16)
+    monkeypatch.setattr(_packing, "_MOST_RATIO", 20)
+    monkeypatch.setattr(arrow, "_SLACK_BYTES", 2**20)
+    file = tmp_path / f"rows.{kind.rpartition('.')[2]}"
+    _repeated(file, kind, 1000, 1_000_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match="more than 20 bytes for each compressed byte"):
+        values(str(file))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000

@@ -2,8 +2,10 @@ import gzip
 
 import pytest
 
+from tunesmith.data.preparing import find_splits
 from tunesmith.data.reading import fingerprint_of, read_rows, source_files
 from tunesmith.errors import DataError
+from tunesmith.recipe import DataRecipe, Recipe
 
 
 @pytest.fixture
@@ -68,3 +70,33 @@ def test_the_name_of_a_class_is_part_of_the_fingerprint(folder):
     assert fingerprint_of(str(found)) == before
     (found / "good").rename(found / "fine")
     assert fingerprint_of(str(found)) != before
+
+
+def test_a_link_out_of_the_folder_is_refused_and_one_within_is_read(folder, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "secret.txt"
+    outside.write_text("a secret")
+    found = folder({"good/1.txt": "fine bike", "bad/1.txt": "flat tyre"})
+    (found / "good" / "2.txt").symlink_to(found / "good" / "1.txt")
+    assert [row["text"] for row in values(found)] == ["flat tyre", "fine bike", "fine bike"]
+    (found / "good" / "3.txt").symlink_to(outside)
+    with pytest.raises(DataError, match=r"must hold its files itself, and `.*3\.txt` is in") as refused:
+        values(found)
+    assert "a secret" not in str(refused.value)
+
+
+def test_a_link_to_a_split_elsewhere_is_refused(folder, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "rows.csv"
+    outside.write_text("text,label\na,b\n")
+    found = folder({"test.csv": "text,label\na,b\n"})
+    (found / "train.csv").symlink_to(outside)
+    with pytest.raises(DataError, match="must hold its files itself"):
+        find_splits(Recipe(task="text-classification", data=DataRecipe(train=[str(found)])))
+
+
+def test_a_snapshot_of_the_hub_cache_is_read(folder):
+    found = folder(
+        {"datasets--a--b/blobs/1": "fine bike", "datasets--a--b/snapshots/c0ffee/data/good/.x": ""}
+    )
+    home = found / "datasets--a--b" / "snapshots" / "c0ffee"
+    (home / "data" / "good" / "1.txt").symlink_to("../../../../blobs/1")
+    assert values(home / "data") == [{"text": "fine bike", "label": "good"}]

@@ -1,3 +1,5 @@
+import json
+
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -84,3 +86,20 @@ def test_nulls_in_lists_stay(tmp_path):
     rows = [{"scores": [1, None, 2], "pairs": [{"a": [None, 1]}, None]}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     assert values(tmp_path / "a.parquet") == rows
+
+
+@pytest.mark.parametrize("way", ["../other/", "", "inside/", "link"])
+def test_a_file_of_another_folder_is_refused(data, tmp_path, way):
+    for name in ("one", "other"):
+        data.save_to_disk(tmp_path / name)
+    (tmp_path / "one" / "inside").symlink_to(tmp_path / "other")
+    state = json.loads((tmp_path / "one" / "state.json").read_text())
+    name = state["_data_files"][0]["filename"]
+    if way == "link":
+        (tmp_path / "one" / name).unlink()
+        (tmp_path / "one" / name).symlink_to(tmp_path / "other" / name)
+    else:
+        state["_data_files"][0]["filename"] = f"{way or tmp_path / 'other'}/{name}"
+    (tmp_path / "one" / "state.json").write_text(json.dumps(state))
+    with pytest.raises(DataError, match="must hold its files itself"):
+        values(tmp_path / "one")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import IO
 
-from tunesmith.data.formats._packing import Counted, guarded
+from tunesmith.data.formats._packing import Counted, guarded, most_bytes, too_large
 from tunesmith.errors import DataError
 
 ARCHIVE = ".zip"
@@ -46,6 +47,7 @@ def open_member(handle: IO[bytes], member: str, name: str) -> io.BufferedReader:
         archive = zipfile.ZipFile(handle)
         stream = archive.open(member)
         packed = archive.getinfo(member).compress_size
+        _refuse_link(archive.getinfo(member), name)
     except RuntimeError as error:  # zipfile raises it for a file with a password
         raise DataError(
             f"`{name}` cannot be read: {error}.", remedy="Unpack it, and name the data file itself."
@@ -53,6 +55,27 @@ def open_member(handle: IO[bytes], member: str, name: str) -> io.BufferedReader:
     counted = Counted(handle)
     counted.count = packed  # a zip names its size
     return guarded(stream, counted, "zip", name)
+
+
+def refuse_bomb(handle: IO[bytes], name: str) -> None:
+    """Raises DataError for an archive of which a file says that it unpacks to far more than text does.
+
+    Args:
+        handle: bytes of the archive, which a library opens itself; it reads no more than a file says to have.
+        name: name of the archive in messages.
+    """
+    with zipfile.ZipFile(handle) as archive:
+        if any(info.file_size > most_bytes(info.compress_size) for info in archive.infolist()):
+            raise too_large(name)
+    handle.seek(0)
+
+
+def _refuse_link(info: zipfile.ZipInfo, name: str) -> None:
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise DataError(
+            f"`{info.filename}` of `{name}` is a link, and not a file.",
+            remedy="Unpack the archive, and name the data file itself.",
+        )
 
 
 def _members(handle: IO[bytes], name: str) -> list[str]:

@@ -8,7 +8,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
@@ -17,6 +17,7 @@ from tunesmith.data.formats._encodings import encoding_of, is_binary, text_probl
 from tunesmith.data.formats._packing import PACKINGS, packing_of, unpack
 from tunesmith.data.formats._remote import filled, open_url, scheme_of
 from tunesmith.errors import DataError
+from tunesmith.links import links_out
 from tunesmith.masking import shown_url
 
 HEAD_BYTES = 2**16
@@ -150,6 +151,20 @@ class DataFile:
             raise DataError(
                 f"`{self.path}` cannot be read: {error.strerror}.", remedy="Fix its permissions."
             ) from None
+
+
+def refuse_links(folder: Path, paths: Iterable[Path]) -> None:
+    """Raises DataError where a file of a folder of data is a link out of it: its maker chose what is read there.
+
+    Args:
+        folder: the folder, as the user named it.
+        paths: the files that would be read.
+    """
+    for path, target in links_out(folder, paths):
+        raise DataError(
+            f"a folder of data must hold its files itself, and `{path}` is in `{target.parent}`.",
+            remedy="Name that file instead of the folder, or copy it into the folder, if it is one that you want.",
+        )
 
 
 def _no_text(name: str, head: bytes) -> DataError:

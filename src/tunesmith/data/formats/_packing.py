@@ -65,6 +65,27 @@ def guarded(stream: Unpacking, packed: IO[bytes] | Counted, kind: str, name: str
     return io.BufferedReader(_Unpacked(stream, packed, kind, name), _BUFFER_BYTES)
 
 
+def most_bytes(packed: int) -> int:
+    """Most bytes that a file may hold.
+
+    Args:
+        packed: its compressed bytes.
+    """
+    return _FREE_BYTES + _MOST_RATIO * packed
+
+
+def too_large(name: str) -> DataError:
+    """The error of a file that holds more.
+
+    Args:
+        name: name of the file in messages.
+    """
+    return DataError(
+        f"`{name}` has more than {_MOST_RATIO} bytes for each compressed byte; no usual text has.",
+        remedy="Unpack it yourself, if you trust it, and name the unpacked file.",
+    )
+
+
 def packing_of(head: bytes) -> str:
     """The ending of the packing that a file's first bytes show; empty if they show none."""
     return next((ending for magic, ending in _MAGIC if head.startswith(magic)), "")
@@ -93,11 +114,8 @@ class _Unpacked(io.RawIOBase):
 
     def _refuse_bomb(self) -> None:
         packed = self._packed.count if isinstance(self._packed, Counted) else 0
-        if packed and self._unpacked > _FREE_BYTES + _MOST_RATIO * packed:
-            raise DataError(
-                f"`{self._name}` has more than {_MOST_RATIO} bytes for each compressed byte; no usual text has.",
-                remedy="Unpack it yourself, if you trust it, and name the unpacked file.",
-            )
+        if packed and self._unpacked > most_bytes(packed):
+            raise too_large(self._name)
 
     def close(self) -> None:
         if not self.closed:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tunesmith.data.formats import Row, SourceFormat
 from tunesmith.data.formats._encodings import text_problem
-from tunesmith.data.formats._files import DataFile, local_path
+from tunesmith.data.formats._files import DataFile, local_path, refuse_links
 
 _TEXT, _ANNOTATIONS = ".txt", ".ann"
 _ENTITY = re.compile(r"T\S*\t(\S+) (\d+) (\d+)((?:;\d+ \d+)*)\t?(.*)")
@@ -97,8 +97,11 @@ def _entity(line: str, text: str) -> tuple[list[int | str], str]:
 
 
 def _files(source: str) -> list[Path]:
-    found = _folder(source).rglob("*")
-    return sorted(path for path in found if path.suffix in (_TEXT, _ANNOTATIONS) and path.is_file())
+    folder = _folder(source)
+    found = folder.rglob("*")
+    files = sorted(path for path in found if path.suffix in (_TEXT, _ANNOTATIONS) and path.is_file())
+    refuse_links(folder, files)
+    return files
 
 
 def _fingerprint(source: str) -> bytes:

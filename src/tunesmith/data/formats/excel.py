@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tunesmith.data.formats import FileFormat, Row
+from tunesmith.data.formats._archive import refuse_bomb
 from tunesmith.data.formats._files import DataFile
 from tunesmith.errors import DataError
 
@@ -38,12 +39,16 @@ _DAMAGE = (
 )
 
 
+_MOST_ROWS = 2**20
+
+
 def _rows(file: DataFile) -> Iterator[Row]:
     with _workbook(file, data_only=True) as values, _workbook(file, data_only=False) as formulas:
         name = _sheet_name(values, file)
         numbered = enumerate(zip(values[name].iter_rows(), formulas[name].iter_rows(), strict=True), start=1)
         header: list[str] = []
         for number, (cells, written) in numbered:
+            _refuse_row(number, file)
             if all(_is_blank(cell.value) for cell in cells) and all(
                 _is_blank(cell.value) for cell in written
             ):
@@ -65,6 +70,7 @@ def _workbook(file: DataFile, *, data_only: bool) -> Iterator[Workbook]:
         ) from None
     with file.open_seekable() as handle:
         try:
+            refuse_bomb(handle, file.name)
             with contextlib.closing(
                 openpyxl.load_workbook(handle, read_only=True, data_only=data_only, keep_links=False)
             ) as book:
@@ -85,7 +91,9 @@ def _sheet_name(book: Workbook, file: DataFile) -> str:
     """
     names = [sheet.title for sheet in book.worksheets]
     filled = (
-        [file.part] if file.part in names else [n for n in names if not file.part and _holds_values(book[n])]
+        [file.part]
+        if file.part in names
+        else [n for n in names if not file.part and _holds_values(book[n], file)]
     )
     if len(filled) == 1:
         return str(filled[0])
@@ -98,8 +106,21 @@ def _sheet_name(book: Workbook, file: DataFile) -> str:
     )
 
 
-def _holds_values(sheet: Worksheet) -> bool:
-    return any(not _is_blank(value) for row in sheet.iter_rows(values_only=True) for value in row)
+def _holds_values(sheet: Worksheet, file: DataFile) -> bool:
+    for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+        _refuse_row(number, file)
+        if not all(map(_is_blank, row)):
+            return True
+    return False
+
+
+def _refuse_row(number: int, file: DataFile) -> None:
+    """Raises DataError beyond the rows that a sheet can have; openpyxl makes all rows up to the number of one."""
+    if number > _MOST_ROWS:
+        raise DataError(
+            f"`{file.name}` says that it has more than {_MOST_ROWS:,} rows, which no sheet has.",
+            remedy="Save it again as .xlsx.",
+        )
 
 
 def _header(values: Sequence[object], location: str) -> list[str]:

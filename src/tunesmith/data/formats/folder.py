@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tunesmith.data.formats import Row, SourceFormat
 from tunesmith.data.formats._encodings import text_problem
-from tunesmith.data.formats._files import DataFile, local_path
+from tunesmith.data.formats._files import DataFile, local_path, refuse_links
 from tunesmith.data.formats.text import format as text_format
 from tunesmith.errors import DataError
 
@@ -44,11 +44,13 @@ def _texts(folder: Path) -> list[Path]:
 
 
 def _seen_files(folder: Path) -> list[Path]:
-    return sorted(
+    found = sorted(
         path
         for path in folder.rglob("*")
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
+    refuse_links(folder, found)
+    return found
 
 
 def _example(path: Path, notices: list[str]) -> tuple[str, Row]:
@@ -70,6 +72,7 @@ def _running_text(texts: list[Path], notices: list[str]) -> Iterator[tuple[str, 
 def _parts(source: str) -> list[tuple[str, str]]:
     """The files in the folder itself, by their names up to the first dot: `train` of train.csv."""
     files = sorted(path for path in _folder(source).iterdir() if path.is_file())
+    refuse_links(_folder(source), (path for path in files if not path.name.startswith(".")))
     return [(path.name.split(".")[0], str(path)) for path in files]
 
 

@@ -12,7 +12,7 @@ from tunesmith.data.formats.arrow import batch_rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BATCH_ROWS = 4096
+_BATCH_ROWS = 1024
 
 
 def _batches(handle: IO[bytes]) -> Iterator[pa.RecordBatch]:
@@ -21,7 +21,7 @@ def _batches(handle: IO[bytes]) -> Iterator[pa.RecordBatch]:
 
     file = pq.ParquetFile(handle, page_checksum_verification=True)
     n_rows = 0
-    for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+    for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
         n_rows += batch.num_rows
         yield batch
     if n_rows != file.metadata.num_rows:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.data.formats import Row, SourceFormat
-from tunesmith.data.formats._files import DataFile, local_path
+from tunesmith.data.formats._files import DataFile, local_path, refuse_links
 from tunesmith.data.formats.arrow import format as arrow_format
 from tunesmith.errors import DataError
 
@@ -43,12 +43,14 @@ def _shards(folder: Path) -> list[Path]:
             remedy=f"Name one: {written}.",
         )
     try:
-        return [folder / part["filename"] for part in _json(folder / _STATE)["_data_files"]]
+        shards = [folder / part["filename"] for part in _json(folder / _STATE)["_data_files"]]
     except (KeyError, TypeError):
         raise DataError(
             f"`{folder / _STATE}` does not name the data set's files.",
             remedy=f"Save the data set again, or name its files: {_arrow_files(folder)}.",
         ) from None
+    refuse_links(folder, [place for shard in shards for place in (shard, shard.parent)])
+    return shards
 
 
 def _splits(folder: Path) -> list[str]:
@@ -71,7 +73,9 @@ def _arrow_files(folder: Path) -> str:
 
 
 def _files(source: str) -> list[Path]:
-    return sorted(path for path in _folder(source).rglob("*.arrow") if path.is_file())
+    files = sorted(path for path in _folder(source).rglob("*.arrow") if path.is_file())
+    refuse_links(_folder(source), files)
+    return files
 
 
 def _fingerprint(source: str) -> bytes:

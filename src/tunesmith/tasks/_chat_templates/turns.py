@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tunesmith.tasks import RowError
-from tunesmith.tasks._chat_templates.limit import TimeLimitError, limited
+from tunesmith.tasks._chat_templates.limit import RefusedTemplateError, TimeLimitError, limited, refuse_costly
 from tunesmith.tasks._chat_templates.named import hint_for_tools
 
 if TYPE_CHECKING:
@@ -200,13 +200,22 @@ def render(messages: Sequence[Message], tokenizer: Tokenizer, tools: Tools, *, a
     from jinja2 import TemplateError
 
     try:
+        own = tokenizer.chat_template
+        for template in own.values() if isinstance(own, dict) else [own or ""]:
+            refuse_costly(template)
         with limited(_MOST_S):
             text: str = tokenizer.apply_chat_template(
                 list(messages), tools=tools or None, tokenize=False, add_generation_prompt=ask
             )
     except TimeLimitError:
         raise RowError(f"the chat template takes more than {_MOST_S} seconds for the conversation.") from None
-    except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+    except RefusedTemplateError as error:
+        raise RowError(f"the chat template is refused: {error}.") from None
+    except MemoryError:
+        raise RowError("the chat template takes more memory than a conversation needs.") from None
+    except (
+        TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError,
+    ) as error:  # fmt: skip
         reason = str(error).rstrip(".")
         raise RowError(f"the chat template refuses the conversation: {reason}.") from error
     return text
