@@ -504,7 +504,7 @@ def _domains_page(found: list[dict[str, Any]]) -> str:
 
     rows = [
         [it["rows"], f"**{it['decision']}**", figures(it["new"]), figures(it["old"]),
-         "; ".join(it["worse_slices"]) or "–", f"{it['processor_s']:.0f} s"]
+         "; ".join(it["worse_slices"]) or "–", f"{it['processor_s']:.0f} s" if it.get("processor_s") else "–"]
         for it in found
     ]  # fmt: skip
     header = ["new rows", "decision", "accuracy on new rows", "on old rows", "slices that get worse",
