@@ -1,10 +1,11 @@
 """Does `update` promote what is better, and nothing else? `python benchmarks/updating.py --data ../shared/data`.
 
-Five parts, each by its name with `--only`; results of other parts stay:
+Six parts, each by its name with `--only`; results of other parts stay:
 
     rule     simulated updates with pairs of real models whose true difference is known by construction
     cases    the same rule on new rows of other kinds
     domains  `tunesmith update` on a new domain: rows that help, shuffled labels, one that is hurt, no news
+    log      texts of a new domain are served, people say what is right, and `update --log --watch` learns it
     months   twenty months of changing domains with labels for 5 % of the rows, against never and always updating
     intent   a new intent from 20 examples, from the champion and with replay
 
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _update_from_log import log_page, update_from_log
 
 HERE = Path(__file__).parent
 DOMAINS = ("books", "dvd", "electronics", "kitchen")
@@ -312,8 +314,8 @@ def update_domains(texts: dict[str, list[tuple[str, int]]], scratch: Path) -> li
         domain: [(" ".join(text.split()[:_FEW_WORDS]), label, domain) for text, label in texts[domain][:n]]
         for domain, n in (("kitchen", 1000), ("electronics", 1200), ("dvd", 800))
     }
-    fresh = rows["electronics"][:300]
-    old = write_csv(scratch / "old.csv", [*rows["kitchen"], *rows["electronics"][300:]])
+    fresh = rows["electronics"][:700]
+    old = write_csv(scratch / "old.csv", [*rows["kitchen"], *rows["electronics"][700:]])
     run = scratch / "runs" / "champion"
     if not (run / "metrics.json").is_file():
         tunesmith.train(
@@ -396,7 +398,7 @@ def update_intent(data: Path, scratch: Path, left_out: str, n_train: int) -> dic
     }  # fmt: skip
 
 
-PARTS = ("rule", "cases", "months", "domains", "intent")
+PARTS = ("rule", "cases", "months", "domains", "log", "intent")
 
 
 def main() -> None:
@@ -425,6 +427,9 @@ def main() -> None:
 def _measured(part: str, texts: dict[str, list[tuple[str, int]]], arguments: argparse.Namespace) -> Any:
     if part == "domains":
         return update_domains(texts, arguments.scratch)
+    if part == "log":
+        rows = [(" ".join(text.split()[:_FEW_WORDS]), label) for text, label in texts["dvd"][:800]]
+        return update_from_log(arguments.scratch / "runs" / "champion", rows, arguments.scratch)
     if part == "intent":
         how = (arguments.data, arguments.scratch)
         return [update_intent(*how, intent, arguments.intent_rows) for intent in arguments.intents]
@@ -443,6 +448,7 @@ def page(result: dict[str, Any]) -> str:
         "rule": _rule_page,
         "cases": _cases_page,
         "domains": _domains_page,
+        "log": log_page,
         "months": _months_page,
         "intent": _intent_page,
     }
@@ -498,7 +504,7 @@ def _domains_page(found: list[dict[str, Any]]) -> str:
 
     rows = [
         [it["rows"], f"**{it['decision']}**", figures(it["new"]), figures(it["old"]),
-         "; ".join(it["worse_slices"]) or "–", f"{it['processor_s']:.0f} s"]
+         "; ".join(it["worse_slices"]) or "–", f"{it['processor_s']:.0f} s" if it.get("processor_s") else "–"]
         for it in found
     ]  # fmt: skip
     header = ["new rows", "decision", "accuracy on new rows", "on old rows", "slices that get worse",
@@ -507,7 +513,7 @@ def _domains_page(found: list[dict[str, Any]]) -> str:
     return f"""## A new domain
 
 A model of kitchen and electronics reviews (`train.method: probe`, the first {_FEW_WORDS} words), and
-`tunesmith update` with 800 dvd reviews or 300 more of electronics; 40 % of the new rows are held out, and
+`tunesmith update` with 800 dvd reviews or 700 more of electronics; 40 % of the new rows are held out, and
 `domain` is a slice.
 
 {_table(header, rows)}

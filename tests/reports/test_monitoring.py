@@ -1,6 +1,7 @@
 """The lines and the page of `monitor`."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tunesmith.encoded import Ragged
 from tunesmith.monitoring.observed import Observed
 from tunesmith.monitoring.reference import Reference
+from tunesmith.monitoring.statistics.estimated_accuracy import CAVEAT
 from tunesmith.monitoring.texts import Vocabulary
 from tunesmith.monitoring.watching import watch
 from tunesmith.reports import monitor_lines, monitor_page
@@ -26,7 +28,9 @@ def rows(n, rng, shift=0.0):
 @pytest.fixture(scope="module")
 def found():
     rng = np.random.default_rng(0)
-    reference = Reference(rows(200, rng), ("a", "b"), Vocabulary(), "text-classification", "test")
+    held_out = rows(200, rng)
+    held_out = replace(held_out, numbers={**held_out.numbers, "correct": np.ones(200)})
+    reference = Reference(held_out, ("a", "b"), Vocabulary(), "text-classification", "test")
     result = watch(reference, [rows(100, rng), rows(100, rng, 0.5), rows(100, rng, 0.5)])
     return {
         "run": "runs/reviews", "task": "text-classification", "window": 100, "rows": 310, "waiting": 10,
@@ -42,6 +46,14 @@ def test_lines_begin_with_the_verdict_and_end_with_the_promise(found):
     assert lines[-1].startswith(
         "without drift, 30 windows have a false alarm with a probability of at most 5 %"
     )
+
+
+def test_an_estimate_without_labels_comes_with_its_caveat(found):
+    caveat = f"Estimated accuracy: the texts have drifted, and {CAVEAT}"
+    assert caveat in monitor_lines(found)
+    assert caveat in monitor_page(found)
+    quiet = {**found, "windows": found["windows"][:1], "alarms": []}
+    assert f"Estimated accuracy: {CAVEAT}" in monitor_lines(quiet)
 
 
 def test_the_page_is_whole_and_shows_every_statistic(found):

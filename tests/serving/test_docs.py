@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tunesmith.monitoring.statistics import STATISTICS
+from tunesmith.monitoring.telling import gauges
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "serve.md").read_text()
 
@@ -60,9 +63,14 @@ def test_the_routes_of_the_page_are_those_of_the_server(client):
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are(client):
-    there = client.get("/metrics").text
+    """Those of the server, and those that `monitor --metrics` writes."""
+    nothing = {"run": "r", "windows": [], "alarms": [], "waiting": 0}
+    there = client.get("/metrics").text + "\n".join(gauges(nothing))
     text = (ROOT / "examples" / "serving" / "grafana.json").read_text()
-    names = set(re.findall(r"\b((?:te|tunesmith)_[a-z_]+?)(?:_bucket)?\b[\[{)]", text))
-    assert len(names) > 10
+    names = set(re.findall(r'\b((?:te|tunesmith)_[a-z_]+?)(?:_bucket)?\b[\[{)" ]', text))
+    assert len(names) > 25
     for name in names | set(re.findall(r"`((?:te|tunesmith)_\w+)`", PAGE)):
-        assert f"# HELP {name.removesuffix('_total')}" in there, name
+        assert f"# HELP {name}" in there, name
+    asked = re.findall(r'statistic=~\\"([a-z_|]+)', text)
+    assert asked
+    assert {name for one in asked for name in one.split("|")} <= set(STATISTICS.names())

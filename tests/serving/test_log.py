@@ -3,10 +3,16 @@
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 
+from tunesmith import load
+from tunesmith.evaluation.promotion import Rule
+from tunesmith.lifecycle.updating import Asked, update
 from tunesmith.monitoring.prediction_log import FLUSH_S, read_log
+from tunesmith.run.champion import Registry
+from tunesmith.testing.tiny_words import FILLERS
 
 TEXT = "the cat is red, write to ann@example.org"
 
@@ -64,14 +70,48 @@ def test_entities_are_kept_without_their_words(client, place):
     assert all("word" not in entity for entity in row["answer"]["entities"])
 
 
-def test_a_killed_server_has_kept_what_it_answered(serving, runs, tmp_path):
-    how = ("--log", "text", "--log-to", tmp_path / "log")
+NOTHING = [f"the old {one} and {other}" for one in FILLERS for other in FILLERS if one != other][:90]
+"""Texts of a label that the run does not know: no animal, no colour."""
+
+
+@pytest.fixture(scope="module")
+def text_log(serving, runs, tmp_path_factory):
+    """The log of a server that was killed, with the ids of the answers; 60 of them have feedback."""
+    place = tmp_path_factory.mktemp("texts") / "log"
+    how = ("--log", "text", "--log-to", place)
     with serving(runs["text-classification"], *how) as served, served.client() as client:
         asked = [client.post("/answer", json={"inputs": TEXT}) for _ in range(20)]
+        batch = client.post("/answer", json={"inputs": NOTHING}).headers["x-tunesmith-log-id"]
+        for number in range(60):
+            said = client.post("/feedback", json={"id": batch, "input": number, "label": "nothing"})
+            assert said.status_code == 200
         time.sleep(4 * FLUSH_S)
         os.kill(served.process.pid, signal.SIGKILL)
         served.process.wait()
-    numbers = [it.headers["x-tunesmith-log-id"] for it in asked]
-    rows = {row["id"]: row for row in read_log(tmp_path / "log")}
-    assert {f"{number}-0" for number in numbers} == set(rows)
+    return place, [it.headers["x-tunesmith-log-id"] for it in asked], batch
+
+
+def test_a_killed_server_has_kept_what_it_answered(text_log):
+    place, numbers, batch = text_log
+    rows = {row["id"]: row for row in read_log(place)}
+    theirs = {f"{number}-0" for number in numbers} | {f"{batch}-{i}" for i in range(len(NOTHING))}
+    assert theirs == set(rows)
     assert rows[f"{numbers[0]}-0"]["text"] == "the cat is red, write to [EMAIL]"
+
+
+def test_what_people_said_to_a_server_is_learned(text_log, runs, tmp_path, without_report):
+    """From requests and feedback to a champion that knows better, and the same request again is nothing new."""
+    registry = tmp_path / "registry"
+    asked = Asked(
+        runs["text-classification"], log=str(text_log[0]), registry=registry, start="champion",
+        rule=Rule(margin=0.5), output_dir=tmp_path / "update",
+    )  # fmt: skip
+    found = update(asked)
+    assert (found["decision"], found["new_labels"]) == ("promoted", {"nothing": 60})
+    assert found["new_rows"]["read"] == 60
+    assert found["tests"]["new"]["challenger"] > found["tests"]["new"]["champion"] == 0
+    assert str(Registry(registry).champion()) == found["challenger"]
+    answers = load(found["challenger"])(NOTHING[60:])
+    assert sum(it["label"] == "nothing" for it in answers) > 20
+    again = update(replace(asked, run=str(registry), registry=None, output_dir=None))
+    assert again["decision"] == "nothing_new"

@@ -70,9 +70,9 @@ class TakenRows:
         return str(known[row]) if known is not None and known[row] else self.examples.row_id(row)
 
     def _extra(self, task: Task, row: int) -> JsonObject:
+        """The other columns, also where a row has no value: a slice must be a column of each file."""
         own = {column.name for column in task.columns}
-        found = {name: values[row] for name, values in self.examples.extra.items() if name not in own}
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: values[row] for name, values in self.examples.extra.items() if name not in own}
 
 
 def write_task_rows(path: Path, task: Task, parts: Sequence[TakenRows]) -> int:

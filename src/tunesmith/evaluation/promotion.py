@@ -271,6 +271,8 @@ def _of_old_rows(old: Compared | None, metric: Metric, rule: Rule) -> tuple[bool
     holds = old.paired.outcome not in ("too_few_rows", "worse") and old.paired.gain.low > -margin
     shown = _shown(metric, margin)
     does = f"is not worse by {shown}" if holds else f"may be worse by more than {shown}"
+    if not holds and old.paired.gain.low > -margin and old.paired.outcome == "worse":
+        does = f"is worse, though not by {shown}"  # a loss that is shown is no accident, however small
     low, high = sorted(old.paired.bounds[1:])
     unit = " points" if metric.is_share else ""
     said = (

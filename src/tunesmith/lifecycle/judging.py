@@ -26,7 +26,7 @@ from tunesmith.run import Run
 from tunesmith.tasks import LabelSchema
 
 _OF_INPUTS = ("length", "script", "column")
-_OF_OLD_ROWS = "true_label"
+_OF_OLD_ROWS, _OF_COLUMNS = "true_label", "column"
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def judge(
 
 
 def slices_of(scored: Scored, is_new: NDArray[np.bool_], named: Sequence[str], rule: Rule) -> list[Slice]:
-    """The sets of rows on which nothing may get worse: by length, script and columns; of old rows, by label.
+    """The sets of rows on which nothing may get worse: by length, script and columns; of old rows, by label too.
 
     Labels of new rows are no slices: where a new domain has other shares of labels, answers must move from one to
     another.
@@ -121,6 +121,12 @@ def slices_of(scored: Scored, is_new: NDArray[np.bool_], named: Sequence[str], r
     found = candidates(shown, None, least=rule.least_rows, seed=rule.seed)
     of_old = [
         Slice(it.kind, f"{it.name} (old rows)", it.rows & ~is_new) for it in found if it.kind == _OF_OLD_ROWS
+    ]
+    # New rows of a slice, with labels that say otherwise, must not hide what its old rows lose.
+    of_old += [
+        Slice(it.kind, f"{it.name} (old rows)", it.rows & ~is_new)
+        for it in found
+        if it.kind == _OF_COLUMNS and (it.rows & is_new).any() and (it.rows & ~is_new).any()
     ]
     return [*(it for it in found if it.kind in _OF_INPUTS), *of_old]
 

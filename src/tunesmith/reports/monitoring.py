@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _SIZE = (4.4, 2.2)
 _MOST_PRINTED = 12
 _MOST_SHOWN = 12
+_OF_TEXTS = "input_drift"
 
 
 def monitor_lines(found: JsonObject) -> list[str]:
@@ -64,6 +65,17 @@ def _remarks(found: JsonObject) -> Iterator[str]:
         yield f"{group['rows']:,} texts out of scope belong together, perhaps a new label{words}"
     for name, why in found["not_measured"].items():
         yield f"not measured, {title_of(name, found)}: {why}"
+    yield from _said(found)
+
+
+def _said(found: JsonObject) -> Iterator[str]:
+    """What holds for all figures: caveats of the newest window, notes, and the promise."""
+    drifted = [it["window"] for it in found["alarms"] if it["statistic"] == _OF_TEXTS]
+    for newest in found["windows"][-1:]:
+        seen = "the texts have drifted, and " if newest["window"] in drifted else ""
+        for name, figures in newest["statistics"].items():
+            if caveat := figures["details"].get("caveat"):
+                yield f"{title_of(name, found)}: {seen}{caveat}"
     yield from found["notes"]
     yield guarantee_in_words(found["guarantee"])
 
@@ -105,7 +117,7 @@ def monitor_page(found: JsonObject) -> str:
     facts = {
         "found": found,
         "verdict": next(iter(_verdict(found))),
-        "said": [*found["notes"], guarantee_in_words(found["guarantee"])],
+        "said": list(_said(found)),
         "names": shown,
         "charts": [_time_line(found, name) for name in shown],
         "alarms": _by_statistic(found),
