@@ -18,6 +18,7 @@ from tunesmith.inference.pair_likelihood import pair_likelihoods
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models import heads
 from tunesmith.models.loading import LoadedModel
+from tunesmith.pipeline.harm import harm, training_texts
 from tunesmith.pipeline.predict_split import predict_split, reading
 from tunesmith.pipeline.save import SavedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
@@ -136,6 +137,8 @@ class SavedAnswers:
             self.training,
             lambda: base_texts(self.work, self._counting[self.plan.final_split]),
             lambda: general_text(self.work, self.plan, self.model),
+            lambda: training_texts(self.work, self.plan),
+            lambda: harm(self.work, self.plan, self.model),
             likelihoods_of(self.work.task, self.model, self.plan.tokenizer, self.work.events),
             self._answer,
         )
