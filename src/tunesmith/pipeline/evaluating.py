@@ -33,7 +33,8 @@ from tunesmith.inference.harm import Asked, Harm, ask
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
-from tunesmith.pipeline.analysing import head_of, likelihoods_of
+from tunesmith.pipeline.analysing import likelihoods_of
+from tunesmith.pipeline.head_of import head_of
 from tunesmith.pipeline.writing import samples_of
 from tunesmith.recipe import Recipe, RecipeDraft
 from tunesmith.reports import write_evaluation

@@ -240,10 +240,10 @@ class EvaluateRecipe(Section):
         description="prompts that a chat model should refuse, a line each in a file; auto: a list of the package; "
         "none: it is not asked",
     )
-    previous: str = Field(
+    previous: Literal["auto", "none"] = Field(
         "auto",
-        description="the run whose held-out rows show what a continued classifier forgets; auto: the run that "
-        "`model` names; none: it is not measured",
+        description="whether a classifier whose `model` is a run is asked what it has forgotten of that run's "
+        "task, on the rows that the run was scored on; none: it is not",
     )
     calibration: Literal["auto", "none", "temperature", "vector"] = Field(
         "auto",

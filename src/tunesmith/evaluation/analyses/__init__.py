@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tunesmith.data.sentence_pairs import SentencePair
     from tunesmith.evaluation.neighbours import TrainingVectors
+    from tunesmith.evaluation.previous import Previous
     from tunesmith.evaluation.scoring import Scored
     from tunesmith.inference.harm import Harm
     from tunesmith.recipe import EvaluateRecipe
@@ -62,6 +63,7 @@ class Answered:
             not write.
         harm: gives what the models before and after the training give away and refuse; None for one that does not
             write.
+        previous: gives rows of the previous task, before and after; None where the base model is no run.
         pair_likelihoods: gives the scores [pairs, 2] of pairs of sentences; None where the model is not a language
             model, or not at hand.
         answer: gives the model's answers to other rows, each as the task reads it; None where the model is not at
@@ -80,6 +82,7 @@ class Answered:
     general_text: Callable[[], tuple[NDArray[np.float64], NDArray[np.float64]] | None] = _no_texts
     training_texts: Callable[[], Iterable[str] | None] = _no_texts
     harm: Callable[[], Harm | None] = _no_texts
+    previous: Callable[[], Previous | None] = _no_texts
     pair_likelihoods: Callable[[Sequence[SentencePair]], NDArray[np.float64]] | None = None
     answer: Callable[[list[JsonObject]], list[Prediction]] | None = None
 
