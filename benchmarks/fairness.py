@@ -102,6 +102,13 @@ def stereotypes(data: Path, model: Path, folder: Path, n: int) -> dict[str, Any]
     return found
 
 
+def _model(record: dict[str, Any]) -> str:
+    """What answered; records of before this version are of a probe."""
+    if "method" not in record:
+        return "a probe"
+    return f"a model that was trained (`{record['method']}`, {record['train']['steps']:,} steps)"
+
+
 def page(record: dict[str, Any]) -> str:
     """The page."""
     by = record["identity_templates"]
@@ -109,7 +116,7 @@ def page(record: dict[str, Any]) -> str:
     lines = [
         "# Fairness",
         "",
-        f"Made by `python benchmarks/fairness.py`: a probe on {record['rows']:,} rows of tweet_hate answers as",
+        f"Made by `python benchmarks/fairness.py`: {_model(record)} on {record['rows']:,} rows of tweet_hate answers as",
         f"many of its test tweets, and {record['sentences']:,} sentences of identity_templates; a decoder of",
         "656,000 parameters compares pairs. The definitions are compared with fairlearn, scikit-learn and the",
         "published code in the tests.",
