@@ -116,7 +116,8 @@ def page(record: dict[str, Any]) -> str:
     lines = [
         "# Fairness",
         "",
-        f"Made by `python benchmarks/fairness.py`: {_model(record)} on {record['rows']:,} rows of tweet_hate answers as",
+        f"Made by `python benchmarks/fairness.py`: {_model(record)} on {record['rows']:,} rows of tweet_hate "
+        "answers as",
         f"many of its test tweets, and {record['sentences']:,} sentences of identity_templates; a decoder of",
         "656,000 parameters compares pairs. The definitions are compared with fairlearn, scikit-learn and the",
         "published code in the tests.",
