@@ -64,7 +64,7 @@ def _outcome(head: Paired, probe: Paired) -> str:
 def _text(previous: Previous, head: Paired, probe: Paired, confidence: float) -> str:
     metric = METRICS.get(previous.task.primary_for(previous.head[0].label_schema))
     rows = f"of the previous task ({previous.run}, {previous.n_rows:,} rows it was scored on), "
-    by_head = in_words(head, metric, "its head on the new encoder", "it was", confidence)
+    by_head = in_words(head, metric, "its head on the new encoder", "on its own", confidence)
     by_probe = in_words(probe, metric, "a new linear head on the new encoder", "one on the old", confidence)
     said = {
         "forgotten": "; some of what it knew is gone: an adapter, fewer epochs or a lower learning rate keep more",
