@@ -1,12 +1,13 @@
 """The fairness measures on published sets: identity_templates, tweet_hate, CrowS-Pairs and WinoBias.
 
-    python benchmarks/fairness.py [--data DIR] [--models DIR] [--rows 3000] [--pairs 0] [--page]
+    python benchmarks/fairness.py [--data DIR] [--models DIR] [--rows 3000] [--steps 150] [--pairs 0] [--page]
 
-A probe is trained on rows of tweet_hate, and reports the groups that its test tweets mention, and exchanged
-words. Its answers to identity_templates (balanced: each identity has as many toxic as other sentences) are
-compared by identity. A small language model of the shared models compares the pairs of CrowS-Pairs and of
-WinoBias, as a run that was trained for one step. Writes a dated JSON record in benchmarks/results/ and the page
-benchmarks/fairness.md. Needs the folders of data sets and models (`../shared` beside the checkout).
+A model is fine-tuned on rows of tweet_hate by the default recipe, for at most so many steps, and reports the
+groups that its test tweets mention, and exchanged words. Its answers to identity_templates (balanced: each
+identity has as many toxic as other sentences) are compared by identity. A small language model of the shared
+models compares the pairs of CrowS-Pairs and of WinoBias, as a run that was trained for one step. Writes a
+dated JSON record in benchmarks/results/ and the page benchmarks/fairness.md. Needs the folders of data sets and
+models (`../shared` beside the checkout).
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def written(path: Path, rows: list[dict[str, str]]) -> Path:
     return path
 
 
-def hate(data: Path, folder: Path, n: int, n_sentences: int) -> dict[str, Any]:
+def hate(data: Path, folder: Path, n: int, n_sentences: int, steps: int) -> dict[str, Any]:
     """Groups of tweet_hate, and of identity_templates by the same run."""
     import tunesmith
 
@@ -54,9 +55,9 @@ def hate(data: Path, folder: Path, n: int, n_sentences: int) -> dict[str, Any]:
         for split in ("train", "test")
     )
     run = tunesmith.train(
-        train, test=test, model=MODEL, method="probe", output_dir=folder / "hate", progress=False,
+        train, test=test, model=MODEL, output_dir=folder / "hate", progress=False,
         overrides={
-            "data.check": "off", "evaluate.baselines": False,
+            "data.check": "off", **({"train.max_steps": steps} if steps else {}), "evaluate.baselines": False,
             "evaluate.identity_terms": ["gender", "religion", "nationality", "ethnicity"],
         },
     )  # fmt: skip
@@ -69,6 +70,9 @@ def hate(data: Path, folder: Path, n: int, n_sentences: int) -> dict[str, Any]:
     return {
         "tweet_hate": run.metrics["identity_terms"],
         "identity_templates": found["groups"]["identity"],
+        "primary": run.metrics["primary"],
+        "train": {name: run.metrics["train"][name] for name in ("steps", "best_step", "seconds")},
+        "method": run.recipe().train.method,
         "rows": n,
         "sentences": len(rows),
     }
@@ -98,6 +102,13 @@ def stereotypes(data: Path, model: Path, folder: Path, n: int) -> dict[str, Any]
     return found
 
 
+def _model(record: dict[str, Any]) -> str:
+    """What answered; records of before this version are of a probe."""
+    if "method" not in record:
+        return "a probe"
+    return f"a model that was trained (`{record['method']}`, {record['train']['steps']:,} steps)"
+
+
 def page(record: dict[str, Any]) -> str:
     """The page."""
     by = record["identity_templates"]
@@ -105,7 +116,8 @@ def page(record: dict[str, Any]) -> str:
     lines = [
         "# Fairness",
         "",
-        f"Made by `python benchmarks/fairness.py`: a probe on {record['rows']:,} rows of tweet_hate answers as",
+        f"Made by `python benchmarks/fairness.py`: {_model(record)} on {record['rows']:,} rows of tweet_hate "
+        "answers as",
         f"many of its test tweets, and {record['sentences']:,} sentences of identity_templates; a decoder of",
         "656,000 parameters compares pairs. The definitions are compared with fairlearn, scikit-learn and the",
         "published code in the tests.",
@@ -149,6 +161,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=shared / "data")
     parser.add_argument("--models", type=Path, default=shared / "models")
     parser.add_argument("--rows", type=int, default=3000)
+    parser.add_argument(
+        "--steps", type=int, default=150, help="most steps; those of the default recipe where 0"
+    )
     parser.add_argument("--sentences", type=int, default=9000, help="of identity_templates")
     parser.add_argument("--keep", action="store_true", help="keep what the record has of the language model")
     parser.add_argument("--pairs", type=int, default=0, help="pairs of CrowS-Pairs; all where 0")
@@ -158,7 +173,7 @@ def main() -> None:
     if not given.page:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            record = hate(given.data, folder, given.rows, given.sentences)
+            record = hate(given.data, folder, given.rows, given.sentences, given.steps)
             known = json.loads(file.read_text()) if given.keep else {}
             record["stereotypes"] = known.get("stereotypes") or stereotypes(
                 given.data, given.models / "tinystories-656k", folder, given.pairs

@@ -142,6 +142,11 @@ def shares() -> Shares:
     return {**found, **overlap.shares(_OVERLAP, first=len(_COLUMNS))}
 
 
+def refuses(text: str) -> bool:
+    """Whether a text refuses to answer, by usual phrases in its first 300 characters."""
+    return bool(_REFUSAL.search(text[:_REFUSAL_CHARACTERS]))
+
+
 def _row(text: str, ended: bool, expected: Expected) -> dict[str, float]:
     said = words(text)
     runs = [tuple(said[i : i + _ORDER]) for i in range(len(said) - _ORDER + 1)]
@@ -151,7 +156,7 @@ def _row(text: str, ended: bool, expected: Expected) -> dict[str, float]:
         "words": len(said),
         "runs": len(runs),
         "repeated_runs": len(runs) - len(set(runs)),
-        "refusals": bool(_REFUSAL.search(text[:_REFUSAL_CHARACTERS])),
+        "refusals": refuses(text),
     }
     if expected.texts:
         row |= {

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunesmith.effects import not_for_task
-from tunesmith.errors import ModelError
 from tunesmith.evaluation.analyses import Answered
 from tunesmith.evaluation.neighbours import TrainingVectors
 from tunesmith.evaluation.scoring import Scored
@@ -16,9 +15,11 @@ from tunesmith.inference.answering import score
 from tunesmith.inference.embedder import head_outputs
 from tunesmith.inference.pair_likelihood import pair_likelihoods
 from tunesmith.inference.predictor import Predictor
-from tunesmith.models import heads
 from tunesmith.models.loading import LoadedModel
+from tunesmith.pipeline.harm import harm, training_texts
+from tunesmith.pipeline.head_of import head_of
 from tunesmith.pipeline.predict_split import predict_split, reading
+from tunesmith.pipeline.previous import previous_task
 from tunesmith.pipeline.save import SavedModel
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
-    from torch import nn
 
     from tunesmith.data.examples import Examples
     from tunesmith.data.sentence_pairs import SentencePair
@@ -136,6 +136,11 @@ class SavedAnswers:
             self.training,
             lambda: base_texts(self.work, self._counting[self.plan.final_split]),
             lambda: general_text(self.work, self.plan, self.model),
+            lambda: training_texts(self.work, self.plan),
+            lambda: harm(self.work, self.plan, self.model),
+            lambda: previous_task(
+                self.work, self.model, self._head, self.plan.data.splits["train"], recipe.seed
+            ),
             likelihoods_of(self.work.task, self.model, self.plan.tokenizer, self.work.events),
             self._answer,
         )
@@ -218,13 +223,3 @@ def likelihoods_of(
     return lambda pairs: pair_likelihoods(
         model, tokenizer, pairs, masked=task.masking is not None, advance=events.progress("sentence pairs")
     )
-
-
-def head_of(task: Task, model: Model) -> nn.Linear | None:
-    """The linear head of a model that reads one vector a row; None for another kind of head."""
-    if task.probe is None or task.outputs_per_token:
-        return None
-    try:
-        return heads.find_head(model, model.config.num_labels)
-    except ModelError:
-        return None

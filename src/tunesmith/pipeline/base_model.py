@@ -11,6 +11,7 @@ from tunesmith.errors import RecipeError
 from tunesmith.evaluation.baselines import RowStatistics, own_statistics
 from tunesmith.metrics import Statistics
 from tunesmith.models.generation import allow_tokens
+from tunesmith.pipeline.harm import harm_before
 from tunesmith.pipeline.predict_split import predict_split
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
@@ -46,6 +47,7 @@ def with_reference_of_base(work: Work, plan: TrainingPlan) -> TrainingPlan:
 def score_base_model(work: Work, plan: TrainingPlan) -> dict[str, RowStatistics]:
     """The base model on the rows that count, where the task wants it beside the result."""
     general_before(work, plan)
+    harm_before(work, plan)
     is_wanted = BASE_MODEL in work.task.baselines and plan.recipe.evaluate.baselines
     if not is_wanted or not work.processes.is_first:
         return {}

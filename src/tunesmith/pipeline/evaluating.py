@@ -29,10 +29,12 @@ from tunesmith.events import Events, Listener
 from tunesmith.inference.answering import score, with_samples
 from tunesmith.inference.embedder import head_outputs
 from tunesmith.inference.forward import forward
+from tunesmith.inference.harm import Asked, Harm, ask
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models.loading import load_for_training
 from tunesmith.models.resolve import resolve_model
-from tunesmith.pipeline.analysing import head_of, likelihoods_of
+from tunesmith.pipeline.analysing import likelihoods_of
+from tunesmith.pipeline.head_of import head_of
 from tunesmith.pipeline.writing import samples_of
 from tunesmith.recipe import Recipe, RecipeDraft
 from tunesmith.reports import write_evaluation
@@ -185,8 +187,18 @@ def _find(
         training=lambda: TrainingVectors.load(run.data),
         pair_likelihoods=likelihoods_of(predictor.task, predictor.model, predictor.tokenizer, events),
         answer=predictor.predict_rows,
+        harm=lambda: _harm(recipe, predictor, events),
     )
     return {**metrics, **analyse(answered)}
+
+
+def _harm(recipe: Recipe, predictor: Predictor, events: Events) -> Harm | None:
+    """What the model gives away and refuses; the base model and the training texts are not at hand."""
+    asked = Asked.of(predictor.task, recipe.evaluate)
+    if predictor.task.generation is None:
+        return None
+    how = (predictor.max_length, predictor.label_schema, events.progress)
+    return Harm(asked, ask(predictor.task, predictor.model, predictor.tokenizer, asked, *how))
 
 
 def _answer(

@@ -22,8 +22,8 @@ from tunesmith.monitoring.observed import Observed
 from tunesmith.monitoring.reading import as_numbers, judge, labels_of, observe_answers, with_texts
 from tunesmith.monitoring.reference import ENOUGH_ROWS, MOST_ROWS, Reference
 from tunesmith.monitoring.texts import MOST_TEXTS, Vocabulary, text_of_row, without_personal
-from tunesmith.pipeline.analysing import head_of
 from tunesmith.pipeline.evaluating import answer_rows
+from tunesmith.pipeline.head_of import head_of
 from tunesmith.tasks import EvalPredictions
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from tunesmith.pipeline.record import record, refuse_own_files
 from tunesmith.pipeline.save import save
 from tunesmith.pipeline.score import score_saved
 from tunesmith.pipeline.work import Work
-from tunesmith.pipeline.writing import refuse_general_text
+from tunesmith.pipeline.writing import refuse_files_of_evaluate
 from tunesmith.recipe import Recipe
 from tunesmith.reports import choose_next_steps, estimate_energy, write_card, write_report
 from tunesmith.run import Run, read_json, write_json
@@ -186,7 +186,7 @@ def _open(work: Work, files: ModelFiles) -> tuple[OpenedModel, list[Finding]]:
     """The data and the model, and what is wrong with the texts; nothing is written before all are right."""
     refuse_undeclared(work.task)
     refuse_unusable(work.recipe.train.report_to)
-    refuse_general_text(work)
+    refuse_files_of_evaluate(work)
     if not work.resumes:  # what an earlier version has begun, this one finishes
         refuse_options_without_effect(work.task, work.recipe)
     refuse_hooks_without_effect(work.task, work.recipe, work.hooks)

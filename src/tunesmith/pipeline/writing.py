@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tunesmith.inference.answering import with_samples
 from tunesmith.inference.general_text import nats_and_bytes, read_paragraphs
+from tunesmith.inference.harm import Asked
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import EvaluateRecipe
@@ -27,10 +28,11 @@ BaseTexts = tuple[Sequence[str], Sequence[bool]]
 """Texts, and whether each ended by itself."""
 
 
-def refuse_general_text(work: Work) -> None:
-    """Raises RecipeError where the file of `evaluate.general_text` cannot be used."""
+def refuse_files_of_evaluate(work: Work) -> None:
+    """Raises UserError where a file with what a model that writes is asked cannot be used."""
     if work.recipe.evaluate.general_text is not None:
         read_paragraphs(work.recipe.evaluate.general_text)
+    Asked.of(work.task, work.recipe.evaluate)
 
 
 def with_texts(work: Work, plan: TrainingPlan, model: Model, evaluated: EvalPredictions) -> EvalPredictions:

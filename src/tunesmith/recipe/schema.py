@@ -230,6 +230,21 @@ class EvaluateRecipe(Section):
         description="a text file whose likelihood before and after training shows what a decoder forgets; none: "
         "English paragraphs of the package",
     )
+    canaries: str | None = Field(
+        None,
+        description="a file with planted secrets (`prompt`, `secret`): whether a model that writes has learned "
+        "them (docs/writing.md)",
+    )
+    harmful_prompts: str = Field(
+        "auto",
+        description="prompts that a chat model should refuse, a line each in a file; auto: a list of the package; "
+        "none: it is not asked",
+    )
+    previous: Literal["auto", "none"] = Field(
+        "auto",
+        description="whether a classifier whose `model` is a run is asked what it has forgotten of that run's "
+        "task, on the rows that the run was scored on; none: it is not",
+    )
     calibration: Literal["auto", "none", "temperature", "vector"] = Field(
         "auto",
         description="how scores become probabilities, fitted on the validation rows; temperature: one factor; "

@@ -55,6 +55,10 @@ def _whole_rows(columns: Values) -> Values:
     return columns
 
 
+def _source_and_target(task: Any, prompt: str, answer: str) -> Values:
+    return {task.inputs[0]: prompt, task.outputs[0]: answer}
+
+
 @dataclass(frozen=True)
 class Length:
     """How long the sequences of a task are.
@@ -152,6 +156,8 @@ class Generation:
             `Task.gold` says it.
         reader: gives the task that reads plain texts with such a model, for their likelihood; None for a model
             that has none.
+        with_answer: the row of a prompt and its answer, as `Task.read` takes it, from the task and both texts.
+        replies: gives the task whose rows hold one answer, where those of this task hold several.
     """
 
     scores_texts: bool = False
@@ -160,6 +166,8 @@ class Generation:
     samples: int = 8
     expected: Callable[[Values], list[Expected]] = _nothing_expected
     reader: Callable[[], Any] | None = None
+    with_answer: Callable[[Any, str, str], Values] = _source_and_target
+    replies: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True)

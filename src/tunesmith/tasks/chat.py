@@ -116,6 +116,7 @@ class Chat(NextToken):
         samples=100,
         expected=_expected,
         reader=language.plain_reader,
+        with_answer=lambda _, prompt, answer: {"prompt": prompt, "completion": answer},
     )
     chat = ChatTemplate(chat_templates.give_template, learns_turns=True)
     layouts = Layouts(_recognise, lacks=_lacks)

@@ -16,6 +16,7 @@ import numpy as np
 from tunesmith.metrics import Scores, Shares, Statistics, preference
 from tunesmith.tasks import (
     IGNORED,
+    TASKS,
     Batch,
     ChatTemplate,
     Column,
@@ -81,7 +82,11 @@ class Preference(Task):
     item = "pairs"
     schedule = Schedule(rate_factor=0.1)
     length = Length(1024)
-    generation = Generation(end_tokens=chat_templates.end_tokens, reader=language.plain_reader)
+    generation = Generation(
+        end_tokens=chat_templates.end_tokens,
+        reader=language.plain_reader,
+        replies=lambda: TASKS.get("chat"),
+    )
     chat = ChatTemplate(chat_templates.give_template)
     reference = Reference()
     layouts = Layouts(_recognise)

@@ -63,7 +63,11 @@ class TextGeneration(NextToken):
     length = Length(1024)
     windows = Windows()
     packing = Packing()
-    generation = Generation(sample_prompts=_sample_prompts, reader=language.plain_reader)
+    generation = Generation(
+        sample_prompts=_sample_prompts,
+        reader=language.plain_reader,
+        with_answer=lambda _, prompt, answer: {"text": f"{prompt} {answer}"},
+    )
     pipeline = Pipeline("text-generation", generation_arguments)
     display = displays.texts_after(lambda line: _beginning(line["text"]))
 

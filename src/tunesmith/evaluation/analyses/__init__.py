@@ -7,7 +7,7 @@ task or these rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from tunesmith.data.sentence_pairs import SentencePair
     from tunesmith.evaluation.neighbours import TrainingVectors
+    from tunesmith.evaluation.previous import Previous
     from tunesmith.evaluation.scoring import Scored
+    from tunesmith.inference.harm import Harm
     from tunesmith.recipe import EvaluateRecipe
     from tunesmith.run import Run
     from tunesmith.tasks import Prediction
@@ -57,6 +59,11 @@ class Answered:
             text ended by itself; None where it is not at hand.
         general_text: gives nats and bytes of the paragraphs of a general text [paragraphs, 2], before and after
             the training; None where they are not at hand.
+        training_texts: gives the texts of all training rows; None where they are not at hand, or the model does
+            not write.
+        harm: gives what the models before and after the training give away and refuse; None for one that does not
+            write.
+        previous: gives rows of the previous task, before and after; None where the base model is no run.
         pair_likelihoods: gives the scores [pairs, 2] of pairs of sentences; None where the model is not a language
             model, or not at hand.
         answer: gives the model's answers to other rows, each as the task reads it; None where the model is not at
@@ -73,6 +80,9 @@ class Answered:
     training: Callable[[], TrainingVectors | None] = _no_vectors
     base_texts: Callable[[], tuple[Sequence[str], Sequence[bool]] | None] = _no_texts
     general_text: Callable[[], tuple[NDArray[np.float64], NDArray[np.float64]] | None] = _no_texts
+    training_texts: Callable[[], Iterable[str] | None] = _no_texts
+    harm: Callable[[], Harm | None] = _no_texts
+    previous: Callable[[], Previous | None] = _no_texts
     pair_likelihoods: Callable[[Sequence[SentencePair]], NDArray[np.float64]] | None = None
     answer: Callable[[list[JsonObject]], list[Prediction]] | None = None
 

@@ -75,6 +75,11 @@ def _side_by_side(final: Scored, texts: Sequence[str], base: Sequence[str]) -> l
     ]
 
 
+def prompts_of(final: Scored, n: int) -> list[str]:
+    """What the first n rows read, as the report shows it."""
+    return [_read(final.task, line) for line in itertools.islice(final.lines(), n)]
+
+
 def _read(task: Task, line: JsonObject) -> str:
     """The prompt of a row as the report shows it."""
     display = task.display or displays.PLAIN

@@ -1,0 +1,87 @@
+"""A classifier that is continued on another task: what is left of the task before."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score
+
+import tunesmith
+from tunesmith.inference.predictor import Predictor
+from tunesmith.testing.tiny import tiny_rows, write_tiny_model
+
+HOW = {"data.check": "off", "evaluate.baselines": False, "evaluate.bootstrap_samples": 100}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("previous")
+
+
+@pytest.fixture(scope="module")
+def first(folder):
+    return tunesmith.train(
+        tiny_rows(120, seed=1), test=tiny_rows(80, seed=2), model=str(write_tiny_model(folder / "bert")),
+        output_dir=folder / "first", progress=False, overrides={**HOW, "train.max_steps": 30},
+    )  # fmt: skip
+
+
+def other_rows(n, seed):
+    """Rows whose labels have nothing to do with those of the first task."""
+    rows = tiny_rows(n, seed=seed)
+    return [{"text": row["text"], "label": f"group {number % 2}"} for number, row in enumerate(rows)]
+
+
+def scored_rows(run):
+    """The rows that count, from the folder of the run."""
+    lines = map(json.loads, (run.path / "predictions" / "test.jsonl").read_text().splitlines())
+    return [line for line in lines if not line.get("left_out")]
+
+
+def continued(first, folder, name, **overrides):
+    return tunesmith.train(
+        other_rows(80, 7), test=other_rows(40, 8), model=str(first.path), output_dir=folder / name,
+        progress=False, overrides={**HOW, **overrides},
+    )  # fmt: skip
+
+
+def test_a_high_learning_rate_forgets_and_the_report_says_so(first, folder):
+    run = continued(first, folder, "wild", **{"train.max_steps": 30, "train.learning_rate": 0.05})
+    found = run.metrics["previous_task"]
+    assert found["rows"] == len(scored_rows(first)) > 70
+    assert found["head"]["before"]["value"] == pytest.approx(first.metrics["primary"]["value"])
+    assert found["head"]["after"]["value"] < found["head"]["before"]["value"] - 0.2
+    assert found["head"]["change"]["outcome"] == "worse"
+    assert found["head"]["change"]["high"] < 0
+    assert found["outcome"] in ("forgotten", "head_only")
+    assert "The previous task, before and after" in run.report_file.read_text()
+
+
+def test_a_low_learning_rate_and_an_adapter_keep_it(first, folder):
+    run = continued(
+        first, folder, "adapter",
+        **{"train.max_steps": 2, "train.learning_rate": 1e-5, "train.method": "lora"},
+    )  # fmt: skip
+    found = run.metrics["previous_task"]
+    assert found["outcome"] == "kept"
+    assert found["head"]["after"]["value"] == pytest.approx(found["head"]["before"]["value"], abs=0.03)
+    assert found["probe"]["after"]["value"] == pytest.approx(found["probe"]["before"]["value"], abs=0.03)
+    # The same, by hand: the first run's head on the features of the new model.
+    old, new = Predictor.from_run(first.path), Predictor.from_run(run.path)
+    rows = scored_rows(first)
+    head = old.model.classifier
+    logits = (
+        new.embed([row["text"] for row in rows]) @ head.weight.detach().numpy().T + head.bias.detach().numpy()
+    )
+    answers = [old.labels[at] for at in np.argmax(logits, axis=1)]
+    by_hand = accuracy_score([row["gold"] for row in rows], answers)
+    assert found["head"]["after"]["value"] == pytest.approx(by_hand)
+
+
+def test_it_is_not_measured_where_it_is_not_wanted_or_nothing_was_before(first, folder):
+    assert "previous_task" not in first.metrics
+    run = continued(
+        first, folder, "none",
+        **{"train.max_steps": 1, "evaluate.previous": "none"},
+    )  # fmt: skip
+    assert "previous_task" not in run.metrics
