@@ -3,7 +3,7 @@
     python benchmarks/added_words.py [--data DIR] [--steps 300] [--mask-steps 300] [--seeds 2] [--page]
 
 Four ways to the same number of steps on ncbi_disease with all-MiniLM-L6-v2: the model as it is; with
-`train.add_tokens: auto`; after a fill-mask run on the training texts; after such a run with `train.add_tokens: auto`.
+`train.add_tokens: auto`; after a fill-mask run on the training texts; after such a run with added words.
 The scores are F1 of the test rows. Adds to a JSON record in benchmarks/results/ and writes the page
 benchmarks/added-words.md. Needs the data sets' folder (`../shared` beside the checkout); nothing of it is kept.
 """
