@@ -29,7 +29,7 @@ METHODS_OF: Mapping[str, tuple[str, ...]] = {
         "num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay",
         "max_grad_norm", "tokens_per_batch", "per_device_train_batch_size", "gradient_accumulation_steps",
         "tokens_per_micro_batch", "gradient_checkpointing", "neftune_noise_alpha", "augment", "average_last",
-        "eval_steps", "save_steps", "logging_steps",
+        "eval_steps", "save_steps", "logging_steps", "add_tokens",
         "early_stopping_patience", "max_skipped_batches",
     ), _LOOP),
     **dict.fromkeys((
@@ -52,6 +52,8 @@ def _is_language_model(task: Task) -> bool:
 
 _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "train.pooling": lambda task: task.pooling,
+    # The likelihoods of the reference are those of other tokens.
+    "train.add_tokens": lambda task: not task.reference,
     "train.head_start": lambda task: task.probe,
     "data.overlap_tokens": lambda task: task.windows,
     "data.align_answers": lambda task: task.alignment,

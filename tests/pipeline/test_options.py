@@ -88,7 +88,7 @@ VALUES = {
     "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "tokens_per_micro_batch": 50,
     "gradient_checkpointing": True, "bf16": False, "acceleration": False, "neftune_noise_alpha": 5.0,
     "average_last": 0.5, "eval_steps": 2, "save_steps": 2, "logging_steps": 2, "early_stopping_patience": 2,
-    "report_to": ["tensorboard"], **SPECIAL,
+    "report_to": ["tensorboard"], "add_tokens": "auto", **SPECIAL,
 }  # fmt: skip
 """Another value than the default for every key of `train`."""
 

@@ -17,6 +17,7 @@ from tunesmith.models.languages import card_languages, language_problem
 from tunesmith.models.loading import LoadedModel, load_for_training
 from tunesmith.models.pooling_layer import AS_IT_IS
 from tunesmith.models.resolve import ModelFiles
+from tunesmith.pipeline.added_words import add_words_of_field
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe, TrainRecipe
 from tunesmith.tasks import Task
@@ -93,6 +94,7 @@ def open_model(work: Work, files: ModelFiles, data: PreparedData) -> OpenedModel
             f"{files.name} has a calibrated head, from which the training begins; it is calibrated anew"
         )
     _report_added_tokens(work, loaded)
+    base |= add_words_of_field(work, loaded, data.splits["train"], before)
     for column, problem in language_problems(work.task, files, data, loaded.tokenizer).items():
         work.events.warn(
             f"{files.name} was probably not made for the language of `{column}`: {problem}. A model that "

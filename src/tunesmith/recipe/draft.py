@@ -56,6 +56,8 @@ SYNONYMS: dict[str, str] = {
     "scheduler": "train.lr_scheduler_type",
     "max_norm": "train.max_grad_norm",
     "gradient_clipping": "train.max_grad_norm",
+    "add_tokens": "train.add_tokens",
+    "model.add_tokens": "train.add_tokens",
     "lora_rank": "train.lora_r",
     "lora_target": "train.lora_target_modules",
     "peft_use_dora": "train.use_dora",

@@ -55,6 +55,11 @@ class TrainRecipe(Section):
         description="compute the outputs of frozen layers once and keep them on disk; auto: if it helps",
     )
     freeze_embeddings: bool = Field(False, description="freeze the embeddings")
+    add_tokens: str | None = Field(
+        None,
+        description="words that become tokens of the model; auto: frequent words of the training texts that its "
+        "tokenizer breaks into three pieces or more; or a text file with one word a line",
+    )
     freeze: Sources = Field([], description="names of parameters that are frozen; `*` stands for anything")
     layer_lr_decay: float = Field(
         1.0, gt=0, le=1, description="factor between the learning rates of a layer and the layer above it"
