@@ -90,6 +90,10 @@ class TrainRecipe(Section):
     weight_decay: float = Field(
         0.01, ge=0, le=1, description="decoupled weight decay, applied to matrices only"
     )
+    dropout: Auto | Annotated[float, Field(ge=0, lt=1)] = Field(
+        "auto",
+        description="dropout probability of the model's layers; auto: as in the model's config",
+    )
     max_grad_norm: float = Field(
         1.0, gt=0, description="largest norm of the gradients; larger ones are scaled down"
     )
