@@ -1,6 +1,7 @@
 """The dropout of a model's layers, as its config names it: one key in BERT, another in GPT-2, two in BART.
 
-The head's own dropout (`classifier_dropout`) stays as it is where a config names it; elsewhere it is that of the layers.
+The head's own dropout (`classifier_dropout`) stays as it is where a config names it; elsewhere it is that of the
+layers.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ def set_dropout(config: Config, probability: float, name: str) -> None:
     keys = _keys_of(config)
     if not keys:
         raise RecipeError(
-            f"train.dropout is {probability}, and `{name}` has no dropout: its type, `{config.model_type}`, has no "
-            "such key in its config.",
-            remedy="Leave `train.dropout` at `auto`; `train.neftune_noise_alpha` and `train.weight_decay` work for "
-            "every model.",
+            f"train.dropout is {probability}, and `{name}` has no dropout: its type, `{config.model_type}`, has "
+            "no such key in its config.",
+            remedy="Leave `train.dropout` at `auto`; `train.neftune_noise_alpha` and `train.weight_decay` work "
+            "for every model.",
         )
     for key in keys:
         setattr(config, key, probability)

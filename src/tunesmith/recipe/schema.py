@@ -302,6 +302,11 @@ class TuneRecipe(Section):
         description="number of trials that are trained again with other seeds before one is chosen",
     )
     seeds: int = Field(3, ge=1, le=20, description="number of seeds with which each finalist is trained")
+    soup: bool = Field(
+        False,
+        description="average the weights of the finalists into one model, which is kept if it is better on the "
+        "validation rows beyond noise",
+    )
 
 
 class Recipe(Section):
