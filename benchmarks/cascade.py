@@ -77,15 +77,14 @@ def measure(run: Path, data: Path, seconds: float, rounds: int) -> Record:
     servers: dict[str, tuple[str, ...]] = {"the run alone": ()}
     servers |= {f"cascade, at most {error:.0%} wrong": ("--cascade", str(error)) for error in ERRORS}
     found: dict[str, Any] = {name: {"load": []} for name in servers}
+    alone: list[Record] = []
     for number in range(rounds):
         for name, options in servers.items():
             with tunesmith_server(str(run), "--log", "off", *options) as (port, _pid):
                 if not number:
-                    found[name] |= quality(answers(port, texts), labels)
-                    if not options:
-                        alone = answers(port, texts)
-                    else:
-                        found[name]["as_predict"] = same(answers(port, texts), alone)
+                    given = answers(port, texts)
+                    alone = given if not options else alone
+                    found[name] |= {**quality(given, labels), "as_predict": same(given, alone)}
                 found[name]["load"].append(ask(port, "/predict", bodies, CLIENTS, seconds))
                 say(f"{name}: {found[name]}")
     return found
