@@ -26,7 +26,7 @@ from typing import Any
 from serving import RESULTS, Record, ask, say, tunesmith_server
 
 HERE = Path(__file__).parent
-ERRORS = (0.01, 0.02, 0.05)
+ERRORS = (0.02, 0.03, 0.05)
 CLIENTS = 8
 
 
