@@ -120,8 +120,8 @@ def page(record: Record) -> str:
         "",
         f"Where the run answered, {'all' if is_same else 'NOT all'} of its answers were those without a cascade.",
         "",
-        f"{record['date']}, {machine['processor']}, {record['cores_used']} of {machine['cores']} cores; load average "
-        f"before: {record['load_before']:.1f}. Rates are medians over {record['rounds']} rounds.",
+        f"{record['date']}, {machine['processor']}, {record['cores_used']} of {machine['cores']} cores; "
+        f"load average before: {record['load_before']:.1f}. Rates are medians over {record['rounds']} rounds.",
         "",
     ]
     return "\n".join(lines)
@@ -145,7 +145,8 @@ def main() -> None:
     before = os.getloadavg()[0]
     servers = measure(run, asked.data, asked.seconds, asked.rounds)
     record = {"date": date.today().isoformat(), "machine": machine(), "versions": versions(),
-              "load_before": before, "cores_used": len(os.sched_getaffinity(0)), "rounds": asked.rounds, "servers": servers}  # fmt: skip
+              "load_before": before, "cores_used": len(os.sched_getaffinity(0)),
+              "rounds": asked.rounds, "servers": servers}  # fmt: skip
     file = RESULTS / f"cascade-{record['date']}.json"
     file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     (HERE / "cascade.md").write_text(page(record), encoding="utf-8")
