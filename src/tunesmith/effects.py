@@ -27,9 +27,9 @@ METHODS_OF: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys((
         "freeze_layers", "cache_frozen_layers", "freeze_embeddings", "freeze", "layer_lr_decay",
         "num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay",
-        "max_grad_norm", "tokens_per_batch", "per_device_train_batch_size", "gradient_accumulation_steps",
-        "tokens_per_micro_batch", "gradient_checkpointing", "neftune_noise_alpha", "augment", "average_last",
-        "eval_steps", "save_steps", "logging_steps", "add_tokens",
+        "dropout", "max_grad_norm", "tokens_per_batch", "per_device_train_batch_size",
+        "gradient_accumulation_steps", "tokens_per_micro_batch", "gradient_checkpointing", "neftune_noise_alpha",
+        "augment", "average_last", "eval_steps", "save_steps", "logging_steps", "add_tokens",
         "early_stopping_patience", "max_skipped_batches",
     ), _LOOP),
     **dict.fromkeys((

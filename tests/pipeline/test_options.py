@@ -84,7 +84,7 @@ VALUES = {
     "freeze_embeddings": True, "freeze": ["*.bias"], "layer_lr_decay": 0.9, "lora_r": 4, "lora_alpha": 8.0,
     "lora_dropout": 0.2, "lora_target_modules": ["query"], "use_dora": True, "use_rslora": True,
     "num_train_epochs": 2.0, "max_steps": 5, "learning_rate": 1e-4, "lr_scheduler_type": "cosine",
-    "warmup_steps": 0.2, "weight_decay": 0.1, "max_grad_norm": 2.0, "tokens_per_batch": 100,
+    "warmup_steps": 0.2, "weight_decay": 0.1, "dropout": 0.2, "max_grad_norm": 2.0, "tokens_per_batch": 100,
     "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "tokens_per_micro_batch": 50,
     "gradient_checkpointing": True, "bf16": False, "acceleration": False, "neftune_noise_alpha": 5.0,
     "average_last": 0.5, "eval_steps": 2, "save_steps": 2, "logging_steps": 2, "early_stopping_patience": 2,

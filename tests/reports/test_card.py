@@ -143,7 +143,8 @@ def test_groups_weak_slices_and_hooks_are_named(finished_run, tmp_path):
     copy = Run(tmp_path / "copy")
     manifest = copy.manifest()
     used = {**manifest["used"], "evaluate": {**manifest["used"]["evaluate"], "groups": ["dialect"]}}
-    copy.update_manifest(used=used, hooks={"loss": {"name": "mine.focal"}})
+    soup = {"kept": True, "reason": "a soup of 2 models: better"}
+    copy.update_manifest(used=used, hooks={"loss": {"name": "mine.focal"}}, soup=soup)
     score = {"value": 0.9, "low": 0.8, "high": 0.95, "n": 30}
     slices = {"dialect": {"values": {"one": score, "two": {**score, "value": 0.7}}, "gap": 0.2}}
     weak = {"name": "with the word `refund`", "value": 0.61, "rest": 0.94, "n": 44}
@@ -157,6 +158,7 @@ def test_groups_weak_slices_and_hooks_are_named(finished_run, tmp_path):
         in text
     )
     assert "loss=mine.focal" in text
+    assert "Its weights are a soup of 2 models: better." in text
 
 
 def test_the_energy_is_that_of_the_measured_processor_seconds(finished_run):

@@ -437,8 +437,11 @@ def test_every_baseline_is_tested_and_the_figures_are_those_of_the_metrics(repor
 
 def test_parts_that_a_program_replaced_are_named(finished_run, tmp_path):
     copy = Run(shutil.copytree(finished_run.path, tmp_path / "copy"))
-    copy.update_manifest(hooks={"loss": {"name": "mine.focal"}})
+    soup = {"kept": True, "reason": "a soup of 2 models: better", "members": ["the chosen model", "fine 3"]}
+    copy.update_manifest(hooks={"loss": {"name": "mine.focal"}}, soup=soup)
     write_report(copy)
     section = copy.report_file.read_text().split('id="recipe"')[1]
     assert "loss=mine.focal" in section
+    assert "Its weights are a soup of 2 models: better." in section
+    assert "the chosen model; fine 3." in section
     assert "A program replaced" not in finished_run.report_file.read_text()

@@ -44,6 +44,7 @@ def serve(
     canary: File | None = None,
     canary_share: float = 0.05,
     canary_slower: float = 1.5,
+    cascade: float | None = None,
     ready: Callable[[JsonObject], None] | None = None,
 ) -> None:
     """Serves runs over HTTP until SIGTERM or Ctrl-C; call it in the main thread.
@@ -73,6 +74,8 @@ def serve(
         canary: a challenger that gets a share of the requests for the first run, until it is worse.
         canary_share: that share.
         canary_slower: how many times longer than the slowest 5 % of the champion's requests a canary may take.
+        cascade: a cheap model answers what it is sure of, with at most this share of wrong answers; the run
+            answers the rest.
         ready: called when it listens, with `url`, `runs` and `notes`.
 
     Raises:
@@ -89,6 +92,8 @@ def serve(
     open_door()
     folders = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
     opened = open_runs(folders, engine)
+    if cascade is not None:
+        opened[0]["cascade"] = _cascade(opened, cascade)
     _refuse_wrong_canary(canary, canary_share, canary_slower)
     settings = Settings(
         host=host, port=port, workers=workers, api_keys=_path(api_keys), timeout_s=timeout, max_queue=max_queue,
@@ -113,6 +118,23 @@ def make_key(file: File, name: str) -> str:
     return add_key(Path(file), name)
 
 
+def _cascade(opened: Sequence[JsonObject], max_error: float) -> JsonObject:
+    """The first stage for the only run.
+
+    Raises:
+        UserError: there are several runs, one is followed, or the promise cannot hold.
+    """
+    from tunesmith.pipeline.cascading import prepare_cascade
+    from tunesmith.run import Run
+
+    if len(opened) > 1 or opened[0]["registry"]:
+        raise RecipeError(
+            "a cascade is fitted for one run, and cannot follow a registry or answer for several runs.",
+            remedy="Give the folder of one run.",
+        )
+    return prepare_cascade(Run.open(opened[0]["run"]), max_error)
+
+
 def _refuse_wrong_canary(canary: File | None, share: float, slower: float) -> None:
     if not 0 < share <= 1:
         raise RecipeError(
@@ -132,7 +154,18 @@ def _tell(ready: Callable[[JsonObject], None] | None, service: Service, url: str
     if ready is None:
         return
     runs = list(service.runs.values())
-    notes = [f"{run['name']}: {note}" for run in runs for note in run["notes"]]
+    notes = [f"{run['name']}: {note}" for run in runs for note in [*run["notes"], *_of_cascade(run)]]
     told = ("name", "task", "engine", "run", "promotion")
     shown = [{name: run[name] for name in told} for run in runs]
     ready({"url": url, "runs": shown, "notes": notes})
+
+
+def _of_cascade(run: JsonObject) -> list[str]:
+    """What a cascade is expected to do, in words; nothing without one."""
+    if (it := run["cascade"]) is None:
+        return []
+    return [
+        f"the first stage answers {it['share']:.0%} of the {it['rows']} validation rows, {it['wrong']} of them "
+        f"wrongly (promise: at most {it['max_error']:.1%}); right answers: {it['right']:.1%} with it, "
+        f"{it['right_alone']:.1%} without"
+    ]

@@ -24,6 +24,7 @@ and the promise is for an answer of a group drawn at random.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -125,6 +126,10 @@ def judged_answers(scored: Scored) -> JudgedAnswers:
     return JudgedAnswers(columns[0], columns[1] > 0, groups)
 
 
+Together = tuple[Callable[["NDArray[np.int64]"], tuple["NDArray[np.int64]", "NDArray[np.int64]"]], float]
+"""From the numbers of answers that are given, to answers of all models and those that are wrong; most errors."""
+
+
 @dataclass(frozen=True)
 class _Tests:
     """Tests of the most confident answers, from few answers to many.
@@ -158,7 +163,7 @@ class _Tests:
         sizes, wrong = np.round(self.sizes * times), np.ceil(self.wrong * times)
         return _Tests(sizes.astype(np.int64), wrong.astype(np.int64), self.expected * times)
 
-    def largest_passed(self, max_error: float, delta: float) -> int | None:
+    def largest_passed(self, max_error: float, delta: float, together: Together | None = None) -> int | None:
         """The position of the last test that passes in the sequence; None where the first one fails."""
         from scipy.stats import beta, binom
 
@@ -171,21 +176,27 @@ class _Tests:
         likely = np.flatnonzero(foreseen <= delta)
         start = int(likely[len(likely) // 2]) if len(likely) else int(foreseen.argmin())
         passes = binom.cdf(self.wrong[testable], sizes, max_error)[start:] <= delta
+        if together is not None:
+            given, wrong = together[0](sizes[start:])
+            passes &= binom.cdf(wrong, given, together[1]) <= delta
         n_passed = len(passes) if passes.all() else int(passes.argmin())
         return int(testable[start + n_passed - 1]) if n_passed else None
 
 
-def keep_promise(answers: JudgedAnswers, max_error: float, *, delta: float = DELTA) -> Promise:
+def keep_promise(
+    answers: JudgedAnswers, max_error: float, *, delta: float = DELTA, together: Together | None = None
+) -> Promise:
     """The lowest threshold for which the promise holds with a probability of at least 1 - delta.
 
     Args:
         answers: independent answers to rows that the model was not trained on.
         max_error: most wrong answers of those given, as a share.
         delta: most often that the promise may be broken.
+        together: what another model's answers are held to, beside these: a test passes only if both do.
     """
     order, n = np.argsort(-answers.confidence, kind="stable"), len(answers)
     tests = _Tests.of(answers, order)
-    last = tests.largest_passed(max_error, _SHARE_OF_TESTS * delta)
+    last = tests.largest_passed(max_error, _SHARE_OF_TESTS * delta, together)
     if last is None:
         return Promise(max_error, None, n)
     size, confidence = int(tests.sizes[last]), answers.confidence[order]

@@ -17,6 +17,7 @@ from tunesmith.errors import ModelError, first_line
 from tunesmith.models import heads
 from tunesmith.models.adapters import adapter_modules, is_adapter, merge_adapter
 from tunesmith.models.architecture import changed_model, refuse_unsavable
+from tunesmith.models.dropout import set_dropout
 from tunesmith.models.fitness import try_out
 from tunesmith.models.freezing import freeze_pooler, freeze_unsaved
 from tunesmith.models.grown_head import lacks_head, new_outputs, take_outputs
@@ -102,6 +103,7 @@ def load_for_training(
     chat_template: str = "auto",
     train: Values | None = None,
     model_init: Callable[..., Any] | None = None,
+    dropout: float | None = None,
 ) -> LoadedModel:
     """Loads a model with a head for the task's labels.
 
@@ -114,15 +116,19 @@ def load_for_training(
         chat_template: name of a chat template, or `auto` for the model's own.
         train: training rows, in which tokens are found that the tokenizer lacks.
         model_init: function that changes or replaces the model, before a pooling layer is added.
+        dropout: dropout probability of the layers; None for that of the model's config.
 
     Raises:
         ModelError: the model does not fit the task, lacks weights, or does not support the pooling.
+        RecipeError: the model has no dropout, and one is asked for.
     """
     tokenizer, wanted = load_tokenizer(files), task.config(label_schema)
     added_outputs = new_outputs(files.config(), wanted, may_grow=model_init is None)
     layer = choose_pooling_layer(files, task, pooling, keep_head=added_outputs is not None)
     adds = layer == "new" and model_init is None
     config = _new_config(files, task, label_schema, tokenizer, adds_layer=adds)
+    if dropout is not None:
+        set_dropout(config, dropout, files.name)
     prepare = functools.partial(prepare_tokenizer, task, tokenizer, train or {}, chat_template=chat_template)
     model, missing, added = _open(files, task, config, wanted, tokenizer, prepare, seed)
     refuse_holes(files, model, missing, config.num_hidden_layers - 1 if adds else None)

@@ -12,10 +12,11 @@ from tunesmith.pipeline.evaluating import evaluate
 from tunesmith.pipeline.labelling import label
 from tunesmith.pipeline.monitoring import monitor
 from tunesmith.pipeline.suggesting import describe_model, suggest_models
-from tunesmith.pipeline.training import train
+from tunesmith.pipeline.training import as_fitted, train
 
 __all__ = [
     "CheckReport",
+    "as_fitted",
     "check",
     "compare",
     "describe_model",

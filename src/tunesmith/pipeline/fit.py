@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
 
+AVERAGED_MODELS = "averaged_models"
+"""Key of the entry of a soup in `State.history`: the number of models whose weights it has."""
+
 Evaluate = Callable[[], dict[str, float]]
 """Gives the scores of the validation rows."""
 
@@ -47,10 +50,9 @@ class FittedModel:
     def summary(self) -> JsonObject:
         """The entry of the training in metrics.json."""
         state = self.state
-        has_average = bool(state.history) and AVERAGED in state.history[-1]
         return {
             "seconds": round(state.seconds, 3),
-            "steps": state.step - has_average,
+            "steps": state.step - sum(AVERAGED in it for it in state.history),
             "examples": state.examples,
             "tokens": state.tokens,
             "best_step": state.best_step,

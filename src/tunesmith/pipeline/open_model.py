@@ -87,6 +87,7 @@ def open_model(work: Work, files: ModelFiles, data: PreparedData) -> OpenedModel
         # An adapter cannot learn what would be added for characters of the rows.
         train={} if recipe.train.method == "lora" else data.splits["train"].columns,
         model_init=work.hooks.model_init,
+        dropout=None if recipe.train.dropout == "auto" else recipe.train.dropout,
     )
     events.note(f"{files.origin}; {loaded.model.num_parameters():,} parameters")
     if files.config().get(heads.CALIBRATION_KEY) and not loaded.head_is_new:

@@ -26,7 +26,7 @@ from tunesmith.pipeline.calibrating import refuse_uncalibratable
 from tunesmith.pipeline.checking import check_features, check_texts
 from tunesmith.pipeline.encode import encode
 from tunesmith.pipeline.event_log import EventLog
-from tunesmith.pipeline.fit import fit
+from tunesmith.pipeline.fit import FittedModel, fit
 from tunesmith.pipeline.folds import score_folds, train_folds
 from tunesmith.pipeline.hooked import comment_of, refuse_hooks_without_effect, refuse_other_hooks
 from tunesmith.pipeline.open_model import OpenedModel, open_model
@@ -37,6 +37,7 @@ from tunesmith.pipeline.probe import FeaturesOf, start_from_probe, with_features
 from tunesmith.pipeline.record import record, refuse_own_files
 from tunesmith.pipeline.save import save
 from tunesmith.pipeline.score import score_saved
+from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.pipeline.writing import refuse_files_of_evaluate
 from tunesmith.recipe import Recipe
@@ -51,6 +52,13 @@ from tunesmith.training.loop import never
 from tunesmith.training.processes import Processes, refuse_other_launchers
 from tunesmith.training.signals import StopRequest, stopped_by
 
+AfterFit = Callable[[Work, TrainingPlan, FittedModel], FittedModel]
+
+
+def as_fitted(work: Work, plan: TrainingPlan, fitted: FittedModel) -> FittedModel:
+    """The model as the loop has left it."""
+    return fitted
+
 
 def train(
     recipe: Recipe,
@@ -59,6 +67,7 @@ def train(
     listeners: Iterable[Listener] = (),
     should_stop: Callable[[], bool] = never,
     hooks: Hooks = NO_HOOKS,
+    after_fit: AfterFit = as_fitted,
 ) -> Run:
     """Runs a recipe from its data to its report, or resumes its run.
 
@@ -69,6 +78,7 @@ def train(
         should_stop: asked after every step, from the thread that trains; when it is true, everything is saved and
             the training ends with InterruptedRunError.
         hooks: what a program puts in place of parts of the training.
+        after_fit: what is done with the model between its training and its saving.
 
     Raises:
         UserError: the recipe, the data or the model must be corrected first.
@@ -104,7 +114,7 @@ def train(
                 events.note(said)
             if processes.is_first:
                 _open_log(log, work)
-            _learn(work, opened, findings, begun)
+            _learn(work, opened, findings, begun, after_fit)
     return run
 
 
@@ -200,7 +210,13 @@ def _open(work: Work, files: ModelFiles) -> tuple[OpenedModel, list[Finding]]:
     return opened, findings
 
 
-def _learn(work: Work, opened: OpenedModel, findings: Sequence[Finding], begun: Callable[[], None]) -> None:
+def _learn(
+    work: Work,
+    opened: OpenedModel,
+    findings: Sequence[Finding],
+    begun: Callable[[], None],
+    after_fit: AfterFit,
+) -> None:
     """Every phase after the data and the model are there; `begun` is called before the loop begins."""
     with work.stage("encode", "Encoding"):
         encoded = encode(work, opened)
@@ -217,7 +233,7 @@ def _learn(work: Work, opened: OpenedModel, findings: Sequence[Finding], begun: 
         probe = with_features(probe, plan, features)
     with work.stage("train", f"Training: {plan.recipe.train.method}"):
         begun()
-        fitted = fit(work, plan, probe)
+        fitted = after_fit(work, plan, fit(work, plan, probe))
     if not work.processes.is_first:
         return  # the first process saves and scores, and the others wait for it
     with work.stage("save", "Saving"):

@@ -95,6 +95,10 @@ class TrainRecipe(Section):
     weight_decay: float = Field(
         0.01, ge=0, le=1, description="decoupled weight decay, applied to matrices only"
     )
+    dropout: Auto | Annotated[float, Field(ge=0, lt=1)] = Field(
+        "auto",
+        description="dropout probability of the model's layers; auto: as in the model's config",
+    )
     max_grad_norm: float = Field(
         1.0, gt=0, description="largest norm of the gradients; larger ones are scaled down"
     )
@@ -318,6 +322,11 @@ class TuneRecipe(Section):
         description="number of trials that are trained again with other seeds before one is chosen",
     )
     seeds: int = Field(3, ge=1, le=20, description="number of seeds with which each finalist is trained")
+    soup: bool = Field(
+        False,
+        description="average the weights of the finalists into one model, which is kept if it is better on the "
+        "validation rows beyond noise",
+    )
 
 
 class Recipe(Section):

@@ -144,11 +144,13 @@ def training(source: Source) -> str:
     used, manifest = source.manifest["used"], source.manifest
     train = used["train"]
     hooks, device = manifest.get("hooks", {}), manifest["machine"].get("device", "unknown")
+    soup = manifest.get("soup", {})
     said = [
         f"Method `{train['method']}`, learning rate {train['learning_rate']}, {train['num_train_epochs']} epochs, "
         f"seed {used['seed']}; texts longer than {used['data']['max_length']} tokens are truncated.",
         f"Made with tunesmith {manifest['versions']['tunesmith']} on {device}.",
         *([f"Parts were replaced by a program: {in_words(hooks)}."] if hooks else []),
+        *([f"Its weights are {soup['reason']}."] if soup.get("kept") else []),
         *([_POOLING] if train["pooling"] == "mean" else []),
     ]
     return "\n".join(said)

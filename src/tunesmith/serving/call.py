@@ -211,7 +211,8 @@ class Call:
         how: Mapping[str, Any],
     ) -> None:
         """Counts answers, and tells those who keep a log or compare."""
-        self.service.metrics.answers(run["name"], answers)
+        is_cascade = run["cascade"] is not None and operation == "answer"
+        self.service.metrics.answers(run["name"], answers, is_cascade=is_cascade)
         key: Key | None = self.request.scope["api_key"]
         if key is not None:
             key.tokens.take(sum(a.get("tokens", 0) + a.get("completion_tokens", 0) for a in answers))

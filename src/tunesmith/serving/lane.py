@@ -18,6 +18,7 @@ import numpy as np
 from tunesmith.inference.embedder import Embedder
 from tunesmith.inference.forward import tokens_per_pass
 from tunesmith.inference.prepared import Prepared
+from tunesmith.serving.answering_first import AnsweringFirst
 from tunesmith.serving.batching import Item, Job, choose, padded
 from tunesmith.tasks import RowError
 
@@ -45,13 +46,17 @@ class Lane:
         name: of the run.
         predictor: of the run.
         reply: sends messages to the front.
+        first: answers before the model where it is sure; None without a cascade.
     """
 
-    def __init__(self, name: str, predictor: Predictor, reply: Reply) -> None:
+    def __init__(
+        self, name: str, predictor: Predictor, reply: Reply, first: AnsweringFirst | None = None
+    ) -> None:
         self.name, self.predictor, self.reply = name, predictor, reply
         # A tokenizer is changed while it encodes, and some tasks decode with it at the same time.
         self._reader = _with_own_tokenizer(predictor)
         self._embedder: Embedder | None = None
+        self._first = first
         self._waiting: list[Item] = []
         self._changed = threading.Condition()
         self._most_tokens = tokens_per_pass(predictor.model)
@@ -69,6 +74,9 @@ class Lane:
                 read.extend((job, i, self._read(job, i)) for i in range(job.size))
             except RowError as error:
                 self.refuse(job, "row", str(error))
+        if self._first is not None:
+            read, done = self._first.answer(read)
+            self.reply(*map(self._finished, done))
         alike: dict[tuple[object, ...], list[tuple[Job, int, JsonObject]]] = {}
         for job, i, row in read:
             if not job.is_over:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tunesmith.inference.continuous import writes_by_tokens
 from tunesmith.inference.forward import tokens_per_pass
 from tunesmith.inference.predictor import Predictor
+from tunesmith.serving.answering_first import AnsweringFirst
 from tunesmith.serving.lane import Lane
 from tunesmith.serving.writing_lane import WritingLane
 
@@ -23,7 +24,7 @@ _SPLITS = ("validation", "test")
 _READ_LINES, _EXAMPLES, _MOST_CHARACTERS = 200, 5, 1500
 
 
-def open_lane(name: str, folder: str, reply: Reply) -> Lane:
+def open_lane(name: str, folder: str, reply: Reply, cascade: JsonObject | None = None) -> Lane:
     """The lane of a run or an export, at work in a thread of its own, which has loaded the model, too.
 
     One thread does all that computes. GNU's OpenMP keeps a team of threads for each thread that has computed. If
@@ -34,6 +35,7 @@ def open_lane(name: str, folder: str, reply: Reply) -> Lane:
         name: of the run.
         folder: that of the run or the export.
         reply: sends messages to the front.
+        cascade: folder and threshold of a first stage; None without one.
 
     Raises:
         RunError: the folder holds neither.
@@ -43,8 +45,11 @@ def open_lane(name: str, folder: str, reply: Reply) -> Lane:
     def work() -> None:
         try:
             predictor = Predictor.from_run(folder)
-            kind = WritingLane if writes_by_tokens(predictor) else Lane
-            lane = kind(name, predictor, reply)
+            first = None if cascade is None else AnsweringFirst.of(cascade, predictor)
+            if writes_by_tokens(predictor):
+                lane: Lane = WritingLane(name, predictor, reply)
+            else:
+                lane = Lane(name, predictor, reply, first)
         except BaseException as error:
             opened.set_exception(error)
             return

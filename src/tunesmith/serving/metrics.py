@@ -70,6 +70,10 @@ class Metrics:
             "tunesmith_out_of_scope", "Texts unlike the training texts.", ["run"], registry=own
         )
         self.truncated = Counter("tunesmith_truncated", "Texts that were cut.", ["run"], registry=own)
+        self.stages = Counter(
+            "tunesmith_cascade_answers", "Answers of a cascade, by the stage that gave them.",
+            ["run", "stage"], registry=own,
+        )  # fmt: skip
         self.restarts = Counter(
             "tunesmith_worker_restarts", "Workers started in place of others.", registry=own
         )
@@ -116,9 +120,11 @@ class Metrics:
         self.padding.labels(batch["run"]).inc(max(batch["padded"] - batch["tokens"], 0))
         self.busy.labels(batch["run"]).inc(batch["seconds"])
 
-    def answers(self, run: str, answers: list[JsonObject]) -> None:
-        """Counts what is doubtful in answers."""
+    def answers(self, run: str, answers: list[JsonObject], *, is_cascade: bool = False) -> None:
+        """Counts what is doubtful in answers, and which stage of a cascade gave them."""
         for answer in answers:
+            if is_cascade:
+                self.stages.labels(run, answer.get("stage", "full")).inc()
             if answer.get("abstained"):
                 withheld = answer["abstained"]
                 self.abstained.labels(run).inc(len(withheld) if isinstance(withheld, list) else 1)

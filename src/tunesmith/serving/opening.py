@@ -126,7 +126,7 @@ def _open(home: Path, name: str, engine: str) -> JsonObject:
     folder, used = _folder(home, engine)
     return {"name": name, "run": str(home.resolve()), "folder": str(folder.resolve()), "engine": used,
             "created": int(folder.stat().st_mtime), "version": name, "promotion": None, "files": {},
-            "registry": ""}  # fmt: skip
+            "registry": "", "cascade": None}  # fmt: skip
 
 
 def _folder(home: Path, engine: str) -> tuple[Path, str]:

@@ -93,7 +93,7 @@ def _load(config: JsonObject, connection: Connection) -> tuple[dict[str, Lane], 
     for run in config["runs"]:
         if run["files"]:  # a registry has said which
             refuse_changed(Run.open(run["run"]), run["files"])
-        lane = lanes[run["name"]] = open_lane(run["name"], run["folder"], connection.send)
+        lane = lanes[run["name"]] = open_lane(run["name"], run["folder"], connection.send, run["cascade"])
         facts.append(facts_of_run(run, lane.predictor))
     return lanes, facts
 

@@ -12,6 +12,7 @@ from tunesmith.effects import is_set, not_for_method
 from tunesmith.encoded import Encoded
 from tunesmith.errors import RecipeError
 from tunesmith.models import heads
+from tunesmith.models.dropout import dropout_of
 from tunesmith.models.memory import longest_that_fits
 from tunesmith.models.positions import position_limit
 from tunesmith.recipe import Recipe, TrainRecipe
@@ -135,6 +136,7 @@ def resolve_training(
         "pooling": _pooling(model) if task.pooling and train.method != "lora" else train.pooling,
         "num_train_epochs": epochs,
         "learning_rate": _rate(train, model, task, len(lengths) / plan.first_epoch_steps),
+        "dropout": _dropout(train, model),
         **batch,
         "bf16": bf16 if train.bf16 == "auto" else train.bf16,
         "eval_steps": eval_steps,
@@ -145,6 +147,11 @@ def resolve_training(
     # A value that has no effect is not written, for a recipe that holds it would be refused.
     used = {key: value for key, value in values.items() if f"train.{key}" not in not_for_method(train.method)}
     return recipe.replace(data=data, train=used), plan, settings
+
+
+def _dropout(train: TrainRecipe, model: Model) -> float | str:
+    found = dropout_of(model.config) if train.dropout == "auto" else train.dropout
+    return "auto" if found is None else found
 
 
 def _usual_eval_steps(train: TrainRecipe, plan: Plan) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,7 @@ class Finalist:
         rows: statistics of the validation rows by seed.
         train_seconds: time of its training loop, the mean over the seeds.
         is_default: whether it is the recipe that the search began from.
+        folders: folder of its trial by seed.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Finalist:
     rows: Mapping[int, RowStatistics]
     train_seconds: float
     is_default: bool = False
+    folders: Mapping[int, Path] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
@@ -108,6 +111,19 @@ def choose(finalists: Sequence[Finalist], *, maximize: bool, seed: int) -> Choic
         f"and is behind it by {difference:.4f}, with a standard error of {error:.4f}: within noise"
     )
     return Choice(winner, best, behind, reason)
+
+
+def is_better(one: Finalist, other: Finalist, *, maximize: bool, seed: int) -> tuple[float, float, bool]:
+    """By how much one is better than the other, the standard error of that, and whether it is more than noise.
+
+    Args:
+        one: model, as its validation rows show it.
+        other: cheaper or simpler model, on the same rows.
+        maximize: whether greater values are better.
+        seed: random seed for resampling.
+    """
+    gain, error = _behind(one, other, 1 if maximize else -1, seed)
+    return gain, error, gain > _TOSS_UP_ERRORS * error
 
 
 def _behind(best: Finalist, other: Finalist, sign: int, seed: int) -> tuple[float, float]:

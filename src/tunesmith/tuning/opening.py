@@ -22,6 +22,7 @@ from tunesmith.training.loop import never
 from tunesmith.training.processes import Processes
 from tunesmith.tuning.folder import SearchFolder
 from tunesmith.tuning.running import Search, name_of
+from tunesmith.tuning.soup import refuse_soup
 from tunesmith.tuning.space import Space, read_space
 from tunesmith.tuning.storage import open_journal, open_server
 from tunesmith.tuning.trial import Shared
@@ -97,6 +98,7 @@ def prepare_search(
     space = read_space(recipe, task, notices)
     for notice in notices:
         events.note(notice)
+    refuse_soup(recipe, has_server=options.storage is not None)
     server = None if options.storage is None else open_server(options.storage)
     work = Work(Run(recipe.output_dir), task, recipe, recipe, events, False, Processes(), options.should_stop)
     data = prepare_data(work)

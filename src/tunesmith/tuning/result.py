@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 _FEWEST_FOR_IMPORTANCE = 8
 
 
-def write_best_recipe(search: Search, recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+def write_best_recipe(search: Search, recipe: Recipe, values: Mapping[str, Any], soup: str = "") -> Recipe:
     """Writes best.yaml, and returns it: the recipe with the values that were chosen, trained into `best`.
 
     Args:
         search: search.
         recipe: recipe that the search began from, as it was asked for.
         values: value of each key that the search changed.
+        soup: what became of the average of the finalists' weights, in words; empty where none was asked for.
     """
     best = with_values(search.in_one_precision(recipe), values, search.shared.task)
     best = best.model_copy(update={"output_dir": str(search.folder.best.path)})
@@ -39,6 +40,8 @@ def write_best_recipe(search: Search, recipe: Recipe, values: Mapping[str, Any])
     tree.pop("tune", None)
     text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
     comment = f"# The best recipe of the search in {search.folder.path}.\n"
+    if soup:
+        comment += f"# {soup[0].upper()}{soup[1:]}.\n# This file gives the chosen model alone.\n"
     write_atomically(search.folder.best_recipe, comment + text)
     return best.model_copy(update={"tune": type(best.tune)()})
 
@@ -67,6 +70,7 @@ def result_json(search: Search, found: Found, compared: JsonObject | None) -> Js
         "finalists": [_described(it, found) for it in found.finalists],
         "choice": found.choice.to_json(),
         "optimism": luck,
+        "soup": search.folder.best.manifest().get("soup"),
         "best": {
             "recipe": str(search.folder.best_recipe),
             "run": str(search.folder.best.path),
@@ -191,6 +195,8 @@ def in_words(result: JsonObject) -> list[str]:
     if luck not in (None, metric.shown(0.0)):
         score += f", of which {luck} is probably luck: it is the best of many"
     said.append(score)
+    if result["soup"]:
+        said.append(result["soup"]["reason"])
     if result["importance"]:
         top = list(result["importance"].items())[:3]
         said.append("what mattered most: " + ", ".join(f"{key} ({share:.0%})" for key, share in top))

@@ -152,6 +152,7 @@ def _run(search: Search, stage: Stage, claim: Claim) -> None:
             settings.share,
             settings.until,
             lambda percent, value: stage.should_prune(claim, percent, value),
+            keeps_weights=search.asked.soup and settings.name != COARSE,
         )
         result = _known(stage, claim) or run_trial(search.shared, request)
     stage.tell(claim, result)

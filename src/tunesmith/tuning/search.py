@@ -225,4 +225,5 @@ def _finalist(search: Search, stage: str, first: Done, again: Sequence[Done]) ->
         {seed: it for seed, it in rows.items() if it is not None},
         sum(seconds) / len(seconds),
         is_default=stage == DEFAULT,
+        folders={seed: folder for seed, (folder, _) in trials.items()},
     )

@@ -129,7 +129,10 @@ def default_space(task: Task, used: Recipe, *, n_layers: int) -> Space:
         Dimension("train.label_smoothing_factor", 0.0, 0.2),
         Dimension("train.r_drop_alpha", choices=(0.0, 1.0)),
         Dimension("train.augment", choices=({}, _WORD_DROPOUT)),
+        Dimension("train.average_last", choices=(0.0, 0.25)),
     ]
+    if train.dropout != "auto":  # where the model has one dropout probability
+        found.append(Dimension("train.dropout", 0.0, max(0.3, train.dropout)))
     if train.method == "full":
         found.append(Dimension("train.freeze_layers", 0, n_layers // 2))
     if train.method == "lora":

@@ -48,9 +48,9 @@ from tunesmith.tuning.watching import Watch
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
 
-STATISTICS = "statistics.npz"
+STATISTICS, WEIGHTS = "statistics.npz", "weights.safetensors"
 _SCORES_OF_A_PART = 4
-_KEPT_FILES = frozenset({RESULT, STATISTICS, "recipe.yaml"})
+_KEPT_FILES = frozenset({RESULT, STATISTICS, WEIGHTS, "recipe.yaml"})
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ class Request:
         deadline: `time.time()` at which it is cut short; infinite without a limit.
         should_prune: function from the percentage of steps done, and the validation metric, to whether it is worse
             than others were then.
+        keeps_weights: whether the weights of its best step stay in the folder.
     """
 
     recipe: Recipe
@@ -110,6 +111,7 @@ class Request:
     share: float = 1.0
     deadline: float = float("inf")
     should_prune: Callable[[int, float], bool] = lambda percent, value: False
+    keeps_weights: bool = False
 
 
 def run_trial(shared: Shared, request: Request) -> Result:
@@ -185,6 +187,8 @@ def _trained(shared: Shared, request: Request, run: Run, watch: Watch, *, resume
     probe = start_from_probe(work, plan, FeaturesOf.of_plan(work, plan))
     shared.untrained.keep(plan.recipe, request.share, run)
     fitted = fit(work, plan, probe)
+    if request.keeps_weights and plan.opened.adapter is None:
+        _write_weights(request.folder / WEIGHTS, plan)
     return _scored(work, plan, request.folder, fitted.summary())
 
 
@@ -219,13 +223,8 @@ def _with_early_scores(plan: TrainingPlan) -> TrainingPlan:
 
 def _scored(work: Work, plan: TrainingPlan, folder: Path, trained: JsonObject) -> Result:
     """The scores of the validation rows by the model's best step, and their statistics in a file."""
-    schema = plan.data.label_schema
-    answered = predict_split(work, plan, "validation", with_texts=False)
-    if work.task.thresholds is not None:
-        schema = work.task.thresholds.fit(answered, schema)
-    rows = RowStatistics.of(work.task, answered, schema)
+    scores, rows = validation_rows(work, plan)
     _write_statistics(folder / STATISTICS, rows)
-    scores = work.task.validation_scores(answered, plan.data.label_schema)
     name = best_metric(work.task, plan.data.label_schema)[0]
     return Result(
         "complete",
@@ -237,6 +236,22 @@ def _scored(work: Work, plan: TrainingPlan, folder: Path, trained: JsonObject) -
         layers=len(encoder_layers(plan.model)),
         parameters=plan.model.num_parameters(),
     )
+
+
+def validation_rows(work: Work, plan: TrainingPlan) -> tuple[dict[str, float], RowStatistics]:
+    """The scores of the model in training on the validation rows, and the statistics of each row."""
+    schema = plan.data.label_schema
+    answered = predict_split(work, plan, "validation", with_texts=False)
+    if work.task.thresholds is not None:
+        schema = work.task.thresholds.fit(answered, schema)
+    scores = work.task.validation_scores(answered, plan.data.label_schema)
+    return scores, RowStatistics.of(work.task, answered, schema)
+
+
+def _write_weights(path: Path, plan: TrainingPlan) -> None:
+    from safetensors.torch import save
+
+    write_atomically(path, save({name: it.detach().cpu() for name, it in plan.model.named_parameters()}))
 
 
 def _write_statistics(path: Path, rows: RowStatistics) -> None:

@@ -15,7 +15,7 @@ from tunesmith.data.reading import is_in_memory
 from tunesmith.errors import RecipeError, RunError
 from tunesmith.events import Events, Listener
 from tunesmith.masking import masked_values
-from tunesmith.recipe import Recipe
+from tunesmith.recipe import Recipe, TuneRecipe
 from tunesmith.reports.tuning import write_tuning_report
 from tunesmith.run import Run, write_json
 from tunesmith.run.comparison import differing_keys, request_entries
@@ -27,6 +27,7 @@ from tunesmith.tuning.opening import ONE_PROCESS, Options, Request, open_search,
 from tunesmith.tuning.result import result_json, write_best_recipe
 from tunesmith.tuning.running import DEFAULT, Search
 from tunesmith.tuning.search import Found, first_trial, lead
+from tunesmith.tuning.soup import ingredients_of, prune_weights, remove_weights, soup_of
 from tunesmith.tuning.storage import closed_at_the_end
 from tunesmith.tuning.workers import Workers, cores_of, use_cores
 
@@ -85,6 +86,7 @@ def _searched(search: Search, request: Request, workers: Workers) -> Found | Non
 
     def between_trials() -> None:
         workers.check()
+        prune_weights(search)
         search.folder.update(spent_s=round(search.clock(), 3))
 
     search = replace(search, between_trials=between_trials)
@@ -144,7 +146,11 @@ def _differences(known: JsonObject, requested: Recipe, data_fingerprint: str) ->
     has_same_data = known["fingerprint"] == data_fingerprint
     differing = [f"`{key}`" for key in differing_keys(requested, known, has_same_data=has_same_data)]
     asked = requested.tune.model_dump(mode="json")
-    differing += [f"`tune.{key}`" for key, value in asked.items() if known["tune"].get(key) != value]
+    differing += [
+        f"`tune.{key}`"
+        for key, value in asked.items()
+        if known["tune"].get(key, TuneRecipe.model_fields[key].default) != value
+    ]
     return differing or ([] if has_same_data else ["the content of the data"])
 
 
@@ -177,7 +183,12 @@ def _finish(search: Search, recipe: Recipe, found: Found, listeners: tuple[Liste
     folder, winner = search.folder, found.choice.winner
     best = write_best_recipe(search, recipe, winner.values)
     search.events.stage("best", "Training the best recipe")
-    pipeline.train(best, listeners=listeners, should_stop=search.shared.should_stop)
+    after_fit = pipeline.as_fitted
+    if search.asked.soup:
+        after_fit = soup_of(ingredients_of(search, found), seed=recipe.seed)
+    pipeline.train(best, listeners=listeners, should_stop=search.shared.should_stop, after_fit=after_fit)
+    if search.asked.soup:
+        write_best_recipe(search, recipe, winner.values, folder.best.manifest()["soup"]["reason"])
     compared = None
     if not winner.is_default and "test" in search.shared.data.splits:
         compared = _against_default(search, recipe, listeners)
@@ -185,6 +196,7 @@ def _finish(search: Search, recipe: Recipe, found: Found, listeners: tuple[Liste
     write_json(folder.result_file, result)
     write_tuning_report(folder.report_file, result)
     shutil.rmtree(folder.untrained, ignore_errors=True)
+    remove_weights(search)
     folder.update(finished=True)
 
 

@@ -16,6 +16,7 @@ EXAMPLES = (
     "tunesmith serve runs/reviews",
     "tunesmith serve runs/reviews runs/entities --engine onnx-int8 --workers 2",
     "tunesmith serve registry --canary runs/new --canary-share 0.05",
+    "tunesmith serve runs/reviews --cascade 0.02",
     "tunesmith serve --new-key alice --api-keys keys.txt",
     "tunesmith serve runs/reviews --host 0.0.0.0 --api-keys keys.txt --tls-cert cert.pem --tls-key key.pem",
 )
@@ -84,6 +85,11 @@ def verb(
     canary_slower: float = typer.Option(
         1.5, help="How many times longer it may take.", rich_help_panel=_CHALLENGERS
     ),
+    cascade: Optional[float] = typer.Option(
+        None,
+        metavar="ERROR",
+        help="A cheap model answers what it is sure of, with at most this share of wrong answers.",
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Serve runs over HTTP.
@@ -107,7 +113,7 @@ def verb(
         allowed_hosts=allowed_host, tls_cert=tls_cert, tls_key=tls_key, timeout=timeout, max_queue=max_queue,
         max_body=max_body, max_inputs=max_inputs, max_connections=max_connections, drain_delay=drain_delay,
         log=log, log_to=log_to, log_days=log_days, shadow=shadow, canary=canary, canary_share=canary_share,
-        canary_slower=canary_slower, ready=lambda facts: _show(facts, as_json=as_json),
+        canary_slower=canary_slower, cascade=cascade, ready=lambda facts: _show(facts, as_json=as_json),
     )  # fmt: skip
 
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def _facts(source: Source) -> JsonObject:
     hooks = in_words(source.manifest.get("hooks", {}))
-    return {"recipe": source.manifest["used"], "hooks": hooks, "manifest": source.manifest}
+    soup = source.manifest.get("soup", {})
+    kept = soup if soup.get("kept") else None
+    return {"recipe": source.manifest["used"], "hooks": hooks, "soup": kept, "manifest": source.manifest}
 
 
 section = Section("Recipe and machine", 920, _facts)

@@ -169,6 +169,7 @@ _OWN = (
     "out_of_scope",
     "set",
     "interval",
+    "stage",
 )
 
 
