@@ -72,13 +72,13 @@ def commands():
 def shortened(tiny_model):
     """The command that is run for one of the docs.
 
-    A training has few steps; the demo, whose result is looked at, has one epoch. It and README's first training
+    A training has few steps; the demo, whose result is looked at, has one epoch on the beginnings of texts. It and README's first training
     have the embedded model, others a tiny one: tests/test_examples.py runs the recipes with the embedded one.
     """
 
     def shorten(line):
         if line == "tunesmith demo":
-            return f"{line} train.num_train_epochs=1"
+            return f"{line} train.num_train_epochs=1 data.max_length=24 evaluate.bootstrap_samples=200"
         if not line.startswith(("tunesmith train ", "tunesmith tune ")):
             return line
         seeds = " tune.seeds=1" if "tune examples" in line else ""
