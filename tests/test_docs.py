@@ -72,8 +72,9 @@ def commands():
 def shortened(tiny_model):
     """The command that is run for one of the docs.
 
-    A training has few steps; the demo, whose result is looked at, has one epoch on the beginnings of texts. It and README's first training
-    have the embedded model, others a tiny one: tests/test_examples.py runs the recipes with the embedded one.
+    A training has few steps; the demo, whose result is looked at, has one epoch, on the beginnings of the texts.
+    It and README's first training have the embedded model, others a tiny one: tests/test_examples.py runs the
+    recipes with the embedded one.
     """
 
     def shorten(line):

@@ -288,7 +288,7 @@ def test_answers_to_long_sources_say_so(run):
 
 @pytest.mark.parametrize("to", ["merged", "bf16"])
 def test_a_run_is_exported(run, to, tmp_path):
-    # Every word is about as likely as another to the tiny model, so that another machine's rounding changes answers.
+    # To the tiny model, every word is about as likely as another: rounding changes its answers.
     allowed = {"export.min_agreement": 0.0, "export.max_metric_drop": 1.0} if to == "bf16" else {}
     facts = tunesmith.export(run.path, to=to, output_dir=tmp_path / to, progress=False, overrides=allowed)
     assert facts
