@@ -20,7 +20,7 @@ from tunesmith.serving.service import Service
 from tunesmith.serving.settings import Settings
 
 RUN = {"name": "a", "version": "a", "promotion": None, "deployment": 1, "task": "text-classification",
-       "generates": False, "embeds": False, "streams": False}  # fmt: skip
+       "generates": False, "embeds": False, "streams": False, "cascade": None}  # fmt: skip
 
 
 class Canned:

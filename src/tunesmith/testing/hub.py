@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from tunesmith._telemetry import import_huggingface_hub
+
 if TYPE_CHECKING:
     import pytest
 
@@ -95,8 +97,7 @@ def stand_in_hub() -> Iterator[StandIn]:
 @contextmanager
 def client_of(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A context in which the real client asks a stand-in."""
-    import huggingface_hub
-
+    huggingface_hub = import_huggingface_hub()
     constants = huggingface_hub.constants
     monkeypatch.setattr(constants, "ENDPOINT", hub.url)
     template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
