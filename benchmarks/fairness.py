@@ -46,6 +46,15 @@ def written(path: Path, rows: list[dict[str, str]]) -> Path:
     return path
 
 
+def without_texts(found: Any) -> Any:
+    """A record without the examples in it: nothing of the data sets is kept."""
+    if isinstance(found, list):
+        return [without_texts(value) for value in found]
+    if isinstance(found, dict):
+        return {name: without_texts(value) for name, value in found.items() if name != "examples"}
+    return found
+
+
 def hate(data: Path, folder: Path, n: int, n_sentences: int, steps: int) -> dict[str, Any]:
     """Groups of tweet_hate, and of identity_templates by the same run."""
     import tunesmith
@@ -178,7 +187,7 @@ def main() -> None:
             record["stereotypes"] = known.get("stereotypes") or stereotypes(
                 given.data, given.models / "tinystories-656k", folder, given.pairs
             )
-        file.write_text(json.dumps({"machine": machine(), **record}, indent=1) + "\n")
+        file.write_text(json.dumps({"machine": machine(), **without_texts(record)}, indent=1) + "\n")
     (HERE / "fairness.md").write_text(page(json.loads(file.read_text())))
 
 
