@@ -62,6 +62,7 @@ _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "data.instruction": lambda task: task.instruction,
     "data.label_order": lambda task: task.ordered,
     "evaluate.calibration": lambda task: task.calibration,
+    "evaluate.decision": lambda task: task.decision,
     "evaluate.max_error": lambda task: task.confidence,
     "evaluate.samples": lambda task: task.generation and not task.generation.scores_texts,
     "evaluate.identity_terms": lambda task: task.probe and task.text_column and not task.outputs_per_token,
