@@ -1,12 +1,12 @@
 """Rare labels: what `evaluate.decision` chooses, gains and costs, beside a loss that weighs them.
 
-    python benchmarks/uneven_labels.py [--data DIR] [--steps 120] [--seeds 2] [--page]
+    python benchmarks/uneven_labels.py [--data DIR] [--method full] [--steps 100] [--seeds 2] [--page]
 
-Two sets with all-MiniLM-L6-v2 and a limited number of steps: tweet_emotion as it is (a label has 9 % of the rows),
-and tweet_hate with `hate` thinned to one row in ten, in all splits. Each is trained by the default loss and with
-`train.class_weights: balanced`, both with `evaluate.decision: auto`. What it would gain where it refused is not
-measured. Adds to a JSON record in benchmarks/results/, without texts, and writes benchmarks/uneven-labels.md.
-Needs the data sets' folder (`../shared` beside the checkout).
+Two sets with all-MiniLM-L6-v2: tweet_emotion as it is (a label has 9 % of the rows), and tweet_hate with `hate`
+thinned to one row in ten, in all splits. Each is trained with `evaluate.decision: auto` by the default loss and,
+unless it is by a probe, with `train.class_weights: balanced`. What offsets would gain where they were refused is
+not measured on test rows. Adds to a JSON record in benchmarks/results/, without texts, and writes the page
+benchmarks/uneven-labels.md. Needs the data sets' folder (`../shared` beside the checkout).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import random
 import tempfile
 from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def rows_of(path: Path, kept: dict[str, float], n: int) -> list[dict[str, str]]:
     return [row for row in rows if draw.random() < kept.get(row["label"], 1.0)][:n]
 
 
-def measured(data: Path, name: str, loss: str, seed: int, steps: int) -> dict[str, Any]:
+def measured(data: Path, name: str, method: str, loss: str, seed: int, steps: int) -> dict[str, Any]:
     """The scores of one training, and what the offsets changed of them."""
     import tunesmith
 
@@ -51,8 +52,8 @@ def measured(data: Path, name: str, loss: str, seed: int, steps: int) -> dict[st
             splits["train"], validation=splits["validation"], test=splits["test"], model=MODEL,
             output_dir=str(Path(folder) / "run"), progress=False,
             overrides={
-                "seed": seed, "train.max_steps": steps, "train.eval_steps": steps, "data.check": "off",
-                "evaluate.baselines": False, "train.class_weights": loss,
+                "seed": seed, "train.method": method, "data.check": "off", "evaluate.baselines": False,
+                **(_of_loop(loss, steps) if method != "probe" else {}),
             },
         )  # fmt: skip
         found, manifest = run.metrics, json.loads((run.path / "manifest.json").read_text(encoding="utf-8"))
@@ -65,6 +66,10 @@ def measured(data: Path, name: str, loss: str, seed: int, steps: int) -> dict[st
     }
 
 
+def _of_loop(loss: str, steps: int) -> dict[str, Any]:
+    return {"train.max_steps": steps, "train.eval_steps": steps, "train.class_weights": loss}
+
+
 def _signed(of: dict[str, float] | None) -> str:
     if of is None:
         return "–"
@@ -74,14 +79,15 @@ def _signed(of: dict[str, float] | None) -> str:
 def page(record: dict[str, Any]) -> str:
     """The page with the table."""
     heads = (
-        "set", "loss", "seed", "chosen", "macro F1, by cross-validation", "macro F1 on test", "accuracy on test",
-        "macro F1", "accuracy",
+        "set", "method", "loss", "seed", "chosen", "macro F1, by cross-validation", "macro F1 on test",
+        "accuracy on test", "macro F1", "accuracy",
     )  # fmt: skip
     lines = [
         "# Rare labels", "",
-        f"Made by `python benchmarks/uneven_labels.py`: all-MiniLM-L6-v2, {record['steps']} steps. The gain",
-        "by cross-validation is what `evaluate.decision: auto` decides by; that on the test rows is what came of",
-        "it. In points, with 95 % intervals. Of what was refused, nothing is known on the test rows.", "",
+        "Made by `python benchmarks/uneven_labels.py`: all-MiniLM-L6-v2, by a probe, or in full for",
+        f"{record['steps']} steps. The gain by cross-validation is what `evaluate.decision: auto` decides",
+        "by; that on the test rows is what came of it. In points, with 95 % intervals. Of what was",
+        "refused, nothing is known on the test rows.", "",
         f"| {' | '.join(heads)} |", "|---" * len(heads) + "|",
     ]  # fmt: skip
     for found in record["records"].values():
@@ -91,7 +97,7 @@ def page(record: dict[str, Any]) -> str:
             tried, key=lambda name: tried[name]["f1_macro"]["difference"], default=""
         )  # fmt: skip
         cells = [
-            found["set"], found["loss"], found["seed"], fitted["method"],
+            *(found[name] for name in ("set", "method", "loss", "seed")), fitted["method"],
             _signed(tried[way]["f1_macro"] if way else None), *(_signed(gain.get(name)) for name in METRICS),
             *(f"{test[name]['value']:.3f}" for name in METRICS),
         ]  # fmt: skip
@@ -112,7 +118,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", default=str(HERE.parents[1] / "shared" / "data"))
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--method", choices=("full", "probe"), default="full")
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--page", action="store_true", help="only write the page")
     given = parser.parse_args()
@@ -120,14 +127,15 @@ def main() -> None:
     record = json.loads(file.read_text()) if file.is_file() else {"steps": given.steps, "records": {}}
     if record["steps"] != given.steps and not given.page:
         parser.error(f"{file} is of {record['steps']} steps: give these, or move it away")
-    for seed in range(0 if given.page else given.seeds):
-        for name in SETS:
-            for loss in LOSSES:
-                if (key := f"{name}, {loss}, seed {seed}") not in record["records"]:
-                    found = measured(Path(given.data), name, loss, seed, given.steps)
-                    record["records"][key] = {"set": name, "loss": loss, "seed": seed, **found}
-                    print(key, found["fitted"]["method"], found["test"], flush=True)
-                    file.write_text(json.dumps({"machine": machine(), **record}, indent=1) + "\n")
+    losses = LOSSES if given.method == "full" else LOSSES[:1]
+    wanted = product(range(0 if given.page else given.seeds), SETS, losses)
+    for seed, name, loss in wanted:
+        if (key := f"{name}, {given.method}, {loss}, seed {seed}") not in record["records"]:
+            found = measured(Path(given.data), name, given.method, loss, seed, given.steps)
+            known = {"set": name, "method": given.method, "loss": loss, "seed": seed}
+            record["records"][key] = {**known, **found}
+            print(key, found["fitted"]["method"], found["test"], flush=True)
+            file.write_text(json.dumps({"machine": machine(), **record}, indent=1) + "\n")
     (HERE / "uneven-labels.md").write_text(page(record))
 
 

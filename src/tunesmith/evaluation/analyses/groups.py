@@ -126,10 +126,10 @@ def _gap(metric: str, values: Mapping[str, Interval], confidence: float) -> Json
     order = sorted(values, key=lambda name: sign * values[name].value)
     pairs = list(combinations(order, 2))
     widened = _widening(len(pairs), confidence)
-    gaps = {
-        (worst, best): gap_interval(*(values[name] for name in (best, worst)[::sign]), widened=widened)
-        for worst, best in pairs
-    }
+    gaps = {}
+    for worst, best in pairs:
+        greater, lesser = (best, worst)[::sign]
+        gaps[worst, best] = gap_interval(values[greater], values[lesser], widened=widened)
     largest, surest = (order[0], order[-1]), max(pairs, key=lambda pair: gaps[pair].low)
     worst, best = surest if gaps[largest].low <= 0 < gaps[surest].low else largest
     gap = gaps[worst, best]
