@@ -28,8 +28,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that of two processes none waits for the other at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    """Files with long tests come first, so that of two processes none waits for the other at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") or "faults" in item.path.parts}
     items.sort(key=lambda item: item.path not in slow)
 
 
