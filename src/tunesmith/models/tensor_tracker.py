@@ -85,7 +85,7 @@ class TensorTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         number, self._made = self._made, self._made + 1
         self._events.append((number, size))
         freed = functools.partial(self._free, key, number, size)
-        self._alive[key] = (number, weakref.ref(owner, freed))  # half the time of weakref.finalize
+        self._alive[key] = (number, weakref.ref(owner, freed))  # cheaper than weakref.finalize
 
     def _free(self, key: int, number: int, size: int, _: object) -> None:
         self._events.append((number, -size))
