@@ -70,7 +70,7 @@ _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "evaluate.general_text": lambda task: task.generation and task.generation.reader,
     "evaluate.canaries": lambda task: task.generation,
     "evaluate.harmful_prompts": lambda task: task.generation and task.chat and not task.instruction,
-    "evaluate.previous": lambda task: task.probe and not task.outputs_per_token,
+    "evaluate.previous": lambda task: task.probe,
     **dict.fromkeys((f"generate.{key}" for key in GenerateRecipe.model_fields), lambda task: task.generation),
 }
 """What a task must have for a key to have an effect."""
