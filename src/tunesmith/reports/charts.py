@@ -281,12 +281,12 @@ def _make_room(figure: Figure) -> None:
 
     They are measured once; matplotlib's constrained layout measures again, and takes as long as drawing.
     """
-    box, ends, edges = figure.get_tightbbox(), figure.get_size_inches() - _MARGIN, figure.subplotpars
-    (left, bottom), (right, top) = _MARGIN - box.min, ends - box.max
+    box, edges = figure.get_tightbbox(), figure.subplotpars
+    (left, bottom), (right, top) = box.min, box.max
     width, height = figure.get_size_inches()
     figure.subplots_adjust(
-        left=edges.left + left / width, right=edges.right + right / width,
-        bottom=edges.bottom + bottom / height, top=edges.top + top / height,
+        left=edges.left + (_MARGIN - left) / width, right=edges.right + (width - _MARGIN - right) / width,
+        bottom=edges.bottom + (_MARGIN - bottom) / height, top=edges.top + (height - _MARGIN - top) / height,
     )  # fmt: skip
 
 
