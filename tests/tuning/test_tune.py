@@ -329,6 +329,10 @@ def test_the_command_prints_the_result(search_recipe, tmp_path, tunesmith):
         (["--time", "0m"], "above zero"),
         (["--workers", "0"], "must be between 1 and"),
         (["--storage", "sqlite:///x.db"], "must be `postgresql://"),
+        (
+            ["--storage", "postgresql://u:${NOT_SET_9}@h/d"],
+            "environment variable NOT_SET_9, which is not set",
+        ),
         (["tune.space={lr: {low: 1, high: 2}}"], "at most 1"),
         (["data.validation=empty.csv"], "empty.csv"),
     ],
