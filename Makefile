@@ -1,4 +1,5 @@
-# Three commands to know: `make demo`, `make demo-chat` and `make test`. All make their own environment in .venv first.
+# Commands to know: `make demo`, `make demo-chat`, `make test`, and `make test-all`, which CI runs. All make their own
+# environment in .venv first.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -17,8 +18,8 @@ DEVELOPED := $(VENV)/.developed
 # Compiled files: without them, each process that pytest starts compiles the sources, and pytest the tests, again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-chat test tests check coverage site pictures families stress faults fuzz audit bench bench-speed bench-quality bench-gpu \
-	bench-coverage \
+.PHONY: demo demo-chat test test-all tests all-tests check coverage site pictures families stress faults fuzz audit bench \
+	bench-speed bench-quality bench-gpu bench-coverage \
 	lock docs clean
 
 demo: $(INSTALLED)
@@ -29,13 +30,22 @@ demo-chat: $(DECODER)
 	$(BIN)/tunesmith demo chat
 
 # The gate and the tests at the same time: tests wait for servers and signals, and the gate has one thread.
+# What people wait for after a change: without the tests marked `slow`.
 test: $(DEVELOPED)
 	$(MAKE) --jobs 2 check tests
 
+# What CI runs on every change: with the long proofs as well.
+test-all: $(DEVELOPED)
+	$(MAKE) --jobs 2 check all-tests
+
 # Two processes, each with one thread. The tests of a file or class stay together, as they share fixtures; the files
-# with slow tests come first (tests/conftest.py).
+# with long tests come first (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 tests: $(DEVELOPED)
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(PYTEST) -m 'not slow'
+
+all-tests: $(DEVELOPED)
+	$(PYTEST)
 
 check: $(DEVELOPED)
 	$(BIN)/ruff format --check .
@@ -99,7 +109,7 @@ docs: $(DEVELOPED)
 # All tests again, with the share of lines that they run; fails below the floor in pyproject.toml. It takes a quarter more
 # time than the tests alone, so it is no part of the gate.
 coverage: $(DEVELOPED)
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 
 # Writes the docs as a web site into site/: open site/index.html, or serve it: python -m http.server -d site.
 site: $(DEVELOPED)

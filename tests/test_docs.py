@@ -1,6 +1,5 @@
 """What the docs say is so: paths exist, and commands run. `make check` compares the generated pages."""
 
-import json
 import re
 import shlex
 import shutil
@@ -70,17 +69,14 @@ def commands():
 
 @pytest.fixture
 def shortened(tiny_model):
-    """The command that is run for one of the docs.
+    """The command that is run for one of the docs: a training has few steps, and a tiny model.
 
-    A training has few steps; the demo, whose result is looked at, has one epoch, on the beginnings of the texts.
-    It and README's first training have the embedded model, others a tiny one: tests/test_examples.py runs the
-    recipes with the embedded one.
+    README's first training has the embedded model. tests/test_examples.py runs the recipes with it, and
+    tests/test_wheel.py the demo.
     """
 
     def shorten(line):
-        if line == "tunesmith demo":
-            return f"{line} train.num_train_epochs=1 data.max_length=24 evaluate.bootstrap_samples=200"
-        if not line.startswith(("tunesmith train ", "tunesmith tune ")):
+        if not line.startswith(("tunesmith demo", "tunesmith train ", "tunesmith tune ")):
             return line
         seeds = " tune.seeds=1" if "tune examples" in line else ""
         tiny = "" if line == example_output()[0] or "model=" in line else f" model={tiny_model}"
@@ -108,7 +104,6 @@ def test_every_command_of_the_docs_runs(tmp_path, monkeypatch, tunesmith, shorte
         done = tunesmith(*shlex.split(shortened(line))[1:])
         assert done.code == 0, f"{line}\n{done.err[-2000:]}"
         outputs[line] = done.out
-    check_demo(tmp_path / "runs" / "demo", outputs["tunesmith demo"])
     command, shown = example_output()
     assert shape(shown) == shape(outputs[command])
 
@@ -145,20 +140,6 @@ def test_the_readme_shows_a_picture_and_an_output():
     assert command.startswith("tunesmith train reviews.csv")
     assert "this model" in output
     assert (ROOT / "docs" / "images" / "report.png").stat().st_size < 300_000
-
-
-def check_demo(run, output):
-    """The demo ends with scores, predictions and the report's path, and is worth its training."""
-    metrics = json.loads((run / "metrics.json").read_text())
-    value = metrics["primary"]["value"]
-    assert metrics["primary"]["split"] == "test"
-    assert value > metrics["baselines"]["majority"]["accuracy"] + 0.4
-    assert value > metrics["baselines"]["tfidf_logistic_regression"]["accuracy"]
-    assert value > metrics["baselines"]["probe"]["accuracy"]
-    assert set(metrics["slices"]["segment"]["values"]) == {"commuter", "sport", "family", "touring"}
-    assert f"{value:.4f}" in output
-    assert "sizing_fit" in output
-    assert "runs/demo/report.html" in output
 
 
 def test_make_targets_of_the_docs_exist():

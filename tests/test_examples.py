@@ -190,6 +190,7 @@ def tiny_models(tmp_path_factory):
     return {family: str(write_tiny_model(folder / family, family=family)) for family in ("llama", "bart")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [file.stem for file in RECIPES])
 def test_a_recipe_runs_and_its_run_predicts(task, few_rows, tiny_models, tmp_path):
     """A few steps on a few rows: encoders are the real default model, others tiny ones in its place."""

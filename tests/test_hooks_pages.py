@@ -35,6 +35,7 @@ def place(tiny_model, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_examples_of_hooks_run(place):
     names = {}
     for block in blocks(HOOKS):

@@ -25,7 +25,7 @@ from tunesmith.testing import forked
 from tunesmith.testing.listeners import Recorder, at_step, raising
 from tunesmith.testing.tiny import as_probe, tiny_rows, write_rows
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -119,7 +119,6 @@ def test_the_same_recipe_twice_gives_the_same_bits(tiny_recipe, tmp_path):
     assert any(not torch.equal(tensor, third[name]) for name, tensor in weights(one).items())
 
 
-@pytest.mark.slow
 def test_killed_in_mid_epoch_and_started_again_gives_the_same_bits(tiny_recipe, tmp_path, tunesmith):
     """A real process, SIGKILL, in the middle of the second epoch, and again soon after going on."""
     how = {"eval_steps": 10, "save_steps": 3, "num_train_epochs": 5, "per_device_train_batch_size": 8}

@@ -24,6 +24,7 @@ def short(block, model):
     return re.sub(r"epochs=\d", 'overrides={"train.max_steps": 3}', block)
 
 
+@pytest.mark.slow
 def test_every_block_runs_after_those_before_it(tiny_model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.+?)```", PAGE, re.DOTALL)

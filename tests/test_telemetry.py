@@ -91,15 +91,18 @@ def verbs(tiny_model, tiny_files, tmp_path_factory) -> Watched:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_verb_connects_or_looks_up_a_name_in_python(verbs):
     assert verbs.by_python == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 def test_no_verb_connects_or_looks_up_a_name_beneath_python(verbs):
     assert verbs.by_kernel == []
 
 
+@pytest.mark.slow
 def test_no_library_leaves_an_id_of_the_machine(verbs):
     left = [path.relative_to(verbs.home).as_posix() for path in verbs.home.rglob("*") if path.is_file()]
     assert [path for path in left if re.search("microsoft|deviceid|telemetry", path, re.IGNORECASE)] == []
@@ -184,6 +187,7 @@ tunesmith.predict(run.path, "a cat")
 """
 
 
+@pytest.mark.slow
 def test_the_python_interface_connects_to_nobody(tiny_model, tiny_files, tmp_path):
     found = watch(tmp_path, INTERFACE, str(tiny_model), str(tiny_files["train"]), str(tmp_path), *TRACKERS)
     assert found.by_python == []

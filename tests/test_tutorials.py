@@ -65,6 +65,7 @@ def shortened(arguments, tiny_models):
     return [*arguments, *SHORT, *tiny, *(SHORT_WRITING if writes else [])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_a_tutorial_runs(page, folder, tunesmith, tiny_models, capsys):
     found = list(blocks(page))
@@ -85,6 +86,7 @@ def test_there_is_a_tutorial_for_every_use():
     assert {page.stem for page in TUTORIALS} >= {"sentiment", "entities", "documents", "translation", "chat"}
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(folder, monkeypatch, capsys):
     """With few steps: README's call is the same, but for the steps."""
     train = tunesmith.train

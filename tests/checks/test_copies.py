@@ -65,6 +65,7 @@ def test_known_facts_of_tweet_hate(shared, checked, find):
     assert invalid.evidence["kinds"][0]["reason"] == "text is empty."
 
 
+@pytest.mark.slow
 def test_known_facts_of_go_emotions(shared, checked, find):
     """README: 26 test texts are in train, 46 surplus copies in train, 19 texts with several sets of labels."""
     files = {

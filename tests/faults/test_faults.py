@@ -19,10 +19,7 @@ from sameness import differences
 from signals import moments, stop
 
 WITHOUT_REPORT = ["import tunesmith.pipeline.training as t; t.write_report = lambda run: None"]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not HAS_COMPILER, reason="needs a C compiler (`cc`) for tests/faults/shim.c"),
-]
+pytestmark = pytest.mark.skipif(not HAS_COMPILER, reason="needs a C compiler (`cc`) for tests/faults/shim.c")
 
 
 @pytest.fixture(scope="module")

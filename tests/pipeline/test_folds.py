@@ -72,6 +72,7 @@ def test_every_training_row_is_answered_once_by_a_model_that_had_not_learned_fro
     assert "Cross-validation" in (run.path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_stopped_cross_validation_goes_on_where_it_was(model, tmp_path):
     file = write_rows(tmp_path / "rows.jsonl", tiny_task_rows("text-classification", 120))
     recipe = recipe_of("text-classification", model, file, tmp_path / "run")

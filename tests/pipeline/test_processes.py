@@ -9,7 +9,6 @@ import threading
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import torch
@@ -30,7 +29,7 @@ from tunesmith.testing import forked
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.training.processes import Processes, _wait_for_gloo
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 FAMILIES = {
     "text-classification": "bert",
@@ -72,12 +71,6 @@ def torchrun(*program, **environment):
 def launch(recipe, file):
     file.write_text(recipe.to_yaml())
     return torchrun("-m", "tunesmith", "train", file, "--json")
-
-
-def finished(process):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err[-3000:]
-    return out, err
 
 
 @dataclass(frozen=True)
@@ -146,7 +139,7 @@ def stopped(folder):
 
 @pytest.fixture(scope="module")
 def commands(folder, stopped):
-    """What each command did: they share one `torchrun`, because its start takes the longest.
+    """What each command did in the same two processes, forked as `torchrun` starts them for `stopped`.
 
     The first command fails, and those after it find the processes in step.
     """
@@ -154,7 +147,7 @@ def commands(folder, stopped):
     (folder / "0-wrong.yaml").write_text(wrong.to_yaml())
     for task in FAMILIES:
         (folder / f"{task}.yaml").write_text(make_recipe(folder, task, f"{task}-together", 2).to_yaml())
-    finished(torchrun(__file__, folder))
+    assert forked.exit_codes_of_two(one_of_two, folder) == [0, 0]
 
     def said(name, kind):
         return [(folder / f"{name}-{rank}.{kind}").read_text() for rank in (0, 1)]
@@ -265,7 +258,3 @@ def test_the_first_process_chooses_the_length(tiny_recipe):
     work = Work(run, task, recipe, recipe, Events(), False, Second(), lambda: False)
     opened = open_model(work, resolve_model(recipe.model), prepare_data(work))
     assert encode(work, opened).max_length == 24
-
-
-if __name__ == "__main__":
-    one_of_two(Path(sys.argv[1]))

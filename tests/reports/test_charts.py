@@ -33,6 +33,17 @@ def test_a_chart_has_a_sentence_and_the_colours_of_the_page():
         assert not re.findall(r"(?:fill|stroke): #(?!000000|ffffff)\w{6}", chart.svg)
 
 
+def test_all_labels_lie_within_the_figure():
+    curves = learning_curves(EVENTS, METRICS.get("accuracy"), 8)
+    for chart in (*curves, scatter([1.0, 2e6], [1.5, 2.5e6])):
+        outside = chart.figure.get_tightbbox()
+        assert chart.svg
+        box, size = chart.figure.get_tightbbox(), chart.figure.get_size_inches()
+        assert (outside.extents != box.extents).any(), "else this shows nothing"
+        assert (box.min > 0).all()
+        assert (box.max < size).all()
+
+
 def test_a_chart_is_drawn_once_and_only_where_it_is_shown(monkeypatch):
     from matplotlib.figure import Figure
 

@@ -194,6 +194,7 @@ def test_a_shadow_is_silent_and_a_canary_that_fails_is_rolled_back(served, regis
     assert open_canary(three["b"], champion, "auto")["version"] == "b"
 
 
+@pytest.mark.slow
 def test_under_load_a_promotion_and_its_roll_back_lose_and_mix_nothing(served, registry, three, expected):
     with served.client() as client:
         idle = client.post("/answer", json={"inputs": TEXTS})

@@ -15,13 +15,14 @@ from tunesmith.testing.forked import start
 from tunesmith.tuning import Options
 from tunesmith.tuning.storage import open_server
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 def trials(folder):
     return [it for it in read_json(folder.result_file)["trials"] if it["stage"] in ("coarse", "fine")]
 
 
+@pytest.mark.slow
 def test_the_trials_are_on_the_server_and_the_search_is_that_of_a_journal(
     postgresql, search_recipe, tmp_path
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable
 
@@ -83,9 +84,10 @@ class TensorTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         number, self._made = self._made, self._made + 1
         self._events.append((number, size))
-        self._alive[key] = (number, weakref.finalize(owner, self._free, key, number, size))
+        freed = functools.partial(self._free, key, number, size)
+        self._alive[key] = (number, weakref.ref(owner, freed))  # cheaper than weakref.finalize
 
-    def _free(self, key: int, number: int, size: int) -> None:
+    def _free(self, key: int, number: int, size: int, _: object) -> None:
         self._events.append((number, -size))
         self._alive.pop(key, None)
 

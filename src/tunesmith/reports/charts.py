@@ -31,6 +31,7 @@ _COLOURS = {
 INK, BLUE, ORANGE, GRID = _COLOURS
 _SIZE = (4.4, 2.9)
 _LONGEST_NAME = 40
+_MARGIN = 0.05  # inches around a chart
 
 
 @dataclass(frozen=True)
@@ -255,7 +256,7 @@ def new_axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
     """A figure with one chart, of a width and height in inches."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size)
     return figure, figure.subplots()
 
 
@@ -275,11 +276,26 @@ def style(axes: Axes) -> None:
     axes.tick_params(colors=INK, labelsize=10, length=0)
 
 
+def _make_room(figure: Figure) -> None:
+    """Moves the edges of the chart so that its labels and ticks lie within the figure.
+
+    They are measured once; matplotlib's constrained layout measures again, and takes as long as drawing.
+    """
+    box, ends, edges = figure.get_tightbbox(), figure.get_size_inches() - _MARGIN, figure.subplotpars
+    (left, bottom), (right, top) = _MARGIN - box.min, ends - box.max
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=edges.left + left / width, right=edges.right + right / width,
+        bottom=edges.bottom + bottom / height, top=edges.top + top / height,
+    )  # fmt: skip
+
+
 def _svg(figure: Figure, description: str) -> str:
     import matplotlib as mpl
 
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "tunesmith", "font.family": "sans-serif"}):
+        _make_room(figure)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
