@@ -281,9 +281,10 @@ def _make_room(figure: Figure) -> None:
 
     They are measured once; matplotlib's constrained layout measures again, and takes as long as drawing.
     """
-    box, ends, edges = figure.get_tightbbox(), figure.get_size_inches() - _MARGIN, figure.subplotpars
-    (left, bottom), (right, top) = _MARGIN - box.min, ends - box.max
+    box, edges = figure.get_tightbbox(), figure.subplotpars
     width, height = figure.get_size_inches()
+    left, bottom = _MARGIN - box.xmin, _MARGIN - box.ymin
+    right, top = width - _MARGIN - box.xmax, height - _MARGIN - box.ymax
     figure.subplots_adjust(
         left=edges.left + left / width, right=edges.right + right / width,
         bottom=edges.bottom + bottom / height, top=edges.top + top / height,
