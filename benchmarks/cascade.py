@@ -10,20 +10,18 @@ beside the checkout).
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import urllib.request
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from serving import RESULTS, Record, ask, say, tunesmith_server
+from serving import RESULTS, Record, ask, forget_proxies, parser_of, say, tunesmith_server
 
 HERE = Path(__file__).parent
 ERRORS = (0.02, 0.03, 0.05)
@@ -128,16 +126,11 @@ def page(record: Record) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--home", type=Path, default=Path(tempfile.gettempdir()) / "tunesmith-cascade")
-    parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
+    parser = parser_of(__doc__, "cascade")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        del os.environ[name]
+    forget_proxies()
     from tunesmith.environment import machine, versions
 
     run = asked.home / "bank"

@@ -12,11 +12,9 @@ the same texts are asked on an idle server, and the answers must be identical. N
 
 from __future__ import annotations
 
-import argparse
 import csv
 import http.client
 import json
-import os
 import random
 import signal
 import statistics
@@ -29,7 +27,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from serving import tunesmith_server
+from serving import forget_proxies, parser_of, tunesmith_server
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -259,17 +257,12 @@ def say(text: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--home", type=Path, default=Path(tempfile.gettempdir()) / "tunesmith-promotions")
-    parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
+    parser = parser_of(__doc__, "promotions")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--note", default="", help="What the reader must know of the machine.")
     asked = parser.parse_args()
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        del os.environ[name]
+    forget_proxies()
     asked.home.mkdir(parents=True, exist_ok=True)
     from tunesmith.environment import machine, versions
 

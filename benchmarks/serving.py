@@ -328,19 +328,28 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", choices=["prepare", "load", "ratio", "overload", "labels", "soak", "page"])
-    parser.add_argument("--home", type=Path, default=Path(tempfile.gettempdir()) / "tunesmith-serving")
+def parser_of(about: str | None, name: str) -> argparse.ArgumentParser:
+    """Options of a benchmark with servers: where its runs are kept, and where the data sets are."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--home", type=Path, default=Path(tempfile.gettempdir()) / f"tunesmith-{name}")
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
+    return parser
+
+
+def forget_proxies() -> None:
+    """Requests go to this machine, past any proxy."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        del os.environ[name]
+
+
+def main() -> None:
+    parser = parser_of(__doc__, "serving")
+    parser.add_argument("what", choices=["prepare", "load", "ratio", "overload", "labels", "soak", "page"])
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=30.0)
     asked = parser.parse_args()
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        del os.environ[name]
+    forget_proxies()
     if asked.what == "page":
         (HERE / "serving.md").write_text(page(RESULTS), encoding="utf-8")
         return

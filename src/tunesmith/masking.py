@@ -100,6 +100,27 @@ def fill_variables(source: str) -> str:
     return _VARIABLE.sub(_value, source)
 
 
+def filled(source: str, subject: str, error: Callable[..., Exception]) -> str:
+    """A source with `${NAME}` replaced by the environment variable.
+
+    Args:
+        source: what may contain variables.
+        subject: what needs them, as the message begins.
+        error: class of the error, which is given the message and the remedy.
+
+    Raises:
+        Exception: an `error`: a variable is not set.
+    """
+    try:
+        return fill_variables(source)
+    except KeyError as missing:
+        name = missing.args[0]
+        raise error(
+            f"{subject} needs the environment variable {name}, which is not set.",
+            remedy=f"Set it: `export {name}=…`.",
+        ) from None
+
+
 def is_masked(source: str) -> bool:
     """Whether a secret of a source was masked by `masked_source`."""
     return "://" in source and bool(_MASKED.search(source.partition("#")[0]))

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from sacrebleu import CHRF
-from transformers import AutoTokenizer, pipeline
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 import tunesmith
 from tunesmith import pipeline as phases
+from tunesmith.acceleration.bf16 import bf16_is_faster
 from tunesmith.data.batches import collate
 from tunesmith.data.encoding import encode_splits
 from tunesmith.data.examples import Examples
@@ -286,19 +288,41 @@ def test_answers_to_long_sources_say_so(run):
     assert long["truncated"] is True
 
 
-@pytest.mark.parametrize("to", ["merged", "bf16"])
-def test_a_run_is_exported(run, to, tmp_path):
+@pytest.fixture(scope="module")
+def merged(run, tmp_path_factory):
+    """The run with whole weights, for plain transformers."""
+    folder = tmp_path_factory.mktemp("merged") / "export"
+    assert tunesmith.export(run.path, to="merged", output_dir=folder, progress=False)
+    return folder
+
+
+def test_a_run_is_exported(run, merged):
+    ours, theirs = (tunesmith.load(path)("the cat") for path in (run.path, merged))
+    assert ours == theirs
+    writer = pipeline("text-generation", str(merged), tokenizer=AutoTokenizer.from_pretrained(merged))
+    said = writer([{"role": "user", "content": "Write it in capitals.\n\nthe cat"}], max_new_tokens=8)
+    assert said[0]["generated_text"][-1]["content"].strip() == ours["translation_text"]
+
+
+def test_an_export_in_bfloat16_has_the_rounded_weights_and_answers_by_them(run, merged, tmp_path):
     # To the tiny model, every word is about as likely as another: rounding changes its answers.
-    allowed = {"export.min_agreement": 0.0, "export.max_metric_drop": 1.0} if to == "bf16" else {}
-    facts = tunesmith.export(run.path, to=to, output_dir=tmp_path / to, progress=False, overrides=allowed)
-    assert facts
-    ours, theirs = (tunesmith.load(path)("the cat") for path in (run.path, tmp_path / to))
-    if to == "merged":
-        assert ours == theirs
-        tokenizer = AutoTokenizer.from_pretrained(tmp_path / to)
-        writer = pipeline("text-generation", str(tmp_path / to), tokenizer=tokenizer)
-        said = writer([{"role": "user", "content": "Write it in capitals.\n\nthe cat"}], max_new_tokens=8)
-        assert said[0]["generated_text"][-1]["content"].strip() == ours["translation_text"]
+    allowed = {"export.min_agreement": 0.0, "export.max_metric_drop": 1.0}
+    folder = tmp_path / "bf16"
+    assert tunesmith.export(run.path, to="bf16", output_dir=folder, progress=False, overrides=allowed)
+    whole, rounded = (load_file(it / "model.safetensors") for it in (merged, folder))
+    assert whole.keys() == rounded.keys()
+    assert {it.dtype for it in whole.values()} == {torch.float32}
+    assert all(torch.equal(it, whole[name].bfloat16()) for name, it in rounded.items())
+    model = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32).bfloat16().float()
+    tokenizer, texts = AutoTokenizer.from_pretrained(merged), ["the cat", "a red dog", "the bird is here"]
+    answers = tunesmith.load(folder)(texts)
+    for text, answer in zip(texts, answers, strict=True):
+        turn = [{"role": "user", "content": f"Write it in capitals.\n\n{text}"}]
+        prompt = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_tensors="pt")
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_faster("cpu")):
+            ids = model.generate(**prompt, max_new_tokens=8, do_sample=False)
+        written = ids[0, prompt["input_ids"].shape[1] :]
+        assert answer["translation_text"] == tokenizer.decode(written, skip_special_tokens=True).strip()
 
 
 def test_a_stopped_run_resumes_bit_for_bit(models, files, tmp_path):

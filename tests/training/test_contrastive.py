@@ -74,6 +74,11 @@ def run(recipe_of, tmp_path_factory):
     return pipeline.train(recipe_of(tmp_path_factory.mktemp("contrastive") / "run"))
 
 
+def test_a_model_whose_layers_are_all_frozen_is_refused(recipe_of, tmp_path):
+    with pytest.raises(RecipeError, match="leave nothing to train: `contrastive` trains the layers"):
+        pipeline.train(recipe_of(tmp_path / "run", freeze_layers=2))
+
+
 def test_a_run_by_contrast_is_a_run(run):
     assert run.metrics["primary"]["value"] > 0.9
     assert run.metrics["baselines"]["probe"]["accuracy"] > 0.5  # that of the model before training

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tunesmith.errors import RecipeError, first_line
 from tunesmith.extras import refuse_without
-from tunesmith.masking import fill_variables, hide_secrets
+from tunesmith.masking import filled, hide_secrets
 from tunesmith.monitoring.log_storage import DATABASE, FolderStorage, LogStorage
 
 _SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
@@ -48,15 +48,5 @@ def is_log(place: str | os.PathLike[str]) -> bool:
 
 
 def _filled(place: str) -> str:
-    """A place with `${NAME}` replaced by the environment variable.
-
-    Raises:
-        RecipeError: a variable is not set.
-    """
-    try:
-        return fill_variables(place)
-    except KeyError as error:
-        raise RecipeError(
-            f"the place of the log needs the environment variable {error.args[0]}, which is not set.",
-            remedy=f"Set it: `export {error.args[0]}=…`.",
-        ) from None
+    """A place with `${NAME}` replaced by the environment variable; RecipeError if it is not set."""
+    return filled(place, "the place of the log", RecipeError)

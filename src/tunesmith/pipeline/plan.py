@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunesmith.acceleration.bf16 import bf16_is_faster
+from tunesmith.errors import RecipeError
 from tunesmith.models import heads
 from tunesmith.models.freezing import freeze_bottom, freeze_embeddings, freeze_named
 from tunesmith.models.generation import set_generation
@@ -22,6 +23,8 @@ from tunesmith.training.resolving import FEW_ROWS, balanced_weights, choose_meth
 from tunesmith.training.settings import Settings
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from tunesmith.types import Model
 
 
@@ -33,7 +36,8 @@ def make_plan(work: Work, opened: OpenedModel, encoded: EncodedData) -> Training
     """
     model, device = opened.model, work.processes.accelerator.device
     recipe, batches, settings = _resolve(work, opened, encoded)
-    _freeze(model, recipe)
+    head = opened.head(work.task)
+    _freeze(model, recipe, head)
     model.to(device)
     plan = TrainingPlan(opened, encoded, recipe, batches, settings, device, None)
     plan = choose_frozen_cache(work, plan)
@@ -41,7 +45,7 @@ def make_plan(work: Work, opened: OpenedModel, encoded: EncodedData) -> Training
     if work.processes.is_first:
         work.run.write_recipe(plan.recipe, comment_of(work.hooks))
         work.run.update_manifest(used=plan.recipe.model_dump(mode="json"))
-    if (head := opened.head(work.task)) is not None:
+    if head is not None:
         heads.keep_head_precise(head)
     return plan
 
@@ -83,8 +87,20 @@ def _bf16_pays(work: Work) -> bool:
     return bool(work.processes.share(work.processes.first(lambda: bf16_is_faster(device))))
 
 
-def _freeze(model: Model, recipe: Recipe) -> None:
+def _freeze(model: Model, recipe: Recipe, head: nn.Linear | None) -> None:
     freeze_bottom(model, recipe.train.freeze_layers)
     if recipe.train.freeze_embeddings:
         freeze_embeddings(model)
     freeze_named(model, recipe.train.freeze)
+    is_apart = head is not None and recipe.train.method == CONTRASTIVE  # the head is fitted after the loop
+    of_head = {id(it) for it in head.parameters()} if head is not None and is_apart else set()
+    if not any(it.requires_grad and id(it) not in of_head for it in model.parameters()):
+        said = (
+            f"`{CONTRASTIVE}` trains the layers, and fits the head afterwards"
+            if is_apart
+            else "all is frozen"
+        )
+        raise RecipeError(
+            f"the keys of `train` that freeze parts leave nothing to train: {said}.",
+            remedy="Freeze less" + (", or use `train.method=probe` for the head alone." if is_apart else "."),
+        )

@@ -50,6 +50,7 @@ from tunesmith.tasks import _units as units
 from tunesmith.tasks._annotations import recognise_entities
 from tunesmith.tasks._entity_rows import read_text, read_tokens
 from tunesmith.tasks._labels import refuse_unknown_label, spelling_notices
+from tunesmith.tasks._pipeline_spans import pipeline_arguments, pipeline_note
 from tunesmith.tasks._tags import (
     Span,
     allowed_tags,
@@ -66,21 +67,6 @@ if TYPE_CHECKING:
     from tunesmith.types import Config, JsonObject, Tokenizer
 
 _ENTITY_COLUMNS = ("entities", "slots", "spans", "annotations", "ner")
-_SPANS = """
-The scores are those of `tunesmith predict`, which takes the most probable valid sequence of tags.
-The pipeline takes the best tag of each word alone.
-"""
-
-_SPANS_BY_SPACES = """
-The tokenizer of this model does not mark the tokens that begin a word, so the pipeline treats everything between
-two spaces as one word. Its spans differ from those of `tunesmith predict` in three cases:
-
-- A sign touches a name (`Paris,`): the pipeline adds it to the name. `tunesmith predict` separates words at signs.
-- A script has no spaces: for the pipeline, a whole clause is one word. For `tunesmith predict`, each character is.
-- The tokenizer makes several tokens of one character, or a token of the space before a word: the pipeline reads a
-  tag from each of them. If these tags differ, its spans are empty or cut the character. `tunesmith predict` reads
-  the first token of the word.
-"""
 
 
 def _lacks(chosen: Collection[str], need_targets: bool) -> str:
@@ -99,17 +85,6 @@ def _misplaced(columns: Values) -> list[str]:
         return []
     rows = zip(columns["text"], columns["words"], columns["entities"], strict=True)
     return offsets.notice(rows)
-
-
-def _pipeline_arguments(max_length: int) -> str:
-    """A long text is read in windows that share a quarter, as we read it."""
-    return f'aggregation_strategy="first", stride={max_length // 4}'
-
-
-def _pipeline_note(tokenizer: JsonObject) -> str:
-    """How the spans that the pipeline finds can differ from ours."""
-    marks_words = bool(tokenizer["model"].get("continuing_subword_prefix"))
-    return _SPANS + ("" if marks_words else _SPANS_BY_SPACES)
 
 
 def _given(evaluated: EvalPredictions, label_schema: LabelSchema) -> GivenAnswers:
@@ -164,7 +139,7 @@ class TokenClassification(Task):
     calibration = Calibration(_given)
     uncertainty = Uncertainty(texts.closeness_of_best)
     confidence = Confidence("entities", key="entities", is_right=_is_entity_right)
-    pipeline = Pipeline("token-classification", _pipeline_arguments, _pipeline_note)
+    pipeline = Pipeline("token-classification", pipeline_arguments, pipeline_note)
     display = displays.ENTITIES
 
     def read(self, row: Values) -> JsonObject:

@@ -181,11 +181,11 @@ def _trained(shared: Shared, request: Request, run: Run, watch: Watch, *, resume
     if request.share < 1:
         plan = _with_early_scores(plan)
     watch.higher_is_better = best_metric(task, shared.data.label_schema)[1]
-    shared.untrained.lend(plan.recipe, request.share, run)
+    shared.untrained.lend(plan, request.share, run)
     plan = with_reference_of_base(work, plan)
     allow_targets(work, plan)
     probe = start_from_probe(work, plan, FeaturesOf.of_plan(work, plan))
-    shared.untrained.keep(plan.recipe, request.share, run)
+    shared.untrained.keep(plan, request.share, run)
     fitted = fit(work, plan, probe)
     if request.keeps_weights and plan.opened.adapter is None:
         _write_weights(request.folder / WEIGHTS, plan)

@@ -94,8 +94,9 @@ def verb(
     """
     from tunesmith import tuning
     from tunesmith.cli.output import display
+    from tunesmith.errors import RecipeError
     from tunesmith.events import Note
-    from tunesmith.masking import fill_variables
+    from tunesmith.masking import filled
 
     notices: list[str] = []
     recipe = recipe_from(
@@ -107,7 +108,7 @@ def verb(
     )  # fmt: skip
     if output_dir is None:
         recipe = tuning.in_own_folder(recipe)
-    options = tuning.Options(workers, fill_variables(storage) if storage else None, force)
+    options = tuning.Options(workers, filled(storage or "", "--storage", RecipeError) or None, force)
     with display() as shown:
         for notice in notices:
             shown(Note(notice))

@@ -6,8 +6,9 @@ import os
 import re
 from typing import IO, cast
 
+from tunesmith import masking
 from tunesmith.errors import DataError
-from tunesmith.masking import fill_variables, hide_secrets, shown_url
+from tunesmith.masking import hide_secrets, shown_url
 
 _SCHEME = re.compile(r"([A-Za-z][\w+.-]*)://")
 _WITHOUT_NETWORK = ("file", "local", "memory")
@@ -35,13 +36,7 @@ def filled(source: str) -> str:
     Raises:
         DataError: a variable is not set.
     """
-    try:
-        return fill_variables(source)
-    except KeyError as error:
-        raise DataError(
-            f"`{shown_url(source)}` needs the environment variable {error.args[0]}, which is not set.",
-            remedy=f"Set it: `export {error.args[0]}=…`.",
-        ) from None
+    return masking.filled(source, f"`{shown_url(source)}`", DataError)
 
 
 def open_url(url: str) -> IO[bytes]:
