@@ -282,16 +282,12 @@ def _make_room(figure: Figure) -> None:
     They are measured once; matplotlib's constrained layout measures again, and takes as long as drawing.
     """
     box, edges = figure.get_tightbbox(), figure.subplotpars
-<<<<<<< HEAD
-    (left, bottom), (right, top) = box.min, box.max
-=======
->>>>>>> main
     width, height = figure.get_size_inches()
     left, bottom = _MARGIN - box.xmin, _MARGIN - box.ymin
     right, top = width - _MARGIN - box.xmax, height - _MARGIN - box.ymax
     figure.subplots_adjust(
-        left=edges.left + (_MARGIN - left) / width, right=edges.right + (width - _MARGIN - right) / width,
-        bottom=edges.bottom + (_MARGIN - bottom) / height, top=edges.top + (height - _MARGIN - top) / height,
+        left=edges.left + left / width, right=edges.right + right / width,
+        bottom=edges.bottom + bottom / height, top=edges.top + top / height,
     )  # fmt: skip
 
 
