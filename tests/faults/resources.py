@@ -2,8 +2,9 @@
 
     python tests/faults/resources.py [--page docs/reliability.md]
 
-- The allocator of torch fails in the first step, in a later one, in an evaluation. The weights must be those of
-  the smaller forward passes from the start: identical, to 1e-4, identical.
+- The allocator of torch fails in the first step, in a later one, in the second of two processes, in an evaluation.
+  The weights must be those of the smaller forward passes from the start: identical if it is the first step or an
+  evaluation, else to 1e-4.
 - The kernel kills a process, or one of two, because its control group has no more memory (needs the right to make
   one). The next start must halve the forward passes, and end with the weights of the smaller ones to 1e-4.
 - One process, or the second of two, hangs in a step. All must end with 75, with their stacks, and resume exactly.
@@ -49,6 +50,7 @@ def failing(self, batch, step, part):
     return really(self, batch, step, part)
 Objective.__call__ = failing
 """
+_IN_THE_SECOND = 'if __import__("os").environ["RANK"] == "1" and step'
 _EVALUATION = """
 import os
 import torch
@@ -123,19 +125,19 @@ class Bench:
         assert self.parent.run(folder, given, processes=processes).code == 0
         return folder
 
-    def memory_ends(self, cause: str, patch: str, most: float) -> Case:
+    def memory_ends(self, cause: str, patch: str, most: float, name: str = "full") -> Case:
         """A training in which the allocator fails."""
-        trial, command = fresh(self.base / "trial"), [*self.found("full").command, *self.settings]
-        calm = fresh(self.base / "calm" / "still")
-        assert self.parent.run(calm, command).code == 0
-        outcome = self.parent.run(trial, command, patches=[patch])
+        found, trial, calm = self.found(name), fresh(self.base / "trial"), fresh(self.base / "calm" / "still")
+        command, n = [*found.command, *self.settings], found.processes
+        assert self.parent.run(calm, command, processes=n).code == 0
+        outcome = self.parent.run(trial, command, patches=[patch], processes=n)
         said = next((line.strip(" !") for line in outcome.err.splitlines() if "ran out" in line), "")
         if outcome.code or not said:
             return Case(cause, said, float("inf"), f"ended with {outcome.code}: {outcome.err[-400:]}")
         whole, now = used_tokens(calm), used_tokens(trial)
-        expected = self.smaller(command, 1, now) if now < whole else calm
+        expected = self.smaller(command, n, now) if now < whole else calm
         apart = distance(trial, expected)
-        is_halved = now <= _MOST if patch is not _EVALUATION else now == whole
+        is_halved = now < whole if patch is not _EVALUATION else now == whole
         problem = "" if apart <= most else f"the weights differ by {apart:.1e}"
         return Case(cause, said, apart, problem if is_halved else f"passes of {now} tokens, {whole} before")
 
@@ -222,6 +224,9 @@ def cases(base: Path) -> Iterator[Case]:
         passes = _PASSES.replace("MOST", str(_MOST))
         yield bench.memory_ends("the memory ends in the first step", passes.replace("FIRST", "0"), 0.0)
         yield bench.memory_ends("the memory ends in step 7", passes.replace("FIRST", "6"), _NEARLY)
+        of_one = passes.replace("FIRST", "6").replace(str(_MOST), "24").replace("if step", _IN_THE_SECOND)
+        cause = "the memory of the second of two processes ends in step 7"
+        yield bench.memory_ends(cause, of_one, _NEARLY, "two processes")
         yield bench.memory_ends("the memory ends in evaluations", _EVALUATION, 0.0)
         with small_group() as group:
             for name in ("full", "two processes") if group else ():

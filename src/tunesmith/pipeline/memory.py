@@ -117,6 +117,8 @@ def remember_smaller_passes(work: Work, plan: TrainingPlan, before: int, now: in
         f"{now:,}, with the same gradient"
     )
     recipe = plan.recipe.replace(train={"tokens_per_micro_batch": now})
+    if not work.processes.is_first:
+        return
     work.run.write_recipe(recipe, comment_of(work.hooks))
     work.run.update_manifest(used=recipe.model_dump(mode="json"))
 
