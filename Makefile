@@ -71,6 +71,8 @@ faults: $(DEVELOPED)
 	$(BIN)/python tests/faults/kills.py --places $(PLACES) --page docs/reliability.md
 	$(BIN)/python tests/faults/signals.py --page docs/reliability.md
 	$(BIN)/python tests/faults/disk.py --page docs/reliability.md
+	$(BIN)/python tests/faults/resources.py --page docs/reliability.md
+	$(BIN)/python tests/faults/nonfinite.py --page docs/reliability.md
 	$(BIN)/python tests/faults/damage.py --page docs/reliability.md
 	$(BIN)/python tests/faults/trainer.py --page docs/reliability.md
 
