@@ -17,6 +17,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from tunesmith.cli.main import main
 from tunesmith.recipe import Recipe
+from tunesmith.testing._fixtures import leanly, wholly
 from tunesmith.testing.tiny import tiny_rows, write_rows, write_tiny_model
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -69,7 +70,6 @@ def tiny_recipe(tiny_model, tiny_files, tmp_path) -> Recipe:
 def finished_run(tiny_model, tiny_files, tmp_path_factory):
     """One finished training that many tests read."""
     from tunesmith import pipeline
-    from tunesmith.reports import write_report
 
     recipe = Recipe.model_validate({
         "model": str(tiny_model),
@@ -78,18 +78,17 @@ def finished_run(tiny_model, tiny_files, tmp_path_factory):
         "train": {"num_train_epochs": 3, "learning_rate": 5e-3, "per_device_train_batch_size": 16},
         "evaluate": {"bootstrap_samples": 200},
     })  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.training, "write_report", write_report)  # also in files `without_report`
+    with wholly():  # also in files that are `lean`
         return pipeline.train(recipe)
 
 
 @pytest.fixture(scope="module")
-def without_report():
-    """A quarter of a tiny training is the drawing of its report: for files that do not look at it."""
-    from tunesmith import pipeline
+def lean():
+    """Trainings that neither check their data, where that only warns, nor draw a report: two fifths of a tiny one.
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.training, "write_report", lambda run: None)
+    For files that do not look at these.
+    """
+    with leanly():
         yield
 
 

@@ -12,7 +12,7 @@ from tunesmith.exporters._stock import write_merged
 from tunesmith.recipe import Recipe
 from tunesmith.testing.tiny import tiny_rows, write_rows
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from tunesmith.testing.listeners import Recorder, at_step, raising
 from tunesmith.testing.tiny import as_probe, tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.training import probe
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 ROWS = {"train": 160, "validation": 40, "test": 60}
 

@@ -12,7 +12,7 @@ from tunesmith.errors import InterruptedRunError, RunError
 from tunesmith.hooks import Hooks, differences, identity
 from tunesmith.testing.listeners import Recorder
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 def summed(outputs, batch):

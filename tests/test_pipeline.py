@@ -25,7 +25,7 @@ from tunesmith.testing import forked
 from tunesmith.testing.listeners import Recorder, at_step, raising
 from tunesmith.testing.tiny import as_probe, tiny_rows, write_rows
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:

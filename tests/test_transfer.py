@@ -8,7 +8,7 @@ from tunesmith import pipeline
 from tunesmith.recipe import Recipe
 from tunesmith.testing.tiny import write_rows
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 ENTITIES = [
     {"text": f"the {word} is near", "entities": [{"start": 4, "end": 4 + len(word), "label": kind}]}

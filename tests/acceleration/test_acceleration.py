@@ -18,7 +18,7 @@ from tunesmith.models.loading import load_trained
 from tunesmith.models.resolve import resolve_model
 from tunesmith.tasks import TASKS
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import torch
 from tunesmith.acceleration import dropout
 from tunesmith.acceleration.dropout import Masks
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])

@@ -23,7 +23,7 @@ from tunesmith.acceleration.encoder import use_fast_encoder, use_stock_encoder
 from tunesmith.acceleration.packed_linear import can_pack
 from tunesmith.training.optimizer import make_optimizer, set_learning_rate
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 _SIZE = {
     "vocab_size": 50,

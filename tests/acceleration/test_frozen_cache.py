@@ -16,7 +16,7 @@ from tunesmith.models.resolve import resolve_model
 from tunesmith.tasks import TASKS
 from tunesmith.testing.tiny import write_tiny_model
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 TASK, TARGETS = TASKS.get("text-classification"), {"labels": ["a", "b", "c"]}
 

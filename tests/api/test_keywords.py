@@ -5,7 +5,7 @@ import pytest
 import tunesmith
 from tunesmith.api.keywords import suggesting
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 @pytest.mark.parametrize(

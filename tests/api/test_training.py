@@ -14,7 +14,7 @@ from tunesmith.events import Finished, Note, Step
 from tunesmith.recipe import recipe_keys
 from tunesmith.testing.tiny import tiny_rows
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 ROWS = tiny_rows(160)
 FRAME = pd.DataFrame(ROWS)

@@ -10,7 +10,7 @@ from tunesmith.encoded import Encoded, Ragged
 from tunesmith.inference.forward import forward, tokens_per_pass
 from tunesmith.tasks import TASKS, Task
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 TASK = TASKS.get("text-classification")
 

@@ -14,7 +14,7 @@ from tunesmith.exporters import _graph
 from tunesmith.inference.onnx import OnnxModel
 from tunesmith.run import read_json, write_json
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 @pytest.fixture(scope="module")

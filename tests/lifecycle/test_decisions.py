@@ -18,7 +18,7 @@ from tunesmith.run.champion import Registry
 from tunesmith.testing.tiny import tiny_rows, write_rows
 from tunesmith.testing.tiny_words import ANIMALS, COLOURS, FILLERS
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 EASY = Rule(margin=0.1)
 """A margin that a few old rows of a tiny champion can exclude."""

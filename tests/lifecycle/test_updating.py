@@ -19,7 +19,7 @@ from tunesmith.run.champion import Registry
 from tunesmith.testing.tiny import tiny_rows, write_rows
 from tunesmith.testing.tiny_words import FILLERS
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 EASY = Rule(margin=0.08)
 """A margin that the hundred test rows of a tiny champion can exclude."""

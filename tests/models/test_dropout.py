@@ -19,7 +19,7 @@ from tunesmith.models.dropout import dropout_of, set_dropout
 from tunesmith.tasks import TASKS
 from tunesmith.tuning.space import default_space
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 SMALL = {
     "bert": {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8},

@@ -22,7 +22,7 @@ from tunesmith.testing.families import write_family
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.testing.tiny_gguf import write_gguf
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 TEXTS = ["<s>the old cat 12</s>\n\n1. é🙂", "  two  blanks\tand\r\n", "the red dog"]
 

@@ -8,7 +8,7 @@ import transformers
 
 from tunesmith.models.positions import UNLIMITED, position_limit, usable_positions
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 _SIZE = {
     "vocab_size": 60,

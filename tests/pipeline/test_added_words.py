@@ -8,7 +8,7 @@ from tunesmith.events import Step
 from tunesmith.testing.listeners import Recorder
 from tunesmith.testing.tiny import tiny_rows, write_rows
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 WORD = "cabled"
 
 

@@ -24,7 +24,7 @@ from tunesmith.testing.families import write_family
 from tunesmith.testing.listeners import Recorder
 from tunesmith.testing.tiny import FAMILIES, as_probe, tiny_rows, tiny_task_rows, write_rows, write_tiny_model
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 LABELS = {"labels": ["a", "b", "c"]}
 

@@ -15,7 +15,7 @@ from tunesmith.pipeline.evaluating import evaluate
 from tunesmith.recipe import Recipe
 from tunesmith.testing.tiny import tiny_task_rows, write_tiny_model
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tunesmith.tasks._values import UNFILLED
 from tunesmith.testing.tiny import tiny_rows, write_rows, write_tiny_model
 from tunesmith.testing.tiny_tasks import TINY_TASKS
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 def read(path):

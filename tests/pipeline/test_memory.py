@@ -7,7 +7,7 @@ from tunesmith import pipeline
 from tunesmith.errors import RecipeError
 from tunesmith.testing.listeners import at_step, raising
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 def test_a_memory_that_runs_out_in_training(tiny_recipe):

@@ -29,7 +29,7 @@ from tunesmith.testing import forked
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.training.processes import Processes, _wait_for_gloo
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 FAMILIES = {
     "text-classification": "bert",

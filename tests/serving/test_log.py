@@ -99,7 +99,7 @@ def test_a_killed_server_has_kept_what_it_answered(text_log):
     assert rows[f"{numbers[0]}-0"]["text"] == "the cat is red, write to [EMAIL]"
 
 
-def test_what_people_said_to_a_server_is_learned(text_log, runs, tmp_path, without_report):
+def test_what_people_said_to_a_server_is_learned(text_log, runs, tmp_path, lean):
     """From requests and feedback to a champion that knows better, and the same request again is nothing new."""
     registry = tmp_path / "registry"
     asked = Asked(

@@ -31,7 +31,7 @@ from tunesmith.tasks import IGNORED, INSTRUCTION, PLAIN_LOSS, TASKS, EncodeOptio
 from tunesmith.testing.families import write_family
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 CHATML = (
     "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}"

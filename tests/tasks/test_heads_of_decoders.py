@@ -14,7 +14,7 @@ from tunesmith.recipe import Recipe
 from tunesmith.testing.families import write_family
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 TASKS = ("text-classification", "token-classification")
 FAMILIES = ("llama", "qwen2", "gpt2")

@@ -24,7 +24,7 @@ from tunesmith.testing.listeners import at_step, raising
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.training.reference import load_reference, with_reference
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 TASK = TASKS.get("preference")
 ROWS = tiny_task_rows("preference", 60, seed=1)

@@ -24,7 +24,7 @@ from tunesmith.tasks import (
 )
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 TASK = TASKS.get("translation")
 LABELS = "decoder_labels"

@@ -16,7 +16,7 @@ from tunesmith.tasks import IGNORED, PLAIN_LOSS, TASKS, EncodeOptions, EvalPredi
 from tunesmith.tasks._language import supervised, windows
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 TASK = TASKS.get("text-generation")
 TEXTS = [row["text"] for row in tiny_task_rows("text-generation", 40, seed=2)]

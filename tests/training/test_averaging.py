@@ -12,7 +12,7 @@ from tunesmith.hooks import Hooks
 from tunesmith.tasks import TASKS
 from tunesmith.training.averaging import WeightAverage, without_average
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 def test_it_is_the_mean_of_the_last_weights():

@@ -16,7 +16,7 @@ from tunesmith.run import Run
 from tunesmith.tasks import TASKS
 from tunesmith.testing.listeners import Recorder
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 def trained(recipe, *callbacks, listeners=(), should_stop=None, **train):

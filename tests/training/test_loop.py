@@ -11,7 +11,7 @@ from tunesmith.events import Step, Warning
 from tunesmith.run import Run
 from tunesmith.tasks import TASKS
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 def trained(recipe, **train):

@@ -16,7 +16,7 @@ from tunesmith.recipe import Recipe
 from tunesmith.tasks import TASKS
 from tunesmith.testing.tiny import as_probe
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 TASK = TASKS.get("text-classification")
 TEXTS = ["the cat is red", "a dog is here", "old new big blue"]

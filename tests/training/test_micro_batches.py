@@ -27,7 +27,7 @@ from tunesmith.testing.tiny import as_probe, tiny_task_rows, write_rows, write_t
 from tunesmith.training.micro_batches import choose_micro_batch, measure_training
 from tunesmith.training.plan import BatchSize, Plan
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 OF_FAMILY = {
     "bert": "text-classification",

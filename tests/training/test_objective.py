@@ -16,7 +16,7 @@ from tunesmith.tasks import IGNORED, PLAIN_LOSS, TASKS, LossOptions
 from tunesmith.testing.tiny import write_tiny_model
 from tunesmith.training.objective import Objective, noisy_embeddings
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 TASK = TASKS.get("text-classification")
 ENCODED = Encoded.of(

@@ -23,7 +23,7 @@ from tunesmith.training.own_optimizer import own_optimizer
 from tunesmith.training.rates import Rates
 from tunesmith.training.settings import Settings
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 TASK = TASKS.get("text-classification")
 SETTINGS = Settings(

@@ -15,7 +15,7 @@ from tunesmith.training.checkpoints import Checkpoints, State
 from tunesmith.training.guards import note_spike
 from tunesmith.training.objective import Objective
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 FAST = {
     "head_start": False,

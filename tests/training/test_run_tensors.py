@@ -40,7 +40,7 @@ def test_another_id_alone_is_damage(tmp_path):
     assert load_of_run(file, "one") is None
 
 
-def test_the_probe_of_another_run_is_refused(tiny_recipe, without_report):
+def test_the_probe_of_another_run_is_refused(tiny_recipe, lean):
     with pytest.raises(StopError):
         pipeline.train(tiny_recipe, listeners=[at_step(1, raising(StopError))])
     file = Run(tiny_recipe.output_dir).checkpoints / "probe.safetensors"

@@ -15,7 +15,7 @@ from tunesmith.testing.forked import start
 from tunesmith.tuning import Options
 from tunesmith.tuning.storage import open_server
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 def trials(folder):

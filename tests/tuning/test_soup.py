@@ -15,7 +15,7 @@ from tunesmith.tuning import Options
 from tunesmith.tuning.soup import Ingredient, soup_of
 from tunesmith.tuning.trial import WEIGHTS
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 @pytest.fixture(scope="module")

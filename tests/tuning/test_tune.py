@@ -22,7 +22,7 @@ from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.tuning import Options, SearchFolder
 from tunesmith.tuning.space import read_space
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ from tunesmith.testing._comparing import (
     values_of,
     visible_text,
 )
-from tunesmith.testing._fixtures import TaskFixtures, train_without_report
+from tunesmith.testing._fixtures import TaskFixtures, train_leanly
 from tunesmith.testing.tiny_tasks import Row
 
 if TYPE_CHECKING:
@@ -346,7 +346,7 @@ class TaskContract(TaskFixtures):
         """With `train.freeze_layers=1`, the lowest layer and all below it stay the same; others are trained."""
         from safetensors.torch import load_file
 
-        run = train_without_report(make_recipe(freeze_layers=1, max_steps=3))
+        run = train_leanly(make_recipe(freeze_layers=1, max_steps=3))
         before = load_file(base / "model.safetensors")
         after = load_file(run.model / "model.safetensors")
         frozen = [name for name in before if name.startswith(_FROZEN[self.family()])]
@@ -361,7 +361,7 @@ class TaskContract(TaskFixtures):
         """A second training with the same recipe gives the same weights and scores."""
         if not self.facts().repeats:
             pytest.skip("done for another task of the family")
-        again = train_without_report(make_recipe())
+        again = train_leanly(make_recipe())
         one, other = ((r.model / "model.safetensors").read_bytes() for r in (run, again))
         assert one == other
         assert run.metrics["splits"] == again.metrics["splits"]

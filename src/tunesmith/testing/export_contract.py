@@ -18,7 +18,7 @@ import pytest
 
 from tunesmith.inference.exported import EXPORT_FILE
 from tunesmith.run import write_json
-from tunesmith.testing._fixtures import train_without_report
+from tunesmith.testing._fixtures import train_leanly
 from tunesmith.testing.tiny import tiny_task_rows, write_rows, write_tiny_model
 from tunesmith.testing.tiny_tasks import Row
 
@@ -86,7 +86,7 @@ class ExporterContract:
         })  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TUNESMITH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-            yield train_without_report(recipe)
+            yield train_leanly(recipe)
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.testing._fixtures import train_without_report
+from tunesmith.testing._fixtures import train_leanly
 from tunesmith.testing.family_cell import EQUAL_LENGTHS, NOT_PACKED, Cell
 from tunesmith.testing.family_measures import (
     ALONE_TOLERANCE,
@@ -58,7 +58,7 @@ def _fast_is_stock(cell: Cell) -> str:
 
 
 def _trains(cell: Cell) -> str:
-    run = train_without_report(cell.recipe)
+    run = train_leanly(cell.recipe)
     metrics = run.metrics
     must(metrics["train"]["steps"] == 3, f"{metrics['train']['steps']} steps instead of 3")
     cell.__dict__["run"] = run

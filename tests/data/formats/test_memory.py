@@ -21,7 +21,7 @@ from tunesmith.errors import DataError
 from tunesmith.recipe import DataRecipe, Recipe
 from tunesmith.tasks import TASKS
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 ROWS = [
     {"text": "a cat", "label": "animal"},

@@ -7,7 +7,7 @@ import pytest
 from tunesmith.data.reading import fingerprint_of, read_rows, source_files, source_name
 from tunesmith.errors import DataError
 
-pytestmark = pytest.mark.usefixtures("without_report")
+pytestmark = pytest.mark.usefixtures("lean")
 
 
 @pytest.fixture
