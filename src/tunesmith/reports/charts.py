@@ -282,7 +282,7 @@ def _make_room(figure: Figure) -> None:
     They are measured once; matplotlib's constrained layout measures again, and takes as long as drawing.
     """
     box, ends, edges = figure.get_tightbbox(), figure.get_size_inches() - _MARGIN, figure.subplotpars
-    (left, bottom), (right, top) = _MARGIN - box.min, ends - box.max
+    left, bottom, right, top = _MARGIN - box.x0, _MARGIN - box.y0, ends[0] - box.x1, ends[1] - box.y1
     width, height = figure.get_size_inches()
     figure.subplots_adjust(
         left=edges.left + left / width, right=edges.right + right / width,
