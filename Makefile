@@ -64,7 +64,7 @@ stress: $(DEVELOPED)
 	$(BIN)/python tests/run/stress_locking.py
 
 # Kills, signals, failing disks and damaged files on real trainings, and the same against transformers.Trainer; needs
-# a C compiler, and takes about 40 minutes on one core. Writes the tables of docs/reliability.md. `make faults PLACES=1000`
+# a C compiler, and takes about an hour on one core. Writes the tables of docs/reliability.md. `make faults PLACES=1000`
 # kills at more places.
 PLACES ?= 200
 faults: $(DEVELOPED)

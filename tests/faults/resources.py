@@ -34,6 +34,7 @@ from recipes import write_recipe
 from safetensors.numpy import load_file
 from sameness import differences
 
+from tunesmith.models.out_of_memory import killed_since, kills_for_memory
 from tunesmith.testing.tiny import write_tiny_model
 
 BEGIN, END = "<!-- resources: begin -->", "<!-- resources: end -->"
@@ -148,9 +149,10 @@ class Bench:
         rank = str(n - 1)
         patch = _FULL_GROUP.replace("GROUP", str(group)).replace("RANK_THAT_IS_KILLED", rank)
         trial = fresh(self.base / "trial")
+        counted = kills_for_memory()
         first = self.parent.run(trial, command, patches=[patch], processes=n)
         cause = "the kernel kills the process" if n == 1 else "the kernel kills one of two processes"
-        if first.codes[-1] != -9:
+        if not first.code or not killed_since(counted):
             return Case(cause, "", float("inf"), f"ended with {first.codes} instead of being killed")
         before = used_tokens(trial)
         last = self.parent.run(trial, command, processes=n)
