@@ -47,3 +47,21 @@ def test_texts_repeat_themselves_less(opened):
         loaded.model.generation_config.eos_token_id = None
         written.append(loaded.model.generate(prompt, do_sample=False)[0, 3:].tolist())
     assert len(set(written[1])) > len(set(written[0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "longest", "most"),
+    [
+        ("chat", 300, 361), ("chat", 10, 256), ("chat", 5000, 2048),
+        ("text-generation", 300, 256), ("translation", 300, 361),
+    ],
+)  # fmt: skip
+def test_the_longest_training_answer_can_be_written(opened, monkeypatch, name, longest, most):
+    """Else an answer as long as those of the training would never end by itself."""
+    monkeypatch.setattr("tunesmith.models.generation.position_limit", lambda *_: 4096)
+    task = opened[0] if name == "translation" else TASKS.get(name)
+    train = Encoded.of({"labels": [[IGNORED, *range(longest), IGNORED, 1]]}, {})
+    recipe = Recipe.model_validate({"data": {"train": ["a"]}})
+    model = opened[1].model
+    assert set_generation(model, opened[1].tokenizer, task, recipe, train).generate.max_new_tokens == most
+    assert model.generation_config.max_new_tokens == most

@@ -1,6 +1,7 @@
 """A search from the request to its report; stopped and killed ones; what is refused."""
 
 import json
+import math
 import os
 import re
 import time
@@ -270,12 +271,14 @@ def test_a_time_that_is_too_short_is_an_error_that_says_how_long_a_training_take
 
 
 def test_a_time_ends_a_search(search_recipe, tmp_path):
+    """The time is that of some trials, however fast the machine is now."""
     began = time.monotonic()
-    folder = tuning.tune(search_recipe(tmp_path / "tune", trials=None, time="5s", seeds=1))
-    assert time.monotonic() - began < 30
+    tuning.tune(search_recipe(tmp_path / "one", trials=1, seeds=1))
+    budget = max(math.ceil(time.monotonic() - began) * 2, 4)
+    folder = tuning.tune(search_recipe(tmp_path / "tune", trials=None, time=f"{budget}s", seeds=1))
     found = read_json(folder.result_file)
     assert len(found["trials"]) > 1
-    assert found["seconds"] < 25
+    assert found["seconds"] < 5 * budget
 
 
 def test_a_probe_without_a_space_is_refused(search_recipe, tmp_path):

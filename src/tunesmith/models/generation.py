@@ -65,7 +65,12 @@ def _longest_answer(model: Model, task: Task, train: Encoded, limit: int) -> int
     if task.generation is not None and task.generation.scores_texts:
         room = max(limit - task.length.of_prompt(limit), 1)
         return min(math.ceil(_ROOM * _longest_run(train.ragged["labels"].values)) + 1, room)
-    return min(_USUAL_NEW_TOKENS, max(limit // 2, 1))
+    room = max(limit // 2, 1)
+    if task.chat is None:  # a continuation has no end
+        return min(_USUAL_NEW_TOKENS, room)
+    return min(
+        max(_USUAL_NEW_TOKENS, math.ceil(_ROOM * _longest_run(train.ragged["labels"].values)) + 1), room
+    )
 
 
 def _longest_run(labels: NDArray[np.int64]) -> int:

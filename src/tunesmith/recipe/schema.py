@@ -201,7 +201,9 @@ class GenerateRecipe(Section):
     """How texts are generated; saved with the model."""
 
     max_new_tokens: Auto | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="most tokens in an answer; auto: from the longest training answer, else 256"
+        "auto",
+        description="most tokens in an answer; auto: a fifth more than the longest training answer, and at least "
+        "256 in a chat; 256 for the continuation of a text",
     )
     num_beams: int = Field(1, ge=1, le=64, description="number of beams in beam search")
     repetition_penalty: Auto | Annotated[float, Field(gt=0, le=10)] = Field(
