@@ -64,13 +64,15 @@ stress: $(DEVELOPED)
 	$(BIN)/python tests/run/stress_locking.py
 
 # Kills, signals, failing disks and damaged files on real trainings, and the same against transformers.Trainer; needs
-# a C compiler, and takes about 40 minutes on one core. Writes the tables of docs/reliability.md. `make faults PLACES=1000`
+# a C compiler, and takes about an hour on one core. Writes the tables of docs/reliability.md. `make faults PLACES=1000`
 # kills at more places.
 PLACES ?= 200
 faults: $(DEVELOPED)
 	$(BIN)/python tests/faults/kills.py --places $(PLACES) --page docs/reliability.md
 	$(BIN)/python tests/faults/signals.py --page docs/reliability.md
 	$(BIN)/python tests/faults/disk.py --page docs/reliability.md
+	$(BIN)/python tests/faults/resources.py --page docs/reliability.md
+	$(BIN)/python tests/faults/nonfinite.py --page docs/reliability.md
 	$(BIN)/python tests/faults/damage.py --page docs/reliability.md
 	$(BIN)/python tests/faults/trainer.py --page docs/reliability.md
 

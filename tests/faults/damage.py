@@ -114,11 +114,12 @@ def _cases_of(parent: Parent, file: Path, base: Path) -> Iterator[Case]:
                 inside = path.relative_to(origin)
                 act(base / "trial" / inside, _counterpart(path, origin, foreign))
                 outcome = parent.run(base / "trial", arguments)
-                compared = calm / "run" if arguments == command else None
+                compared = calm / "run" if arguments == command else answer
                 yield Case(where, str(inside), damage, *_result(outcome, compared, base / "trial" / "run"))
 
     yield from tried("a run that was stopped", stopped, "run", other, command)
     predicting = ["predict", "run", "the old cat", "--json"]
+    answer = parent.run(calm, predicting).out
     yield from tried("a finished run, `predict`", calm, "run", finished_other, predicting)
     _keep_one_entry_of_each_kind(calm / "cache")
     only_cache = fresh(base / "only-cache")
@@ -142,13 +143,16 @@ def _counterpart(path: Path, origin: Path, foreign: Path) -> Path:
     return others[0] if others else same
 
 
-def _result(outcome: Outcome, calm: Path | None, run: Path) -> tuple[str, str]:
+def _result(outcome: Outcome, calm: Path | str, run: Path) -> tuple[str, str]:
+    """What became of a damage, by the run that was left alone, or by its answer."""
     said = " ".join(outcome.err.split())
     if outcome.code == 2 and "Traceback" not in outcome.err:
         return REFUSED, said[-300:]
     if outcome.code:
         return FAULT, f"exit {outcome.code}: {said[-300:]}"
-    if calm is not None and (found := differences(calm, run)):
+    if isinstance(calm, str):
+        return (UNUSED if outcome.out == calm else FAULT), said[-300:]
+    if found := differences(calm, run):
         is_said = any(word in outcome.err for word in _WORDS)
         only_log = all(name.startswith("events.jsonl") for name in found)
         return (REPAIRED if is_said and only_log else FAULT), "; ".join(found) + " | " + said[-300:]

@@ -4,7 +4,8 @@
 
 - The run folder lies on a small tmpfs at ten fill levels (needs the right to mount).
 - The n-th file operation fails with ENOSPC or EIO, at drawn places.
-- Files may not become larger than some sizes; the folder is read-only; it is deleted in mid-run.
+- Files may not become larger than some sizes; the folder is read-only; it is deleted in mid-run; its file system
+  has no locks, as some of a network.
 
 No start may end with a traceback or without a message; whole checkpoints stay; when the cause is gone, the same
 command resumes and ends bit for bit. The exit code is 1 otherwise.
@@ -21,7 +22,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -116,6 +117,7 @@ def limits(parent: Parent, found: Subject, base: Path) -> Iterator[Case]:
         yield _judged("a limit of file size", f"{size:,} bytes", failed, again, found, base / "trial" / "run")
     if may_mount():
         yield _read_only(parent, found, base)
+    yield _without_locks(parent, found, base)
     trial = base / "trial"
     steps = [place for place in found.places if place.kind == "point step begins"]
     pid = parent.start(fresh(trial), command, Fault(steps[len(steps) // 2].number, "delay", 1500))
@@ -135,6 +137,17 @@ def _read_only(parent: Parent, found: Subject, base: Path) -> Case:
         subprocess.run(["mount", "-o", "remount,rw", str(run)], check=True)
         again = parent.run(small, command)
         return _judged("a read-only folder", "", failed, again, found, run)
+
+
+def _without_locks(parent: Parent, found: Subject, base: Path) -> Case:
+    """No process can lock a file; then it can."""
+    trial = base / "trial"
+    lock = next(place for place in found.places if place.call == "flock")
+    failed = parent.run(fresh(trial), found.command, Fault(lock.number, "fail_from_now_on", errno.ENOLCK))
+    again = parent.run(trial, found.command)
+    case = _judged("a file system without locks", "", failed, again, found, trial / "run")
+    is_said = failed.code == _ERRORS[-1] and "cannot be locked" in failed.err
+    return case if is_said else replace(case, problem=f"ended with {failed.code}: {failed.err[-300:]}")
 
 
 def _wait_for(folder: Path) -> None:

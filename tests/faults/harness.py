@@ -32,7 +32,8 @@ class Fault:
         at: number of the call from 0; negative: every call is only written down.
         action: `kill` (before the call), `kill_halfway` (after it, or after half of a write), `kill_all` (with all
             processes of the training), `fail` (`value` is the error number), `fail_from_now_on`, `delay`
-            (milliseconds), `corrupt` (a bit of a write), `signal`.
+            (milliseconds), `corrupt` (a bit of a write), `signal`, `signal_twice` (SIGINT, and SIGTERM `value`
+            milliseconds later).
         value: number that the action takes.
         rank: process of the training that counts, and to which it happens.
     """

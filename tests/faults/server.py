@@ -23,6 +23,7 @@ _PRELOADED = (
 )  # fmt: skip
 ACTIONS = (
     "count", "kill", "kill_halfway", "fail", "fail_from_now_on", "delay", "corrupt", "signal", "kill_all",
+    "signal_twice",
 )  # fmt: skip
 _SUBREAPER = 36
 """`PR_SET_CHILD_SUBREAPER`: processes whose parent is killed become children of this one."""
@@ -79,12 +80,11 @@ def _fork(how: dict) -> int:
     pid = os.fork()
     if pid:
         return pid
-    code = 70
     os.setpgid(0, 0)
     try:
-        code = _run(how) if how["processes"] == 1 else _launch(how)
+        how["code"] = _run(how) if how["processes"] == 1 else _launch(how)
     finally:
-        os._exit(code)
+        os._exit(how.get("code", 70))
 
 
 def _end_of(pid: int) -> int:
@@ -149,7 +149,7 @@ def _run(how: dict) -> int:
     try:
         command()
     except SystemExit as stopped:
-        code = stopped.code
+        how["code"] = code = stopped.code  # a signal may come before this process has ended
     except BaseException:
         import traceback
 

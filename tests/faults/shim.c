@@ -8,17 +8,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum action { COUNT, KILL, KILL_HALFWAY, FAIL, FAIL_FROM_NOW_ON, DELAY, CORRUPT, SIGNAL, KILL_ALL };
+enum action { COUNT, KILL, KILL_HALFWAY, FAIL, FAIL_FROM_NOW_ON, DELAY, CORRUPT, SIGNAL, KILL_ALL, SIGNAL_TWICE };
 
 static char folder[PATH_MAX];
 static size_t folder_length;
@@ -73,6 +75,13 @@ static int is_open_below(int fd, char *whole) {
     return !strncmp(whole, folder, folder_length) && whole[folder_length] == '/';
 }
 
+/* The second of two signals, some milliseconds after the first. */
+static void *signals_again(void *milliseconds) {
+    usleep((useconds_t)(long)milliseconds * 1000);
+    kill(getpid(), SIGTERM);
+    return NULL;
+}
+
 /* The action that befalls this call: COUNT (none), FAIL with errno set, KILL_HALFWAY or CORRUPT for a write. */
 static int befalls(const char *call, const char *path) {
     long number = atomic_fetch_add(&calls, 1);
@@ -83,6 +92,13 @@ static int befalls(const char *call, const char *path) {
     case KILL: kill(getpid(), SIGKILL); pause(); break;
     case KILL_ALL: kill(0, SIGKILL); pause(); break;
     case SIGNAL: kill(getpid(), argument); return COUNT;
+    case SIGNAL_TWICE: {
+        pthread_t other;
+        kill(getpid(), SIGINT);
+        pthread_create(&other, NULL, signals_again, (void *)(long)argument);
+        pthread_detach(other);
+        return COUNT;
+    }
     case FAIL: case FAIL_FROM_NOW_ON: errno = argument; return FAIL;
     case DELAY: usleep((useconds_t)argument * 1000); return COUNT;
     }
@@ -198,6 +214,7 @@ size_t fwrite(const void *data, size_t size, size_t n, FILE *file) {
 }
 
 int fsync(int fd) { REALLY(int, "fsync", int); ON_FILE(really(fd), fd, "fsync"); }
+int flock(int fd, int how) { REALLY(int, "flock", int, int); ON_FILE(really(fd, how), fd, "flock"); }
 int fdatasync(int fd) { REALLY(int, "fdatasync", int); ON_FILE(really(fd), fd, "fsync"); }
 int ftruncate64(int fd, off64_t size) { REALLY(int, "ftruncate64", int, off64_t); ON_FILE(really(fd, size), fd, "truncate"); }
 int ftruncate(int fd, off_t size) { REALLY(int, "ftruncate", int, off_t); ON_FILE(really(fd, size), fd, "truncate"); }

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from disk import failing_calls, full_disks, may_mount
 from harness import HAS_COMPILER, Fault, Parent, Place
 from kills import drawn, fresh, into_page, subject
+from resources import Bench, small_group
 from sameness import differences
 from signals import moments, stop
 
@@ -39,8 +40,8 @@ def full(parent, base):
 
 
 def kill_some(parent, subject, n, folder, rng):
-    """Kills runs `n` times in all, each of them up to seven times, and compares what they end with."""
-    command, kills = ["train", str(subject.file), "--json"], 0
+    """Kills runs `n` times in all, each up to seven times; how often, and what differs in what they end with."""
+    command, kills, found = ["train", str(subject.file), "--json"], 0, []
     while kills < n:
         fresh(folder)
         for place in drawn(subject.places, 7, rng):
@@ -52,16 +53,17 @@ def kill_some(parent, subject, n, folder, rng):
                 break
         last = parent.run(folder, command, patches=WITHOUT_REPORT)
         assert last.code == 0, last.err
-        assert differences(subject.calm, folder / "run") == []
+        found += differences(subject.calm, folder / "run")
+    return kills, found
 
 
 def test_runs_that_are_killed_twelve_times_end_bit_for_bit(parent, base, full):
-    kill_some(parent, full, 12, base / "killed", random.Random(1))
+    assert kill_some(parent, full, 12, base / "killed", random.Random(1)) == (12, [])
 
 
 def test_a_masked_language_model_that_is_killed_eight_times_too(parent, base):
     found = subject(parent, base, "masked LM", WITHOUT_REPORT)
-    kill_some(parent, found, 8, base / "killed", random.Random(2))
+    assert kill_some(parent, found, 8, base / "killed", random.Random(2)) == (8, [])
 
 
 def test_signals_stop_with_75_and_the_run_resumes_bit_for_bit(parent, base, full):
@@ -77,6 +79,16 @@ def test_a_disk_that_fails_or_is_full_leaves_what_was_whole(parent, base, full):
         cases += full_disks(parent, full, base, levels=1)
     assert [case.problem for case in cases] == [""] * len(cases)
     assert any("No space left on device" in case.said for case in cases)
+
+
+def test_after_a_kill_by_the_kernel_the_next_start_halves_the_passes(parent, base):
+    with small_group() as group:
+        if group is None:
+            pytest.skip("needs the right to make a control group with a limit of memory")
+        case = Bench(parent, base).killed("full", group)
+    assert case.problem == ""
+    assert case.difference <= 1e-4
+    assert "killed processes for lack of memory" in case.said
 
 
 # The harness itself

@@ -31,8 +31,10 @@ def test_what_hypothesis_makes_is_read_or_refused(bench, kind):
         ("model.safetensors", None),
     ],
 )
-def test_what_was_found_is_fixed(bench, file, change):
+def test_what_was_found_is_refused_now(bench, file, change):
+    before = SEEN["model: exit 2"]
     bench.folder(file, change)
+    assert SEEN["model: exit 2"] == before + 1
 
 
 def test_a_file_beside_the_folder_is_seen(bench):

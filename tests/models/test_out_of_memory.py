@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from tunesmith.errors import ModelError
+from tunesmith.models import out_of_memory
 from tunesmith.models.fitness import try_out
 from tunesmith.models.loading import load_for_training
-from tunesmith.models.out_of_memory import is_out_of_memory
+from tunesmith.models.out_of_memory import is_out_of_memory, killed_since, kills_for_memory
 from tunesmith.models.resolve import resolve_model
 from tunesmith.tasks import TASKS
 
@@ -42,3 +43,46 @@ def test_a_trial_that_runs_out_of_memory(tiny_model):
 )
 def test_which_errors_say_so(error, expected):
     assert is_out_of_memory(error) is expected
+
+
+@pytest.fixture
+def counts(tmp_path, monkeypatch):
+    """Sets what the kernel counts: in the machine, and in a control group, of which there can be a new one."""
+
+    def say(machine, group=None, name="one"):
+        (tmp_path / "vmstat").write_text(f"pgfault 5\noom_kill {machine}\n")
+        (tmp_path / name).mkdir(exist_ok=True)
+        if group is not None:
+            (tmp_path / name / "memory.events").write_text(f"oom 9\noom_kill {group}\noom_group_kill 0\n")
+        monkeypatch.setattr(out_of_memory, "_MACHINE", tmp_path / "vmstat")
+        monkeypatch.setattr(out_of_memory, "_GROUP", tmp_path / name)
+
+    return say
+
+
+def test_a_kill_in_the_container_counts_and_one_in_another_container_does_not(counts):
+    counts(7, 2)
+    before = kills_for_memory()
+    assert not killed_since(before)
+    counts(8, 2)
+    assert not killed_since(before)
+    counts(8, 3)
+    assert killed_since(before)
+
+
+def test_a_container_that_was_started_again_counts_from_zero_so_the_machine_counts(counts):
+    counts(7, 2)
+    before = kills_for_memory()
+    counts(7, 0, name="two")
+    assert not killed_since(before)
+    counts(8, 0, name="two")
+    assert killed_since(before)
+
+
+def test_without_a_group_or_after_a_restart_of_the_machine(counts):
+    counts(7)
+    before = kills_for_memory()
+    counts(8)
+    assert killed_since(before)
+    assert not killed_since({**before, "booted": "earlier"})
+    assert not killed_since({})

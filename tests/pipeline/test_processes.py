@@ -194,6 +194,36 @@ def test_a_signal_to_one_process_stops_both_and_the_run_resumes(folder, stopped,
     assert largest_difference(alone, Run(folder / "stopped")) < 1e-5
 
 
+def train_short_of_memory(file):
+    """Training in which passes of the second process with more than 24 tokens fail in the third step."""
+    from tunesmith.training.objective import Objective
+
+    really = Objective.__call__
+
+    def failing(self, batch, step, part):
+        if os.environ["RANK"] == "1" and step == 2 and batch["input_ids"].numel() > 24:
+            torch.empty(2**55)
+        return really(self, batch, step, part)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(Objective, "__call__", failing)
+        train(file)
+    sys.exit(ended.value.code)
+
+
+@pytest.mark.slow
+def test_memory_that_ends_in_one_process_halves_the_passes_of_both(tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(make_recipe(tmp_path, "text-classification", "run", 2, max_steps=4).to_yaml())
+    assert forked.exit_codes_of_two(train_short_of_memory, file) == [0, 0]
+    said = [(tmp_path / f"recipe-{rank}.err").read_text() for rank in (0, 1)]
+    assert "the memory ran out with forward passes" in said[0]
+    assert "the memory ran out" not in said[1]
+    run = Run(tmp_path / "run")
+    assert run.recipe().train.tokens_per_micro_batch <= 24
+    assert run.manifest()["used"]["train"]["tokens_per_micro_batch"] <= 24
+
+
 def test_the_end_waits_for_a_tensor_that_is_in_use(monkeypatch):
     """As by a thread of gloo, which would abort the process later: `torchrun` then ends with an error."""
     tensor, weight = torch.ones(2), torch.ones(2, requires_grad=True)

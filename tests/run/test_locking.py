@@ -141,7 +141,27 @@ def test_a_lock_that_was_taken_on_a_removed_file_is_none(tmp_path, monkeypatch):
         pytest.fail("two are in")
 
 
-def test_a_file_system_without_locks_is_named_as_such(tmp_path, monkeypatch):
+def take_turns_in_a_search(folder):
+    from tunesmith.tuning.storage import _lock
+
+    folder.mkdir()
+    _lock(folder / "journal.log").acquire()
+
+
+def write_to_a_registry(folder):
+    from tunesmith.run.champion import Registry
+
+    with Registry(folder)._locked():
+        pytest.fail("no lock")
+
+
+def hold_a_run(folder):
+    with locked(folder):
+        pytest.fail("no lock")
+
+
+@pytest.mark.parametrize("take", [hold_a_run, take_turns_in_a_search, write_to_a_registry])
+def test_a_file_system_without_locks_is_named_as_such(tmp_path, monkeypatch, take):
     import errno
     import fcntl
 
@@ -149,11 +169,9 @@ def test_a_file_system_without_locks_is_named_as_such(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with (
-        pytest.raises(RunError, match="cannot be locked against other processes: No locks"),
-        locked(tmp_path / "run"),
-    ):
-        pytest.fail("no lock")
+    with pytest.raises(RunError, match="cannot be locked against other processes: No locks") as caught:
+        take(tmp_path / "folder")
+    assert "on another file system" in caught.value.remedy
 
 
 @pytest.mark.parametrize("name", ["WORLD_SIZE", "OMPI_COMM_WORLD_SIZE"])

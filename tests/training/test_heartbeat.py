@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tunesmith.errors import RecipeError
-from tunesmith.training.heartbeat import FILE, Heartbeat, stall_limit
+from tunesmith.training.heartbeat import FILE, Heartbeat, stacks_file, stall_limit
 
 PROGRAM = """
 import sys, time
@@ -24,7 +24,8 @@ def hangs_here(seconds):
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     time.sleep(seconds)
 
-beat = Heartbeat(0.4, 0.5)
+beat = Heartbeat(0.4, 0.5, rank=int(sys.argv[3]))
+print("watching", flush=True)
 try:
     with beat.watching(Path(sys.argv[1])), stopped_by(StopRequest(at_once=True)):
         hangs_here(30)
@@ -37,7 +38,7 @@ except InterruptedRunError as error:
 def test_a_training_that_hangs_is_stopped_with_its_stacks(tmp_path, how):
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path), how],
+        [sys.executable, "-c", PROGRAM, str(tmp_path), how, "0"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -47,6 +48,18 @@ def test_a_training_that_hangs_is_stopped_with_its_stacks(tmp_path, how):
     assert time.monotonic() - began < 25
     assert "nothing has happened for 0.4 s" in done.stderr
     assert "hangs_here" in (tmp_path / FILE).read_text()
+
+
+def test_another_process_writes_its_stacks_too_when_the_first_one_has_seen_nothing(tmp_path):
+    (tmp_path / FILE).write_text("of an earlier start")
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path), "in a call", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "watching\n"
+        time.sleep(1)  # it has no limit of its own: the first process may score for hours
+        assert process.poll() is None
+        (tmp_path / FILE).write_text("now")
+        assert process.wait(30) == 75
+    assert "hangs_here" in (tmp_path / stacks_file(1)).read_text()
 
 
 def test_signs_of_life_keep_it_going(tmp_path):

@@ -226,13 +226,15 @@ def test_other_errors_are_no_lack_of_memory(recipe, monkeypatch):
 
 def test_after_a_kill_for_memory_the_next_start_halves_the_passes(recipe, monkeypatch):
     """A process that is killed leaves its mark; only where the kernel has killed one since, passes are halved."""
+    from tunesmith.models import out_of_memory
     from tunesmith.pipeline import memory
 
     class KilledError(BaseException):
         pass
 
     kills = {"booted": "b", "kills": 3}
-    monkeypatch.setattr(memory, "kills_for_memory", lambda: dict(kills))
+    for module in (memory, out_of_memory):
+        monkeypatch.setattr(module, "kills_for_memory", lambda: dict(kills))
     asked = recipe("killed", save_steps=1)
 
     def killed_at(step):

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import typer
 from tunesmith._telemetry import switch_off_telemetry
 from tunesmith.cli import VERBS
 from tunesmith.cli.help import GroupedCommand
+from tunesmith.cli.interrupts import end_with_code_of
 from tunesmith.cli.usage import USAGE_ERRORS, explained
 from tunesmith.errors import (
     InterruptedRunError,
@@ -115,33 +115,30 @@ def main() -> None:
     """The command `tunesmith`."""
     switch_off_telemetry()
     set_process_options()
-    _stop_on_signals()
     # Threads of the tokenizer and of torch would fight over the same cores in forked workers.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    sys.exit(end_with_code_of(_code))
+
+
+def _code() -> int:
+    """Runs the command; returns its exit code, after an error too, which is reported."""
     try:
-        sys.exit(_run(build_app(), prog_name="tunesmith"))
+        return _run(build_app(), prog_name="tunesmith")
     except TunesmithError as error:
         if isinstance(error, InterruptedRunError) and _is_one_of_several():
             # `torchrun` sends SIGTERM to the others as soon as one has ended; each has an exit code of its own.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        sys.exit(_report(error))
+        return _report(error)
     except (KeyboardInterrupt, typer.Abort):
         remedy = "No file is half-written. The same command resumes from what was saved, or starts again."
-        sys.exit(_report(InterruptedRunError("stopped.", remedy=remedy)))
+        return _report(InterruptedRunError("stopped.", remedy=remedy))
     except OSError as error:
-        sys.exit(_report(_from_system(error)))
+        return _report(_from_system(error))
     except BaseException as error:
         if not is_panic(error):
             raise
         remedy = "The tokenizer or a file of the model was made to do harm, or is damaged: use another copy."
-        sys.exit(_report(ModelError(f"a library gave up: {first_line(error)}", remedy=remedy)))
-
-
-def _stop_on_signals() -> None:
-    """SIGTERM and SIGUSR1 end a verb as Ctrl-C does: with what it was writing removed, and with 75."""
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, signal.default_int_handler)
+        return _report(ModelError(f"a library gave up: {first_line(error)}", remedy=remedy))
 
 
 def _run(app: typer.Typer, **arguments: Any) -> int:

@@ -31,6 +31,7 @@ from tunesmith.models.task_of_model import task_of_model
 from tunesmith.reports.update import update_page
 from tunesmith.run import Run, write_atomically
 from tunesmith.run.champion import Registry, is_registry
+from tunesmith.run.files import remove_unfinished
 from tunesmith.run.locking import locked
 from tunesmith.tasks import TASKS, LabelSchema
 from tunesmith.training.loop import never
@@ -160,6 +161,7 @@ def update(
     folder = record.folder_for(champion, asked.output_dir, request)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
+        remove_unfinished(folder, (record.RECORD, record.PAGE))
         record.begin(folder, request)
         _enter(asked, champion)
         work = _Work(asked, champion, starts, folder, events, tuple(listeners), should_stop)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from tunesmith.types import JsonObject
 
-_CONTROL_GROUP = Path("/sys/fs/cgroup/memory.events")
+_GROUP = Path("/sys/fs/cgroup")
+"""The control group of a container, which sees itself as the root (version 2)."""
+_MACHINE = Path("/proc/vmstat")
 _KILLS = re.compile(r"^oom_kill (\d+)$", re.M)
 # torch raises a plain RuntimeError if the memory of the machine is too small.
 _SAYS_SO = re.compile(
@@ -33,18 +35,35 @@ def is_out_of_memory(error: BaseException) -> bool:
 def kills_for_memory() -> JsonObject:
     """How many processes the kernel has killed because the memory was full, since when the machine started.
 
-    The count is that of the control group where there is one, else that of the machine; empty where there is none.
+    The count of the machine has those of other containers, and the count of a container begins again when it is
+    started again, so both are there; empty where the system counts neither.
     """
     try:
         booted = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return {}
-    for path in (_CONTROL_GROUP, Path("/proc/vmstat")):
-        with contextlib.suppress(OSError):
-            found = _KILLS.search(path.read_text(encoding="ascii"))
-            if found is not None:
-                return {"booted": booted, "kills": int(found[1])}
-    return {}
+    found: JsonObject = {"booted": booted}
+    if (kills := _kills_in(_MACHINE)) is not None:
+        found["kills"] = kills
+    if (kills := _kills_in(_GROUP / "memory.events")) is not None:
+        found |= {"group": _GROUP.stat().st_ino, "group_kills": kills}
+    return found if len(found) > 1 else {}
+
+
+def killed_since(before: JsonObject) -> bool:
+    """Whether the kernel has killed a process for memory since an earlier result of `kills_for_memory`."""
+    now = kills_for_memory()
+    if not before or before.get("booted") != now.get("booted"):
+        return False
+    count = "group_kills" if "group" in now and before.get("group") == now["group"] else "kills"
+    return bool(now.get(count, 0) > before.get(count, 0))
+
+
+def _kills_in(path: Path) -> int | None:
+    with contextlib.suppress(OSError):
+        if found := _KILLS.search(path.read_text(encoding="ascii")):
+            return int(found[1])
+    return None
 
 
 def free_cached_memory(model: nn.Module) -> None:

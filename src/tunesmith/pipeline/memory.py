@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tunesmith.errors import RecipeError, RunError
 from tunesmith.models.memory import use_checkpointing
-from tunesmith.models.out_of_memory import is_out_of_memory, kills_for_memory
+from tunesmith.models.out_of_memory import is_out_of_memory, killed_since, kills_for_memory
 from tunesmith.pipeline.hooked import comment_of
 from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
@@ -66,8 +66,7 @@ def within_memory(work: Work, plan: TrainingPlan) -> TrainingPlan:
 def _after_a_kill(work: Work, plan: TrainingPlan, tokens: int) -> int:
     """The most tokens of a pass; half as many where the kernel has killed an earlier start for its memory."""
     before = work.run.manifest().get(_IN_LOOP, {}) if work.resumes else {}
-    now = kills_for_memory()
-    if not before or before.get("booted") != now.get("booted") or now["kills"] <= before["kills"]:
+    if not killed_since(before):
         return tokens
     passes = plan.recipe.train.gradient_accumulation_steps * work.processes.world
     largest = min(tokens, plan.batches.most_tokens(passes))
@@ -82,15 +81,26 @@ def _after_a_kill(work: Work, plan: TrainingPlan, tokens: int) -> int:
 
 @contextlib.contextmanager
 def in_loop(work: Work) -> Iterator[None]:
-    """A context for the loop, which leaves a mark in the manifest only if the process is killed in it."""
+    """A context for the loop, which leaves a mark in the manifest if the process is killed in it.
+
+    So it does if the kernel has killed another process meanwhile, which may have been one of this training.
+    """
+    before = kills_for_memory()
     if work.processes.is_first:
-        work.run.update_manifest(**{_IN_LOOP: kills_for_memory()})
+        work.run.update_manifest(**{_IN_LOOP: before})
     try:
         yield
-    finally:
-        if work.processes.is_first and work.run.manifest_file.is_file():  # else somebody has removed the run
-            with contextlib.suppress(OSError, RunError):  # the error that ended the loop says more
-                work.run.update_manifest(**{_IN_LOOP: {}})
+    except BaseException:
+        if not killed_since(before):
+            _unmark(work)
+        raise
+    _unmark(work)
+
+
+def _unmark(work: Work) -> None:
+    if work.processes.is_first and work.run.manifest_file.is_file():  # else somebody has removed the run
+        with contextlib.suppress(OSError, RunError):  # the error that ended the loop says more
+            work.run.update_manifest(**{_IN_LOOP: {}})
 
 
 def remember_smaller_passes(work: Work, plan: TrainingPlan, before: int, now: int) -> None:
@@ -107,6 +117,8 @@ def remember_smaller_passes(work: Work, plan: TrainingPlan, before: int, now: in
         f"{now:,}, with the same gradient"
     )
     recipe = plan.recipe.replace(train={"tokens_per_micro_batch": now})
+    if not work.processes.is_first:
+        return
     work.run.write_recipe(recipe, comment_of(work.hooks))
     work.run.update_manifest(used=recipe.model_dump(mode="json"))
 

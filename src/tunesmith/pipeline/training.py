@@ -91,7 +91,7 @@ def train(
         how: Any = {"force": force, "should_stop": should_stop, "hooks": hooks}
         train_folds(recipe, listeners, lambda fold, shown: train(fold, listeners=shown, **how))
     tracking = Tracking(recipe.train.report_to, run, lambda text: events.warn(text))
-    signals, heartbeat = StopRequest(at_once=True), Heartbeat(stall_limit() if processes.is_first else 0.0)
+    signals, heartbeat = StopRequest(at_once=True), Heartbeat(stall_limit(), rank=processes.rank)
     shown = (*listeners, log, tracking) if processes.is_first else ()
     events = Events((*shown, signals.check, heartbeat))
     with _held(run, processes):

@@ -31,6 +31,7 @@ from tunesmith.run.completeness import answering_files, complete_run, refuse_cha
 from tunesmith.run.files import sync
 from tunesmith.run.folder import Run
 from tunesmith.run.json_files import read_json, write_json
+from tunesmith.run.locking import needing_locks
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -294,7 +295,8 @@ class Registry:
         until = time.monotonic() + _WAIT_S
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with needing_locks(self.folder):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() < until:
                     time.sleep(_POLL_S)

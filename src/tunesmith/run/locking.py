@@ -66,6 +66,27 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
+@contextlib.contextmanager
+def needing_locks(path: Path) -> Iterator[None]:
+    """A context in which a lock is taken; where the file system has none, as some of a network, the error says so.
+
+    Args:
+        path: File or folder that is locked.
+
+    Raises:
+        RunError: The file system has no locks.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _HELD:
+            raise
+        raise RunError(
+            f"`{path}` cannot be locked against other processes: {error.strerror}.",
+            remedy="Choose a folder on another file system, as `output_dir` of a run.",
+        ) from None
+
+
 def refuse_several_processes() -> None:
     """Raises RunError under a launcher of several processes: each would do the whole work."""
     if name := launcher_variable():
@@ -125,13 +146,9 @@ def _lock_or_refuse(descriptor: int, folder: Path) -> None:
     import fcntl
 
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in _HELD:
-            raise RunError(
-                f"`{folder}` cannot be locked against other processes: {error.strerror}.",
-                remedy="Choose an `output_dir` on another file system.",
-            ) from None
+        with needing_locks(folder):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
         process = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
         raise RunError(
             f"another process{f' ({process})' if process.isdigit() else ''} is writing to `{folder}`.",

@@ -53,28 +53,33 @@ class StepGradient:
             step: step of the run, from 0.
             parameters: parameters that learn.
         """
-        while True:
-            try:
-                loss = self._add(batch, step)
-                break
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._use_smaller_passes(error)
+        while (loss := self._add_if_it_fits(batch, step)) is None:
             for parameter in parameters:  # what the passes before have left
                 parameter.grad = None
         sum_gradients(self.processes, parameters)
         return self._summed(loss)
 
-    def _use_smaller_passes(self, error: Exception) -> None:
-        """Halves the tokens of a forward pass; raises the error where that is not possible.
+    def _add_if_it_fits(self, batch: NDArray[np.int64], step: int) -> float | None:
+        """Adds this process's share of the gradient; None where the memory of one process has run out."""
+        loss, error = None, None
+        try:
+            loss = self._add(batch, step)
+        except Exception as raised:
+            # The others already wait for outputs of this process, where rows are compared with each other.
+            if not is_out_of_memory(raised) or (self.processes.world > 1 and self.job.task.compares_rows):
+                raise
+            error = raised
+        if not self.processes.any(error is not None):
+            return loss
+        self._use_smaller_passes(error or MemoryError("out of memory in another process"))
+        return None
 
-        With several processes, the others would wait for this one with another number of passes.
-        """
+    def _use_smaller_passes(self, error: Exception) -> None:
+        """Halves the tokens of a forward pass, in every process; raises the error where that is not possible."""
         plan, world = self.job.plan, self.processes.world
-        whole = plan.most_tokens(self.settings.gradient_accumulation_steps)
+        whole = plan.most_tokens(self.settings.gradient_accumulation_steps * world)
         now = min(self._most_tokens or whole, whole)
-        if world > 1 or now <= plan.longest:
+        if now <= plan.longest:
             raise error
         self._most_tokens = max(now // 2, plan.longest)
         free_cached_memory(self.job.model)

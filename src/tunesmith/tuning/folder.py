@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from tunesmith.errors import RunError
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run, read_json, write_json
+from tunesmith.run.files import remove_unfinished
 from tunesmith.run.locking import LOCK_FILE, locked
 
 if TYPE_CHECKING:
@@ -93,6 +94,10 @@ class SearchFolder:
     def is_finished(self) -> bool:
         """Whether the search came to its end."""
         return bool(self.search().get("finished"))
+
+    def recover(self) -> None:
+        """Removes files of a killed search that are half-written, in a folder that this process holds."""
+        remove_unfinished(self.path, _OWN)
 
     def refuse_other_content(self) -> None:
         """Raises RunError if the folder holds something that is not a search."""

@@ -17,8 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.errors import RunError
-from tunesmith.run.locking import is_locked, locked
+from tunesmith.run.locking import is_locked, locked, needing_locks
 from tunesmith.tuning.folder import trial_folder
 from tunesmith.tuning.outcome import Result
 from tunesmith.tuning.space import Space, space_from_json, space_to_json, within_work
@@ -327,22 +326,13 @@ def _turn(path: Path) -> Iterator[None]:
     Raises:
         RunError: the file system has no locks.
     """
+    import fcntl
+
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        _wait_for(file, path)
+        with needing_locks(path):
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
     finally:
         os.close(file)
-
-
-def _wait_for(file: int, path: Path) -> None:
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError as error:
-        raise RunError(
-            f"`{path}` cannot be locked against other processes: {error.strerror}.",
-            remedy="Choose an `output_dir` on another file system.",
-        ) from None

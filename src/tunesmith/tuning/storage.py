@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.errors import RecipeError, RunError
 from tunesmith.extras import refuse_without
 from tunesmith.masking import masked_text
+from tunesmith.run.locking import needing_locks
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -55,7 +56,8 @@ def _lock(journal: Path) -> object:
             import fcntl
 
             self._file = os.open(journal.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o666)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            with needing_locks(journal):
+                fcntl.flock(self._file, fcntl.LOCK_EX)
             _remove_torn_line(journal)
             return True
 

@@ -37,7 +37,7 @@ from tunesmith.pipeline.training_plan import TrainingPlan
 from tunesmith.pipeline.work import Work
 from tunesmith.recipe import Recipe
 from tunesmith.run import Run, write_json
-from tunesmith.run.files import write_atomically
+from tunesmith.run.files import remove_unfinished, write_atomically
 from tunesmith.run.manifest import recipe_in
 from tunesmith.tasks import TASKS, LabelSchema, Task, best_metric
 from tunesmith.training.processes import Processes
@@ -120,6 +120,7 @@ def run_trial(shared: Shared, request: Request) -> Result:
     Raises:
         InterruptedRunError: a signal or `should_stop` stopped the search.
     """
+    remove_unfinished(request.folder)
     if (known := read_result(request.folder)) is not None:
         _leave_little(request.folder)
         return known

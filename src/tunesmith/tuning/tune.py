@@ -54,6 +54,7 @@ def tune(recipe: Recipe, options: Options = ONE_PROCESS, listeners: Iterable[Lis
     events, folder = Events(listeners), SearchFolder(recipe.output_dir)
     cores = cores_of(options.workers)
     with folder.locked():
+        folder.recover()
         asked, found = find_splits(recipe), data_fingerprint_of(recipe.data)
         if _is_finished(folder, recipe, found, options, events):
             events.note(f"the search in {folder.path} is finished; nothing to do")
