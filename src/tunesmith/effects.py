@@ -62,6 +62,7 @@ _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "data.instruction": lambda task: task.instruction,
     "data.label_order": lambda task: task.ordered,
     "evaluate.calibration": lambda task: task.calibration,
+    "evaluate.decision": lambda task: task.decision,
     "evaluate.max_error": lambda task: task.confidence,
     "evaluate.samples": lambda task: task.generation and not task.generation.scores_texts,
     "evaluate.identity_terms": lambda task: task.probe and task.text_column and not task.outputs_per_token,
@@ -69,7 +70,7 @@ _NEEDS: Mapping[str, Callable[[Task], object]] = {
     "evaluate.general_text": lambda task: task.generation and task.generation.reader,
     "evaluate.canaries": lambda task: task.generation,
     "evaluate.harmful_prompts": lambda task: task.generation and task.chat and not task.instruction,
-    "evaluate.previous": lambda task: task.probe and not task.outputs_per_token,
+    "evaluate.previous": lambda task: task.probe,
     **dict.fromkeys((f"generate.{key}" for key in GenerateRecipe.model_fields), lambda task: task.generation),
 }
 """What a task must have for a key to have an effect."""

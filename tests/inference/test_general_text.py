@@ -15,21 +15,17 @@ def test_the_package_has_a_text():
     assert sum(map(len, paragraphs)) > 9_000
 
 
-def test_a_text_of_the_users(tmp_path):
-    file = tmp_path / "text.txt"
-    file.write_text("eins\n\nzwei\nZeilen\n\n\n drei\n \nvier\n\nfünf\n", encoding="utf-8")
-    assert read_paragraphs(str(file)) == ["eins", "zwei\nZeilen", "drei", "vier", "fünf"]
+def test_a_text_of_the_users(written):
+    file = written("eins\n\nzwei\nZeilen\n\n\n drei\n \nvier\n\nfünf\n")
+    assert read_paragraphs(file) == ["eins", "zwei\nZeilen", "drei", "vier", "fünf"]
 
 
 @pytest.mark.parametrize(
     "content", [b"too\n\nshort", b"\xff\xfe broken \x80", None], ids=["short", "bytes", "absent"]
 )
-def test_a_text_that_cannot_be_used_is_refused(tmp_path, content):
-    file = tmp_path / "text.txt"
-    if content is not None:
-        file.write_bytes(content)
+def test_a_text_that_cannot_be_used_is_refused(written, content):
     with pytest.raises(RecipeError, match=r"general_text"):
-        read_paragraphs(str(file))
+        read_paragraphs(written(content))
 
 
 def test_the_likelihood_is_that_of_plain_transformers(tmp_path):

@@ -12,9 +12,6 @@ def test_the_package_has_prompts_of_several_kinds():
 
 
 @pytest.mark.parametrize("content", ["# only a remark\n", None])
-def test_a_file_without_prompts_is_refused(tmp_path, content):
-    file = tmp_path / "prompts.txt"
-    if content is not None:
-        file.write_text(content)
+def test_a_file_without_prompts_is_refused(written, content):
     with pytest.raises(RecipeError, match=r"evaluate\.harmful_prompts"):
-        read_prompts(str(file))
+        read_prompts(written(content))

@@ -7,8 +7,9 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 import tunesmith
+from tunesmith import pipeline
 from tunesmith.inference.predictor import Predictor
-from tunesmith.testing.tiny import tiny_rows, write_tiny_model
+from tunesmith.testing.tiny import tiny_rows, tiny_task_rows, write_tiny_model
 
 HOW = {"data.check": "off", "evaluate.baselines": False, "evaluate.bootstrap_samples": 100}
 
@@ -76,6 +77,37 @@ def test_a_low_learning_rate_and_an_adapter_keep_it(first, folder):
     answers = [old.labels[at] for at in np.argmax(logits, axis=1)]
     by_hand = accuracy_score([row["gold"] for row in rows], answers)
     assert found["head"]["after"]["value"] == pytest.approx(by_hand)
+
+
+def test_entities_are_forgotten_and_kept_alike(folder, monkeypatch):
+    """A head that reads a vector a token; before, it answers the rows as the first run was scored."""
+    monkeypatch.setattr(pipeline.training, "write_report", lambda run: None)
+    how = {**HOW, "train.learning_rate": 5e-3}
+    rows = [tiny_task_rows("token-classification", n, seed=seed) for n, seed in ((120, 1), (60, 2), (40, 3))]
+    first = tunesmith.train(
+        rows[0], test=rows[1], task="token-classification", model=str(write_tiny_model(folder / "words")),
+        output_dir=folder / "entities", progress=False, overrides={**how, "train.max_steps": 40},
+    )  # fmt: skip
+    texts = {" ".join(row["tokens"]) for row in rows[1]}
+    others = [row for row in rows[2] if " ".join(row["tokens"]) not in texts]
+    renamed = [{**row, "tags": [tag.replace("animal", "beast") for tag in row["tags"]]} for row in others]
+    found = {}
+    for name, rate in (("kept", 1e-7), ("wild", 0.05)):
+        run = tunesmith.train(
+            renamed, test=renamed[:10], task="token-classification", model=str(first.path),
+            output_dir=folder / f"entities-{name}", progress=False,
+            overrides={**HOW, "train.learning_rate": rate, "train.max_steps": 6},
+        )  # fmt: skip
+        found[name] = run.metrics["previous_task"]
+    kept, wild = found["kept"], found["wild"]
+    assert kept["rows"] == len(scored_rows(first)) > 40
+    assert kept["head"]["before"]["value"] == pytest.approx(first.metrics["primary"]["value"])
+    assert kept["head"]["before"]["value"] > 0.5
+    assert kept["head"]["after"] == kept["head"]["before"]
+    assert kept["probe"]["after"]["value"] == pytest.approx(kept["probe"]["before"]["value"], abs=0.02)
+    assert wild["head"]["before"] == kept["head"]["before"]
+    assert wild["head"]["after"]["value"] < wild["head"]["before"]["value"] - 0.2
+    assert wild["outcome"] in ("forgotten", "head_only")
 
 
 def test_it_is_not_measured_where_it_is_not_wanted_or_nothing_was_before(first, folder):

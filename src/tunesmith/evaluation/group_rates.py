@@ -141,9 +141,15 @@ def auc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float:
     return float(below.sum() / (2 * len(positive) * len(negative)))
 
 
-def gap_interval(best: Interval, worst: Interval) -> Interval:
-    """The difference of two independent groups, with the interval from those of both (Donner and Zou 2012)."""
+def gap_interval(best: Interval, worst: Interval, widened: float = 1.0) -> Interval:
+    """The difference of two independent groups, with the interval from those of both (Donner and Zou 2012).
+
+    Args:
+        best: the group with the greater value.
+        worst: the other one.
+        widened: a factor of both halves of the interval.
+    """
     value = best.value - worst.value
-    low = value - float(np.hypot(best.value - best.low, worst.high - worst.value))
-    high = value + float(np.hypot(best.high - best.value, worst.value - worst.low))
+    low = value - widened * float(np.hypot(best.value - best.low, worst.high - worst.value))
+    high = value + widened * float(np.hypot(best.high - best.value, worst.value - worst.low))
     return Interval(value, low, high)

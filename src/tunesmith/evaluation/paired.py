@@ -107,7 +107,11 @@ class Paired:
 
 
 def compare_pairs(
-    pairs: Sequence[tuple[Rows, Rows]], method: Method, *, groups: NDArray[np.int64] | None
+    pairs: Sequence[tuple[Rows, Rows]],
+    method: Method,
+    *,
+    groups: NDArray[np.int64] | None,
+    metric: str | None = None,
 ) -> list[Paired]:
     """Compares the models of each pair, and corrects for the number of pairs.
 
@@ -115,16 +119,17 @@ def compare_pairs(
         pairs: two models each, on the same rows.
         method: confidence level, number of resamples and seed.
         groups: [rows], number of each row's group; None if every row is a group of its own.
+        metric: metric in which they are compared; the primary one by default.
     """
-    gains = [gain(first, second, method, groups=groups) for first, second in pairs]
-    tests = [paired_test(first, second, groups=groups, seed=method.seed) for first, second in pairs]
+    gains = [gain(*pair, method, groups=groups, metric=metric) for pair in pairs]
+    tests = [paired_test(*pair, groups=groups, seed=method.seed, metric=metric) for pair in pairs]
     corrected = holm([found.p for found in tests])
     level = 1 - method.confidence + 1e-12
     found = []
     for (first, second), interval, test, p_holm in zip(pairs, gains, tests, corrected, strict=True):
         n = first.statistics.shape[0] if groups is None else len(np.unique(groups))
         outcome = _outcome(interval, p_holm, level, n)
-        counts = discordant(first, second) or (None, None)
+        counts = discordant(first, second, metric) or (None, None)
         found.append(Paired(interval, test.test, test.p, p_holm, outcome, *counts))
     return found
 
@@ -169,16 +174,24 @@ def p_in_words(found: Paired) -> str:
     return "p < 0.001" if found.p_holm < 0.001 else f"p = {found.p_holm:.3f}"
 
 
-def gain(first: Rows, second: Rows, method: Method, *, groups: NDArray[np.int64] | None) -> Interval:
-    """How much better the first is than the second in the primary metric; below 0 if it is worse.
+def gain(
+    first: Rows,
+    second: Rows,
+    method: Method,
+    *,
+    groups: NDArray[np.int64] | None,
+    metric: str | None = None,
+) -> Interval:
+    """How much better the first is than the second in a metric; below 0 if it is worse.
 
     Args:
         first: rows as one model answers them.
         second: the same rows, as another model answers them.
         method: confidence level, number of resamples and seed.
         groups: [rows], number of each row's group; None if every row is a group of its own.
+        metric: metric in which they are compared; the primary one by default.
     """
-    task, metric = first.task, first.task.primary_for(first.label_schema)
+    task, metric = first.task, metric or first.task.primary_for(first.label_schema)
     found = paired_drop(
         _beside(first, second),
         (
@@ -196,18 +209,21 @@ def gain(first: Rows, second: Rows, method: Method, *, groups: NDArray[np.int64]
     return Interval(-found.value, -found.high, -found.low)
 
 
-def paired_test(first: Rows, second: Rows, *, groups: NDArray[np.int64] | None, seed: int) -> Significance:
-    """Whether two models differ in the primary metric by more than chance.
+def paired_test(
+    first: Rows, second: Rows, *, groups: NDArray[np.int64] | None, seed: int, metric: str | None = None
+) -> Significance:
+    """Whether two models differ in a metric by more than chance.
 
     Args:
         first: rows as one model answers them.
         second: the same rows, as another model answers them.
         groups: [rows], number of each row's group; None if every row is a group of its own.
         seed: random seed for the permutations.
+        metric: metric in which they are compared; the primary one by default.
     """
-    one, other = right_answers(first), right_answers(second)
+    metric = metric or first.task.primary_for(first.label_schema)
+    one, other = right_answers(first, metric), right_answers(second, metric)
     if one is None or other is None:
-        metric = first.task.primary_for(first.label_schema)
         return permutation(
             _of_groups(first.statistics, groups),
             _of_groups(second.statistics, groups),
@@ -227,17 +243,17 @@ def _of_groups(statistics: Statistics, groups: NDArray[np.int64] | None) -> Stat
     return statistics if groups is None else add_up(statistics, np.unique(groups, return_inverse=True)[1])
 
 
-def discordant(first: Rows, second: Rows) -> tuple[int, int] | None:
+def discordant(first: Rows, second: Rows, metric: str | None = None) -> tuple[int, int] | None:
     """How many rows only the first has right, and only the second; None if rows are not right or wrong."""
-    one, other = right_answers(first), right_answers(second)
+    one, other = right_answers(first, metric), right_answers(second, metric)
     if one is None or other is None:
         return None
     return int(np.sum(one & ~other)), int(np.sum(other & ~one))
 
 
-def right_answers(rows: Rows) -> NDArray[np.bool_] | None:
-    """[rows], whether each answer is right, if the primary metric is the share of right answers; else None."""
-    share = rows.task.shares(rows.label_schema).get(rows.task.primary_for(rows.label_schema))
+def right_answers(rows: Rows, metric: str | None = None) -> NDArray[np.bool_] | None:
+    """[rows], whether each answer is right, if the (primary) metric is the share of right answers; else None."""
+    share = rows.task.shares(rows.label_schema).get(metric or rows.task.primary_for(rows.label_schema))
     if share is None or share.right is None or share.of.shape[1] != 1:
         return None
     decisions, right = (_column(rows.statistics @ one) for one in (share.of, share.right))

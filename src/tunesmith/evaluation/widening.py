@@ -13,6 +13,7 @@ import numpy as np
 
 from tunesmith.encoded import Ragged
 from tunesmith.errors import RunError
+from tunesmith.tasks import OFFSETS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,9 +50,10 @@ def widened_schema(task: Task, own: LabelSchema, wider: LabelSchema) -> LabelSch
             remedy="Train both on rows with this label.",
         )
     found = {**own, "labels": wider["labels"]}
-    if "thresholds" in own:
-        known = dict(zip(names, own["thresholds"], strict=True))
-        found["thresholds"] = [known.get(name, _THRESHOLD) for name in all_names]
+    for key, unknown in (("thresholds", _THRESHOLD), (OFFSETS, 0.0)):
+        if key in own:
+            known = dict(zip(names, own[key], strict=True))
+            found[key] = [known.get(name, unknown) for name in all_names]
     return found
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tunesmith.models import heads
 from tunesmith.models.freezing import freeze_pooler, freeze_unsaved
 from tunesmith.models.quiet import quiet
-from tunesmith.tasks import Task
+from tunesmith.tasks import DECISION_KEY, Task
 from tunesmith.tasks._vectors import VECTORS_KEY
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ _LAYER_KEYS = (
     ("num_hidden_layers",),
 )
 _SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
-_UNFIT = ("architectures", "id2label", "label2id", "num_labels", "quantization_config", heads.CALIBRATION_KEY)
+_UNFIT = (
+    "architectures", "id2label", "label2id", "num_labels", "quantization_config", heads.CALIBRATION_KEY,
+    DECISION_KEY,
+)  # fmt: skip
 _SEPARATE = "separate_output_layer"
 _LONGEST_CYCLE = 4
 

@@ -37,7 +37,7 @@ from tunesmith.models.weights import (
     refuse_holes,
     save_as_named,
 )
-from tunesmith.tasks import LabelSchema, Task, Values, head_scale, prepare_tokenizer
+from tunesmith.tasks import DECISION_KEY, LabelSchema, Task, Values, head_scale, prepare_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -153,6 +153,8 @@ def _new_config(
     """The config for a training, without what an earlier one fitted, and with room for a pooling layer."""
     config = _config(files, task, label_schema, tokenizer, extra_layers=int(adds_layer))
     heads.forget_calibration(config)
+    if hasattr(config, DECISION_KEY):
+        delattr(config, DECISION_KEY)
     if adds_layer:
         setattr(config, heads.POOLING_KEY, "mean")
     return config

@@ -138,9 +138,7 @@ class SavedAnswers:
             lambda: general_text(self.work, self.plan, self.model),
             lambda: training_texts(self.work, self.plan),
             lambda: harm(self.work, self.plan, self.model),
-            lambda: previous_task(
-                self.work, self.model, self._head, self.plan.data.splits["train"], recipe.seed
-            ),
+            lambda: previous_task(self.work, self.model, self.plan.data.splits["train"], recipe.seed),
             likelihoods_of(self.work.task, self.model, self.plan.tokenizer, self.work.events),
             self._answer,
         )

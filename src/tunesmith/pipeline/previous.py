@@ -3,7 +3,8 @@
 The rows are those that the earlier run was scored on; they stand in its folder. Two questions are asked of the new
 encoder: does the head of the earlier run still work on its features, and would a new linear head? The first says
 what happens if the new model takes the place of the old one; the second whether the knowledge itself is gone. A
-probe answers the rows of one half after it was fitted on the other half.
+probe answers the rows of one half after it was fitted on the other half. Where outputs are those of tokens
+(entities), the features are too, and the halves are of rows all the same.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tunesmith.pipeline.head_of import head_of
 from tunesmith.pipeline.work import Work
 from tunesmith.run import Run
 from tunesmith.tasks import EvalPredictions
-from tunesmith.training.probe import fit_probe, take_features
+from tunesmith.training.probe import Features, ProbeHead, fit_probe, take_features
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,21 +43,19 @@ _VALIDATION_SHARE = 5
 """One row in five of those that a probe is fitted on chooses its regularisation."""
 
 
-def previous_task(
-    work: Work, model: Model, head: nn.Linear | None, train: Examples, seed: int
-) -> Previous | None:
+def previous_task(work: Work, model: Model, train: Examples, seed: int) -> Previous | None:
     """The previous task as the earlier run and a model after the training answer it.
 
-    None where the base model is no run, one of both has no head that reads a vector a row, there are too few rows,
-    or the recipe does not want it.
+    None where the base model is no run, both have not linear heads of one kind (a vector a row, or a token), there
+    are too few rows, a row is read in windows, or the recipe does not want it.
 
     Args:
         work: what was done.
         model: the saved model, loaded.
-        head: its head.
         train: rows of this training; held-out rows with the text of one of them are left out.
         seed: random seed of the choice of rows, and of the halves.
     """
+    head = head_of(work.task, model, per_token=True)
     if work.recipe.evaluate.previous == "none" or head is None:
         return None
     try:
@@ -64,7 +63,10 @@ def previous_task(
             return None
         run = Run.open(work.recipe.model)
         predictor = Predictor.from_run(run.path)
-        old_head, examples = head_of(predictor.task, predictor.model), _rows(run, predictor, train, seed)
+        if predictor.task.outputs_per_token != work.task.outputs_per_token:
+            return None
+        old_head = head_of(predictor.task, predictor.model, per_token=True)
+        examples = _rows(run, predictor, train, seed)
     except (UserError, OSError) as error:
         work.events.warn(f"what was forgotten of the previous task is not measured: {error}")
         return None
@@ -83,18 +85,20 @@ def previous_task(
 def _rows(run: Run, predictor: Predictor, train: Examples, seed: int) -> Examples | None:
     """Rows that the earlier run was scored on; None for a task of another kind, or too few rows."""
     task, path = predictor.task, run.predictions / f"{run.metrics['primary']['split']}.jsonl"
-    if len(task.outputs) != 1 or not path.is_file():
+    if not path.is_file():
         return None
     with path.open(encoding="utf-8") as file:
         lines = [line for line in map(json.loads, file) if not line.get("left_out")]
-    names = [name for name in task.inputs if lines and name in lines[0]]
+    names = [name for name in task.shown if lines and name in lines[0]]
     rows = [
         task.read({**{name: line[name] for name in names}, task.outputs[0]: line["gold"]}) for line in lines
     ]
-    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in (*names, task.outputs[0])}
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
     n = len(rows)
     held = Examples(columns, (path.name,), np.zeros(n, dtype=np.int32), np.arange(1, n + 1))
     held = replace(held, inputs=tuple(names))
+    if task.outputs_per_token:  # the file has the texts alone, without the places of their words
+        train = replace(train, inputs=tuple(names))
     unseen = np.setdiff1d(np.arange(n), rows_among(held, text_keys(train)))
     if len(unseen) < FEWEST_ROWS:
         return None
@@ -117,9 +121,9 @@ class _Rows:
         self.examples, self.encoded = examples, encoded
         self.order = np.random.default_rng(seed).permutation(len(examples))
 
-    def features(self, model: Model, head: nn.Linear, work: Work) -> NDArray[np.float32]:
-        """[rows, d], what the head of a model reads."""
-        found = take_features(
+    def features(self, model: Model, head: nn.Linear, work: Work) -> Features:
+        """What the head of a model reads: [rows, d], or a vector for each token."""
+        return take_features(
             self.task,
             model,
             self.encoded,
@@ -129,17 +133,15 @@ class _Rows:
             location=self.examples.location,
             advance=work.events.progress("texts of the previous task"),
         )
-        assert not isinstance(found, Ragged), "a vector a row"
-        return found
 
     def answered(self, outputs: object) -> RowStatistics:
-        """The rows with the outputs [rows, k] of a head."""
+        """The rows with the outputs of a head."""
         evaluated = EvalPredictions(self.examples.columns, self.encoded, outputs)
         return RowStatistics.of(self.task, evaluated, self.schema)
 
-    def probed(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[rows, k], outputs of a probe for each half of the rows, which was fitted on the other one."""
-        found: dict[int, NDArray[np.float32]] = {}
+    def probed(self, features: Features) -> Features:
+        """Outputs of a probe for each half of the rows, which was fitted on the other one."""
+        found: list[Features] = []
         halves = np.array_split(self.order, 2)
         for own, other in (halves, halves[::-1]):
             cut = max(len(other) // _VALIDATION_SHARE, 1)
@@ -147,12 +149,28 @@ class _Rows:
             head = fit_probe(
                 self.task,
                 self.schema,
-                (features[train], self.encoded.of_rows(train)),
-                (features[validation], self._evaluated(validation)),
+                (_of(features, train), self.encoded.of_rows(train)),
+                (_of(features, validation), self._evaluated(validation)),
                 by_loss=True,
             )
-            found |= dict(zip(own.tolist(), head.logits(features[own]), strict=True))
-        return np.stack([found[row] for row in range(len(features))])
+            found.append(_outputs(head, _of(features, own)))
+        places = np.argsort(np.concatenate(halves))
+        ragged = [part for part in found if isinstance(part, Ragged)]
+        if ragged:
+            return Ragged.join(ragged).take(places)
+        return np.asarray(np.concatenate([np.asarray(part) for part in found])[places])
 
     def _evaluated(self, rows: NDArray[np.int64]) -> EvalPredictions:
         return EvalPredictions(self.examples.take(rows).columns, self.encoded.of_rows(rows))
+
+
+def _of(features: Features, rows: NDArray[np.int64]) -> Features:
+    """The features of some rows."""
+    return features.take(rows) if isinstance(features, Ragged) else features[rows]
+
+
+def _outputs(head: ProbeHead, features: Features) -> Features:
+    """The outputs of a probe for features."""
+    if isinstance(features, Ragged):
+        return Ragged(head.logits(features.values), features.offsets)
+    return head.logits(features)

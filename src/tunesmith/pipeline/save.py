@@ -1,8 +1,8 @@
 """Phase 8: what is fitted on the validation rows is fitted, and the model is written.
 
-The head is calibrated first, so that everything that is fitted later on the validation rows (thresholds of scores)
-reads calibrated scores. Validation rows that are copies of training rows are left out: on them, the model is right
-more often than on new rows, so its scores would promise too much.
+The head is calibrated first, so that what is fitted later on the validation rows (thresholds of scores, offsets
+for rare labels) reads calibrated scores. Validation rows that are copies of training rows are left out: on them,
+the model is right more often than on new rows, so its scores would promise too much.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tunesmith.evaluation.seen import new_rows, take_rows
 from tunesmith.models import heads
 from tunesmith.models.saving import save_model
 from tunesmith.pipeline.calibrating import calibrate
+from tunesmith.pipeline.deciding import decide
 from tunesmith.pipeline.fit import FittedModel
 from tunesmith.pipeline.predict_split import predict_split
 from tunesmith.pipeline.training_plan import TrainingPlan
@@ -71,19 +72,20 @@ def _fit_on_validation_rows(
 ) -> tuple[LabelSchema, Calibrated | None]:
     """The label schema with thresholds, and how the head was calibrated, where the task's answers have scores."""
     task, label_schema = work.task, plan.data.label_schema
-    if task.thresholds is None and task.calibration is None:
+    if task.thresholds is None and task.calibration is None and task.decision is None:
         return label_schema, None
     evaluated = predict_split(work, plan, "validation", features=fitted.features, with_texts=False)
     examples, group_by = plan.data.splits["validation"], plan.recipe.data.group_by
     scored = take_rows(Scored(task, label_schema, examples, evaluated, group_by), rows)
     if task.thresholds is not None:
         label_schema = task.thresholds.fit(scored.evaluated, label_schema)
-    if task.calibration is None:
-        return label_schema, None
-    calibrated = calibrate(work, plan, replace(scored, label_schema=label_schema))
-    if task.thresholds is not None and not calibrated.scaling.is_identity:
-        label_schema = task.thresholds.moved(label_schema, calibrated.scaling)
-    return label_schema, calibrated
+    calibrated = None
+    if task.calibration is not None:
+        calibrated = calibrate(work, plan, replace(scored, label_schema=label_schema))
+        if task.thresholds is not None and not calibrated.scaling.is_identity:
+            label_schema = task.thresholds.moved(label_schema, calibrated.scaling)
+        scored = replace(scored, evaluated=calibrated.scaling.applied(scored.evaluated))
+    return decide(work, plan, replace(scored, label_schema=label_schema)), calibrated
 
 
 def _describe_head(model: Model, calibrated: Calibrated | None) -> None:

@@ -261,6 +261,12 @@ class EvaluateRecipe(Section):
         description="how scores become probabilities, fitted on the validation rows; temperature: one factor; "
         "vector: a factor and a shift for each label; auto: by cross-validation (docs/trust.md)",
     )
+    decision: Literal["auto", "none", "offsets"] = Field(
+        "auto",
+        description="which label is answered; offsets: rare labels are favoured, by what is fitted on the "
+        "validation rows; none: the most probable; auto: offsets, where labels are rare and macro F1 gains "
+        "beyond chance, by cross-validation (docs/methods.md)",
+    )
     max_error: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
         description="most wrong answers among those given; the model abstains from the others (docs/trust.md)",

@@ -12,7 +12,8 @@ from tunesmith.models.adapters import is_adapter
 from tunesmith.models.gguf import is_whole
 from tunesmith.reports.sections import Source, summary
 from tunesmith.reports.sources import is_local_model, named_model, named_sources
-from tunesmith.reports.usage import with_transformers
+from tunesmith.reports.usage import with_offsets, with_transformers
+from tunesmith.tasks import OFFSETS
 
 if TYPE_CHECKING:
     from tunesmith.types import JsonObject
@@ -44,7 +45,15 @@ def usage(source: Source) -> str:
     local = is_local_model(source.manifest)
     base = f"{_BASE}/{named_model(source.manifest)}" if local else None
     code = with_transformers(source.run, FOLDER, base=base)
-    return f"```python\n{code}\n```\n{_pipeline_note(source)}"
+    return f"```python\n{code}\n```\n{_decision_note(source, base)}{_pipeline_note(source)}"
+
+
+def _decision_note(source: Source, base: str | None) -> str:
+    """How the answer is chosen, where it is not the most probable label."""
+    if OFFSETS not in source.manifest["label_schema"]:
+        return ""
+    code = with_offsets(source.run, FOLDER, base=base)
+    return f"\n{_DECISION}\n\n```python\n{code}\n```\n"
 
 
 def _pipeline_note(source: Source) -> str:
@@ -194,3 +203,8 @@ def _lines(*lines: str) -> str:
 _POOLING = """
 The last layer of this model is a pooling layer: its attention is uniform, so the classifier reads the mean over
 all tokens. It is an ordinary layer of the architecture and needs no extra code."""
+
+_DECISION = """\
+This code answers with the most probable label. The scores below are those of tunesmith, which favours rare labels:
+it adds an offset to the output of each label before it takes the largest one. The probabilities are the same.
+Without tunesmith:"""

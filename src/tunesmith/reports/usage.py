@@ -13,7 +13,7 @@ from tunesmith.models.adapters import is_adapter
 from tunesmith.models.resolve import ADAPTED_CONFIG_FILE
 from tunesmith.models.task_of_model import task_of_model
 from tunesmith.run import Run
-from tunesmith.tasks import INSTRUCTION, TASKS, Task
+from tunesmith.tasks import DECISION_KEY, INSTRUCTION, TASKS, Task
 from tunesmith.tasks._prompting import asked_of, generation_arguments
 
 if TYPE_CHECKING:
@@ -54,6 +54,24 @@ def with_transformers(run: Run, folder: str, *, base: str | None = None) -> str:
     return (
         "from transformers import pipeline\n\n"
         f"model = pipeline({json.dumps(task.pipeline.tag)}, model={folder!r})\nanswer = model({call})"
+    )
+
+
+def with_offsets(run: Run, folder: str, *, base: str | None = None) -> str:
+    """As `with_transformers`, for a model whose answer is chosen with offsets."""
+    manifest = run.manifest()
+    task = task_of_model(TASKS.get(manifest["used"]["task"]), run.model)
+    loaded = (
+        _with_peft(task, _base_arguments(manifest, base), folder)
+        if is_adapter(run.model)
+        else _with_auto_class(task, folder)
+    )
+    return (
+        f"import torch\n{loaded}{_call(run, task)}\n"
+        f"offsets = torch.tensor(model.config.{DECISION_KEY})\n"
+        "logits = outputs.logits[0].detach()\n"
+        "best = int((logits + offsets).argmax())\n"
+        "answer = model.config.id2label[best], float(logits.softmax(-1)[best])"
     )
 
 

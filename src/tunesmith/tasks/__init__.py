@@ -24,12 +24,15 @@ from tunesmith.tasks import _display as displays
 from tunesmith.tasks._alternatives import LABEL_SCORES, TOP_ANSWERS, Alternatives
 from tunesmith.tasks._answer_capabilities import Confidence, Display, Pipeline, PredictionSets
 from tunesmith.tasks._capabilities import (
+    DECISION_KEY,
     INSTRUCTION,
+    OFFSETS,
     ORDER,
     Alignment,
     Calibration,
     ChatTemplate,
     Contrast,
+    Decision,
     Decoders,
     Generation,
     Instruction,
@@ -133,6 +136,7 @@ class Task:
     reference: Reference | None = None
     thresholds: Thresholds | None = None
     calibration: Calibration | None = None
+    decision: Decision | None = None
     uncertainty: Uncertainty | None = None
     ordered: OrderedLabels | None = None
     masking: Masking | None = None
@@ -381,13 +385,13 @@ def _target_texts(task: Task, train: Values) -> Sequence[str]:
 
 
 __all__ = [
-    "CAPABILITIES", "IGNORED", "INSTRUCTION", "LABEL_SCORES", "MODEL_INPUTS", "ORDER", "PLAIN_LOSS", "TASKS",
-    "TOP_ANSWERS", "Alignment", "Alternatives", "Batch", "Calibration", "ChatTemplate", "Column",
-    "Confidence", "Contrast", "Decoders", "Display", "EncodeOptions", "Encoded", "EvalPredictions", "Generation",
-    "GivenAnswers", "Instruction", "LabelSchema", "Layouts", "Length", "LinearProbe", "LossOptions",
-    "Masking", "Offsets", "OrderedLabels", "Packing",
-    "Pipeline", "Pooling", "Prediction", "PredictionSets", "Ragged",
-    "Realigned", "Recognised", "Reference", "RowError", "Scaling", "Schedule", "SentenceVectors", "Task",
+    "CAPABILITIES", "DECISION_KEY", "IGNORED", "INSTRUCTION", "LABEL_SCORES", "MODEL_INPUTS", "OFFSETS", "ORDER",
+    "PLAIN_LOSS", "TASKS", "TOP_ANSWERS", "Alignment", "Alternatives", "Batch", "Calibration", "ChatTemplate",
+    "Column", "Confidence", "Contrast", "Decision", "Decoders", "Display", "EncodeOptions", "Encoded",
+    "EvalPredictions", "Generation", "GivenAnswers", "Instruction", "LabelSchema", "Layouts", "Length",
+    "LinearProbe", "LossOptions", "Masking", "Offsets", "OrderedLabels", "Packing", "Pipeline",
+    "Pooling", "Prediction", "PredictionSets", "Ragged", "Realigned", "Recognised",
+    "Reference", "RowError", "Scaling", "Schedule", "SentenceVectors", "Task",
     "Thresholds", "Uncertainty", "Values", "Vocabulary", "Windows", "best_answer", "best_metric", "displays",
     "draw", "head_scale", "point_scores", "prepare_tokenizer", "task_name",
 ]  # fmt: skip

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from tunesmith.tasks._capabilities import OFFSETS
 from tunesmith.tasks._types import LabelSchema, Prediction
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -27,9 +29,12 @@ class Alternatives:
 
 
 def best_label_scores(scores: NDArray[np.floating], label_schema: LabelSchema, k: int) -> list[Prediction]:
-    """The k most probable labels, from the probabilities [labels] in the label schema's order."""
+    """The k best labels, from the probabilities [labels] in the label schema's order: the answer comes first."""
     labels = label_schema["labels"]
-    best = scores.argsort()[::-1][:k]
+    ranks = scores
+    if (offsets := label_schema.get(OFFSETS)) is not None:
+        ranks = scores * np.exp(np.asarray(offsets, dtype=np.float64))
+    best = ranks.argsort()[::-1][:k]
     chosen = zip(best.tolist(), scores[best].tolist(), strict=True)
     return [{"label": labels[i], "score": score} for i, score in chosen]
 

@@ -287,6 +287,30 @@ class OrderedLabels:
     recognise: Callable[[Sequence[str]], list[int] | None]
 
 
+OFFSETS = "decision_offsets"
+"""The entry of a label schema with what is added to each output before the answer is chosen."""
+
+DECISION_KEY = "tunesmith_decision_offsets"
+"""Entry of config.json with the same, in the order of the labels."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer is the label with the largest output; `OFFSETS` of the label schema can favour rare labels.
+
+    Offsets act on the answer alone: the probabilities that are reported are those without them.
+
+    Args:
+        labels: [rows], the number of the true label.
+        metric: the metric that offsets shall raise.
+        cost: the metric that they may lower.
+    """
+
+    labels: Callable[[EvalPredictions], NDArray[np.int64]]
+    metric: str = "f1_macro"
+    cost: str = "accuracy"
+
+
 @dataclass(frozen=True)
 class Masking:
     """Inputs and labels are drawn anew each time that sequences are trained on.

@@ -26,6 +26,7 @@ CAPABILITIES: Mapping[str, type] = {
     "thresholds": of_rows.Thresholds,
     "masking": of_rows.Masking,
     "calibration": of_rows.Calibration,
+    "decision": of_rows.Decision,
     "uncertainty": of_rows.Uncertainty,
     "ordered": of_rows.OrderedLabels,
     "alignment": of_rows.Alignment,

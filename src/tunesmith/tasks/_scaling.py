@@ -89,10 +89,15 @@ class GivenAnswers:
     rows: NDArray[np.int64]
 
     @classmethod
-    def of_rows(cls, logits: NDArray[np.floating], is_right: NDArray[np.bool_]) -> GivenAnswers:
-        """One answer a row: the most probable of its choices."""
+    def of_rows(
+        cls,
+        logits: NDArray[np.floating],
+        is_right: NDArray[np.bool_],
+        chosen: NDArray[np.int64] | None = None,
+    ) -> GivenAnswers:
+        """One answer a row: its choice, or the most probable one."""
         rows = np.arange(len(logits))
-        return cls(logits, logits.argmax(-1), rows, is_right, rows)
+        return cls(logits, logits.argmax(-1) if chosen is None else chosen, rows, is_right, rows)
 
     def __len__(self) -> int:
         return len(self.is_right)

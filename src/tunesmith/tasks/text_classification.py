@@ -1,8 +1,10 @@
 """One label for each text, or pair of texts: sentiment, intent, topic.
 
 The loss is the cross-entropy over the classes. The answer is the most probable label with its probability, in the
-shape of the Hub's `TextClassificationOutput`. Label names keep their spelling. Their order is numeric if all are
-whole numbers, else alphabetic, so it does not depend on the order of the rows.
+shape of the Hub's `TextClassificationOutput`. Where labels are rare, offsets that were fitted on the validation
+rows can choose another label, with its own probability (`training/decision.py`). Label names keep
+their spelling. Their order is numeric if all are whole numbers, else alphabetic, so it does not depend on that of
+the rows.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ import numpy as np
 from tunesmith.errors import DataError
 from tunesmith.metrics import Scores, Shares, Statistics, classification, ordinal, total
 from tunesmith.tasks import (
+    DECISION_KEY,
     LABEL_SCORES,
+    OFFSETS,
     ORDER,
     Batch,
     Calibration,
     Column,
     Confidence,
     Contrast,
+    Decision,
     Encoded,
     EncodeOptions,
     EvalPredictions,
@@ -76,9 +81,17 @@ def _labels(evaluated: EvalPredictions) -> NDArray[np.int64]:
 
 
 def _given(evaluated: EvalPredictions, label_schema: LabelSchema) -> GivenAnswers:
-    """The most probable label of each row."""
+    """The label that each row was given."""
+    outputs, chosen = np.asarray(evaluated.outputs), _answers(evaluated, label_schema)
+    return GivenAnswers.of_rows(outputs, chosen == _labels(evaluated), chosen)
+
+
+def _answers(evaluated: EvalPredictions, label_schema: LabelSchema) -> NDArray[np.int64]:
+    """[rows], the number of the label that is answered."""
     outputs = np.asarray(evaluated.outputs)
-    return GivenAnswers.of_rows(outputs, outputs.argmax(-1) == _labels(evaluated))
+    if (offsets := label_schema.get(OFFSETS)) is not None:
+        outputs = outputs + np.asarray(offsets, dtype=np.float32)
+    return np.asarray(outputs.argmax(-1))
 
 
 def _targets(evaluated: EvalPredictions) -> NDArray[np.float64]:
@@ -106,6 +119,7 @@ class TextClassification(Task):
     probe = LinearProbe()
     contrast = Contrast(lambda columns: columns["label"])
     calibration = Calibration(_given, _targets)
+    decision = Decision(_labels)
     uncertainty = Uncertainty(texts.closeness_of_best)
     ordered = OrderedLabels(order_of)
     baselines = ("majority", "tfidf_logistic_regression")
@@ -153,12 +167,13 @@ class TextClassification(Task):
     def config(self, label_schema: LabelSchema) -> JsonObject:
         """See Task."""
         order = {ORDER_KEY: label_schema[ORDER]} if ORDER in label_schema else {}
-        return {**label_config(label_schema["labels"], "single_label_classification"), **order}
+        offsets = {DECISION_KEY: label_schema[OFFSETS]} if OFFSETS in label_schema else {}
+        return {**label_config(label_schema["labels"], "single_label_classification"), **order, **offsets}
 
     def label_schema_of(self, config: Config) -> LabelSchema:
         """See Task."""
-        order = getattr(config, ORDER_KEY, None)
-        return {"labels": labels_in(config), **({ORDER: list(order)} if order else {})}
+        found = {ORDER: getattr(config, ORDER_KEY, None), OFFSETS: getattr(config, DECISION_KEY, None)}
+        return {"labels": labels_in(config), **{key: list(value) for key, value in found.items() if value}}
 
     def encode(
         self, batch: Values, tokenizer: Tokenizer, options: EncodeOptions, label_schema: LabelSchema
@@ -177,7 +192,7 @@ class TextClassification(Task):
     def decode(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> list[Prediction]:
         """See Task; `scores` has the probability of every label, in the order of the labels."""
         probabilities = texts.softmax(evaluated.outputs)
-        best = probabilities.argmax(-1)
+        best = _answers(evaluated, label_schema)
         labels = label_schema["labels"]
         return [
             {"label": labels[i], "score": float(row[i]), "scores": row}
@@ -190,8 +205,8 @@ class TextClassification(Task):
 
     def details(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> JsonObject:
         """See Task: `per_class`, and `confusion` [true][predicted]."""
-        names, labels, predicted = label_schema["labels"], _labels(evaluated), evaluated.outputs.argmax(-1)
-        k = len(names)
+        names, labels = label_schema["labels"], _labels(evaluated)
+        predicted, k = _answers(evaluated, label_schema), len(names)
         sums = total(classification.statistics(labels, predicted, k))
         counts = np.bincount(labels * k + predicted, minlength=k * k).reshape(k, k)
         return {
@@ -201,7 +216,7 @@ class TextClassification(Task):
 
     def statistics(self, evaluated: EvalPredictions, label_schema: LabelSchema) -> Statistics:
         """See Task."""
-        labels, predicted = _labels(evaluated), evaluated.outputs.argmax(-1)
+        labels, predicted = _labels(evaluated), _answers(evaluated, label_schema)
         found = classification.statistics(labels, predicted, len(label_schema["labels"]))
         if ORDER not in label_schema:
             return found

