@@ -19,7 +19,15 @@ class Finalized:
     def __del__(self):
         interrupted(SECOND)
 
+class Last:
+    def __del__(self, kill=os.kill, pid=os.getpid()):
+        kill(pid, SECOND)
+
 def command():
+    if WHEN == "of one of several, after the last handler is gone":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.modules["last"] = Last()
+        return 75
     if WHEN == "at the end":
         atexit.register(interrupted, SECOND)
         return 3
@@ -45,6 +53,7 @@ sys.exit(end_with_code_of(command))
         ("while the first is reported", signal.SIGTERM, 75, "reported\n"),
         ("in a finalizer", signal.SIGTERM, 75, "reported\n"),
         ("at the end", signal.SIGINT, 3, ""),
+        ("of one of several, after the last handler is gone", signal.SIGTERM, 75, ""),
     ],
 )
 def test_a_signal_that_comes_at_a_bad_moment_ends_the_command_quietly(when, second, code, said):

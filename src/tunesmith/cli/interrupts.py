@@ -69,4 +69,5 @@ def _end_at_once(code: int) -> None:
         os._exit(code)
 
     for number in _SIGNALS:
-        signal.signal(number, end)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as in one of several processes
+            signal.signal(number, end)
