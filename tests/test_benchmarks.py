@@ -214,6 +214,7 @@ def test_the_share_of_equal_labels_is_taken_against_the_pipeline():
     assert "labels" not in json.dumps(records)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "measure"), [("trainer", _children.measure), ("ours", _children.measure_preloaded)]
 )

@@ -115,6 +115,7 @@ def test_held_out_rows_are_found_again(own_run, tmp_path):
     assert facts["check"]["run"]["value"] == pytest.approx(run.metrics["primary"]["value"])
 
 
+@pytest.mark.slow
 def test_changed_or_missing_data_want_other_rows(own_run, tmp_path):
     run, data = own_run
     data.write_text(data.read_text() + "the cat is here again,animal\n")

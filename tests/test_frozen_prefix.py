@@ -255,6 +255,7 @@ FAMILIES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", FAMILIES)
 def test_other_tasks(tmp_path, task):
     model = write_tiny_model(tmp_path / "model", family=FAMILIES[task], layers=3)

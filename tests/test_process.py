@@ -39,6 +39,7 @@ def run(body, **given):
     return changed, asked, done.stderr
 
 
+@pytest.mark.slow
 def test_importing_the_package_and_loading_a_model_change_nothing(tiny_model):
     changed, asked, _ = run(
         "import tunesmith, tunesmith.pipeline\n"

@@ -143,6 +143,7 @@ _DOORS = {
 _EARLIER = "import transformers, huggingface_hub.constants\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("door", "earlier"), [("load", _EARLIER), ("train", ""), ("resolve", ""), ("datasets", _EARLIER)]
 )

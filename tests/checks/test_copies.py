@@ -6,6 +6,8 @@ import pytest
 
 from tunesmith.testing.edited_texts import EDITS, edited
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_edited_test_rows_in_training_are_found_and_no_others(checked, find, sst2, seed):
@@ -65,7 +67,6 @@ def test_known_facts_of_tweet_hate(shared, checked, find):
     assert invalid.evidence["kinds"][0]["reason"] == "text is empty."
 
 
-@pytest.mark.slow
 def test_known_facts_of_go_emotions(shared, checked, find):
     """README: 26 test texts are in train, 46 surplus copies in train, 19 texts with several sets of labels."""
     files = {

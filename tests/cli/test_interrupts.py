@@ -11,6 +11,8 @@ PROGRAM = """
 import atexit, os, signal, sys, time
 from tunesmith.cli.interrupts import end_with_code_of
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+
 def interrupted(number):
     os.kill(os.getpid(), number)
     time.sleep(20)

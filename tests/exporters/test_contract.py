@@ -46,6 +46,7 @@ class TestMergedAdapter(ExporterContract):
         np.testing.assert_allclose(scores, [found[name] for name in predictors[0].labels], atol=1e-5)
 
 
+@pytest.mark.slow
 class TestMergedText2TextGeneration(ExporterContract):
     name = "merged"
     task = "text2text-generation"
@@ -59,6 +60,7 @@ class TestMergedChatAdapter(ExporterContract):
     train = LORA
 
 
+@pytest.mark.slow
 class TestMergedPreference(ExporterContract):
     name = "merged"
     task = "preference"
@@ -86,12 +88,14 @@ class TestOnnx(ExporterContract):
                 refuse_unfit("onnx", EXPORTERS.get("onnx"), TASKS.get(name))
 
 
+@pytest.mark.slow
 class TestOnnxAdapter(ExporterContract):
     name = "onnx"
     layers = 1  # half of the time to trace a graph
     train = LORA
 
 
+@pytest.mark.slow
 class TestOnnxMultiLabel(ExporterContract):
     name = "onnx"
     layers = 1  # half of the time to trace a graph
@@ -99,6 +103,7 @@ class TestOnnxMultiLabel(ExporterContract):
     family = "roberta"
 
 
+@pytest.mark.slow
 class TestOnnxRegression(ExporterContract):
     name = "onnx"
     layers = 1  # half of the time to trace a graph
@@ -111,12 +116,14 @@ class TestOnnxTokenClassification(ExporterContract):
     task = "token-classification"
 
 
+@pytest.mark.slow
 class TestOnnxQuestionAnswering(ExporterContract):
     name = "onnx"
     layers = 1  # half of the time to trace a graph
     task = "question-answering"
 
 
+@pytest.mark.slow
 class TestOnnxFillMask(ExporterContract):
     name = "onnx"
     layers = 1  # half of the time to trace a graph
@@ -142,6 +149,7 @@ class TestOnnxInt8(ExporterContract):
         assert types["model.classifier.weight"] == onnx.TensorProto.FLOAT
 
 
+@pytest.mark.slow
 class TestOnnxInt8TokenClassification(ExporterContract):
     name = "onnx-int8"
     layers = 1  # half of the time to trace a graph
@@ -169,6 +177,7 @@ class TestMergedTextSimilarity(ExporterContract):
         np.testing.assert_allclose(tunesmith.embed(run.path, texts), theirs, atol=1e-5)
 
 
+@pytest.mark.slow
 class TestOnnxTextSimilarity(ExporterContract):
     name = "onnx"
     layers = 1  # half of the time to trace a graph

@@ -31,6 +31,7 @@ def graph(exported, finished_run):
     return OnnxModel(f"{exported['path']}/model.onnx", tunesmith.load(finished_run.path).model.config)
 
 
+@pytest.mark.slow
 def test_the_graph_names_no_file_of_this_machine(exported):
     """The trap: torch writes a stack trace into every node."""
     content = Path(f"{exported['path']}/model.onnx").read_bytes()

@@ -123,6 +123,7 @@ def answered_log(champion, place, rows, told):
     log.close()
 
 
+@pytest.mark.slow
 def test_feedback_is_learned_when_monitoring_sees_that_texts_have_changed(champion, folder):
     """`update --watch` with the real monitor: quiet, then an alarm, then an update that is promoted."""
     place, registry = folder / "log", folder / "registry"

@@ -253,6 +253,7 @@ def test_a_head_without_bias_refuses_a_vector_before_any_work(noisy_files, tmp_p
     assert not (tmp_path / "run" / "manifest.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["multi-label-classification", "token-classification", "question-answering"])
 def test_other_tasks_keep_their_answers_and_scale_their_scores(name, tmp_path):
     task = TASKS.get(name)

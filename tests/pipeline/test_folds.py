@@ -38,6 +38,7 @@ def model(tmp_path_factory):
     return write_tiny_model(tmp_path_factory.mktemp("model") / "bert")
 
 
+@pytest.mark.slow
 def test_every_training_row_is_answered_once_by_a_model_that_had_not_learned_from_it(model, tmp_path):
     file = write_rows(tmp_path / "rows.jsonl", tiny_task_rows("text-classification", 120))
     ended = []
@@ -95,6 +96,7 @@ def test_a_stopped_cross_validation_goes_on_where_it_was(model, tmp_path):
     assert stopped.metrics["folds"] == whole.metrics["folds"]
 
 
+@pytest.mark.slow
 def test_numbers_from_the_public_interface(model, tmp_path):
     file = write_rows(tmp_path / "numbers.jsonl", tiny_task_rows("text-regression", 60))
     run = tunesmith.train(

@@ -54,6 +54,7 @@ def test_an_added_folder_is_measured_and_probed(rows, tiny_model):
     assert "en" in found["data"]["languages"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_short_list")
 def test_shapes_that_are_alike_cost_the_same(rows):
     found = tunesmith.suggest_models(rows, max_seconds=60, progress=False)

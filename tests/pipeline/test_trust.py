@@ -154,6 +154,7 @@ def test_an_evaluation_measures_the_promise(run, tiny_files):
     assert metrics["prediction_sets"] == run.metrics["prediction_sets"]
 
 
+@pytest.mark.slow
 def test_exports_abstain_as_the_run_does(run, tmp_path):
     pytest.importorskip("onnxruntime")
     texts = [line["text"] for line in lines_of(run.predictions / "test.jsonl")[:20]]

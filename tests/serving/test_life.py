@@ -173,6 +173,7 @@ def _is_closed(one):
         return True
 
 
+@pytest.mark.slow
 def test_after_a_signal_it_answers_what_it_took_and_ends_with_0(served, expected):
     with Load(served, 6, expected) as load:
         load.wait_for(30)

@@ -109,6 +109,7 @@ def test_a_stopped_run_ends_as_one_that_was_never_stopped(run, recipe_of, tmp_pa
     assert (again.model / "model.safetensors").read_bytes() == (run.model / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_memory_changes_passes_and_not_the_result(run, recipe_of, tmp_path):
     """However little memory there is, a row is compared with the whole batch."""
     small = pipeline.train(recipe_of(tmp_path / "run", tokens_per_micro_batch=40))

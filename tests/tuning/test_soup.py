@@ -102,6 +102,7 @@ def test_a_tie_leaves_the_chosen_model(alone, members):
     assert "within noise" in decision["reason"]
 
 
+@pytest.mark.slow
 def test_a_search_with_a_soup_says_what_became_of_it(search_recipe, tmp_path):
     space = {"train.learning_rate": {"low": 1e-4, "high": 3e-3}, "train.freeze_layers": [0, 1]}
     folder = tuning.tune(search_recipe(tmp_path / "tune", trials=5, soup=True, space=space, has_test=True))

@@ -226,6 +226,7 @@ def test_after_a_kill_one_worker_ends_like_without(finished, search_recipe, tmp_
     assert values_and_scores(folder) == values_and_scores(finished[0].path)
 
 
+@pytest.mark.slow
 def test_a_bad_space_still_ends_with_a_good_run(search_recipe, tmp_path):
     bad = {"train.learning_rate": {"low": 1e-8, "high": 1.0, "log": True}}
     folder = tuning.tune(search_recipe(tmp_path / "tune", space=bad, trials=9, seeds=1))
@@ -270,6 +271,7 @@ def test_a_time_that_is_too_short_is_an_error_that_says_how_long_a_training_take
         tuning.tune(search_recipe(tmp_path / "tune", trials=None, time="0.1s"))
 
 
+@pytest.mark.slow
 def test_a_time_ends_a_search(search_recipe, tmp_path):
     """The time is that of some trials, however fast the machine is now."""
     began = time.monotonic()
