@@ -549,8 +549,8 @@ A model is worse, or better by two points, in truth: on 2,500 rows of all domain
 def _intent_page(found: list[dict[str, Any]]) -> str:
     rows = [
         [f"`{it['intent']}`", f"{it['champion_rows']:,}", f"**{it['decision']}**", f"{it['seconds']:.0f} s",
-         f"{it['processor_s']:.0f} s", f"{it['recall']:.1%} of {it['new_rows']}", f"{it['old_accuracy_before']:.1%}",
-         f"{it['old_accuracy_after']:.1%}"]
+         f"{it['processor_s']:.0f} s", f"{it['recall']:.1%} of {it['new_rows']}",
+         f"{it['old_accuracy_before']:.1%}", f"{it['old_accuracy_after']:.1%}"]
         for it in found
     ]  # fmt: skip
     header = ["left out", "rows of the champion", "decision", "time", "processor time",
