@@ -1,7 +1,9 @@
+import io
 import zipfile
 
 import pytest
 
+from tunesmith.data.formats._archive import choose_member, open_member
 from tunesmith.data.reading import read_rows
 from tunesmith.errors import DataError
 
@@ -44,6 +46,22 @@ def test_of_several_one_must_be_named(archive):
 def test_an_archive_without_data(archive, files):
     with pytest.raises(DataError, match="holds 0 data files"):
         values(archive(files))
+
+
+def test_any_bit_of_an_archive_may_be_wrong(archive):
+    """It is read, or a DataError says what is wrong: also in the header of a file, which only its opening reads."""
+    with open(archive({"rows.csv": CSV}), "rb") as file:
+        whole = file.read()
+    n_refused = 0
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        try:
+            member = choose_member(io.BytesIO(damaged), "", lambda name: name.endswith(".csv"), "data.zip")
+            open_member(io.BytesIO(damaged), member, "data.zip").read()
+        except DataError:
+            n_refused += 1
+    assert n_refused > 4 * len(whole)
 
 
 def test_what_is_no_archive_or_a_damaged_one(archive, tmp_path):

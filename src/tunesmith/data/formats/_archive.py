@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import PurePosixPath
@@ -14,6 +15,7 @@ from tunesmith.errors import DataError
 
 ARCHIVE = ".zip"
 _SHOWN_MEMBERS = 10
+_DAMAGE = (zipfile.BadZipFile, struct.error, EOFError)
 
 
 def choose_member(handle: IO[bytes], part: str, is_data: Callable[[str], bool], name: str) -> str:
@@ -52,6 +54,12 @@ def open_member(handle: IO[bytes], member: str, name: str) -> io.BufferedReader:
         raise DataError(
             f"`{name}` cannot be read: {error}.", remedy="Unpack it, and name the data file itself."
         ) from None
+    except (
+        *_DAMAGE,
+        OSError,
+        ValueError,
+    ) as error:  # the header of the file itself, which nothing has read before
+        raise _damaged(name, error) from None
     counted = Counted(handle)
     counted.count = packed  # a zip names its size
     return guarded(stream, counted, "zip", name)
@@ -78,14 +86,16 @@ def _refuse_link(info: zipfile.ZipInfo, name: str) -> None:
         )
 
 
+def _damaged(name: str, error: Exception) -> DataError:
+    return DataError(f"`{name}` is a damaged zip file: {error}.", remedy="Compress or copy it again.")
+
+
 def _members(handle: IO[bytes], name: str) -> list[str]:
     """The files in the archive, without hidden files that systems add."""
     try:
         infos = zipfile.ZipFile(handle).infolist()
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise DataError(
-            f"`{name}` is a damaged zip file: {error}.", remedy="Compress or copy it again."
-        ) from None
+    except (*_DAMAGE, NotImplementedError) as error:
+        raise _damaged(name, error) from None
     paths = [PurePosixPath(info.filename) for info in infos if not info.is_dir()]
     hidden = {path for path in paths if any(part.startswith((".", "__MACOSX")) for part in path.parts)}
     return [str(path) for path in paths if path not in hidden]
