@@ -1,5 +1,6 @@
 import io
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -49,9 +50,8 @@ def test_an_archive_without_data(archive, files):
 
 
 def test_any_bit_of_an_archive_may_be_wrong(archive):
-    """It is read, or a DataError says what is wrong: also in the header of a file, which only its opening reads."""
-    with open(archive({"rows.csv": CSV}), "rb") as file:
-        whole = file.read()
+    """It is read, or a DataError says what is wrong: also in the header of a file, which its opening reads."""
+    whole = Path(archive({"rows.csv": CSV})).read_bytes()
     n_refused = 0
     for bit in range(8 * len(whole)):
         damaged = bytearray(whole)
