@@ -13,7 +13,6 @@ command resumes and ends bit for bit. The exit code is 1 otherwise.
 
 from __future__ import annotations
 
-import argparse
 import errno
 import random
 import shutil
@@ -27,8 +26,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from cases import parser_of, work_off
 from harness import Fault, Outcome, Parent
-from kills import Subject, drawn, fresh, into_page, subject
+from kills import Subject, drawn, fresh, subject
 from sameness import differences
 
 BEGIN, END = "<!-- disk: begin -->", "<!-- disk: end -->"
@@ -182,29 +182,12 @@ def table(found: Sequence[Case]) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--places", type=int, default=40)
     parser.add_argument("--recipe", default="probe + full")
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--page", type=Path)
     given = parser.parse_args()
-    base, found = given.folder or Path(tempfile.mkdtemp(prefix="disk-")), []
-    for case in cases(base.resolve(), given.recipe, given.places):
-        found.append(case)
-        print(
-            f"{len(found):4} {'BAD' if case.problem else 'ok '} {case.cause} {case.detail}: {case.said}",
-            flush=True,
-        )
-        if case.problem:
-            print(f"         {case.problem}", flush=True)
-    print(table(found))
-    if given.page:
-        into_page(given.page, BEGIN, END, table(found))
-    if given.folder is None:
-        shutil.rmtree(base)
-    sys.exit(any(case.problem for case in found))
+    line = "{0.cause} {0.detail}: {0.said}".format
+    work_off(given, lambda base: cases(base, given.recipe, given.places), line, table, (BEGIN, END))
 
 
 if __name__ == "__main__":

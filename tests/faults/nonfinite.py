@@ -11,11 +11,8 @@ line. The exit code is 1 otherwise.
 
 from __future__ import annotations
 
-import argparse
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +21,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from cases import parser_of, work_off
 from harness import Fault, Outcome, Parent
-from kills import Subject, fresh, into_page, subject
+from kills import Subject, fresh, subject
 from recipes import write_recipe
 from safetensors.numpy import load_file
 from sameness import differences
@@ -191,26 +189,15 @@ def table(found: Sequence[Case]) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--recipe", action="append")
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--page", type=Path)
     given = parser.parse_args()
-    base, found = given.folder or Path(tempfile.mkdtemp(prefix="nonfinite-")), []
-    for case in cases(base.resolve(), given.recipe or ("full", "accumulation", "LoRA", "masked LM")):
-        found.append(case)
-        how = "leaves the batch out" if case.skips else "stops"
-        print(f"{'BAD' if case.problem else 'ok '} {case.spoiled}, {how}: {case.said[:200]}", flush=True)
-        if case.problem:
-            print(f"         {case.problem}", flush=True)
-    print(table(found))
-    if given.page:
-        into_page(given.page, BEGIN, END, table(found))
-    if given.folder is None:
-        shutil.rmtree(base)
-    sys.exit(any(case.problem for case in found))
+    recipes = given.recipe or ("full", "accumulation", "LoRA", "masked LM")
+    work_off(given, lambda base: cases(base, recipes), _said, table, (BEGIN, END))
+
+
+def _said(case: Case) -> str:
+    return f"{case.spoiled}, {'leaves the batch out' if case.skips else 'stops'}: {case.said[:200]}"
 
 
 if __name__ == "__main__":

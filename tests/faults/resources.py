@@ -14,9 +14,7 @@ The model has no dropout, whose masks depend on the passes. The exit code is 1 i
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -28,8 +26,9 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from cases import parser_of, work_off
 from harness import Fault, Parent
-from kills import Subject, fresh, into_page, subject
+from kills import Subject, fresh, subject
 from recipes import write_recipe
 from safetensors.numpy import load_file
 from sameness import differences
@@ -252,27 +251,8 @@ def table(found: Sequence[Case]) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--page", type=Path)
-    given = parser.parse_args()
-    base, found = given.folder or Path(tempfile.mkdtemp(prefix="resources-")), []
-    for case in cases(base.resolve()):
-        found.append(case)
-        print(
-            f"{'BAD' if case.problem else 'ok '} {case.cause}: {case.said} ({case.difference:.1e})",
-            flush=True,
-        )
-        if case.problem:
-            print(f"         {case.problem}", flush=True)
-    print(table(found))
-    if given.page:
-        into_page(given.page, BEGIN, END, table(found))
-    if given.folder is None:
-        shutil.rmtree(base)
-    sys.exit(any(case.problem for case in found))
+    line = "{0.cause}: {0.said} ({0.difference:.1e})".format
+    work_off(parser_of(__doc__).parse_args(), cases, line, table, (BEGIN, END))
 
 
 if __name__ == "__main__":

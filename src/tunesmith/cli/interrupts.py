@@ -53,9 +53,8 @@ def _raise_again(dropped: sys.UnraisableHookArgs) -> None:
         again = threading.Timer(_LATER_S, signal.pthread_kill, (main, signal.SIGINT))
         again.daemon = True
         again.start()
-    elif not issubclass(
-        dropped.exc_type, KeyboardInterrupt
-    ):  # a training finds its own ones at the next event
+        return
+    if not issubclass(dropped.exc_type, KeyboardInterrupt):  # a training finds its own at the next event
         sys.__unraisablehook__(dropped)
 
 

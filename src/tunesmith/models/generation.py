@@ -68,9 +68,8 @@ def _longest_answer(model: Model, task: Task, train: Encoded, limit: int) -> int
     room = max(limit // 2, 1)
     if task.chat is None:  # a continuation has no end
         return min(_USUAL_NEW_TOKENS, room)
-    return min(
-        max(_USUAL_NEW_TOKENS, math.ceil(_ROOM * _longest_run(train.ragged["labels"].values)) + 1), room
-    )
+    longest = _longest_run(train.ragged["labels"].values)
+    return min(max(_USUAL_NEW_TOKENS, math.ceil(_ROOM * longest) + 1), room)
 
 
 def _longest_run(labels: NDArray[np.int64]) -> int:

@@ -92,15 +92,12 @@ def _freeze(model: Model, recipe: Recipe, head: nn.Linear | None) -> None:
     if recipe.train.freeze_embeddings:
         freeze_embeddings(model)
     freeze_named(model, recipe.train.freeze)
-    is_apart = head is not None and recipe.train.method == CONTRASTIVE  # the head is fitted after the loop
-    of_head = {id(it) for it in head.parameters()} if head is not None and is_apart else set()
+    said, remedy, of_head = "all is frozen", "Freeze less.", set()
+    if head is not None and recipe.train.method == CONTRASTIVE:  # it is fitted after the loop
+        said = f"`{CONTRASTIVE}` trains the layers, and fits the head afterwards"
+        remedy = "Freeze less, or use `train.method=probe` for the head alone."
+        of_head = {id(parameter) for parameter in head.parameters()}
     if not any(it.requires_grad and id(it) not in of_head for it in model.parameters()):
-        said = (
-            f"`{CONTRASTIVE}` trains the layers, and fits the head afterwards"
-            if is_apart
-            else "all is frozen"
-        )
         raise RecipeError(
-            f"the keys of `train` that freeze parts leave nothing to train: {said}.",
-            remedy="Freeze less" + (", or use `train.method=probe` for the head alone." if is_apart else "."),
+            f"the keys of `train` that freeze parts leave nothing to train: {said}.", remedy=remedy
         )

@@ -54,12 +54,8 @@ def open_member(handle: IO[bytes], member: str, name: str) -> io.BufferedReader:
         raise DataError(
             f"`{name}` cannot be read: {error}.", remedy="Unpack it, and name the data file itself."
         ) from None
-    except (
-        *_DAMAGE,
-        OSError,
-        ValueError,
-    ) as error:  # the header of the file itself, which nothing has read before
-        raise _damaged(name, error) from None
+    except (*_DAMAGE, OSError, ValueError) as error:
+        raise _damaged(name, error) from None  # in the header of the file, which nothing has read before
     counted = Counted(handle)
     counted.count = packed  # a zip names its size
     return guarded(stream, counted, "zip", name)
